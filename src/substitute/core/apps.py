@@ -1,0 +1,72 @@
+"""What is deployed, and how it wants to be treated. Times are seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from substitute.core.slots import Slot, SlotName
+
+
+@dataclass(frozen=True)
+class Health:
+    """When an instance counts as ready: `successes` good answers in a row."""
+
+    kind: str
+    """``http`` or ``tcp``."""
+    path: str
+    host: str | None
+    timeout: float
+    interval: float
+    successes: int
+
+
+@dataclass(frozen=True)
+class App:
+    """One app, resolved: every path absolute, every default filled in.
+
+    Equal to a table ``[app.NAME]`` of substitute.toml, whose reader documents each key.
+    """
+
+    name: str
+    root: Path
+    repo: str
+    branch: str | None
+    build: tuple[str, ...]
+    clean: bool
+    start: str
+    slots: Mapping[SlotName, Slot]
+    domains: tuple[str, ...]
+    env: Mapping[str, str]
+    """``env_file``, overlaid with ``env``."""
+    health: Health
+    drain_timeout: float
+    stop_timeout: float
+    verify_for: float
+    verify_share: int
+    """Percent of the new requests that the candidate gets during `verify`."""
+    hooks_timeout: float
+    user: str | None = None
+
+    def instance(self, slot: SlotName) -> str:
+        """Name the process of `slot`: ``shop_a``."""
+        return f"{self.name}_{slot}"
+
+    @property
+    def state_directory(self) -> Path:
+        """Where the app's logs, hooks and ``next_deploy`` are kept."""
+        return self.root / "deploy" / self.name
+
+    @property
+    def log_directory(self) -> Path:
+        """Where the instances' and the deployments' logs are."""
+        return self.state_directory / "log"
+
+    @property
+    def current_link(self) -> Path:
+        """The link to the live slot's directory, for people and scripts."""
+        return self.root / f"{self.name}_current"

@@ -1,0 +1,105 @@
+"""Everything that can go wrong, in one tree.
+
+    SubstituteError                 1
+    ├── UsageError                  2   what was typed cannot be done
+    │   └── ConfigError             2   substitute.toml
+    ├── LockedError                 3   another deployment is under way
+    ├── NothingServesError          4   no version serves, and it could not be mended
+    ├── InterruptedByUserError    130   Ctrl-C, SIGTERM, SIGHUP before the commit
+    └── DeploymentFailedError       1   the earlier version serves
+        (what a phase raises; the deployment adds who serves)
+        ├── SourceError                 git
+        ├── BuildError                  a build command
+        ├── HookError                   a hook
+        ├── RuntimeFailedError          starting or stopping a process
+        ├── NotReadyError               health
+        └── BalancerError               traffic could not be moved
+
+The number is the exit status of the command.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SubstituteError(Exception):
+    """An expected failure: what failed, the fact seen, what serves now, the next command to type."""
+
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, what: str, *, fact: str = "", serves: str = "", cure: str = "") -> None:
+        """Each part is a sentence or empty; `fact` may have several lines (the end of a log)."""
+        super().__init__(what)
+        self.what = what
+        self.fact = fact
+        self.serves = serves
+        self.cure = cure
+
+    @property
+    def reason(self) -> str:
+        """What failed and the fact seen, as one text."""
+        return f"{self.what} {self.fact}".strip() if "\n" not in self.fact else f"{self.what}\n{self.fact}"
+
+    def __str__(self) -> str:
+        return "\n".join(part for part in (self.reason, " ".join((self.serves, self.cure)).strip()) if part)
+
+
+class UsageError(SubstituteError):
+    """What was typed cannot be done; nothing was changed."""
+
+    exit_status = 2
+
+
+class ConfigError(UsageError):
+    """substitute.toml cannot be used. `problems` lists every one, not only the first."""
+
+    def __init__(self, what: str, *, problems: tuple[str, ...] = (), cure: str = "") -> None:
+        super().__init__(what, fact="\n".join(problems), cure=cure)
+        self.problems = problems
+
+
+class LockedError(SubstituteError):
+    """Another deployment of the app holds the lock."""
+
+    exit_status = 3
+
+
+class NothingServesError(SubstituteError):
+    """No version serves and it could not be mended."""
+
+    exit_status = 4
+
+
+class InterruptedByUserError(SubstituteError):
+    """Ctrl-C, SIGTERM or SIGHUP came before the commit; the earlier version serves."""
+
+    exit_status = 130
+
+
+class DeploymentFailedError(SubstituteError):
+    """The deployment failed before its commit; the earlier version serves."""
+
+
+class SourceError(DeploymentFailedError):
+    """The commit could not be brought into the slot."""
+
+
+class BuildError(DeploymentFailedError):
+    """A build command failed."""
+
+
+class HookError(DeploymentFailedError):
+    """A hook failed."""
+
+
+class RuntimeFailedError(DeploymentFailedError):
+    """A process could not be started or stopped."""
+
+
+class NotReadyError(DeploymentFailedError):
+    """An instance did not become ready, or did not stay so."""
+
+
+class BalancerError(DeploymentFailedError):
+    """The balancer did not do what it was told."""

@@ -1,0 +1,259 @@
+"""What the core asks of the world. Each protocol states the promise that its adapters keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from substitute.core.slots import Endpoint, SlotName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from substitute.core.apps import Health
+
+
+# -- processes ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that cannot be mistaken for a later one with the same pid.
+
+    `start_time` is field 22 of ``/proc/PID/stat`` (clock ticks since boot); `boot_id` is
+    ``/proc/sys/kernel/random/boot_id``. No signal is sent on a pid alone.
+    """
+
+    pid: int
+    start_time: int
+    boot_id: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a runtime is asked to keep running.
+
+    `command` is one line of shell; where it is a single simple command, it replaces the shell, so that
+    signals reach the program itself. `environment` is the whole environment, nothing is inherited.
+    """
+
+    name: str
+    command: str
+    directory: Path
+    environment: Mapping[str, str] = field(repr=False)  # may hold secrets
+    log: Path
+    """Standard output and error are appended here, by the process itself."""
+    stop_timeout: float
+    """Seconds between SIGTERM and SIGKILL."""
+    user: str | None = None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a runtime knows of a name, observed now."""
+
+    process: Process | None
+    """The running main process, or None."""
+    exit: str = ""
+    """How the last one ended, in words (``exit status 3``, ``SIGKILL``), or empty."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """How an instance ended."""
+
+    killed: bool
+    """True where SIGKILL was needed: it had not exited within its stop timeout."""
+    seconds: float
+
+
+class Runtime(Protocol):
+    """Keeps instances running.
+
+    Instances outlive the deployer and its terminal, and are started again when they crash.
+    """
+
+    def start(self, program: Program) -> Process:
+        """Start `program` under its name and return as soon as it has a process (not: is ready).
+
+        What ran under that name before must be stopped. Raises RuntimeFailedError with the reason when
+        it cannot be started. Its log file exists afterwards, mode 0600.
+        """
+
+    def inspect(self, name: str) -> Inspection:
+        """Observe `name`. An unknown name, or a runtime that does not run, has no process."""
+
+    def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
+        """SIGTERM to the main process alone; after `timeout` seconds SIGKILL to its whole group.
+
+        Returns when the process and its group are gone. It is not started again. `process` is what the
+        journal remembers: one that the runtime lost (it died and left an orphan) is signalled directly.
+        Stopping what does not run is no error. Raises RuntimeFailedError if it cannot be ended.
+        """
+
+    def shutdown(self) -> None:
+        """End the runtime itself, where it is a process of ours and nothing runs in it any more."""
+
+
+# -- traffic --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Server:
+    """One endpoint of an app and its share of the new requests, 0 to 100. 0 means none at all."""
+
+    slot: SlotName
+    endpoint: Endpoint
+    share: int
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An app as the balancer sees it. No domains: it gets what no other app's domains match."""
+
+    app: str
+    domains: tuple[str, ...]
+    servers: tuple[Server, ...]
+    drain_timeout: float = 30.0
+    """Seconds that long connections may take when the balancer itself must be reloaded."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What a balancer knows of one endpoint; counters since it started."""
+
+    in_flight: int
+    requests: int
+    failures: int
+    """Answers 5xx and connections that failed."""
+    share: int
+    """The share that the balancer itself says is in force."""
+
+
+class Balancer(Protocol):
+    """Decides which instances get new requests."""
+
+    def route(self, backends: Sequence[Backend]) -> None:
+        """Make the shares of all apps of the root those given, starting the balancer where it must.
+
+        When it returns, every new request obeys. Idempotent, and cheap when nothing changes. A restart of
+        the balancer at any moment keeps the routes. Raises BalancerError when the balancer did not
+        demonstrably obey; then nothing was taken from an instance that is not named otherwise.
+        """
+
+    def traffic(self) -> Mapping[Endpoint, Traffic] | None:
+        """What is observed for each endpoint, or None where it cannot be known (or nothing runs)."""
+
+    def stop(self) -> None:
+        """End the balancer where it is a process of ours. No error when it does not run."""
+
+
+# -- source ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit that was chosen."""
+
+    commit: str
+    """Full hash."""
+    subject: str
+    """First line of the message."""
+    how: str
+    """Why it was chosen, as ``branch main of origin``."""
+
+
+class Source(Protocol):
+    """Brings a commit into a slot."""
+
+    def resolve(self, directory: Path, commit: str | None, *, fetch: bool = True) -> Revision:
+        """Choose the commit: a branch of origin, a tag, any commit; None is the newest of the app's branch.
+
+        Makes the clone in `directory` where there is none and, with `fetch`, gets what is new from the
+        remote. The slot's files are not touched. An unreachable remote is a warning where the commit is
+        there already. Raises UsageError for a commit that does not exist, is ambiguous or looks like an option,
+        SourceError when the remote is needed and does not answer.
+        """
+
+    def update(self, directory: Path, commit: str, *, clean: bool) -> None:
+        """Make the tracked files those of `commit`, submodules too. With `clean` untracked ones go."""
+
+    def current(self, directory: Path) -> str | None:
+        """The commit that the slot's files are at, or None where there is no clone."""
+
+
+# -- commands, probes, time -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended."""
+
+    status: int
+    """Exit status; negative: the signal that ended it."""
+    tail: tuple[str, ...]
+    """The last lines of its output."""
+    timed_out: bool = False
+
+
+class Commands(Protocol):
+    """Runs builds and hooks, each in a process group of its own and without standard input."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        directory: Path,
+        environment: Mapping[str, str],
+        on_line: Callable[[str], None],
+        on_start: Callable[[Process], None],
+        timeout: float | None = None,
+    ) -> Finished:
+        """Run to the end, output merged and given to `on_line` line by line.
+
+        `on_start` is called with the leader of the group before the first line. When `timeout` passes or
+        an exception (Ctrl-C) comes through, the whole group is ended first. Raises OSError where the program
+        cannot be started.
+        """
+
+    def end(self, process: Process) -> None:
+        """End the group that `process` leads, if it is still that one: a build that outlived its deployer."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a probe saw."""
+
+    good: bool
+    seen: str
+    """``200``, ``502``, ``connection refused``, ``no answer within 1 s``, …"""
+
+
+class Prober(Protocol):
+    """Looks at endpoints from outside, and at who listens on them."""
+
+    def holder(self, endpoint: Endpoint) -> str | None:
+        """Who listens on the port (``node (pid 812)``), wildcard addresses included; None: it is free."""
+
+    def owned(self, endpoint: Endpoint, process: Process) -> bool | None:
+        """Whether every listener on the port belongs to `process`, its descendants or its group.
+
+        None while nobody listens.
+        """
+
+    def probe(self, endpoint: Endpoint, health: Health) -> Answer:
+        """Ask once, as `health` says. Never raises."""
+
+
+class Clock(Protocol):
+    """Time, so that a test need not wait for it."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, for people."""
+
+    def monotonic(self) -> float:
+        """Seconds, for deadlines."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""

@@ -1,0 +1,73 @@
+"""The nouns of a deployment: slots, their states, and where they answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class SlotName(StrEnum):
+    """The two places that a version of an app can run in."""
+
+    A = "a"
+    B = "b"
+
+    @property
+    def other(self) -> SlotName:
+        """The slot that a deployment goes to while this one is live."""
+        return SlotName.B if self is SlotName.A else SlotName.A
+
+
+class SlotState(StrEnum):
+    """What a slot is doing, as ``status`` observes it."""
+
+    LIVE = "live"
+    """Runs and gets all new requests."""
+    CANDIDATE = "candidate"
+    """Belongs to a deployment that is under way."""
+    DRAINING = "draining"
+    """Gets no new requests and finishes those it has."""
+    STANDBY = "standby"
+    """Runs without traffic because somebody started it by hand."""
+    IDLE = "idle"
+    """Nothing runs."""
+    FAILED = "failed"
+    """Should be live, and does not run."""
+
+
+class Phase(StrEnum):
+    """The steps of a deployment, in their order."""
+
+    UPDATE = "update"
+    BUILD = "build"
+    START = "start"
+    READY = "ready"
+    ADMIT = "admit"
+    VERIFY = "verify"
+    COMMIT = "commit"
+    DRAIN = "drain"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, order=True)
+class Endpoint:
+    """A host and a TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A directory and the endpoints that its instance listens on."""
+
+    name: SlotName
+    directory: Path
+    endpoints: tuple[Endpoint, ...]
