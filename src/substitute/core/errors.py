@@ -42,7 +42,7 @@ class SubstituteError(Exception):
         return f"{self.what} {self.fact}".strip() if "\n" not in self.fact else f"{self.what}\n{self.fact}"
 
     def __str__(self) -> str:
-        return "\n".join(part for part in (self.reason, " ".join((self.serves, self.cure)).strip()) if part)
+        return "\n".join(part for part in (self.reason, f"{self.serves} {self.cure}".strip()) if part)
 
 
 class UsageError(SubstituteError):

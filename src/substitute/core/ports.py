@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from substitute.core.slots import Endpoint, SlotName
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from substitute.core.apps import Health
+    from substitute.core.slots import Endpoint, SlotName
 
 
 # -- processes ------------------------------------------------------------------------------------
@@ -244,6 +243,9 @@ class Prober(Protocol):
 
     def probe(self, endpoint: Endpoint, health: Health) -> Answer:
         """Ask once, as `health` says. Never raises."""
+
+    def alive(self, process: Process) -> bool:
+        """Whether it is still that process; a zombie is not."""
 
 
 class Clock(Protocol):

@@ -1,0 +1,230 @@
+"""One attempt to make a candidate live: its number, its times, its hooks, and what it says of its end."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from substitute.core.environment import instance_environment
+from substitute.core.errors import (
+    DeploymentFailedError,
+    HookError,
+    InterruptedByUserError,
+    NothingServesError,
+    SubstituteError,
+    UsageError,
+)
+from substitute.core.events import (
+    Event,
+    Failed,
+    Interrupted,
+    Output,
+    PhaseFinished,
+    PhaseStarted,
+    Resolved,
+    Succeeded,
+    Warned,
+)
+from substitute.core.hooks import run_hook
+from substitute.core.slots import Phase, SlotName
+from substitute.core.transcript import Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from substitute.core.apps import App
+    from substitute.core.events import Drained
+    from substitute.core.host import Host
+    from substitute.core.lock import Lock
+    from substitute.core.ports import Revision
+    from substitute.core.records import SlotRecord
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an operation is about to do: all that deploy, rollback and restart differ in."""
+
+    operation: str
+    slot: SlotName
+    revision: Revision
+    update: bool
+    """Update and build the slot first; a rollback may start it as it stands."""
+
+
+class Attempt:
+    """The course of one operation. `id` is None until `begin`."""
+
+    plan: Plan
+
+    def __init__(self, host: Host, app: App, operation: str, lock: Lock) -> None:
+        self.host = host
+        self.app = app
+        self.operation = operation
+        self.id: int | None = None
+        self._lock = lock
+        self._transcript: Transcript | None = None
+        self._reached = ""
+        self._outcome = ""
+        self._previous: str | None = None
+        self._began = host.clock.monotonic()
+        self._seconds: dict[str, float] = {phase: 0.0 for phase in Phase if phase is not Phase.COMMIT}
+
+    def begin(self, plan: Plan, *, chosen_in: float) -> None:
+        """Write the deployment into the journal. `chosen_in` seconds were spent on choosing the commit."""
+        record = self.host.journal.app(self.app.name)
+        self._previous = record.live_slot.commit if record.live_slot else None
+        self.plan = plan
+        self.id = self.host.journal.begin(
+            self.app.name,
+            plan.slot,
+            plan.operation,
+            commit=plan.revision.commit,
+            previous=self._previous,
+            now=self.host.clock.now(),
+        )
+        self._seconds[Phase.UPDATE] = chosen_in
+        self._transcript = Transcript(self.app, self.id)
+        revision = plan.revision
+        self.emit(
+            Resolved(
+                app=self.app.name,
+                slot=plan.slot,
+                commit=revision.commit,
+                subject=revision.subject,
+                how=revision.how,
+                operation=plan.operation,
+            )
+        )
+
+    @property
+    def slot(self) -> SlotRecord:
+        """The candidate's slot, as the journal has it now."""
+        return self.host.journal.app(self.app.name).slots[self.plan.slot]
+
+    def emit(self, event: Event) -> None:
+        """Tell the screen, and the deployment's log."""
+        if self._transcript:
+            self._transcript(event)
+        self.host.emit(event)
+
+    def show(self, where: str) -> Callable[[str], None]:
+        """A function that takes the lines of a program which runs in `where`."""
+        return lambda line: self.emit(Output(where, line))
+
+    @contextmanager
+    def phase(self, phase: Phase) -> Iterator[None]:
+        """Announce, time and journal a phase."""
+        identity = (phase, self.app.name, self.plan.slot, self.id or 0)
+        self._reached = phase
+        self._lock.phase(phase)
+        self.host.journal.reached(self.id or 0, phase, self._seconds)
+        self.emit(PhaseStarted(*identity))
+        began = self.host.clock.monotonic()
+        yield
+        took = self.host.clock.monotonic() - began
+        if phase is not Phase.COMMIT:
+            self._seconds[phase] += took
+        self.emit(PhaseFinished(*identity, seconds=round(took, 4)))
+
+    def shares(self) -> dict[SlotName, int]:
+        """What both slots get while the candidate is verified; all to it where nothing else is live."""
+        candidate = self.plan.slot
+        if self.host.journal.app(self.app.name).live is None:
+            return {candidate: 100, candidate.other: 0}
+        share = self.app.verify_share
+        return {candidate: share, candidate.other: 100 - share}
+
+    def environment(self) -> dict[str, str]:
+        """What builds and hooks get: the instance's variables, and where the deployment stands."""
+        slot = self.slot
+        return {
+            **instance_environment(self.app, slot, self.host.caller),
+            "SUBSTITUTE_COMMIT": self.plan.revision.commit,
+            "SUBSTITUTE_PREVIOUS_COMMIT": self._previous or "",
+            "SUBSTITUTE_PHASE": self._reached,
+            "SUBSTITUTE_OUTCOME": self._outcome,
+            "SUBSTITUTE_ROOT": str(self.app.root),
+        }
+
+    def hook(self, name: str) -> None:
+        """Run a hook. One that fails before the commit fails the deployment, after it only warns."""
+        try:
+            run_hook(
+                self.host,
+                self.app,
+                self.slot,
+                name,
+                environment=self.environment(),
+                show=self.show(f"hook:{name}"),
+            )
+        except HookError as error:
+            if name not in {"pre_stop", "post_stop", "end"}:
+                raise
+            self.emit(Warned(error.reason))
+
+    def close(self, error: SubstituteError) -> None:
+        """Write the failure into the journal, before anything is settled."""
+        self._outcome = "interrupted" if isinstance(error, InterruptedByUserError) else "failed"
+        if self.id is not None:
+            self.host.journal.finish(self.id, self._outcome, now=self.host.clock.now(), reason=error.reason)
+
+    def failed(self, error: SubstituteError, live: SlotName | None, *, problem: str = "") -> SubstituteError:
+        """Say how it ended and which slot serves; the error to raise is returned."""
+        self.close(error)
+        if self.id is None and isinstance(error, UsageError):
+            return error
+        ending = Interrupted if isinstance(error, InterruptedByUserError) else Failed
+        commit = self.plan.revision.commit if self.id is not None else None
+        self.emit(
+            ending(
+                app=self.app.name,
+                phase=self._reached,
+                reason=error.reason,
+                live=live,
+                commit=commit,
+            )
+        )
+        self._end()
+        return self._verdict(error, live, problem)
+
+    def _verdict(self, error: SubstituteError, live: SlotName | None, problem: str) -> SubstituteError:
+        kind: type[SubstituteError] = DeploymentFailedError
+        if isinstance(error, InterruptedByUserError):
+            kind = InterruptedByUserError
+        if live is None or problem:
+            kind = kind if kind is InterruptedByUserError and not problem else NothingServesError
+            serves = f"Nothing serves {self.app.name}."
+            if problem and problem != error.reason:
+                serves += f" {problem}"
+        else:
+            commit = self.host.journal.app(self.app.name).slots[live].commit or ""
+            serves = f"Slot {live} ({commit[:10]}) still serves."
+        return kind(error.what, fact=error.fact, serves=serves, cure=error.cure)
+
+    def succeeded(self, drained: Drained) -> None:
+        """Write the success into the journal and tell it."""
+        self._outcome = "succeeded"
+        seconds = {**self._seconds, "total": self.host.clock.monotonic() - self._began}
+        journal = self.host.journal
+        journal.reached(self.id or 0, self._reached, seconds)
+        journal.finish(self.id or 0, "succeeded", now=self.host.clock.now())
+        self._end(
+            Succeeded(
+                app=self.app.name,
+                live=self.plan.slot,
+                commit=self.plan.revision.commit,
+                previous=self._previous,
+                seconds={str(phase): round(took, 4) for phase, took in seconds.items()},
+                drained=drained,
+            )
+        )
+
+    def _end(self, ending: Event | None = None) -> None:
+        """Run the last hook, tell `ending`, and close the log."""
+        if self.id is not None:
+            self.hook("end")
+        if ending:
+            self.emit(ending)
+        if self._transcript:
+            self._transcript.close()

@@ -1,0 +1,193 @@
+"""Deploy, rollback and restart, told as a story.
+
+    lock; settle; begin(candidate) in the journal; update; build; start; wait until ready; admit; verify;
+    COMMIT (one atomic write: live = candidate); settle
+
+Whatever fails before the commit: the journal still names the old slot, and `settle` makes it so.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from substitute.core.attempt import Attempt, Plan
+from substitute.core.errors import (
+    BuildError,
+    DeploymentFailedError,
+    InterruptedByUserError,
+    NothingServesError,
+    NotReadyError,
+    SubstituteError,
+    UsageError,
+)
+from substitute.core.events import Drained, Notice, Output
+from substitute.core.health import await_ready, observe_for
+from substitute.core.instances import start_instance
+from substitute.core.interrupts import Interrupts
+from substitute.core.lock import deployment_lock
+from substitute.core.ports import Revision
+from substitute.core.settle import settle
+from substitute.core.slots import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from substitute.core.apps import App
+    from substitute.core.host import Host
+    from substitute.core.records import AppRecord
+    from substitute.core.settle import Settled
+
+    Choose = Callable[[Host, App, AppRecord], Plan]
+
+
+def deploy(host: Host, app: App, commit: str | None = None) -> None:
+    """Make `commit` (default: the newest of the branch) live without failing a request.
+
+    Emits the events of the contract. Raises DeploymentFailedError when the earlier version still serves,
+    NothingServesError when none does, InterruptedByUserError, LockedError, UsageError for a bad commit.
+    """
+
+    def choose(host: Host, app: App, record: AppRecord) -> Plan:
+        slot = record.slots[record.next_slot]
+        return Plan("deploy", slot.name, host.source(app).resolve(slot.directory, commit), update=True)
+
+    _operate(host, app, "deploy", choose)
+
+
+def rollback(host: Host, app: App) -> None:
+    """Make the commit live that was live before: from its slot as it stands where that still holds it.
+
+    Raises as `deploy` does, and UsageError where there is nothing to go back to.
+    """
+
+    def choose(host: Host, app: App, record: AppRecord) -> Plan:
+        live = record.live_slot
+        target = host.journal.rollback_commit(app.name, live.commit if live else None)
+        if live is None or target is None:
+            raise UsageError(
+                f"There is no earlier version of {app.name} to go back to.",
+                cure="`substitute history` lists the deployments; `substitute deploy COMMIT` goes to any commit.",
+            )
+        slot = record.slots[live.name.other]
+        source = host.source(app)
+        if slot.intact and slot.commit == target and source.current(slot.directory) == target:
+            return Plan("rollback", slot.name, Revision(target, "", "as it stands"), update=False)
+        host.emit(Notice(f"Slot {slot.name} no longer holds {target[:10]}: it is updated and built again."))
+        return Plan("rollback", slot.name, source.resolve(slot.directory, target, fetch=False), update=True)
+
+    _operate(host, app, "rollback", choose)
+
+
+def restart(host: Host, app: App) -> None:
+    """Make the live commit live again, freshly built in the other slot. Raises as `deploy` does."""
+
+    def choose(host: Host, app: App, record: AppRecord) -> Plan:
+        live = record.live_slot
+        if live is None or live.commit is None:
+            raise UsageError(f"No version of {app.name} is live yet.", cure="Type `substitute deploy`.")
+        slot = record.slots[live.name.other]
+        revision = host.source(app).resolve(slot.directory, live.commit, fetch=False)
+        return Plan("restart", slot.name, revision, update=True)
+
+    _operate(host, app, "restart", choose)
+
+
+def _operate(host: Host, app: App, operation: str, choose: Choose) -> None:
+    with deployment_lock(host.lock_path(app.name), operation) as lock, Interrupts() as interrupts:
+        host.journal.register(app)
+        host.journal.remember_environment(app.name, host.caller)
+        attempt = Attempt(host, app, operation, lock)
+        with host.guardian(app.name):
+            try:
+                settle(host, app)
+                with interrupts.allowed():
+                    began = host.clock.monotonic()
+                    plan = choose(host, app, host.journal.app(app.name))
+                    attempt.begin(plan, chosen_in=host.clock.monotonic() - began)
+                    _bring_up(attempt)
+                _commit(attempt)
+            except SubstituteError as error:
+                raise _give_up(attempt, error) from error
+            _finish(attempt)
+
+
+def _bring_up(attempt: Attempt) -> None:
+    """Everything before the commit; the old version serves all the while, untouched."""
+    host, app = attempt.host, attempt.app
+    attempt.hook("begin")
+    if attempt.plan.update:
+        attempt.hook("pre_checkout")
+        with attempt.phase(Phase.UPDATE):
+            host.journal.spoil(app.name, attempt.slot.name)
+            host.source(app).update(attempt.slot.directory, attempt.plan.revision.commit, clean=app.clean)
+        attempt.hook("pre_install")
+        with attempt.phase(Phase.BUILD):
+            _build(attempt)
+        attempt.hook("post_install")
+    attempt.hook("pre_start")
+    with attempt.phase(Phase.START):
+        process, log = start_instance(host, app, attempt.slot)
+    with attempt.phase(Phase.READY):
+        show = attempt.show(Phase.READY)
+        await_ready(host, app, attempt.slot, process, show=show, log=log)
+    attempt.hook("post_start")
+    with attempt.phase(Phase.ADMIT):
+        host.route(app.name, attempt.shares())
+    with attempt.phase(Phase.VERIFY):
+        observe_for(host, app, attempt.slot, process, seconds=app.verify_for, log=log)
+    attempt.hook("running")
+
+
+def _build(attempt: Attempt) -> None:
+    host, app = attempt.host, attempt.app
+    for command in app.build:
+        attempt.emit(Output(Phase.BUILD, f"$ {command}"))
+        ended = host.commands.run(
+            ["/bin/sh", "-c", command],
+            directory=attempt.slot.directory,
+            environment=attempt.environment(),
+            on_line=attempt.show(Phase.BUILD),
+            on_start=lambda process: host.journal.command_started(app.name, process),
+        )
+        host.journal.forget_commands(app.name)
+        if ended.status:
+            raise BuildError(
+                f"The build command `{command}` failed with exit status {ended.status}.",
+                fact="\n".join(f"  | {line}" for line in ended.tail),
+                cure="Mend the build and deploy again.",
+            )
+    host.journal.built(app.name, attempt.slot.name, attempt.plan.revision.commit)
+
+
+def _commit(attempt: Attempt) -> None:
+    with attempt.phase(Phase.COMMIT):
+        attempt.host.journal.commit(attempt.app.name, attempt.slot.name)
+
+
+def _finish(attempt: Attempt) -> None:
+    """After the commit: the old instance drains and stops. Nothing here can take the new one down."""
+    try:
+        settled = settle(attempt.host, attempt.app, steps=attempt)
+    except SubstituteError as error:
+        raise attempt.failed(error, attempt.host.journal.app(attempt.app.name).live) from error
+    if settled.live is not attempt.slot.name:
+        error = NotReadyError(
+            f"Slot {attempt.slot.name} stopped answering before the old instance was to leave.",
+            cure=f"See `substitute logs {attempt.slot.name}`.",
+        )
+        raise attempt.failed(error, settled.live)
+    attempt.succeeded(settled.drained)
+
+
+def _give_up(attempt: Attempt, error: SubstituteError) -> SubstituteError:
+    """Settle on what the journal says, and say which version serves now."""
+    attempt.close(error)
+    host, app = attempt.host, attempt.app
+    problem = ""
+    try:
+        settled: Settled | None = settle(host, app)
+    except SubstituteError as trouble:
+        settled, problem = None, trouble.reason
+    live = settled.live if settled else host.journal.app(app.name).live
+    return attempt.failed(error, live, problem=problem or (settled.problem if settled else ""))

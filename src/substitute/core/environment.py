@@ -1,0 +1,36 @@
+"""The environment that builds, hooks and instances get."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from substitute.core.apps import App
+    from substitute.core.records import SlotRecord
+
+INHERITED = ("PATH", "HOME", "USER", "LANG", "TZ")
+"""What is taken over from the deploying command; everything else a shell holds stays out."""
+
+
+def caller_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Choose from `environ` what instances inherit."""
+    found = {name: environ[name] for name in INHERITED if name in environ}
+    return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **found}
+
+
+def instance_environment(app: App, slot: SlotRecord, caller: Mapping[str, str]) -> dict[str, str]:
+    """Compose caller's, `env_file`, `env` and the variables that tell an instance its place."""
+    endpoint = slot.endpoints[0]
+    return {
+        **caller,
+        **app.env,
+        "PORT": str(endpoint.port),
+        "HOST": endpoint.host,
+        "BIND": endpoint.host,
+        "SUBSTITUTE_APP": app.name,
+        "SUBSTITUTE_SLOT": slot.name.value,
+        "SUBSTITUTE_PORT": str(endpoint.port),
+        "SUBSTITUTE_COMMIT": slot.commit or "",
+    }

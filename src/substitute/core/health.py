@@ -1,0 +1,160 @@
+"""When an instance may get traffic: it is the one that was started, it listens, and it answers well."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from substitute.core.errors import NotReadyError, RuntimeFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from substitute.core.apps import App, Health
+    from substitute.core.host import Host
+    from substitute.core.ports import Process
+    from substitute.core.records import SlotRecord
+
+_LISTEN_INTERVAL = 0.01
+_STRANGER_PATIENCE = 1.0
+"""Seconds that a listener may look like a stranger's: between fork and listen, /proc is a moment behind."""
+
+
+class LogTail:
+    """Lines that are appended to a log from now on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._position = path.stat().st_size if path.exists() else 0
+        self._rest = b""
+        self.last: list[str] = []
+
+    def lines(self) -> list[str]:
+        """The whole lines since the previous call; never raises."""
+        try:
+            with self._path.open("rb") as log:
+                log.seek(self._position)
+                data = log.read(1 << 20)
+        except OSError:
+            return []
+        self._position += len(data)
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        lines = [line.decode(errors="replace").rstrip("\r") for line in whole]
+        self.last = [*self.last, *lines][-10:]
+        return lines
+
+
+def require_free(host: Host, slot: SlotRecord) -> None:
+    """Raise RuntimeFailedError, with the holder's name, where a port of `slot` is taken."""
+    for endpoint in slot.endpoints:
+        if holder := host.prober.holder(endpoint):
+            raise RuntimeFailedError(
+                f"Port {endpoint.port} of slot {slot.name} is taken.",
+                fact=f"{holder} listens on it.",
+                cure=f"Stop it, or give slot {slot.name} another port in substitute.toml.",
+            )
+
+
+def await_ready(
+    host: Host, app: App, slot: SlotRecord, process: Process, *, show: Callable[[str], None], log: LogTail
+) -> None:
+    """Return when `process` has given `successes` good answers in a row.
+
+    Raises NotReadyError at once when it exits, and after `health.timeout` seconds with its last answer.
+    """
+    health = app.health
+    deadline = host.clock.monotonic() + health.timeout
+    good, last, strange = 0, "nothing listens yet", 0.0
+    while True:
+        for line in log.lines():
+            show(line)
+        _require_alive(host, slot, process, log)
+        owned = _owned(host, slot, process)
+        pause = min(health.interval, _LISTEN_INTERVAL)
+        if owned:
+            good, last = _count_good(host, slot, health, good)
+            if good >= health.successes:
+                return
+            pause = health.interval
+        elif owned is False:
+            holder = next(filter(None, map(host.prober.holder, slot.endpoints)), "another process")
+            last = f"{holder} listens there, not the instance that was started"
+            strange += pause
+        else:
+            good, last = 0, "nothing listens yet"
+        if strange > _STRANGER_PATIENCE or host.clock.monotonic() >= deadline:
+            raise _not_ready(slot, health, last, log)
+        host.clock.sleep(pause)
+
+
+def answers(host: Host, app: App, slot: SlotRecord, *, patience: float = 0.0) -> bool:
+    """Whether the slot's instance gives one good answer, asked for up to `patience` seconds."""
+    deadline = host.clock.monotonic() + patience
+    while True:
+        process = host.inspect(slot).process
+        if process and _owned(host, slot, process) and _count_good(host, slot, app.health, 0)[0]:
+            return True
+        if host.clock.monotonic() >= deadline:
+            return False
+        host.clock.sleep(min(app.health.interval, 0.05))
+
+
+def observe_for(host: Host, app: App, slot: SlotRecord, process: Process, *, seconds: float, log: LogTail) -> None:
+    """Watch `process` for `seconds`: it must stay up, and may not answer badly twice in a row."""
+    deadline = host.clock.monotonic() + seconds
+    bad = 0
+    while True:
+        log.lines()
+        _require_alive(host, slot, process, log)
+        if host.clock.monotonic() >= deadline:
+            return
+        good, last = _count_good(host, slot, app.health, 0)
+        bad = 0 if good else bad + 1
+        if bad == 2:
+            raise NotReadyError(
+                f"Slot {slot.name} stopped answering well while it was verified.",
+                fact=_with_log(f"Last answer: {last}.", log),
+                cure=f"See `substitute logs {slot.name}`.",
+            )
+        host.clock.sleep(app.health.interval)
+
+
+def _owned(host: Host, slot: SlotRecord, process: Process) -> bool | None:
+    found = [host.prober.owned(endpoint, process) for endpoint in slot.endpoints]
+    return None if None in found else all(found)
+
+
+def _count_good(host: Host, slot: SlotRecord, health: Health, good: int) -> tuple[int, str]:
+    last = ""
+    for endpoint in slot.endpoints:
+        answer = host.prober.probe(endpoint, health)
+        last = answer.seen
+        if not answer.good:
+            return 0, last
+    return good + 1, last
+
+
+def _require_alive(host: Host, slot: SlotRecord, process: Process, log: LogTail) -> None:
+    seen = host.inspect(slot)
+    if seen.process != process:
+        log.lines()
+        ended = f"It ended with {seen.exit}." if seen.exit else "Its process is gone."
+        raise NotReadyError(
+            f"The instance in slot {slot.name} exited.",
+            fact=_with_log(ended, log),
+            cure=f"See `substitute logs {slot.name}`.",
+        )
+
+
+def _not_ready(slot: SlotRecord, health: Health, last: str, log: LogTail) -> NotReadyError:
+    port = slot.endpoints[0].port
+    wanted = f"answer 2xx-3xx on :{port}{health.path}" if health.kind == "http" else f"accept on :{port}"
+    return NotReadyError(
+        f"Slot {slot.name} did not {wanted} within {health.timeout:g}s (last: {last}).",
+        fact=_with_log("", log),
+        cure=f"See `substitute logs {slot.name}`.",
+    )
+
+
+def _with_log(fact: str, log: LogTail) -> str:
+    return "\n".join(filter(None, [fact, *(f"  | {line}" for line in log.last)]))

@@ -1,0 +1,80 @@
+"""Everything that a deployment works with on this machine, in one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from substitute.core.environment import instance_environment
+from substitute.core.lock import short_lock
+from substitute.core.ports import Inspection, Program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from substitute.core.apps import App
+    from substitute.core.events import Emit
+    from substitute.core.journal import Journal
+    from substitute.core.ports import (
+        Balancer,
+        Clock,
+        Commands,
+        Prober,
+        Runtime,
+        Source,
+    )
+    from substitute.core.records import SlotRecord
+    from substitute.core.slots import SlotName
+
+
+@dataclass(frozen=True)
+class Host:
+    """A root with its journal, and the adapters that were chosen for it."""
+
+    root: Path
+    journal: Journal
+    balancer: Balancer
+    runtime: Runtime
+    prober: Prober
+    commands: Commands
+    clock: Clock
+    emit: Emit
+    source: Callable[[App], Source]
+    caller: Mapping[str, str]
+    """PATH, HOME, USER, LANG and TZ of the command that was typed."""
+    guardian: Callable[[str], AbstractContextManager[None]]
+    """Watches over a deployment of the named app: if this process dies in it, somebody settles."""
+
+    def lock_path(self, app: str) -> Path:
+        """The file whose lock is held while `app` is worked on."""
+        return self.root / "deploy" / "run" / f"{app}.lock"
+
+    def route(self, app: str, shares: Mapping[SlotName, int]) -> None:
+        """Give the slots of `app` these shares, in the journal and then in the balancer.
+
+        The balancer serves all apps of the root, and two may be deployed at once: so a short lock.
+        """
+        with short_lock(self.root / "deploy" / "run" / "routes.lock"):
+            self.journal.share(app, shares)
+            self.balancer.route(self.journal.backends())
+
+    def inspect(self, slot: SlotRecord) -> Inspection:
+        """Observe the instance of `slot`; one that its runtime lost is found by the journal's memory."""
+        seen = self.runtime.inspect(slot.instance)
+        if seen.process is None and slot.process and self.prober.alive(slot.process):
+            return Inspection(slot.process, seen.exit)
+        return seen
+
+    def program(self, app: App, slot: SlotRecord) -> Program:
+        """What the runtime is to run for `slot`, with the endpoints of the journal."""
+        return Program(
+            name=slot.instance,
+            command=app.start,
+            directory=slot.directory,
+            environment=instance_environment(app, slot, self.journal.environment(app.name) or self.caller),
+            log=app.log_directory / f"{slot.name}.log",
+            stop_timeout=slot.stop_timeout,
+            user=app.user,
+        )

@@ -1,0 +1,68 @@
+"""Starting and stopping the process of a slot, with the journal told of both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from substitute.core.events import Drained, Notice
+from substitute.core.health import LogTail, require_free
+
+if TYPE_CHECKING:
+    from substitute.core.apps import App
+    from substitute.core.host import Host
+    from substitute.core.ports import Process
+    from substitute.core.records import SlotRecord
+
+_DRAIN_INTERVAL = 0.01
+
+
+def start_instance(
+    host: Host, app: App, slot: SlotRecord, *, standby: bool = False
+) -> tuple[Process, LogTail]:
+    """Start the instance of `slot`; its process, and its log from here on. Readiness is awaited elsewhere.
+
+    Raises RuntimeFailedError where a port is taken or the runtime cannot start it.
+    """
+    require_free(host, slot)
+    program = host.program(app, slot)
+    log = LogTail(program.log)
+    process = host.runtime.start(program)
+    host.journal.running(app.name, slot.name, process, standby=standby)
+    return process, log
+
+
+def drain(host: Host, slot: SlotRecord) -> Drained:
+    """Wait until `slot` has no request in flight, at most its drain timeout.
+
+    In flight is 0 twice in a row, since a request may be between the balancer's accept and its count. Where
+    the balancer cannot tell, there is nothing to wait for: the instance finishes its own after SIGTERM.
+    """
+    deadline = host.clock.monotonic() + slot.drain_timeout
+    first: int | None = None
+    quiet = 0
+    while (now := _in_flight(host, slot)) is not None:
+        first = now if first is None else first
+        quiet = quiet + 1 if now == 0 else 0
+        if quiet == 2:
+            return Drained(finished=first)
+        if host.clock.monotonic() >= deadline:
+            return Drained(finished=max(first - now, 0), cut=now)
+        host.clock.sleep(_DRAIN_INTERVAL)
+    return Drained()
+
+
+def _in_flight(host: Host, slot: SlotRecord) -> int | None:
+    traffic = host.balancer.traffic()
+    if traffic is None:
+        return None
+    return sum(traffic[endpoint].in_flight for endpoint in slot.endpoints if endpoint in traffic)
+
+
+def stop_instance(host: Host, slot: SlotRecord) -> None:
+    """SIGTERM, and SIGKILL past the slot's stop timeout, which is told."""
+    stopped = host.runtime.stop(slot.instance, slot.process, timeout=slot.stop_timeout)
+    host.journal.gone(slot.app, slot.name)
+    if stopped.killed:
+        host.emit(
+            Notice(f"Slot {slot.name} did not exit within {slot.stop_timeout:g}s of SIGTERM and was killed.")
+        )

@@ -1,0 +1,324 @@
+"""The durable record of what is live and what is under way: one SQLite file.
+
+Write-ahead logging makes every transaction atomic whatever is killed. The two writes that a power cut must not
+undo, the beginning of a deployment and its commit, also wait for the disk (``synchronous = FULL``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from substitute.core.errors import SubstituteError
+from substitute.core.ports import Backend, Process, Server
+from substitute.core.records import AppRecord, DeploymentRecord, GuestRecord, SlotRecord
+from substitute.core.slots import Endpoint, SlotName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from substitute.core.apps import App
+    from substitute.core.ports import Program
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS app (
+    name TEXT PRIMARY KEY, live TEXT, stopped INTEGER NOT NULL DEFAULT 0,
+    domains TEXT NOT NULL DEFAULT '[]', environment TEXT NOT NULL DEFAULT '{}');
+CREATE TABLE IF NOT EXISTS slot (
+    app TEXT NOT NULL REFERENCES app, name TEXT NOT NULL, directory TEXT NOT NULL, endpoints TEXT NOT NULL,
+    share INTEGER NOT NULL DEFAULT 0, hash TEXT, intact INTEGER NOT NULL DEFAULT 0,
+    process TEXT, standby INTEGER NOT NULL DEFAULT 0,
+    drain_timeout REAL NOT NULL, stop_timeout REAL NOT NULL, PRIMARY KEY (app, name));
+CREATE TABLE IF NOT EXISTS deployment (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL, operation TEXT NOT NULL, slot TEXT NOT NULL,
+    hash TEXT, previous TEXT, started REAL NOT NULL, finished REAL, outcome TEXT,
+    phase TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '', seconds TEXT NOT NULL DEFAULT '{}');
+CREATE TABLE IF NOT EXISTS command (app TEXT NOT NULL, process TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS guest (
+    name TEXT PRIMARY KEY, directory TEXT NOT NULL, port INTEGER NOT NULL, command TEXT NOT NULL, process TEXT);
+"""
+
+
+class Journal:
+    """The only state that `settle` believes. Each method that writes is one transaction."""
+
+    def __init__(self, path: Path) -> None:
+        """Open, or make, the journal at `path` (mode 0600)."""
+        self.path = path
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'guest'").fetchone():
+                self._db.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise SubstituteError(
+                f"The journal {path} cannot be used.",
+                fact=str(error),
+                cure="Give this user write access to it and room on its disk.",
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def _write(self, *, durably: bool = False) -> Iterator[sqlite3.Connection]:
+        try:
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if durably else 'NORMAL'}")
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise SubstituteError(f"The journal {self.path} cannot be written.", fact=str(error)) from error
+
+    # -- apps and slots -------------------------------------------------------------------------
+
+    def register(self, app: App) -> None:
+        """Take over what the configuration says of `app`, except for slots that run: those keep theirs."""
+        with self._write() as db:
+            db.execute("INSERT OR IGNORE INTO app (name) VALUES (?)", (app.name,))
+            db.execute("UPDATE app SET domains = ? WHERE name = ?", (json.dumps(app.domains), app.name))
+            for slot in app.slots.values():
+                where = (json.dumps([[e.host, e.port] for e in slot.endpoints]), str(slot.directory))
+                limits = (app.drain_timeout, app.stop_timeout)
+                db.execute(
+                    "INSERT OR IGNORE INTO slot (endpoints, directory, drain_timeout, stop_timeout, app, name)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    (*where, *limits, app.name, slot.name),
+                )
+                db.execute(
+                    "UPDATE slot SET endpoints = ?, directory = ?, drain_timeout = ?, stop_timeout = ?"
+                    " WHERE app = ? AND name = ? AND process IS NULL",
+                    (*where, *limits, app.name, slot.name),
+                )
+
+    def app(self, name: str) -> AppRecord:
+        """Return the record of a registered app."""
+        row = self._db.execute("SELECT * FROM app WHERE name = ?", (name,)).fetchone()
+        slots = {
+            record.name: record
+            for record in map(_slot, self._db.execute("SELECT * FROM slot WHERE app = ?", (name,)))
+        }
+        return AppRecord(
+            name=name,
+            live=SlotName(row["live"]) if row["live"] else None,
+            stopped=bool(row["stopped"]),
+            slots=slots,
+        )
+
+    def names(self) -> list[str]:
+        """Every app that was ever registered."""
+        return [row["name"] for row in self._db.execute("SELECT name FROM app ORDER BY name")]
+
+    def backends(self) -> list[Backend]:
+        """What is desired of the balancer, for all apps of the root."""
+        found = []
+        for row in self._db.execute("SELECT name, domains FROM app ORDER BY name").fetchall():
+            record = self.app(row["name"])
+            servers = tuple(
+                Server(slot.name, endpoint, slot.share)
+                for slot in sorted(record.slots.values(), key=lambda slot: slot.name)
+                for endpoint in slot.endpoints
+            )
+            patience = max(slot.drain_timeout for slot in record.slots.values())
+            found.append(Backend(record.name, tuple(json.loads(row["domains"])), servers, patience))
+        return found
+
+    def environment(self, app: str) -> dict[str, str]:
+        """PATH, HOME and the like of the latest deploying command, so that `up` uses the same."""
+        row = self._db.execute("SELECT environment FROM app WHERE name = ?", (app,)).fetchone()
+        return dict(json.loads(row["environment"])) if row else {}
+
+    def remember_environment(self, app: str, environment: Mapping[str, str]) -> None:
+        """Record what `environment` returns."""
+        with self._write() as db:
+            db.execute("UPDATE app SET environment = ? WHERE name = ?", (json.dumps(dict(environment)), app))
+
+    def share(self, app: str, shares: Mapping[SlotName, int]) -> None:
+        """Set the desired shares of the new requests."""
+        with self._write() as db:
+            for slot, share in shares.items():
+                db.execute("UPDATE slot SET share = ? WHERE app = ? AND name = ?", (share, app, slot))
+
+    def spoil(self, app: str, slot: SlotName) -> None:
+        """Note that the slot's files are about to change."""
+        with self._write() as db:
+            db.execute("UPDATE slot SET intact = 0 WHERE app = ? AND name = ?", (app, slot))
+
+    def built(self, app: str, slot: SlotName, commit: str) -> None:
+        """Note that the slot's files are a finished build of `commit`."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE slot SET intact = 1, hash = ? WHERE app = ? AND name = ?", (commit, app, slot)
+            )
+
+    def running(self, app: str, slot: SlotName, process: Process, *, standby: bool = False) -> None:
+        """Note the process that a slot's instance has."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE slot SET process = ?, standby = ? WHERE app = ? AND name = ?",
+                (_dump(process), standby, app, slot),
+            )
+
+    def gone(self, app: str, slot: SlotName) -> None:
+        """Note that a slot's instance is no more."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE slot SET process = NULL, standby = 0, share = 0 WHERE app = ? AND name = ?",
+                (app, slot),
+            )
+
+    def stop_by_hand(self, app: str, *, stopped: bool) -> None:
+        """Note that the app is (no longer) meant to be stopped."""
+        with self._write(durably=True) as db:
+            db.execute("UPDATE app SET stopped = ? WHERE name = ?", (stopped, app))
+
+    # -- deployments ----------------------------------------------------------------------------
+
+    def begin(
+        self, app: str, slot: SlotName, operation: str, *, commit: str, previous: str | None, now: float
+    ) -> int:
+        """Begin a deployment; its number is returned."""
+        with self._write(durably=True) as db:
+            cursor = db.execute(
+                "INSERT INTO deployment (app, operation, slot, hash, previous, started) VALUES (?, ?, ?, ?, ?, ?)",
+                (app, operation, slot, commit, previous, now),
+            )
+            return int(cursor.lastrowid or 0)
+
+    def reached(self, deployment: int, phase: str, seconds: Mapping[str, float]) -> None:
+        """Note the phase that a deployment has come to, and the times so far."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE deployment SET phase = ?, seconds = ? WHERE id = ?",
+                (phase, json.dumps(dict(seconds)), deployment),
+            )
+
+    def commit(self, app: str, slot: SlotName) -> None:
+        """Make `slot` the live one: the point of no return, on the disk when this returns."""
+        with self._write(durably=True) as db:
+            db.execute("UPDATE app SET live = ?, stopped = 0 WHERE name = ?", (slot, app))
+            db.execute("UPDATE slot SET standby = 0 WHERE app = ? AND name = ?", (app, slot))
+
+    def finish(self, deployment: int, outcome: str, *, now: float, reason: str = "") -> None:
+        """Close a deployment: ``succeeded``, ``failed`` or ``interrupted``."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE deployment SET outcome = ?, finished = ?, reason = ? WHERE id = ?",
+                (outcome, now, reason, deployment),
+            )
+
+    def history(self, app: str, limit: int = -1) -> list[DeploymentRecord]:
+        """The deployments of an app, the latest first."""
+        rows = self._db.execute(
+            "SELECT * FROM deployment WHERE app = ? ORDER BY id DESC LIMIT ?", (app, limit)
+        )
+        return [_deployment(row) for row in rows]
+
+    def unfinished(self, app: str) -> list[DeploymentRecord]:
+        """Deployments without an outcome: the one under way, or what a killed deployer left."""
+        rows = self._db.execute("SELECT * FROM deployment WHERE app = ? AND outcome IS NULL", (app,))
+        return [_deployment(row) for row in rows]
+
+    def rollback_commit(self, app: str, live_commit: str | None) -> str | None:
+        """Return the commit of the latest succeeded deployment that differs from the live one's."""
+        row = self._db.execute(
+            "SELECT hash FROM deployment WHERE app = ? AND outcome = 'succeeded' AND hash IS NOT ?"
+            " ORDER BY id DESC LIMIT 1",
+            (app, live_commit),
+        ).fetchone()
+        return row["hash"] if row else None
+
+    # -- builds and hooks under way -------------------------------------------------------------
+
+    def command_started(self, app: str, process: Process) -> None:
+        """Note the process group of a build or a hook, which may outlive its deployer."""
+        with self._write() as db:
+            db.execute("INSERT INTO command VALUES (?, ?)", (app, _dump(process)))
+
+    def commands(self, app: str) -> list[Process]:
+        """The groups noted and not forgotten."""
+        rows = self._db.execute("SELECT process FROM command WHERE app = ?", (app,))
+        return [process for row in rows if (process := _load(row["process"]))]
+
+    def forget_commands(self, app: str) -> None:
+        """Forget them: they ended."""
+        with self._write() as db:
+            db.execute("DELETE FROM command WHERE app = ?", (app,))
+
+    # -- guests ---------------------------------------------------------------------------------
+
+    def guests(self) -> dict[str, GuestRecord]:
+        """What `start` runs under names that are no slots."""
+        return {
+            row["name"]: GuestRecord(
+                row["name"], Path(row["directory"]), row["port"], row["command"], _load(row["process"])
+            )
+            for row in self._db.execute("SELECT * FROM guest ORDER BY name")
+        }
+
+    def host_guest(self, program: Program, port: int, process: Process | None) -> None:
+        """Note a guest."""
+        with self._write() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO guest VALUES (?, ?, ?, ?, ?)",
+                (program.name, str(program.directory), port, program.command, process and _dump(process)),
+            )
+
+    def dismiss_guest(self, name: str) -> None:
+        """Forget a guest."""
+        with self._write() as db:
+            db.execute("DELETE FROM guest WHERE name = ?", (name,))
+
+
+def _dump(process: Process) -> str:
+    return json.dumps([process.pid, process.start_time, process.boot_id])
+
+
+def _load(text: str | None) -> Process | None:
+    return Process(*json.loads(text)) if text else None
+
+
+def _slot(row: sqlite3.Row) -> SlotRecord:
+    return SlotRecord(
+        app=row["app"],
+        name=SlotName(row["name"]),
+        directory=Path(row["directory"]),
+        endpoints=tuple(Endpoint(host, port) for host, port in json.loads(row["endpoints"])),
+        share=row["share"],
+        commit=row["hash"],
+        intact=bool(row["intact"]),
+        process=_load(row["process"]),
+        standby=bool(row["standby"]),
+        drain_timeout=row["drain_timeout"],
+        stop_timeout=row["stop_timeout"],
+    )
+
+
+def _deployment(row: sqlite3.Row) -> DeploymentRecord:
+    return DeploymentRecord(
+        id=row["id"],
+        app=row["app"],
+        operation=row["operation"],
+        slot=SlotName(row["slot"]),
+        commit=row["hash"],
+        previous=row["previous"],
+        started=row["started"],
+        finished=row["finished"],
+        outcome=row["outcome"],
+        phase=row["phase"],
+        reason=row["reason"],
+        seconds=json.loads(row["seconds"]),
+    )

@@ -1,0 +1,125 @@
+"""One deployment of an app at a time: the kernel's lock, which cannot outlive its holder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from substitute.core.errors import LockedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+RECOVERY = "recovery"
+"""The operation of a guardian: short, and worth waiting for."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock, in his own words."""
+
+    pid: int
+    operation: str
+    since: float
+    phase: str = ""
+
+    def __str__(self) -> str:
+        began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"`{self.operation}` (pid {self.pid}) since {began}" + (
+            f", now in phase {self.phase}" if self.phase else ""
+        )
+
+
+class Lock:
+    """A held lock that can tell others how far its holder has come."""
+
+    def __init__(self, descriptor: int, operation: str) -> None:
+        self._descriptor = descriptor
+        self._holder = Holder(os.getpid(), operation, time.time())
+        self.phase("")
+
+    def phase(self, phase: str) -> None:
+        """Tell in which phase the holder is."""
+        holder = Holder(self._holder.pid, self._holder.operation, self._holder.since, phase)
+        text = json.dumps(asdict(holder)).encode()
+        os.pwrite(self._descriptor, text.ljust(256) + b"\n", 0)
+        os.ftruncate(self._descriptor, max(257, len(text) + 1))
+
+
+@contextmanager
+def deployment_lock(path: Path, operation: str, *, patience: float = 60.0) -> Iterator[Lock]:
+    """Hold the lock at `path`. A living holder is a LockedError; a recovery is waited for `patience` seconds."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _acquire(descriptor, time.monotonic() + patience)
+        yield Lock(descriptor, operation)
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _read(descriptor)
+            # A dead holder's words under a held lock: a guardian has just taken it and not yet said so.
+            waiting = holder is None or holder.operation == RECOVERY or not _exists(holder.pid)
+            if waiting and time.monotonic() < deadline:
+                time.sleep(0.02)
+                continue
+            raise LockedError(
+                "Another command is working on this app.",
+                fact=f"It is {holder or 'unknown'}.",
+                cure="Wait for it, or stop it with Ctrl-C or SIGTERM; `substitute status` shows it.",
+            ) from None
+        return
+
+
+def holder_of(path: Path) -> Holder | None:
+    """Who holds the lock at `path` now, or None."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+@contextmanager
+def short_lock(path: Path) -> Iterator[None]:
+    """Hold the lock at `path` for an instant; wait for it as long as it takes."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int) -> Holder | None:
+    try:
+        return Holder(**json.loads(os.pread(descriptor, 4096, 0)))
+    except (ValueError, TypeError, OSError):
+        return None
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,89 @@
+"""What the journal remembers, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from substitute.core.slots import SlotName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from substitute.core.ports import Process
+    from substitute.core.slots import Endpoint
+
+
+@dataclass(frozen=True)
+class SlotRecord:
+    """One slot, as it was last left. Endpoints and limits are those its instance was started with."""
+
+    app: str
+    name: SlotName
+    directory: Path
+    endpoints: tuple[Endpoint, ...]
+    share: int
+    commit: str | None
+    intact: bool
+    """The files are a finished build of `commit`, so a rollback may start them as they are."""
+    process: Process | None
+    standby: bool
+    """Started by hand beside the live one."""
+    drain_timeout: float
+    stop_timeout: float
+
+    @property
+    def instance(self) -> str:
+        """The name of its process."""
+        return f"{self.app}_{self.name}"
+
+
+@dataclass(frozen=True)
+class AppRecord:
+    """One app: which slot is live, and both slots."""
+
+    name: str
+    live: SlotName | None
+    stopped: bool
+    """Stopped by hand with ``stop --force`` or ``down``; `up` respects the former."""
+    slots: Mapping[SlotName, SlotRecord]
+
+    @property
+    def next_slot(self) -> SlotName:
+        """Where the next deployment goes."""
+        return self.live.other if self.live else SlotName.A
+
+    @property
+    def live_slot(self) -> SlotRecord | None:
+        """The record of the live slot."""
+        return self.slots[self.live] if self.live else None
+
+
+@dataclass(frozen=True)
+class DeploymentRecord:
+    """One deployment. Times are seconds since the epoch; no outcome means that it is under way."""
+
+    id: int
+    app: str
+    operation: str
+    slot: SlotName
+    commit: str | None
+    previous: str | None
+    started: float
+    finished: float | None
+    outcome: str | None
+    phase: str
+    reason: str
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GuestRecord:
+    """A process that `start` runs under a name which is no slot."""
+
+    name: str
+    directory: Path
+    port: int
+    command: str
+    process: Process | None

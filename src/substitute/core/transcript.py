@@ -1,0 +1,56 @@
+"""Each deployment's log: what the screen showed, kept in the app's log directory."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from substitute.core.events import Event, Notice, Output, PhaseFinished, PhaseStarted, Resolved, Warned
+
+if TYPE_CHECKING:
+    from substitute.core.apps import App
+
+_KEPT = 50
+
+
+class Transcript:
+    """A text file ``deployment-N.log``; the oldest beyond fifty are removed."""
+
+    def __init__(self, app: App, deployment: int) -> None:
+        app.log_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = app.log_directory / f"deployment-{deployment}.log"
+        old = app.log_directory / f"deployment-{deployment - _KEPT}.log"
+        old.unlink(missing_ok=True)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", buffering=1)
+
+    def __call__(self, event: Event) -> None:
+        """Write a line for `event`. A full disk costs the log, not the deployment."""
+        try:
+            self._file.write(f"{time.strftime('%H:%M:%S')} {_text(event)}\n")
+        except (OSError, ValueError):
+            return
+
+    def close(self) -> None:
+        """Close the file."""
+        try:
+            self._file.close()
+        except OSError:
+            return
+
+
+def _text(event: Event) -> str:
+    match event:
+        case PhaseStarted():
+            return f"== {event.phase} (slot {event.slot})"
+        case PhaseFinished():
+            return f"== {event.phase} took {event.seconds:.3f}s"
+        case Output():
+            return f"   {event.line}"
+        case Resolved():
+            return f"== {event.operation} {event.commit} ({event.how}) into slot {event.slot}: {event.subject}"
+        case Notice() | Warned():
+            return f"-- {event.message}"
+        case _:
+            return f"== {event}"

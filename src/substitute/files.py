@@ -1,0 +1,69 @@
+"""Files that are there whole or not at all, whenever the machine stops."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
+    """Replace `path` with `content` in one step that survives a power loss.
+
+    A reader sees the old content or the new, never a part. The file gets exactly `mode`, whatever the
+    umask. Raises OSError; then the old file is untouched.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = _beside(path)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(stream.fileno(), mode)
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def replace_link(link: Path, target: Path | str) -> None:
+    """Point the symbolic link `link` at `target` (as written, so it may be relative) in one step.
+
+    A link or a file of that name is replaced. Raises OSError where it is a directory.
+    """
+    temporary = _beside(link)
+    temporary.symlink_to(target)
+    try:
+        temporary.replace(link)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_directory(link.parent)
+
+
+def private_directory(path: Path) -> Path:
+    """Make `path`, with its parents, a directory that only its owner may enter (0700); return it."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.stat().st_mode & 0o777 != 0o700:
+        path.chmod(0o700)
+    return path
+
+
+def _beside(path: Path) -> Path:
+    # A name in the same directory: only there is a rename atomic.
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def _sync_directory(directory: Path) -> None:
+    # Without this the rename itself may be lost with the power.
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,215 @@
+"""The kernel's view of processes, and signals that never reach the wrong one.
+
+A pid is reused; a pid with its start time and the boot it belongs to is not. Signals go through a pidfd
+that was opened before the identity was checked, so that nothing can take the pid in between.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from substitute.core.ports import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_PROC = "/proc"
+_GONE = frozenset("ZXx")
+"""States of a process that runs no more: a zombie only waits for its parent."""
+_PASSES = 20
+"""How often a group is looked at again for members that were forked while it was signalled."""
+
+
+@dataclass(frozen=True)
+class Stat:
+    """The fields of ``/proc/PID/stat`` that matter here."""
+
+    pid: int
+    state: str
+    parent: int
+    group: int
+    start_time: int
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is a zombie."""
+        return self.state in _GONE
+
+
+@cache
+def boot_id() -> str:
+    """Name this run of the kernel: two boots never share it."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def identify(pid: int, *, zombie: bool = False) -> Process | None:
+    """Give `pid` its lasting identity, or None where no such process runs.
+
+    A zombie counts as gone, unless `zombie` is true (for the parent that has yet to reap it).
+    """
+    stat = _stat(pid)
+    if stat is None or (stat.gone and not zombie):
+        return None
+    return Process(pid, stat.start_time, boot_id())
+
+
+def is_alive(process: Process) -> bool:
+    """Whether it is still that very process; a zombie is not."""
+    return identify(process.pid) == process
+
+
+def name(pid: int) -> str:
+    """Say what runs as `pid`, in one word: ``node``; ``?`` where that can't be known."""
+    # The command line comes first: the kernel's own name for node is "MainThread".
+    title = _read(pid, "cmdline").split(b"\0", 1)[0].decode(errors="replace")
+    words = os.path.basename(title.split(" ", 1)[0]).rstrip(":")  # noqa: PTH119  # no path object for a title
+    return words or _read(pid, "comm").decode(errors="replace").strip() or "?"
+
+
+def descendants(pid: int) -> set[int]:
+    """List the running children of `pid`, their children, and so on; not `pid` itself.
+
+    A process whose parent has exited belongs to init and is not found (see `group_members`).
+    """
+    children: dict[int, list[Stat]] = {}
+    for stat in _all():
+        children.setdefault(stat.parent, []).append(stat)
+    found: set[int] = set()
+    # A zombie's children are init's already, so nothing is lost by passing over it.
+    waiting = [pid]
+    while waiting:
+        for stat in children.get(waiting.pop(), ()):
+            if not stat.gone and stat.pid not in found:
+                found.add(stat.pid)
+                waiting.append(stat.pid)
+    return found
+
+
+def group_members(pgid: int) -> set[int]:
+    """List the running processes of the process group `pgid`."""
+    return {stat.pid for stat in _all() if stat.group == pgid and not stat.gone}
+
+
+def group_of(process: Process) -> set[int]:
+    """List the running members of the group that `process` leads or led; empty where it is not its group.
+
+    A pid is not given out again while a group of that number has members. So where another process has
+    the pid, or another boot runs, the group is gone. Where nobody has the pid, members as young as the
+    leader are its own.
+    """
+    if process.boot_id != boot_id():
+        return set()
+    leader = _stat(process.pid)
+    if leader is not None and leader.start_time != process.start_time:
+        return set()
+    return {
+        stat.pid
+        for stat in _all()
+        if stat.group == process.pid and not stat.gone and stat.start_time >= process.start_time
+    }
+
+
+def signal_process(process: Process, number: int) -> bool:
+    """Send signal `number` to that very process; False where it is gone.
+
+    Raises PermissionError where it belongs to another user.
+    """
+    return _signal_if(process.pid, number, lambda: is_alive(process))
+
+
+def signal_group(process: Process, number: int) -> bool:
+    """Send signal `number` to every member of the group that `process` leads or led.
+
+    False where no member is left. Raises PermissionError where a member belongs to another user.
+    """
+    tried: set[int] = set()
+    reached = False
+    refused: PermissionError | None = None
+    for _ in range(_PASSES):
+        found = group_of(process) - tried
+        if not found:
+            break
+        for pid in found:
+            tried.add(pid)
+            try:
+                reached |= _signal_if(pid, number, partial(_in_group, pid, process))
+            except PermissionError as error:  # the others still get it
+                refused = error
+    if refused:
+        raise refused
+    return reached
+
+
+def _signal_if(pid: int, number: int, same: Callable[[], bool]) -> bool:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    except (AttributeError, OSError):
+        # A Python or a kernel without pidfd: the moment between check and signal has to be accepted.
+        return _kill_if(pid, number, same)
+    try:
+        if not same():
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _kill_if(pid: int, number: int, same: Callable[[], bool]) -> bool:
+    try:
+        if not same():
+            return False
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _in_group(pid: int, leader: Process) -> bool:
+    stat = _stat(pid)
+    return (
+        stat is not None
+        and not stat.gone
+        and stat.group == leader.pid
+        and stat.start_time >= leader.start_time
+    )
+
+
+def _all() -> Iterator[Stat]:
+    for entry in os.listdir(_PROC):  # noqa: PTH208  # in the loops that wait; no path objects needed
+        if entry.isdigit():
+            stat = _stat(int(entry))
+            if stat is not None:
+                yield stat
+
+
+def _stat(pid: int) -> Stat | None:
+    text = _read(pid, "stat")
+    # The name stands in parentheses and may hold anything, parentheses and blanks too.
+    _, closed, rest = text.rpartition(b")")
+    fields = rest.split()
+    if not closed or len(fields) < 20:
+        return None
+    return Stat(pid, fields[0].decode(), int(fields[1]), int(fields[2]), int(fields[19]))
+
+
+def _read(pid: int, file: str) -> bytes:
+    try:
+        descriptor = os.open(f"{_PROC}/{pid}/{file}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # it went away between the two calls
+        return b""
+    finally:
+        os.close(descriptor)

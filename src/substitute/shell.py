@@ -1,0 +1,328 @@
+"""The only place that runs programs. Argument lists, never a line for a shell.
+
+Every program gets a session and a process group of its own and no standard input: a Ctrl-C at the terminal
+reaches the deployer alone, which then ends the whole group.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from substitute.core.ports import Finished, Process
+from substitute.processes import group_of, identify, signal_group
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+_TAIL = 20
+"""Lines of output that are kept for an error message."""
+_LINE = 8192
+"""Characters after which a line is cut in two, so that no output can fill the memory."""
+_CHUNK = 65536
+_LEFT = 1 << 20
+"""Bytes that are still read after the program has ended; a pipe holds no more than that."""
+_GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL."""
+_TICK = 0.01
+_BLIND_TICK_MS = 50
+"""How often a program's end is looked for where Python or the kernel has no pidfd."""
+_HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What a short program wrote, and how it ended."""
+
+    status: int
+    """Exit status; negative: the signal that ended it."""
+    out: str
+    err: str
+    timed_out: bool = False
+
+
+class Shell:
+    """Runs builds and hooks (see `core.ports.Commands`)."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        directory: Path,
+        environment: Mapping[str, str],
+        on_line: Callable[[str], None],
+        on_start: Callable[[Process], None],
+        timeout: float | None = None,
+    ) -> Finished:
+        """Run to the end, standard output and error merged and given to `on_line` line by line.
+
+        A carriage return ends a line too (progress bars). What the program leaves in the background is
+        neither waited for nor ended. After `timeout` seconds, or when an exception comes through, the whole
+        group gets SIGTERM, and SIGKILL 2 s later. Raises OSError where the program cannot be started.
+        """
+        lines = _Lines(on_line)
+        with _running(argv, directory, environment, out=subprocess.PIPE, err=subprocess.STDOUT) as (
+            program,
+            process,
+        ):
+            pipe = program.stdout
+            assert pipe is not None  # noqa: S101  # it was asked for
+            with pipe:
+                on_start(process)
+                timed_out = not _pump(program, pipe, lines, timeout)
+                if timed_out:
+                    _end(process)
+                    program.wait()
+                _drain(pipe, lines)
+                lines.close()
+        return Finished(program.returncode, tuple(lines.tail), timed_out)
+
+    def end(self, process: Process) -> None:
+        """End the group that `process` leads or led: SIGTERM, and SIGKILL 2 s later.
+
+        Nothing happens where that group is gone, even if its number is in use again.
+        """
+        _end(process)
+
+
+def capture(
+    argv: Sequence[str],
+    *,
+    directory: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    given: str | None = None,
+) -> Captured:
+    """Run a short program and return what it wrote; `given` is its standard input (default: none).
+
+    Undecodable bytes are replaced. After `timeout` seconds its group is ended and `timed_out` is true.
+    Raises OSError where it cannot be started.
+    """
+    # Files in memory, not pipes: a daemon that the program leaves behind (ssh's master connection) may
+    # hold them open for ever, and no output is too much.
+    with _memory("out") as out, _memory("err") as err, _memory("in") as source:
+        if given is not None:
+            source.write(given.encode())
+            source.seek(0)
+        stdin = source if given is not None else subprocess.DEVNULL
+        with _running(argv, directory, environment, out=out, err=err, stdin=stdin) as (program, process):
+            ended = _wait(program, timeout)
+            if not ended:
+                _end(process)
+                program.wait()
+        return Captured(program.returncode, _content(out), _content(err), timed_out=not ended)
+
+
+def spawn_detached(
+    argv: Sequence[str],
+    *,
+    directory: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    pass_fds: Sequence[int] = (),
+) -> int:
+    """Start a program that outlives this one, and return its pid.
+
+    A session of its own, no standard input, no descriptor but `pass_fds`; what it writes is appended to
+    `log` (0600). Raises OSError where it cannot be started.
+    """
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        program = subprocess.Popen(
+            argv,
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            start_new_session=True,
+            pass_fds=pass_fds,
+        )
+    finally:
+        os.close(descriptor)
+    # Nobody waits for it: without this Python would warn that it still runs.
+    program.returncode = 0
+    return program.pid
+
+
+class _Lines:
+    """Cuts what a program writes into lines, and keeps the last."""
+
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        self.tail: deque[str] = deque(maxlen=_TAIL)
+        self._on_line = on_line
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder = io.IncrementalNewlineDecoder(decoder, translate=True)
+        self._rest = ""
+
+    def feed(self, data: bytes, *, final: bool = False) -> None:
+        *lines, rest = (self._rest + self._decoder.decode(data, final)).split("\n")
+        self._rest = ""  # before the lines are given away: `on_line` may raise
+        for line in lines:
+            self._give(line)
+        while len(rest) > _LINE:
+            self._give(rest[:_LINE])
+            rest = rest[_LINE:]
+        self._rest = rest
+
+    def close(self) -> None:
+        self.feed(b"", final=True)
+        if self._rest:
+            self._give(self._rest)
+
+    def _give(self, line: str) -> None:
+        for start in range(0, max(1, len(line)), _LINE):
+            part = line[start : start + _LINE]
+            self.tail.append(part)
+            self._on_line(part)
+
+
+@contextmanager
+def _running(
+    argv: Sequence[str],
+    directory: Path | None,
+    environment: Mapping[str, str] | None,
+    *,
+    out: int | IO[bytes],
+    err: int | IO[bytes],
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
+) -> Iterator[tuple[subprocess.Popen[bytes], Process]]:
+    """Start a program; whatever exception leaves the block, its group is ended first."""
+    program: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
+    try:
+        with _held_signals():
+            program = subprocess.Popen(
+                argv,
+                cwd=directory,
+                env=environment,
+                stdin=stdin,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+            process = identify(program.pid, zombie=True)
+        assert process is not None  # noqa: S101  # a child that is not yet waited for has an entry
+        yield program, process
+    except BaseException:
+        if program is not None:
+            if process is not None:
+                _end(process)
+            program.wait()
+        raise
+
+
+@contextmanager
+def _held_signals() -> Iterator[None]:
+    """Let no handler raise in here (it would lose the child just forked); signals are delivered after."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    earlier = {number: signal.getsignal(number) for number in _HELD if callable(signal.getsignal(number))}
+    for number in earlier:
+        signal.signal(number, lambda number, _frame: received.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+    for number in received:
+        signal.raise_signal(number)
+
+
+def _pump(program: subprocess.Popen[bytes], pipe: IO[bytes], lines: _Lines, timeout: float | None) -> bool:
+    """Read until the program itself ends, whoever else holds the pipe; False where the time ran out."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with _watch(program.pid) as (poller, tick):
+        poller.register(pipe, select.POLLIN)
+        while program.poll() is None:
+            left = None if deadline is None else (deadline - time.monotonic()) * 1000
+            if left is not None and left <= 0:
+                return False
+            waits = [wait for wait in (left, tick) if wait is not None]
+            for descriptor, _ in poller.poll(min(waits) if waits else None):
+                if descriptor == pipe.fileno():
+                    data = os.read(descriptor, _CHUNK)
+                    if data:
+                        lines.feed(data)
+                    else:
+                        poller.unregister(pipe)
+    return True
+
+
+def _drain(pipe: IO[bytes], lines: _Lines) -> None:
+    # What the program wrote before it ended is in the pipe; what comes later from its background is not its.
+    os.set_blocking(pipe.fileno(), False)
+    left = _LEFT
+    with suppress(BlockingIOError):
+        while left > 0 and (data := os.read(pipe.fileno(), _CHUNK)):
+            left -= len(data)
+            lines.feed(data)
+
+
+def _wait(program: subprocess.Popen[bytes], timeout: float | None) -> bool:
+    if timeout is None:
+        program.wait()
+        return True
+    deadline = time.monotonic() + timeout
+    with _watch(program.pid) as (poller, tick):
+        while program.poll() is None:
+            left = (deadline - time.monotonic()) * 1000
+            if left <= 0:
+                return False
+            poller.poll(left if tick is None else min(left, tick))
+    return True
+
+
+@contextmanager
+def _watch(pid: int) -> Iterator[tuple[select.poll, int | None]]:
+    """Give a poller that wakes when the child ends, and how long (ms) it may sleep in case it can't."""
+    poller = select.poll()
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        yield poller, _BLIND_TICK_MS
+        return
+    try:
+        poller.register(descriptor, select.POLLIN)
+        yield poller, None
+    finally:
+        os.close(descriptor)
+
+
+def _end(process: Process) -> None:
+    try:
+        with suppress(PermissionError):
+            signal_group(process, signal.SIGTERM)
+        _wait_gone(process)
+    finally:  # also when a second Ctrl-C comes
+        with suppress(PermissionError):
+            signal_group(process, signal.SIGKILL)
+    _wait_gone(process)
+
+
+def _wait_gone(process: Process) -> None:
+    deadline = time.monotonic() + _GRACE
+    while group_of(process) and time.monotonic() < deadline:
+        time.sleep(_TICK)
+
+
+def _memory(name: str) -> IO[bytes]:
+    return os.fdopen(os.memfd_create(name), "w+b")
+
+
+def _content(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode(errors="replace")
