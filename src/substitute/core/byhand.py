@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING
 
 from substitute.core.apps import Health
 from substitute.core.environment import caller_environment
-from substitute.core.errors import NotReadyError, SubstituteError, UsageError
-from substitute.core.events import Notice
+from substitute.core.errors import SubstituteError, UsageError
+from substitute.core.events import Notice, Output
 from substitute.core.health import LogTail, await_ready, require_free
 from substitute.core.instances import drain, start_instance, stop_instance
 from substitute.core.interrupts import Interrupts
 from substitute.core.lock import deployment_lock
 from substitute.core.ports import Program
+from substitute.core.records import SlotRecord
 from substitute.core.slots import Endpoint, SlotName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from substitute.core.apps import App
     from substitute.core.host import Host
-    from substitute.core.records import GuestRecord, SlotRecord
+    from substitute.core.records import GuestRecord
 
 _GUEST_PATIENCE = 30.0
 _GUEST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -41,8 +42,11 @@ def start(host: Host, apps: Mapping[str, App], name: str, directory: Path, port:
         raise UsageError(f"{directory} is not a directory.")
     if (app := apps.get(name[:-2])) and name[-2:] in {"_a", "_b"}:
         _start_slot(host, app, SlotName(name[-1]), directory, port)
-    else:
-        _start_guest(host, apps.get(name), name, directory, port)
+        return
+    app = apps.get(name)
+    _start_guest(
+        host, name, app.start if app else _command_of(directory), directory=directory, port=port, app=app
+    )
 
 
 def _start_slot(host: Host, app: App, name: SlotName, directory: Path, port: int) -> None:
@@ -65,7 +69,7 @@ def _start_slot(host: Host, app: App, name: SlotName, directory: Path, port: int
         try:
             with interrupts.allowed():
                 process, log = start_instance(host, app, slot, standby=not is_live)
-                await_ready(host, app, slot, process, show=_shower(host), log=log)
+                await_ready(host, app.health, slot, process, show=_shower(host), log=log)
         except SubstituteError:
             stop_instance(host, host.journal.app(app.name).slots[name])
             raise
@@ -74,10 +78,17 @@ def _start_slot(host: Host, app: App, name: SlotName, directory: Path, port: int
             host.route(app.name, {name: 100, name.other: 0})
 
 
-def _start_guest(host: Host, app: App | None, name: str, directory: Path, port: int) -> None:
+def resume_guest(host: Host, guest: GuestRecord) -> None:
+    """Start a guest again where it does not run: after a reboot."""
+    if guest.process is None or not host.prober.alive(guest.process):
+        _start_guest(host, guest.name, guest.command, directory=guest.directory, port=guest.port)
+
+
+def _start_guest(
+    host: Host, name: str, command: str, *, directory: Path, port: int, app: App | None = None
+) -> None:
     if not _GUEST_NAME.fullmatch(name) or name == "haproxy":
         raise UsageError(f"{name!r} cannot be the name of an instance.", cure="Use letters, digits, - and _.")
-    command = app.start if app else _command_of(directory)
     environment = {
         **caller_environment(host.caller),
         **(app.env if app else {}),
@@ -99,15 +110,29 @@ def _start_guest(host: Host, app: App | None, name: str, directory: Path, port: 
         stop_timeout=stop_timeout,
     )
     with deployment_lock(host.lock_path(name), "start"), Interrupts() as interrupts:
-        run_guest(host, program, Endpoint("127.0.0.1", port), interrupts)
+        known = host.journal.guests().get(name)
+        if known and known.process and host.prober.alive(known.process):
+            host.emit(Notice(f"{name} runs already, in {known.directory} on port {known.port}."))
+            return
+        _run_guest(host, program, Endpoint("127.0.0.1", port), interrupts)
 
 
-def run_guest(host: Host, program: Program, endpoint: Endpoint, interrupts: Interrupts) -> None:
+def _run_guest(host: Host, program: Program, endpoint: Endpoint, interrupts: Interrupts) -> None:
     """Start a guest and wait until its port accepts; stop it again where it does not."""
-    slot = _as_slot(program, endpoint)
-    if host.inspect(slot).process:
-        host.emit(Notice(f"{program.name} runs already."))
-        return
+    slot = SlotRecord(
+        app=program.name,
+        name=SlotName.A,
+        directory=program.directory,
+        endpoints=(endpoint,),
+        share=0,
+        commit=None,
+        intact=False,
+        process=None,
+        standby=True,
+        drain_timeout=0.0,
+        stop_timeout=program.stop_timeout,
+        instance_name=program.name,
+    )
     require_free(host, slot)
     log = LogTail(program.log)
     try:
@@ -169,9 +194,7 @@ def _stop_slot(host: Host, app: App, name: SlotName, *, force: bool) -> None:
         stop_instance(host, slot)
 
 
-def _shower(host: Host):  # noqa: ANN202
-    from substitute.core.events import Output  # noqa: PLC0415
-
+def _shower(host: Host) -> Callable[[str], None]:
     return lambda line: host.emit(Output("start", line))
 
 
@@ -191,7 +214,7 @@ def _command_of(directory: Path) -> str:
             return found
     raise UsageError(
         f"How to start {directory.name} is not known.",
-        fact="No app of that name is in substitute.toml, and the directory has neither a Procfile with a `web:` "
-        "line nor a package.json with `scripts.start`.",
+        fact="No app of that name is in substitute.toml, and the directory has neither a Procfile with a "
+        "`web:` line nor a package.json with `scripts.start`.",
         cure="Add one of them.",
     )

@@ -8,20 +8,16 @@ Whatever fails before the commit: the journal still names the old slot, and `set
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from substitute.core.attempt import Attempt, Plan
 from substitute.core.errors import (
     BuildError,
-    DeploymentFailedError,
-    InterruptedByUserError,
-    NothingServesError,
     NotReadyError,
     SubstituteError,
     UsageError,
 )
-from substitute.core.events import Drained, Notice, Output
+from substitute.core.events import Notice, Output
 from substitute.core.health import await_ready, observe_for
 from substitute.core.instances import start_instance
 from substitute.core.interrupts import Interrupts
@@ -67,7 +63,7 @@ def rollback(host: Host, app: App) -> None:
         if live is None or target is None:
             raise UsageError(
                 f"There is no earlier version of {app.name} to go back to.",
-                cure="`substitute history` lists the deployments; `substitute deploy COMMIT` goes to any commit.",
+                cure="See `substitute history`; `substitute deploy COMMIT` goes to any commit.",
             )
         slot = record.slots[live.name.other]
         source = host.source(app)
@@ -130,7 +126,7 @@ def _bring_up(attempt: Attempt) -> None:
         process, log = start_instance(host, app, attempt.slot)
     with attempt.phase(Phase.READY):
         show = attempt.show(Phase.READY)
-        await_ready(host, app, attempt.slot, process, show=show, log=log)
+        await_ready(host, app.health, attempt.slot, process, show=show, log=log)
     attempt.hook("post_start")
     with attempt.phase(Phase.ADMIT):
         host.route(app.name, attempt.shares())
@@ -172,11 +168,11 @@ def _finish(attempt: Attempt) -> None:
     except SubstituteError as error:
         raise attempt.failed(error, attempt.host.journal.app(attempt.app.name).live) from error
     if settled.live is not attempt.slot.name:
-        error = NotReadyError(
+        gave_out = NotReadyError(
             f"Slot {attempt.slot.name} stopped answering before the old instance was to leave.",
             cure=f"See `substitute logs {attempt.slot.name}`.",
         )
-        raise attempt.failed(error, settled.live)
+        raise attempt.failed(gave_out, settled.live)
     attempt.succeeded(settled.drained)
 
 

@@ -56,13 +56,18 @@ def require_free(host: Host, slot: SlotRecord) -> None:
 
 
 def await_ready(
-    host: Host, app: App, slot: SlotRecord, process: Process, *, show: Callable[[str], None], log: LogTail
+    host: Host,
+    health: Health,
+    slot: SlotRecord,
+    process: Process,
+    *,
+    show: Callable[[str], None],
+    log: LogTail,
 ) -> None:
     """Return when `process` has given `successes` good answers in a row.
 
     Raises NotReadyError at once when it exits, and after `health.timeout` seconds with its last answer.
     """
-    health = app.health
     deadline = host.clock.monotonic() + health.timeout
     good, last, strange = 0, "nothing listens yet", 0.0
     while True:
@@ -99,7 +104,9 @@ def answers(host: Host, app: App, slot: SlotRecord, *, patience: float = 0.0) ->
         host.clock.sleep(min(app.health.interval, 0.05))
 
 
-def observe_for(host: Host, app: App, slot: SlotRecord, process: Process, *, seconds: float, log: LogTail) -> None:
+def observe_for(
+    host: Host, app: App, slot: SlotRecord, process: Process, *, seconds: float, log: LogTail
+) -> None:
     """Watch `process` for `seconds`: it must stay up, and may not answer badly twice in a row."""
     deadline = host.clock.monotonic() + seconds
     bad = 0

@@ -66,7 +66,9 @@ def run_hook(
             timeout=app.hooks_timeout,
         )
     except OSError as error:
-        raise HookError(f"The hook {name} cannot be run.", fact=f"{path}: {error.strerror}", cure=cure) from error
+        raise HookError(
+            f"The hook {name} cannot be run.", fact=f"{path}: {error.strerror}", cure=cure
+        ) from error
     host.journal.forget_commands(app.name)
     tail = "\n".join(f"  | {line}" for line in ended.tail)
     if ended.timed_out:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from substitute.core.errors import InterruptedByUserError
 
@@ -26,7 +26,7 @@ class Interrupts:
         self._received: signal.Signals | None = None
         self._earlier: dict[signal.Signals, object] = {}
 
-    def __enter__(self) -> Interrupts:
+    def __enter__(self) -> Self:
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a job in the background
                 self._earlier[number] = signal.signal(number, self._handle)

@@ -1,7 +1,7 @@
 """The durable record of what is live and what is under way: one SQLite file.
 
-Write-ahead logging makes every transaction atomic whatever is killed. The two writes that a power cut must not
-undo, the beginning of a deployment and its commit, also wait for the disk (``synchronous = FULL``).
+Write-ahead logging makes every transaction atomic whatever is killed. The two writes that a power cut must
+not undo, the beginning of a deployment and its commit, also wait for the disk (``synchronous = FULL``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS app (
     name TEXT PRIMARY KEY, live TEXT, stopped INTEGER NOT NULL DEFAULT 0,
-    domains TEXT NOT NULL DEFAULT '[]', environment TEXT NOT NULL DEFAULT '{}');
+    domains TEXT NOT NULL DEFAULT '[]',
+    environment TEXT NOT NULL DEFAULT '{}');
 CREATE TABLE IF NOT EXISTS slot (
     app TEXT NOT NULL REFERENCES app, name TEXT NOT NULL, directory TEXT NOT NULL, endpoints TEXT NOT NULL,
     share INTEGER NOT NULL DEFAULT 0, hash TEXT, intact INTEGER NOT NULL DEFAULT 0,
@@ -39,7 +40,8 @@ CREATE TABLE IF NOT EXISTS deployment (
     phase TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '', seconds TEXT NOT NULL DEFAULT '{}');
 CREATE TABLE IF NOT EXISTS command (app TEXT NOT NULL, process TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS guest (
-    name TEXT PRIMARY KEY, directory TEXT NOT NULL, port INTEGER NOT NULL, command TEXT NOT NULL, process TEXT);
+    name TEXT PRIMARY KEY, directory TEXT NOT NULL, port INTEGER NOT NULL,
+    command TEXT NOT NULL, process TEXT);
 """
 
 
@@ -94,7 +96,8 @@ class Journal:
                 where = (json.dumps([[e.host, e.port] for e in slot.endpoints]), str(slot.directory))
                 limits = (app.drain_timeout, app.stop_timeout)
                 db.execute(
-                    "INSERT OR IGNORE INTO slot (endpoints, directory, drain_timeout, stop_timeout, app, name)"
+                    "INSERT OR IGNORE INTO slot"
+                    " (endpoints, directory, drain_timeout, stop_timeout, app, name)"
                     " VALUES (?, ?, ?, ?, ?, ?)",
                     (*where, *limits, app.name, slot.name),
                 )
@@ -160,9 +163,7 @@ class Journal:
     def built(self, app: str, slot: SlotName, commit: str) -> None:
         """Note that the slot's files are a finished build of `commit`."""
         with self._write() as db:
-            db.execute(
-                "UPDATE slot SET intact = 1, hash = ? WHERE app = ? AND name = ?", (commit, app, slot)
-            )
+            db.execute("UPDATE slot SET intact = 1, hash = ? WHERE app = ? AND name = ?", (commit, app, slot))
 
     def running(self, app: str, slot: SlotName, process: Process, *, standby: bool = False) -> None:
         """Note the process that a slot's instance has."""
@@ -193,7 +194,8 @@ class Journal:
         """Begin a deployment; its number is returned."""
         with self._write(durably=True) as db:
             cursor = db.execute(
-                "INSERT INTO deployment (app, operation, slot, hash, previous, started) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO deployment (app, operation, slot, hash, previous, started)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
                 (app, operation, slot, commit, previous, now),
             )
             return int(cursor.lastrowid or 0)

@@ -54,7 +54,10 @@ class Lock:
 
 @contextmanager
 def deployment_lock(path: Path, operation: str, *, patience: float = 60.0) -> Iterator[Lock]:
-    """Hold the lock at `path`. A living holder is a LockedError; a recovery is waited for `patience` seconds."""
+    """Hold the lock at `path`.
+
+    A living holder is a LockedError; a recovery is waited for, at most `patience` seconds.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _acquire(descriptor, time.monotonic() + patience)

@@ -171,8 +171,8 @@ class Source(Protocol):
 
         Makes the clone in `directory` where there is none and, with `fetch`, gets what is new from the
         remote. The slot's files are not touched. An unreachable remote is a warning where the commit is
-        there already. Raises UsageError for a commit that does not exist, is ambiguous or looks like an option,
-        SourceError when the remote is needed and does not answer.
+        there already. Raises UsageError for a commit that does not exist, is ambiguous or looks like an
+        option, SourceError when the remote is needed and does not answer.
         """
 
     def update(self, directory: Path, commit: str, *, clean: bool) -> None:
@@ -246,6 +246,9 @@ class Prober(Protocol):
 
     def alive(self, process: Process) -> bool:
         """Whether it is still that process; a zombie is not."""
+
+    def age(self, process: Process) -> float:
+        """Seconds since it started."""
 
 
 class Clock(Protocol):

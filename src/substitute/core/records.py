@@ -32,11 +32,13 @@ class SlotRecord:
     """Started by hand beside the live one."""
     drain_timeout: float
     stop_timeout: float
+    instance_name: str = ""
+    """Where the process is not called after its slot: a guest's."""
 
     @property
     def instance(self) -> str:
         """The name of its process."""
-        return f"{self.app}_{self.name}"
+        return self.instance_name or f"{self.app}_{self.name}"
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ it, and so does the recovery from a killed deployer or a reboot. Run twice, the 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from substitute.core.errors import DeploymentFailedError
+from substitute.core.errors import DeploymentFailedError, NotReadyError
 from substitute.core.events import Drained, Notice, Warned
 from substitute.core.health import answers, await_ready
 from substitute.core.instances import drain, start_instance, stop_instance
@@ -62,7 +62,7 @@ class Settled:
     """The slot that is live now; another one than the journal's where that one was down."""
     problem: str = ""
     """Why nothing serves, or empty."""
-    drained: Drained = Drained()
+    drained: Drained = field(default_factory=Drained)
 
 
 def settle(host: Host, app: App, steps: Steps | None = None) -> Settled:
@@ -82,10 +82,9 @@ def settle(host: Host, app: App, steps: Steps | None = None) -> Settled:
             continue
         with steps.phase(Phase.DRAIN):
             drained = drain(host, slot)
-        if live and slot.share and not answers(host, app, record.slots[live], patience=_PATIENCE):
-            if answers(host, app, slot):
-                _commit_back(host, slot)
-                return settle(host, app)
+        if live and slot.share and _gave_out(host, app, record.slots[live], slot):
+            _commit_back(host, slot)
+            return settle(host, app)
         steps.hook("pre_stop")
         with steps.phase(Phase.STOP):
             stop_instance(host, slot)
@@ -120,15 +119,13 @@ def _choose_live(host: Host, app: App, record: AppRecord) -> tuple[SlotName | No
     live = record.live_slot
     if live is None or record.stopped:
         return None, "" if live is None else "It was stopped by hand."
-    runs = host.inspect(live).process is not None
-    if answers(host, app, live, patience=_PATIENCE if runs else 0.0):
+    patience = _PATIENCE if host.inspect(live).process else 0.0
+    if answers(host, app, live, patience=patience):
         return live.name, ""
     other = record.slots[live.name.other]
     if other.share and answers(host, app, other):
         return _commit_back(host, other), ""
     try:
-        if runs:
-            raise DeploymentFailedError(f"The live slot {live.name} runs, but does not answer well.")
         _revive(host, app, live)
     except DeploymentFailedError as error:
         if answers(host, app, other):
@@ -138,10 +135,17 @@ def _choose_live(host: Host, app: App, record: AppRecord) -> tuple[SlotName | No
     return live.name, ""
 
 
+def _gave_out(host: Host, app: App, live: SlotRecord, leaving: SlotRecord) -> bool:
+    """Whether the live slot stopped answering while the one that is to leave still does."""
+    return not answers(host, app, live, patience=_PATIENCE) and answers(host, app, leaving)
+
+
 def _revive(host: Host, app: App, live: SlotRecord) -> None:
+    if host.inspect(live).process:
+        raise NotReadyError(f"Slot {live.name} runs, but does not answer well.")
     host.emit(Notice(f"Slot {live.name} should be live and does not run: starting it."))
     process, log = start_instance(host, app, live)
-    await_ready(host, app, live, process, show=lambda _: None, log=log)
+    await_ready(host, app.health, live, process, show=lambda _: None, log=log)
 
 
 def _commit_back(host: Host, slot: SlotRecord) -> SlotName:

@@ -49,7 +49,9 @@ def _text(event: Event) -> str:
         case Output():
             return f"   {event.line}"
         case Resolved():
-            return f"== {event.operation} {event.commit} ({event.how}) into slot {event.slot}: {event.subject}"
+            return (
+                f"== {event.operation} {event.commit} ({event.how}) into slot {event.slot}: {event.subject}"
+            )
         case Notice() | Warned():
             return f"-- {event.message}"
         case _:

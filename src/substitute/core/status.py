@@ -1,0 +1,83 @@
+"""What is so now, as one document: observed, not remembered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from substitute.core.lock import holder_of
+from substitute.core.slots import SlotName, SlotState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from substitute.core.apps import App
+    from substitute.core.host import Host
+    from substitute.core.ports import Process, Traffic
+    from substitute.core.records import AppRecord, DeploymentRecord, SlotRecord
+    from substitute.core.slots import Endpoint
+
+
+def observe(host: Host, apps: Iterable[App]) -> dict[str, Any]:
+    """The ``status --json`` document, from processes, sockets and the balancer's own answer."""
+    traffic = host.balancer.traffic()
+    found = [_app(host, app, traffic or {}) for app in apps]
+    return {"apps": found, "balancer": {"running": traffic is not None}}
+
+
+def _app(host: Host, app: App, traffic: Mapping[Endpoint, Traffic]) -> dict[str, Any]:
+    known = app.name in host.journal.names()
+    if not known:
+        host.journal.register(app)
+    record = host.journal.app(app.name)
+    holder = holder_of(host.lock_path(app.name))
+    unfinished = host.journal.unfinished(app.name) if holder else []
+    deployment = unfinished[-1] if unfinished else None
+    return {
+        "name": app.name,
+        "live": record.live,
+        "next_deploy": record.next_slot,
+        "deployment": deployment
+        and {
+            "id": deployment.id,
+            "operation": deployment.operation,
+            "slot": deployment.slot,
+            "commit": deployment.commit,
+            "phase": deployment.phase,
+            "pid": holder.pid if holder else None,
+        },
+        "slots": {name.value: _slot(host, record, name, deployment, traffic) for name in SlotName},
+    }
+
+
+def _slot(
+    host: Host,
+    record: AppRecord,
+    name: SlotName,
+    deployment: DeploymentRecord | None,
+    traffic: Mapping[Endpoint, Traffic],
+) -> dict[str, Any]:
+    slot = record.slots[name]
+    process = host.inspect(slot).process
+    seen = [traffic[endpoint] for endpoint in slot.endpoints if endpoint in traffic]
+    return {
+        "state": _state(record, slot, process, deployment),
+        "commit": slot.commit,
+        "port": slot.endpoints[0].port,
+        "pid": process.pid if process else None,
+        "share": max((one.share for one in seen), default=0),
+        "in_flight": sum(one.in_flight for one in seen),
+        "up_seconds": round(host.prober.age(process), 1) if process else None,
+    }
+
+
+def _state(
+    record: AppRecord, slot: SlotRecord, process: Process | None, deployment: DeploymentRecord | None
+) -> SlotState:
+    if process is None:
+        should_run = record.live is slot.name and not record.stopped
+        return SlotState.FAILED if should_run else SlotState.IDLE
+    if record.live is slot.name:
+        return SlotState.LIVE
+    if deployment and deployment.slot is slot.name:
+        return SlotState.CANDIDATE
+    return SlotState.STANDBY if slot.standby else SlotState.DRAINING

@@ -1,0 +1,155 @@
+"""Puts a root together: its configuration, its journal, and the adapters that it names."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import signal
+import sys
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from substitute import config as configuration
+from substitute import guardian
+from substitute.clock import SystemClock
+from substitute.core.environment import caller_environment
+from substitute.core.errors import ConfigError, SubstituteError, UsageError
+from substitute.core.events import Notice, Warned
+from substitute.core.host import Host
+from substitute.core.journal import Journal
+from substitute.core.status import observe
+from substitute.files import private_directory
+from substitute.probes import Sockets
+from substitute.shell import Shell, spawn_detached
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from substitute.config import Config
+    from substitute.core.apps import App
+    from substitute.core.events import Emit
+    from substitute.core.ports import Source
+
+BALANCERS = {"haproxy": "substitute.balancers.haproxy:connect"}
+RUNTIMES = {"supervisord": "substitute.runtimes.supervisord:connect"}
+SOURCES = {"git": "substitute.sources.git:connect"}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A root that commands work on."""
+
+    root: Path
+    config: Config
+    apps: dict[str, App]
+    host: Host
+    runtime_kind: str
+
+    def app(self, name: str | None = None) -> App:
+        """The app called `name`, or the only one. UsageError where that is not clear."""
+        if name is None and len(self.apps) == 1:
+            return next(iter(self.apps.values()))
+        if name is None:
+            raise UsageError("Several apps are in this root.", cure=f"Name one: -a {' | '.join(self.apps)}")
+        if name not in self.apps:
+            near = difflib.get_close_matches(name, self.apps, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"There is {', '.join(self.apps)}."
+            raise UsageError(f"No app is called {name!r} in {self.root}/substitute.toml.", cure=hint)
+        return self.apps[name]
+
+    def chosen(self, name: str | None = None) -> list[App]:
+        """The app called `name`, or all of them."""
+        return [self.app(name)] if name else list(self.apps.values())
+
+    def status(self, name: str | None = None) -> dict[str, Any]:
+        """The ``status --json`` document."""
+        seen = observe(self.host, self.chosen(name))
+        balancer = self.config.balancer
+        return {
+            "apps": seen["apps"],
+            "balancer": {"kind": balancer.kind, "listen": balancer.listen, **seen["balancer"]},
+            "runtime": {"kind": self.runtime_kind},
+        }
+
+
+def open_site(root_option: str | Path | None, emit: Emit) -> Site:
+    """Find the root, read its configuration, open its journal. Raises ConfigError and SubstituteError."""
+    directory = None if root_option is None else str(root_option)
+    root = configuration.find_root(directory=directory, environ=os.environ)
+    config = configuration.load(root)
+    apps = configuration.apps(config, root)
+    runtime_kind = "supervisord" if config.runtime.kind == "auto" else config.runtime.kind
+    run = _prepare(root)
+    runtime = _adapter(RUNTIMES, runtime_kind, "runtime.kind")(run)
+    balancer = _adapter(BALANCERS, config.balancer.kind, "balancer.kind")(run, runtime, config.balancer)
+    caller = caller_environment(os.environ)
+
+    def source(app: App) -> Source:
+        found: Source = _adapter(SOURCES, "git", "")(
+            app, dict(os.environ), lambda text: emit(Notice(text)), lambda text: emit(Warned(text))
+        )
+        return found
+
+    host = Host(
+        root=root,
+        journal=Journal(root / "deploy" / "journal.db"),
+        balancer=balancer,
+        runtime=runtime,
+        prober=Sockets(),
+        commands=Shell(),
+        clock=SystemClock(),
+        emit=emit,
+        source=source,
+        caller=caller,
+        guardian=lambda app: _guarded(root, app),
+    )
+    return Site(root, config, apps, host, runtime_kind)
+
+
+def _prepare(root: Path) -> Path:
+    try:
+        private_directory(root / "deploy")
+        return private_directory(root / "deploy" / "run")
+    except OSError as error:
+        raise SubstituteError(
+            f"{root / 'deploy'} cannot be used.",
+            fact=error.strerror or str(error),
+            cure="All state lies there: give this user write access.",
+        ) from error
+
+
+def _adapter(table: dict[str, str], kind: str, key: str) -> Any:
+    if kind not in table:
+        raise ConfigError(
+            f"{key} = {kind!r} is not available in this version.",
+            cure=f"Choose {' or '.join(repr(known) for known in table)} in substitute.toml.",
+        )
+    module, _, name = table[kind].partition(":")
+    return getattr(import_module(module), name)
+
+
+@contextmanager
+def _guarded(root: Path, app: str) -> Iterator[None]:
+    """Have a small process settle `app` if this one dies inside; end it unused otherwise.
+
+    It blocks on the lock that the deployer holds, so it must be gone before that is released.
+    """
+    run = root / "deploy" / "run"
+    pid = spawn_detached(
+        [
+            *(sys.executable, "-I", "-S", guardian.__file__, str(run / f"{app}.lock")),
+            *(sys.executable, "-m", "substitute.recovery", str(root), app),
+        ],
+        directory=root,
+        environment=dict(os.environ),
+        log=run / "guardian.log",
+    )
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)  # our own child, not yet waited for: no other can have its pid
+            os.waitpid(pid, 0)

@@ -1,0 +1,245 @@
+"""Hand-written stand-ins for the world, with a clock that does not wait."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from substitute.core.apps import App, Health
+from substitute.core.errors import BalancerError, RuntimeFailedError, SourceError
+from substitute.core.host import Host
+from substitute.core.journal import Journal
+from substitute.core.ports import Answer, Finished, Inspection, Process, Revision, Stopped, Traffic
+from substitute.core.slots import Endpoint, Slot, SlotName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from substitute.core.events import Event
+    from substitute.core.ports import Backend, Program
+
+PORTS = {SlotName.A: 3001, SlotName.B: 3002}
+
+
+class FakeClock:
+    """Sleeping moves it; `at` runs something when a time is reached."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.at: list[tuple[float, Callable[[], None]]] = []
+
+    def now(self) -> float:
+        return 1_000_000 + self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        for moment, act in [due for due in self.at if due[0] <= self.time]:
+            self.at.remove((moment, act))
+            act()
+
+
+@dataclass
+class World:
+    """Processes and traffic, as all the fakes share them."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    running: dict[str, Process] = field(default_factory=dict)
+    answering: dict[str, bool] = field(default_factory=dict)
+    shares: dict[Endpoint, int] = field(default_factory=dict)
+    in_flight: dict[Endpoint, int] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    stubborn: set[str] = field(default_factory=set)
+    log: list[str] = field(default_factory=list)
+    pids: int = 100
+    healthy: Callable[[str], bool] = lambda _commit: True
+    """Whether a version answers well."""
+    boots: Callable[[str], bool] = lambda _commit: True
+    """Whether a version survives its start."""
+    balancer_obeys: bool = True
+    build_status: int = 0
+    fetchable: bool = True
+
+    def crash(self, name: str) -> None:
+        self.running.pop(name, None)
+
+    def name_on(self, port: int) -> str:
+        return "shop_a" if port == PORTS[SlotName.A] else "shop_b"
+
+
+@dataclass
+class FakeRuntime:
+    world: World
+
+    def start(self, program: Program) -> Process:
+        if program.name in self.world.running:
+            raise RuntimeFailedError(f"{program.name} runs already.")
+        self.world.pids += 1
+        process = Process(self.world.pids, self.world.pids, "boot")
+        commit = self.world.files.get(str(program.directory), "")
+        self.world.log.append(f"start {program.name}")
+        if self.world.boots(commit):
+            self.world.running[program.name] = process
+            self.world.answering[program.name] = self.world.healthy(commit)
+        return process
+
+    def inspect(self, name: str) -> Inspection:
+        return Inspection(self.world.running.get(name), "exit status 1")
+
+    def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
+        if name in self.world.running:
+            endpoint = Endpoint("127.0.0.1", PORTS[SlotName(name[-1])])
+            assert not self.world.shares.get(endpoint), f"{name} was stopped while it gets requests"
+            self.world.log.append(f"stop {name}")
+            self.world.running.pop(name)
+        return Stopped(killed=name in self.world.stubborn, seconds=0.0)
+
+    def shutdown(self) -> None:
+        self.world.log.append("shutdown")
+
+
+@dataclass
+class FakeBalancer:
+    world: World
+
+    def route(self, backends: Sequence[Backend]) -> None:
+        if not self.world.balancer_obeys:
+            raise BalancerError("The balancer did not obey.")
+        shares = {server.endpoint: server.share for backend in backends for server in backend.servers}
+        if shares != self.world.shares:
+            self.world.shares = shares
+            self.world.log.append("route " + " ".join(f"{e.port}={s}" for e, s in sorted(shares.items())))
+
+    def traffic(self) -> Mapping[Endpoint, Traffic] | None:
+        return {
+            endpoint: Traffic(self.world.in_flight.get(endpoint, 0), 0, 0, share)
+            for endpoint, share in self.world.shares.items()
+        }
+
+    def stop(self) -> None:
+        self.world.log.append("balancer stopped")
+
+
+@dataclass
+class FakeSource:
+    world: World
+
+    def resolve(self, directory: Path, commit: str | None, *, fetch: bool = True) -> Revision:
+        if fetch and not self.world.fetchable:
+            raise SourceError("The remote does not answer.")
+        return Revision(commit or "newest", "a change", "branch main of origin")
+
+    def update(self, directory: Path, commit: str, *, clean: bool) -> None:
+        self.world.log.append(f"update {directory.name} {commit}")
+        self.world.files[str(directory)] = commit
+
+    def current(self, directory: Path) -> str | None:
+        return self.world.files.get(str(directory))
+
+
+@dataclass
+class FakeCommands:
+    world: World
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        directory: Path,
+        environment: Mapping[str, str],
+        on_line: Callable[[str], None],
+        on_start: Callable[[Process], None],
+        timeout: float | None = None,
+    ) -> Finished:
+        what = argv[-1].rsplit("/", 1)[-1]
+        self.world.log.append(f"run {what}")
+        on_start(Process(1, 1, "boot"))
+        on_line("output")
+        return Finished(self.world.build_status if argv[0] == "/bin/sh" else 0, ("last line",))
+
+    def end(self, process: Process) -> None:
+        self.world.log.append("end leftover")
+
+
+@dataclass
+class FakeProber:
+    world: World
+
+    def holder(self, endpoint: Endpoint) -> str | None:
+        name = self.world.name_on(endpoint.port)
+        return f"{name}" if name in self.world.running else None
+
+    def owned(self, endpoint: Endpoint, process: Process) -> bool | None:
+        running = self.world.running.get(self.world.name_on(endpoint.port))
+        return None if running is None else running == process
+
+    def probe(self, endpoint: Endpoint, health: Health) -> Answer:
+        good = self.world.answering.get(self.world.name_on(endpoint.port), False)
+        return Answer(good, "200" if good else "500")
+
+    def alive(self, process: Process) -> bool:
+        return process in self.world.running.values()
+
+    def age(self, process: Process) -> float:
+        return 1.0
+
+
+@dataclass
+class Shop:
+    """An app on a host that is all fakes but the journal."""
+
+    world: World
+    app: App
+    host: Host
+    events: list[Event]
+
+    def names(self) -> list[str]:
+        return [event.event for event in self.events if event.event not in {"output", "notice"}]
+
+    def change(self, **changes: object) -> None:
+        self.app = replace(self.app, **changes)  # type: ignore[arg-type]
+
+
+def make_shop(root: Path) -> Shop:
+    world, events = World(), []  # type: ignore[var-annotated]
+    (root / "deploy" / "run").mkdir(parents=True)
+    slots = {
+        name: Slot(name, root / f"shop_{name}", (Endpoint("127.0.0.1", port),))
+        for name, port in PORTS.items()
+    }
+    app = App(
+        name="shop",
+        root=root,
+        repo="repo",
+        branch=None,
+        build=("make",),
+        clean=False,
+        start="serve",
+        slots=slots,
+        domains=(),
+        env={},
+        health=Health("http", "/", None, timeout=30.0, interval=0.1, successes=2),
+        drain_timeout=30.0,
+        stop_timeout=30.0,
+        verify_for=0.0,
+        verify_share=50,
+        hooks_timeout=60.0,
+    )
+    host = Host(
+        root=root,
+        journal=Journal(root / "deploy" / "journal.db"),
+        balancer=FakeBalancer(world),
+        runtime=FakeRuntime(world),
+        prober=FakeProber(world),
+        commands=FakeCommands(world),
+        clock=world.clock,
+        emit=events.append,
+        source=lambda _app: FakeSource(world),
+        caller={"PATH": "/bin"},
+        guardian=lambda _app: nullcontext(),
+    )
+    return Shop(world, app, host, events)

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from substitute.core.deployment import deploy, restart, rollback
+from substitute.core.errors import (
+    DeploymentFailedError,
+    InterruptedByUserError,
+    NothingServesError,
+    SubstituteError,
+    UsageError,
+)
+from substitute.core.events import Failed, Output, Succeeded
+from substitute.core.settle import settle
+from substitute.core.slots import Endpoint, SlotName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.unit.fakes import Shop
+
+A, B = Endpoint("127.0.0.1", 3001), Endpoint("127.0.0.1", 3002)
+
+
+def live(shop: Shop) -> str | None:
+    return shop.host.journal.app("shop").live
+
+
+def test_the_first_deployment_goes_to_slot_a(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    assert live(shop) == "a"
+    assert shop.world.shares == {A: 100, B: 0}
+    assert set(shop.world.running) == {"shop_a"}
+
+
+def test_a_deployment_admits_before_it_drains_and_drains_before_it_stops(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.log.clear()
+    deploy(shop.host, shop.app, "v2")
+    assert shop.world.log == [
+        "update shop_b v2",
+        "run make",
+        "start shop_b",
+        "route 3001=50 3002=50",
+        "route 3001=0 3002=100",
+        "stop shop_a",
+    ]
+
+
+def test_the_phases_are_told_in_their_order(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.events.clear()
+    deploy(shop.host, shop.app, "v2")
+    told = [event.phase for event in shop.events if event.event == "phase"]  # type: ignore[attr-defined]
+    assert told == ["update", "build", "start", "ready", "admit", "verify", "commit", "drain", "stop"]
+    last = shop.events[-1]
+    assert isinstance(last, Succeeded)
+    assert (last.live, last.commit, last.previous) == ("b", "v2", "v1")
+
+
+def break_update(shop: Shop) -> None:
+    shop.world.fetchable = False
+
+
+def break_build(shop: Shop) -> None:
+    shop.world.build_status = 3
+
+
+def break_start(shop: Shop) -> None:
+    shop.world.running["shop_b"] = next(iter(shop.world.running.values()))
+
+
+def break_boot(shop: Shop) -> None:
+    shop.world.boots = lambda commit: commit != "bad"
+
+
+def break_health(shop: Shop) -> None:
+    shop.world.healthy = lambda commit: commit != "bad"
+
+
+def break_verify(shop: Shop) -> None:
+    shop.change(verify_for=10.0)
+    shop.world.clock.at.append((shop.world.clock.time + 5, lambda: shop.world.crash("shop_b")))
+
+
+@pytest.mark.parametrize(
+    ("breaks", "phase"),
+    [
+        (break_update, ""),
+        (break_build, "build"),
+        (break_boot, "ready"),
+        (break_health, "ready"),
+        (break_verify, "verify"),
+    ],
+)
+def test_a_failure_at_any_phase_leaves_the_old_version_serving(
+    shop: Shop, breaks: Callable[[Shop], None], phase: str
+) -> None:
+    deploy(shop.host, shop.app, "v1")
+    breaks(shop)
+    with pytest.raises(DeploymentFailedError) as caught:
+        deploy(shop.host, shop.app, None if breaks is break_update else "bad")
+    assert "Slot a (v1) still serves." in str(caught.value)
+    assert set(shop.world.running) == {"shop_a"}
+    assert shop.world.shares == {A: 100, B: 0}
+    failed = [event for event in shop.events if isinstance(event, Failed)]
+    assert [event.phase for event in failed] == [phase]
+    assert failed[0].live == "a"
+    assert shop.host.journal.unfinished("shop") == []
+
+    shop.world.fetchable, shop.world.build_status = True, 0
+    shop.change(verify_for=0.0)
+    deploy(shop.host, shop.app, "v2")
+    assert live(shop) == "b"
+
+
+def test_a_port_that_a_stranger_holds_is_named(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+
+    class Taken(type(shop.host.prober)):  # type: ignore[misc]
+        def holder(self, endpoint: Endpoint) -> str | None:
+            return "node (pid 812)" if endpoint == B else None
+
+    object.__setattr__(shop.host, "prober", Taken(shop.world))
+    with pytest.raises(DeploymentFailedError, match=r"node \(pid 812\)"):
+        deploy(shop.host, shop.app, "v2")
+    assert live(shop) == "a"
+
+
+def test_a_failed_first_deployment_says_that_nothing_serves(shop: Shop) -> None:
+    shop.world.build_status = 1
+    with pytest.raises(NothingServesError):
+        deploy(shop.host, shop.app, "v1")
+    assert shop.world.running == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_the_commit_leaves_the_old_version_serving(shop: Shop, number: int) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.change(verify_for=10.0)
+    shop.world.clock.at.append((shop.world.clock.time + 5, lambda: os.kill(os.getpid(), number)))
+    with pytest.raises(InterruptedByUserError):
+        deploy(shop.host, shop.app, "v2")
+    assert live(shop) == "a"
+    assert set(shop.world.running) == {"shop_a"}
+    assert shop.host.journal.history("shop")[0].outcome == "interrupted"
+
+
+def test_a_signal_after_the_commit_does_not_stop_the_deployment(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.in_flight[A] = 1
+
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        shop.world.in_flight[A] = 0
+
+    shop.world.clock.at.append((shop.world.clock.time + 1, interrupt))
+    deploy(shop.host, shop.app, "v2")
+    assert live(shop) == "b"
+    assert set(shop.world.running) == {"shop_b"}
+
+
+def test_requests_in_flight_are_waited_for_and_counted(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.in_flight[A] = 3
+    shop.world.clock.at.append((shop.world.clock.time + 2, lambda: shop.world.in_flight.update({A: 0})))
+    deploy(shop.host, shop.app, "v2")
+    ended = shop.events[-1]
+    assert isinstance(ended, Succeeded)
+    assert (ended.drained.finished, ended.drained.cut) == (3, 0)
+
+
+def test_what_outlives_the_drain_timeout_is_counted_as_cut(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.in_flight[A] = 2
+    deploy(shop.host, shop.app, "v2")
+    ended = shop.events[-1]
+    assert isinstance(ended, Succeeded)
+    assert (ended.drained.finished, ended.drained.cut) == (0, 2)
+
+
+def test_a_new_version_that_dies_while_the_old_one_drains_gives_way_to_it(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.in_flight[A] = 1
+    shop.world.clock.at.append((shop.world.clock.time + 2, lambda: shop.world.crash("shop_b")))
+    with pytest.raises(DeploymentFailedError, match="Slot a"):
+        deploy(shop.host, shop.app, "v2")
+    assert live(shop) == "a"
+    assert shop.world.shares == {A: 100, B: 0}
+    assert set(shop.world.running) == {"shop_a"}
+
+
+def test_a_balancer_that_does_not_obey_leaves_the_old_instance_alone(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.change(health=shop.app.health)
+    run = shop.host.commands.run
+
+    def and_break(*args: object, **options: object) -> object:
+        shop.world.balancer_obeys = False
+        return run(*args, **options)  # type: ignore[arg-type]
+
+    object.__setattr__(shop.host.commands, "run", and_break)
+    with pytest.raises(SubstituteError):
+        deploy(shop.host, shop.app, "v2")
+    assert live(shop) == "a"
+    assert "shop_a" in shop.world.running
+
+
+def test_rollback_starts_the_earlier_slot_as_it_stands_and_twice_toggles(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    deploy(shop.host, shop.app, "v2")
+    shop.world.log.clear()
+    rollback(shop.host, shop.app)
+    assert live(shop) == "a"
+    assert not [line for line in shop.world.log if line.startswith(("update", "run"))]
+    rollback(shop.host, shop.app)
+    assert live(shop) == "b"
+
+
+def test_rollback_builds_again_where_the_slot_was_overwritten(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    deploy(shop.host, shop.app, "v2")
+    shop.world.build_status = 1
+    with pytest.raises(DeploymentFailedError):
+        deploy(shop.host, shop.app, "v3")
+    shop.world.build_status = 0
+    shop.world.log.clear()
+    rollback(shop.host, shop.app)
+    assert shop.world.log[:2] == ["update shop_a v1", "run make"]
+
+
+def test_rollback_with_nothing_to_go_back_to_says_so(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    with pytest.raises(UsageError, match="no earlier version"):
+        rollback(shop.host, shop.app)
+    assert live(shop) == "a"
+
+
+def test_restart_brings_the_live_commit_into_the_other_slot(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    restart(shop.host, shop.app)
+    assert live(shop) == "b"
+    assert shop.host.journal.app("shop").slots[SlotName.B].commit == "v1"
+
+
+def test_a_live_slot_that_cannot_be_revived_does_not_stop_the_fix(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.crash("shop_a")
+    shop.world.boots = lambda commit: commit != "v1"
+    deploy(shop.host, shop.app, "v2")
+    assert live(shop) == "b"
+    assert set(shop.world.running) == {"shop_b"}
+
+
+def test_a_killed_deployer_is_settled_by_the_next_command(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    journal = shop.host.journal
+    journal.begin("shop", SlotName.B, "deploy", commit="v2", previous="v1", now=0)
+    shop.world.files[str(shop.app.slots[SlotName.B].directory)] = "v2"
+    shop.host.runtime.start(shop.host.program(shop.app, journal.app("shop").slots[SlotName.B]))
+    settle(shop.host, shop.app)
+    assert set(shop.world.running) == {"shop_a"}
+    assert journal.history("shop")[0].outcome == "interrupted"
+
+
+def test_settling_twice_changes_nothing_the_second_time(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    settle(shop.host, shop.app)
+    shop.world.log.clear()
+    settle(shop.host, shop.app)
+    assert shop.world.log == []
+
+
+def test_output_of_the_build_is_told_and_kept_in_the_deployments_log(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    assert any(isinstance(event, Output) and event.line == "output" for event in shop.events)
+    assert "output" in (shop.app.log_directory / "deployment-1.log").read_text()
