@@ -6,30 +6,24 @@ reaches the deployer alone, which then ends the whole group.
 
 from __future__ import annotations
 
-import codecs
-import io
 import os
 import select
 import signal
 import subprocess
 import threading
 import time
-from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from substitute.core.ports import Finished, Process
+from substitute.lines import Lines
 from substitute.processes import group_of, identify, signal_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-_TAIL = 20
-"""Lines of output that are kept for an error message."""
-_LINE = 8192
-"""Characters after which a line is cut in two, so that no output can fill the memory."""
 _CHUNK = 65536
 _LEFT = 1 << 20
 """Bytes that are still read after the program has ended; a pipe holds no more than that."""
@@ -71,7 +65,7 @@ class Shell:
         neither waited for nor ended. After `timeout` seconds, or when an exception comes through, the whole
         group gets SIGTERM, and SIGKILL 2 s later. Raises OSError where the program cannot be started.
         """
-        lines = _Lines(on_line)
+        lines = Lines(on_line)
         with _running(argv, directory, environment, out=subprocess.PIPE, err=subprocess.STDOUT) as (
             program,
             process,
@@ -156,38 +150,6 @@ def spawn_detached(
     return program.pid
 
 
-class _Lines:
-    """Cuts what a program writes into lines, and keeps the last."""
-
-    def __init__(self, on_line: Callable[[str], None]) -> None:
-        self.tail: deque[str] = deque(maxlen=_TAIL)
-        self._on_line = on_line
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._decoder = io.IncrementalNewlineDecoder(decoder, translate=True)
-        self._rest = ""
-
-    def feed(self, data: bytes, *, final: bool = False) -> None:
-        *lines, rest = (self._rest + self._decoder.decode(data, final)).split("\n")
-        self._rest = ""  # before the lines are given away: `on_line` may raise
-        for line in lines:
-            self._give(line)
-        while len(rest) > _LINE:
-            self._give(rest[:_LINE])
-            rest = rest[_LINE:]
-        self._rest = rest
-
-    def close(self) -> None:
-        self.feed(b"", final=True)
-        if self._rest:
-            self._give(self._rest)
-
-    def _give(self, line: str) -> None:
-        for start in range(0, max(1, len(line)), _LINE):
-            part = line[start : start + _LINE]
-            self.tail.append(part)
-            self._on_line(part)
-
-
 @contextmanager
 def _running(
     argv: Sequence[str],
@@ -238,11 +200,11 @@ def _held_signals() -> Iterator[None]:
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
-    for number in received:
-        signal.raise_signal(number)
+    for late in received:
+        signal.raise_signal(late)
 
 
-def _pump(program: subprocess.Popen[bytes], pipe: IO[bytes], lines: _Lines, timeout: float | None) -> bool:
+def _pump(program: subprocess.Popen[bytes], pipe: IO[bytes], lines: Lines, timeout: float | None) -> bool:
     """Read until the program itself ends, whoever else holds the pipe; False where the time ran out."""
     deadline = None if timeout is None else time.monotonic() + timeout
     with _watch(program.pid) as (poller, tick):
@@ -262,7 +224,7 @@ def _pump(program: subprocess.Popen[bytes], pipe: IO[bytes], lines: _Lines, time
     return True
 
 
-def _drain(pipe: IO[bytes], lines: _Lines) -> None:
+def _drain(pipe: IO[bytes], lines: Lines) -> None:
     # What the program wrote before it ended is in the pipe; what comes later from its background is not its.
     os.set_blocking(pipe.fileno(), False)
     left = _LEFT

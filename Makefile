@@ -1,0 +1,44 @@
+# make setup | demo | test | lint | check | bench
+#
+# Everything lands in .venv; `setup` installs what the tests need of Debian's packages where apt-get is there.
+
+PYTHON ?= python3
+BIN := .venv/bin
+DEBIAN := git haproxy nginx nodejs wrk
+
+.PHONY: setup demo test lint check bench docs clean
+
+setup: .venv/.done
+
+.venv/.done: pyproject.toml
+	$(PYTHON) -m venv .venv || (tools/packages python3-venv && $(PYTHON) -m venv .venv)
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable . --group dev
+	touch $@
+
+demo: setup
+	@command -v git >/dev/null || tools/packages git
+	@$(BIN)/substitute demo
+
+test: setup
+	@tools/packages $(DEBIAN)
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test
+
+bench: setup
+	@tools/packages $(DEBIAN)
+	$(BIN)/python -m bench.speed
+
+docs: setup
+	$(BIN)/python -m substitute.config > docs/configuration.md
+	$(BIN)/python -m substitute.cli.reference > docs/commands.md
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

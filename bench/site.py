@@ -1,0 +1,78 @@
+"""A root with one app, for measurements."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class BenchSite:
+    """A git repository with the sample app, and a root that deploys it by the real command."""
+
+    def __init__(self, place: Path, app: Path) -> None:
+        self.repository = place / "repository"
+        self.root = place / "root"
+        self.start = f"{sys.executable} -S -E app.py"
+        self.listen = free_port()
+        self.repository.mkdir()
+        self.root.mkdir()
+        shutil.copy(app, self.repository / "app.py")
+        self._git("init", "--quiet", "--initial-branch=main")
+        self.commit("1")
+        (self.root / "substitute.toml").write_text(
+            f'[balancer]\nlisten = "127.0.0.1:{self.listen}"\n\n[app.bench]\nrepo = "{self.repository}"\n'
+            f'start = "{self.start}"\nports = [{free_port()}, {free_port()}]\n'
+        )
+
+    def commit(self, version: str) -> None:
+        """Commit a version of the app."""
+        (self.repository / "version.txt").write_text(version + "\n")
+        self._git("add", "--all")
+        self._git("commit", "--quiet", "--message", f"version {version}")
+
+    def run(self, *arguments: str) -> str:
+        """Run a command of substitute in the root; its output is returned."""
+        command = [str(Path(sys.executable).with_name("substitute")), *arguments]
+        return subprocess.run(command, cwd=self.root, check=True, capture_output=True, text=True).stdout
+
+    def seconds(self) -> dict[str, float]:
+        """The times of the latest deployment, by phase."""
+        latest: dict[str, Any] = json.loads(self.run("history", "--json"))["deployments"][0]
+        found: dict[str, float] = latest["seconds"]
+        return found
+
+    def resident(self) -> int:
+        """Bytes of memory that supervisord and HAProxy hold: their proportional set size."""
+        total = 0
+        for entry in Path("/proc").iterdir():
+            try:
+                inside = (entry / "cwd").resolve() == self.root / "deploy" / "run"
+                rollup = (entry / "smaps_rollup").read_text() if inside and entry.name.isdigit() else ""
+            except OSError:
+                continue
+            for line in rollup.splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) * 1024
+        return total
+
+    def close(self) -> None:
+        """Stop everything."""
+        self.run("down")
+
+    def _git(self, *arguments: str) -> None:
+        identity = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "bench", "GIT_COMMITTER_NAME": "bench"}
+        identity |= {"GIT_AUTHOR_EMAIL": "bench@localhost", "GIT_COMMITTER_EMAIL": "bench@localhost"}
+        subprocess.run(["git", *arguments], cwd=self.repository, env={**os.environ, **identity}, check=True)

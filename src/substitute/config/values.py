@@ -1,0 +1,256 @@
+"""The types of the keys: what is accepted, what it becomes, and how a message calls it.
+
+A validator raises ValueError with words that complete "expected …", or Refused with a sentence that
+stands alone.
+"""
+
+# Not `from __future__ import annotations`: pydantic reads these annotations at run time.
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    PlainValidator,
+    StrictInt,
+    StrictStr,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from substitute import __version__
+from substitute.config.addresses import (
+    parse_domain,
+    parse_host,
+    parse_host_header,
+    parse_listen,
+    parse_network,
+)
+from substitute.config.durations import EXAMPLES, FORM, format_duration, parse_duration
+from substitute.config.envfile import NAME, EnvFile, read_env_file, reserved
+from substitute.config.literals import kind
+
+APP_NAME = r"[a-z][a-z0-9-]{0,31}"
+
+
+class Refused(ValueError):  # noqa: N818  not an error by itself: a reason that pydantic carries
+    """A sentence that says all, where "found …, expected …" would not."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Metadata of a type: what a message and the documentation call it."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class NotYet:
+    """Metadata of a key that this version refuses, unless it has its default."""
+
+
+def _not_yet(default: object) -> AfterValidator:
+    def refuse(value: object) -> object:
+        if value != default:
+            raise Refused(f"not available in version {__version__}; remove the key")
+        return value
+
+    return AfterValidator(refuse)
+
+
+def _span(shortest: float) -> Callable[[object], float]:
+    def parse(value: object) -> float:
+        seconds = parse_duration(value)
+        if seconds < shortest:
+            raise ValueError(f"at least {format_duration(shortest)}")
+        return seconds
+
+    return parse
+
+
+_DURATION_SCHEMA = WithJsonSchema(
+    {"anyOf": [{"type": "string", "pattern": f"^{FORM}$"}, {"type": "number", "minimum": 0}]}
+)
+
+Duration = Annotated[
+    float, BeforeValidator(parse_duration), _DURATION_SCHEMA, Expected(f"a duration: {EXAMPLES}")
+]
+"""Seconds, 0 included."""
+PositiveDuration = Annotated[
+    float, BeforeValidator(_span(0.01)), _DURATION_SCHEMA, Expected(f"a duration: {EXAMPLES}")
+]
+"""Seconds, at least 0.01."""
+LaterDuration = Annotated[Duration | None, _not_yet(None), NotYet()]
+
+
+def _words(text: str) -> str:
+    if not text.strip() or "\0" in text:
+        raise ValueError("text that is not empty")
+    return text
+
+
+def _command(text: str) -> str:
+    if not text.strip() or "\0" in text:
+        raise ValueError("a shell command, not empty and without NUL")
+    return text
+
+
+def _argument(what: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if not text.strip() or not text.isprintable():
+            raise ValueError(f"{what}, not empty and without control characters")
+        if text.startswith("-"):
+            raise ValueError(f'{what}; it may not begin with "-"')
+        return text
+
+    return check
+
+
+def _branch(text: str) -> str:
+    # The rules of `git check-ref-format`, as far as they can do harm on a command line.
+    if re.search(r"[\s~^:?*\[\\]|\.\.|@\{|^/|/$|//", _argument("a branch")(text)):
+        raise ValueError("the name of a branch")
+    return text
+
+
+def _binary(text: str) -> str:
+    if not Path(_argument("a program")(text)).is_absolute() and "/" in text:
+        raise ValueError("an absolute path, or the name of a program on PATH")
+    return text
+
+
+Command = Annotated[StrictStr, AfterValidator(_command), Expected("a shell command in quotes")]
+Commands = Annotated[
+    tuple[Command, ...], Expected('a list of shell commands, such as ["npm ci", "npm run build"]')
+]
+Repository = Annotated[
+    StrictStr, AfterValidator(_argument("a repository")), Expected("a URL or path that git can clone")
+]
+Branch = Annotated[StrictStr, AfterValidator(_branch), Expected("the name of a branch")]
+Binary = Annotated[StrictStr, AfterValidator(_binary), Expected("an absolute path, or a name on PATH")]
+LaterUser = Annotated[
+    StrictStr | None, AfterValidator(lambda v: v), _not_yet(None), NotYet(), Expected("the name of a user")
+]
+
+
+def _ports(value: object) -> tuple[int, int]:
+    right = isinstance(value, (list, tuple)) and len(value) == 2
+    if not right or not all(type(p) is int and 1 <= p <= 65535 for p in value):  # type: ignore[attr-defined]
+        raise ValueError("two ports from 1 to 65535, slot a's and slot b's, such as [3001, 3002]")
+    first, second = value  # type: ignore[misc]
+    if first == second:
+        raise ValueError("two different ports: both slots run at once during a deployment")
+    return first, second
+
+
+Ports = Annotated[
+    tuple[int, int],
+    PlainValidator(_ports),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1, "maximum": 65535},
+            "minItems": 2,
+            "maxItems": 2,
+            "uniqueItems": True,
+        }
+    ),
+    Expected("two ports, slot a's and slot b's, such as [3001, 3002]"),
+]
+
+
+def _between(low: int, high: int) -> AfterValidator:
+    def check(number: int) -> int:
+        if not low <= number <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return number
+
+    return AfterValidator(check)
+
+
+def _number(low: int, high: int) -> Any:
+    return Annotated[
+        StrictInt,
+        _between(low, high),
+        WithJsonSchema({"type": "integer", "minimum": low, "maximum": high}),
+        Expected(f"a whole number from {low} to {high}"),
+    ]
+
+
+def _health_path(text: str) -> str:
+    if not re.fullmatch(r"/[!-~]*", text) or "#" in text:
+        raise ValueError('a path that begins with "/", ASCII without spaces and without "#"')
+    return text
+
+
+HealthPath = Annotated[StrictStr, AfterValidator(_health_path), Expected('a path, such as "/up"')]
+Host = Annotated[StrictStr, AfterValidator(parse_host), Expected("an IP address or a host name")]
+HostHeader = Annotated[
+    StrictStr, AfterValidator(parse_host_header), Expected('a host, such as "shop.example.com"')
+]
+Listen = Annotated[StrictStr, AfterValidator(parse_listen), Expected('"HOST:PORT"')]
+Domain = Annotated[StrictStr, AfterValidator(parse_domain)]
+Domains = Annotated[tuple[Domain, ...], Expected('a list of domains, such as ["shop.example.com"]')]
+Network = Annotated[StrictStr, AfterValidator(parse_network)]
+Networks = Annotated[
+    tuple[Network, ...], Expected('a list of addresses and networks, such as ["10.0.0.0/8"]')
+]
+
+
+def _app_name(text: str) -> str:
+    if not re.fullmatch(APP_NAME, text):
+        raise ValueError("a name of a-z, 0-9 and -, beginning with a letter, at most 32 characters long")
+    if text == "run":
+        raise Refused("an app may not be called run: deploy/run holds sockets and pid files")
+    return text
+
+
+AppName = Annotated[
+    StrictStr, AfterValidator(_app_name), WithJsonSchema({"type": "string", "pattern": f"^{APP_NAME}$"})
+]
+
+
+def _variable(text: str) -> str:
+    if not re.fullmatch(NAME, text):
+        raise ValueError("a name of letters, digits and _, not beginning with a digit")
+    if why := reserved(text):
+        raise Refused(why)
+    return text
+
+
+def _variable_value(value: object) -> str:
+    if not isinstance(value, str):
+        raise Refused(f"found {kind(value)}, expected text: put the value in quotes")
+    if "\0" in value:
+        raise Refused("the value holds a NUL byte")
+    return value
+
+
+Environment = Annotated[
+    dict[
+        Annotated[
+            StrictStr, AfterValidator(_variable), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})
+        ],
+        Annotated[str, BeforeValidator(_variable_value)],
+    ],
+    Expected('a table of text, such as { NODE_ENV = "production" }'),
+]
+
+
+def _env_file(value: object, info: ValidationInfo) -> EnvFile:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError("a path, relative to the root")
+    root = (info.context or {}).get("root")
+    return EnvFile(value, read_env_file(root / value) if root else {})
+
+
+EnvironmentFile = Annotated[
+    EnvFile,
+    PlainValidator(_env_file),
+    WithJsonSchema({"type": "string"}),
+    Expected("a path, relative to the root"),
+]

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from substitute import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def started(*argv: str) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True) as program:
+        process = processes.identify(program.pid)
+        assert process
+        try:
+            yield program
+        finally:
+            processes.signal_group(process, signal.SIGKILL)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_process_keeps_its_identity_until_it_ends() -> None:
+    with started("sleep", "1000") as program:
+        process = processes.identify(program.pid)
+        assert process == processes.identify(program.pid)
+        assert process
+        assert processes.is_alive(process)
+        assert processes.signal_process(process, signal.SIGKILL)
+        wait_for(lambda: processes.identify(program.pid) is None)  # a zombie still
+        assert processes.identify(program.pid, zombie=True) == process
+        program.wait()
+        assert processes.identify(program.pid, zombie=True) is None
+        assert not processes.signal_process(process, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("change", [{"start_time": 1}, {"boot_id": "another"}])
+def test_no_signal_reaches_a_process_that_only_has_the_same_pid(change: dict[str, object]) -> None:
+    with started("sleep", "1000") as program:
+        process = processes.identify(program.pid)
+        assert process
+        other = replace(process, **change)  # type: ignore[arg-type]
+        assert not processes.is_alive(other)
+        assert not processes.signal_process(other, signal.SIGKILL)
+        assert not processes.signal_group(other, signal.SIGKILL)
+        assert processes.is_alive(process)
+
+
+def test_a_name_with_blanks_and_parentheses_confuses_nothing(tmp_path: Path) -> None:
+    sleep = shutil.which("sleep")
+    assert sleep
+    odd = tmp_path / "a) R 1 (b"
+    odd.symlink_to(sleep)
+    with started(str(odd), "1000") as program:
+        wait_for(lambda: b"a) R 1 (b" in processes._read(program.pid, "comm"))
+        stat = processes._stat(program.pid)
+        assert stat
+        assert (stat.parent, stat.group) == (os.getpid(), program.pid)
+
+
+def test_descendants_are_found_at_any_depth() -> None:
+    with started("bash", "-c", "bash -c 'sleep 1000 & echo $!; wait' & echo $!; wait") as program:
+        assert program.stdout
+        expected = {int(program.stdout.readline()), int(program.stdout.readline())}
+        assert processes.descendants(program.pid) == expected
+        assert program.pid in processes.descendants(os.getpid())
+
+
+def test_a_group_is_found_and_signalled_after_its_leader_has_exited() -> None:
+    with started("bash", "-c", "sleep 1000 & sleep 1000 & echo") as program:
+        leader = processes.identify(program.pid, zombie=True)
+        assert leader
+        program.wait()
+        assert len(processes.group_members(program.pid)) == 2
+        assert processes.group_of(leader) == processes.group_members(program.pid)
+        assert processes.signal_group(leader, signal.SIGKILL)
+        wait_for(lambda: not processes.group_of(leader))
+        assert not processes.signal_group(leader, signal.SIGKILL)
+
+
+def test_a_group_older_than_its_remembered_leader_is_another_one() -> None:
+    with started("bash", "-c", "sleep 1000 & echo") as program:
+        leader = processes.identify(program.pid, zombie=True)
+        assert leader
+        program.wait()
+        later = replace(leader, start_time=leader.start_time + 10**9)
+        assert processes.group_of(later) == set()
+        assert not processes.signal_group(later, signal.SIGKILL)
+
+
+def test_a_process_is_named_after_its_command() -> None:
+    with started("sleep", "1000") as program:
+        wait_for(lambda: processes.name(program.pid) == "sleep")
+    assert processes.name(2**22 + 1) == "?"
+
+
+def test_signals_work_without_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
+    with started("sleep", "1000") as program:
+        process = processes.identify(program.pid)
+        assert process
+        assert processes.signal_process(process, signal.SIGTERM)
+        assert program.wait() == -signal.SIGTERM
