@@ -182,6 +182,8 @@ def _running(
             if process is not None:
                 _end(process)
             program.wait()
+            if program.stdout is not None:
+                program.stdout.close()
         raise
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -124,10 +125,8 @@ def test_a_timeout_kills_what_ignores_sigterm(tmp_path: Path, watched: Watched) 
 def test_a_signal_handler_that_raises_ends_the_whole_group(tmp_path: Path, watched: Watched) -> None:
     def interrupt() -> None:
         wait_for(lambda: watched.lines)
-        signal.pthread_kill(main, signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
 
-    main = threading.main_thread().ident
-    assert main
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
@@ -140,7 +139,6 @@ def test_a_signal_at_the_very_start_loses_no_child(
     tmp_path: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worst moment: the child is forked, and its pid not yet known."""
-    import subprocess
 
     class Interrupted(subprocess.Popen[bytes]):
         def _execute_child(self, *arguments: object) -> None:
@@ -216,7 +214,7 @@ def test_a_detached_program_has_its_own_session_its_log_and_no_other_descriptor(
     log = tmp_path / "log"
     given, kept = os.pipe()
     leaked = os.open("/dev/null", os.O_RDONLY)
-    os.set_inheritable(leaked, True)
+    os.set_inheritable(leaked, True)  # noqa: FBT003  # its only form
     code = (
         "import os, sys; print(sorted(int(fd) for fd in os.listdir('/proc/self/fd') "
         f"if os.path.exists('/proc/self/fd/' + fd)), os.getsid(0) == os.getpid(), os.read({given}, 1))"

@@ -1,0 +1,1 @@
+"""What decides which instances get new requests."""

@@ -1,0 +1,97 @@
+"""Logs that their writers own: read from the end, and rotated without losing a byte.
+
+The writer appends (``O_APPEND``) and knows nothing of it. What is oldest is copied to ``NAME.1``, then exactly those
+bytes are taken out of the file's front: with ``FALLOC_FL_COLLAPSE_RANGE`` (ext4, xfs, f2fs) or, where the file
+system cannot, by punching a hole, which frees the space and leaves the length.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMIT = 10 << 20
+"""Bytes past which a log is rotated."""
+KEPT = 5
+_BLOCK = 1 << 16
+"""A multiple of every file system's block, as collapsing asks for."""
+_COLLAPSE, _PUNCH_KEEPING_SIZE = 0x08, 0x03
+
+
+def rotate_where_large(log: Path, *, limit: int = LIMIT) -> bool:
+    """Rotate `log` where it holds more than `limit` bytes; True if it did. An OSError costs the rotation alone."""
+    with suppress(OSError):
+        descriptor = os.open(log, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            start = _data_start(descriptor)
+            size = os.fstat(descriptor).st_size - start
+            if size > limit:
+                _rotate(log, descriptor, start, size // _BLOCK * _BLOCK)
+                return True
+        finally:
+            os.close(descriptor)
+    return False
+
+
+def _rotate(log: Path, descriptor: int, start: int, length: int) -> None:
+    for number in range(KEPT, 1, -1):
+        with suppress(FileNotFoundError):
+            log.with_name(f"{log.name}.{number - 1}").replace(log.with_name(f"{log.name}.{number}"))
+    copy = os.open(log.with_name(f"{log.name}.1"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        done = 0
+        while done < length:
+            done += os.sendfile(copy, descriptor, start + done, length - done)
+    finally:
+        os.close(copy)
+    if start == 0 and _fallocate(descriptor, _COLLAPSE, 0, length):
+        return
+    _fallocate(descriptor, _PUNCH_KEEPING_SIZE, 0, start + length)
+
+
+def _fallocate(descriptor: int, mode: int, offset: int, length: int) -> bool:
+    libc = ctypes.CDLL(None, use_errno=True)
+    done = libc.fallocate(descriptor, mode, ctypes.c_int64(offset), ctypes.c_int64(length))
+    return bool(done == 0)
+
+
+def _data_start(descriptor: int) -> int:
+    """Where the bytes begin that are not yet rotated away."""
+    try:
+        return os.lseek(descriptor, 0, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # nothing but a hole
+            return os.fstat(descriptor).st_size
+        return 0
+
+
+def read_tail(log: Path, lines: int) -> list[str]:
+    """The last `lines` of a log, across its rotated part; a missing one is empty."""
+    found: list[bytes] = []
+    for path in (log, log.with_name(f"{log.name}.1")):
+        found = _tail(path, lines) + found
+        if len(found) >= lines:
+            break
+    return [line.decode(errors="replace") for line in found[-lines:]] if lines > 0 else []
+
+
+def _tail(path: Path, lines: int) -> list[bytes]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    try:
+        start, position, data = _data_start(descriptor), os.fstat(descriptor).st_size, b""
+        while position > start and data.count(b"\n") <= lines:
+            step = min(_BLOCK, position - start)
+            position -= step
+            data = os.pread(descriptor, step, position) + data
+        return data.splitlines()[-lines:]
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,172 @@
+"""Looks at endpoints from outside, and at who listens on them."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from substitute import listeners, processes
+from substitute.core.ports import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from substitute.core.apps import Health
+    from substitute.core.ports import Process
+    from substitute.core.slots import Endpoint
+
+PROBE_MARK = 0x53554253
+"""The socket mark of a probe: the gate lets it through to an instance that gets no traffic yet."""
+_LONGEST = 5.0
+"""Seconds that one probe may take, however long the health check as a whole may."""
+_BODY = 65536
+"""Bytes of an answer's body that are read."""
+_LOOPBACK = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # not bound
+
+
+class Sockets:
+    """Probes over the network, and the kernel's tables of sockets (see `core.ports.Prober`)."""
+
+    def holder(self, endpoint: Endpoint) -> str | None:
+        """Who listens on the port (``node (pid 812)``), wildcard addresses included; None: it is free."""
+        found = listeners.on(endpoint)
+        if not found:
+            return None
+        names = {listener.inode: "" for listener in found}
+        for pid in _every_pid():
+            for inode in _sockets(pid) & names.keys():
+                names[inode] = names[inode] or f"{processes.name(pid)} (pid {pid})"
+            if all(names.values()):
+                break
+        return ", ".join(sorted({names[listener.inode] or _somebody(listener.user) for listener in found}))
+
+    def owned(self, endpoint: Endpoint, process: Process) -> bool | None:
+        """Whether every listener on the port belongs to `process`, its descendants or its group.
+
+        None while nobody listens. Descriptors of another user's processes can't be read without privilege;
+        such a listener counts as somebody else's.
+        """
+        wanted = {listener.inode for listener in listeners.on(endpoint)}
+        if not wanted:
+            return None
+        if not processes.is_alive(process):
+            return False
+        # Nearly always the started process listens itself; only then is there no need to search.
+        wanted -= _sockets(process.pid)
+        if not wanted:
+            return True
+        family = processes.group_of(process) | processes.descendants(process.pid)
+        for pid in family:
+            wanted -= _sockets(pid)
+        return not wanted
+
+    def probe(self, endpoint: Endpoint, health: Health) -> Answer:
+        """Ask once, as `health` says. Never raises."""
+        limit = min(health.timeout, _LONGEST)
+        try:
+            with closing(_connect(endpoint, limit)) as connection:
+                if health.kind == "tcp":
+                    return Answer(good=True, seen="connected")
+                return _ask(connection, endpoint, health, limit)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return Answer(good=False, seen=_words(error, limit))
+
+    def alive(self, process: Process) -> bool:
+        """Whether it is still that process; a zombie is not."""
+        return processes.is_alive(process)
+
+
+def _connect(endpoint: Endpoint, limit: float) -> socket.socket:
+    host = _LOOPBACK.get(endpoint.host, endpoint.host)
+    refused: OSError | None = None
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        host, endpoint.port, type=socket.SOCK_STREAM
+    ):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            with suppress(PermissionError):  # without privilege there is no gate either
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, PROBE_MARK)
+            connection.settimeout(limit)
+            connection.connect(address)
+        except OSError as error:
+            connection.close()
+            refused = error
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise refused or OSError("no address")
+
+
+def _ask(connection: socket.socket, endpoint: Endpoint, health: Health, limit: float) -> Answer:
+    deadline = time.monotonic() + limit
+    client = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=limit)
+    client.sock = connection
+    client.request(
+        "GET",
+        health.path,
+        headers={
+            "Host": health.host or str(endpoint),
+            "User-Agent": "substitute",
+            "Accept": "*/*",
+            "Connection": "close",
+        },
+    )
+    with client.getresponse() as response:
+        # The body is read so that the app can finish its answer; one that never ends (a stream) is left.
+        left = _BODY
+        with suppress(TimeoutError):
+            while left > 0 and time.monotonic() < deadline and (part := response.read1(left)):
+                left -= len(part)
+            if left > 0 and time.monotonic() < deadline and response.length:
+                raise http.client.IncompleteRead(b"", response.length)
+        return Answer(good=200 <= response.status < 400, seen=str(response.status))
+
+
+def _words(error: Exception, limit: float) -> str:
+    known: tuple[tuple[type[Exception], str], ...] = (
+        (ConnectionRefusedError, "connection refused"),
+        (TimeoutError, f"no answer within {limit:g} s"),
+        (http.client.RemoteDisconnected, "connection closed without an answer"),
+        (ConnectionError, "connection reset"),
+        (http.client.InvalidURL, "the health check's path is no path of a URL"),
+        (http.client.IncompleteRead, "an answer that ended too early"),
+        (http.client.HTTPException, "an answer that is not HTTP"),
+        (socket.gaierror, "the host's name is unknown"),
+    )
+    for kind, words in known:
+        if isinstance(error, kind):
+            return words
+    return (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
+
+
+def _every_pid() -> Iterable[int]:
+    return (int(entry) for entry in os.listdir("/proc") if entry.isdigit())  # noqa: PTH208
+
+
+def _sockets(pid: int) -> set[int]:
+    found = set()
+    directory = f"/proc/{pid}/fd"
+    # It may end at any moment, and another user's descriptors can't be read.
+    with suppress(OSError):
+        for descriptor in os.listdir(directory):  # noqa: PTH208  # asked often while an app starts
+            with suppress(OSError):
+                target = os.readlink(f"{directory}/{descriptor}")  # noqa: PTH115
+                if target.startswith("socket:["):
+                    found.add(int(target[8:-1]))
+    return found
+
+
+def _somebody(user: int) -> str:
+    with suppress(OSError):
+        for line in Path("/etc/passwd").read_text(encoding="utf-8", errors="replace").splitlines():
+            fields = line.split(":")
+            if len(fields) > 2 and fields[2] == str(user):
+                return f"a process of user {fields[0]} (which one can't be seen without privilege)"
+    return f"a process of user {user} (which one can't be seen without privilege)"

@@ -1,0 +1,255 @@
+"""supervisord, one for a root, started on demand: it starts instances, and starts them again when they crash."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import sys
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+from xmlrpc.client import Fault
+
+from substitute.core.errors import RuntimeFailedError
+from substitute.core.ports import Inspection, Process, Stopped
+from substitute.files import private_directory, write_atomically
+from substitute.logs import rotate_where_large
+from substitute.processes import group_of, identify, is_alive, signal_group, signal_process
+from substitute.runtimes import launcher
+from substitute.runtimes.supervisord_rpc import Silent, call
+from substitute.shell import spawn_detached
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from substitute.core.ports import Program
+
+_TICK = 0.005
+_START_PATIENCE = 15.0
+_KILL_PATIENCE = 5.0
+_NO_SUCH_PROGRAM = "BAD_NAME"
+_RUNNING = frozenset({"STARTING", "RUNNING", "STOPPING"})
+
+# `/proc/self/cwd` keeps the socket's path within the kernel's 108 bytes, however long the root's is.
+_CONFIGURATION = """\
+[supervisord]
+nodaemon = true
+logfile = supervisord.log
+logfile_maxbytes = 1MB
+logfile_backups = 1
+pidfile = supervisord.pid
+umask = 077
+identifier = substitute
+{user}
+[unix_http_server]
+file = /proc/self/cwd/supervisord.sock
+chmod = 0600
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+
+[rpcinterface:substitute]
+supervisor.rpcinterface_factory = substitute.runtimes.supervisord_plugin:make
+
+[include]
+files = programs/*.conf
+"""
+
+_PROGRAM = """\
+[program:{name}]
+command = /bin/sh ./{name}.sh
+autostart = false
+autorestart = true
+startsecs = 1
+startretries = 1000000000
+stopsignal = TERM
+stopwaitsecs = {limit}
+stopasgroup = false
+killasgroup = true
+redirect_stderr = true
+stdout_logfile = NONE
+"""
+
+
+def connect(run_directory: Path) -> Supervisord:
+    """Make the runtime of the root whose ``deploy/run`` is `run_directory`."""
+    return Supervisord(run_directory)
+
+
+class Supervisord:
+    """See `core.ports.Runtime`."""
+
+    def __init__(self, run_directory: Path) -> None:
+        self._run = run_directory
+
+    def start(self, program: Program) -> Process:
+        """Write its launcher, tell supervisord of it where it is new, and start it."""
+        self._ensure_running()
+        self._prepare(program)
+        self._register(program)
+        if self._state(program.name) == "BACKOFF":
+            self._call("stopProcess", program.name, False)  # noqa: FBT003
+        try:
+            self._call("startProcess", program.name, False)  # noqa: FBT003
+        except Fault as fault:
+            raise RuntimeFailedError(f"{program.name} cannot be started.", fact=fault.faultString) from fault
+        info = self._info(program.name)
+        process = identify(info["pid"], zombie=True) if info and info["pid"] else None
+        if process is None:
+            why = info["spawnerr"] if info else ""
+            raise RuntimeFailedError(f"{program.name} exited as soon as it was started.", fact=why)
+        return process
+
+    def inspect(self, name: str) -> Inspection:
+        """Ask supervisord; one that does not run knows nothing."""
+        info = self._info(name)
+        if info is None:
+            return Inspection(None)
+        process = identify(info["pid"]) if info["pid"] else None
+        return Inspection(process, "" if process else _ending(info))
+
+    def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
+        """Through supervisord, so that it does not start it again; an orphan directly."""
+        began = time.monotonic()
+        info = self._info(name)
+        known = identify(info["pid"]) if info and info["pid"] else None
+        if info and info["statename"] in {"STARTING", "RUNNING", "BACKOFF"}:
+            with suppress(Fault):  # it ended by itself in this moment
+                self._call("stopProcess", name, False)  # noqa: FBT003
+        killed = False
+        for one in filter(None, {known, process}):
+            if one != known:
+                signal_process(one, 15)
+            killed |= self._wait_or_kill(name, one, began + timeout)
+        self._wait_until_stopped(name)
+        return Stopped(killed=killed, seconds=time.monotonic() - began)
+
+    def shutdown(self) -> None:
+        """End supervisord, and wait until it is gone."""
+        with self._starting():
+            try:
+                pid = self._call("getPID")
+                process = identify(pid)
+                self._call("shutdown")
+            except Silent:
+                return
+            deadline = time.monotonic() + _KILL_PATIENCE
+            while process and is_alive(process) and time.monotonic() < deadline:
+                time.sleep(_TICK)
+
+    # -- supervisord itself ---------------------------------------------------------------------
+
+    def _ensure_running(self) -> None:
+        with suppress(Silent):
+            self._call("getPID")
+            return
+        with self._starting():
+            with suppress(Silent):
+                self._call("getPID")
+                return
+            # Beside a stale socket supervisord hesitates for half a second.
+            (self._run / "supervisord.sock").unlink(missing_ok=True)
+            (self._run / "supervisord.pid").unlink(missing_ok=True)
+            private_directory(self._run / "programs")
+            user = "user = root\n" if os.geteuid() == 0 else ""
+            write_atomically(self._run / "supervisord.conf", _CONFIGURATION.format(user=user))
+            process = identify(
+                spawn_detached(
+                    [sys.executable, "-m", "supervisor.supervisord", "-c", "/proc/self/cwd/supervisord.conf"],
+                    directory=self._run,
+                    environment={"PATH": os.environ.get("PATH", os.defpath)},
+                    log=self._run / "supervisord.out",
+                )
+            )
+            self._await_answer(process)
+
+    def _await_answer(self, process: Process | None) -> None:
+        deadline = time.monotonic() + _START_PATIENCE
+        while time.monotonic() < deadline and process and is_alive(process):
+            with suppress(Silent):
+                self._call("getPID")
+                return
+            time.sleep(_TICK)
+        said = (self._run / "supervisord.out").read_text(errors="replace")[-2000:].strip()
+        raise RuntimeFailedError("supervisord did not start.", fact=said)
+
+    @contextmanager
+    def _starting(self) -> Iterator[None]:
+        """Two commands that start at once start one supervisord."""
+        descriptor = os.open(self._run / "supervisord.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    # -- programs -------------------------------------------------------------------------------
+
+    def _prepare(self, program: Program) -> None:
+        private_directory(program.log.parent)
+        os.close(os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
+        rotate_where_large(program.log)
+        write_atomically(self._run / f"{program.name}.sh", launcher.render(program), mode=0o700)
+
+    def _register(self, program: Program) -> None:
+        path = self._run / "programs" / f"{program.name}.conf"
+        text = _PROGRAM.format(name=program.name, limit=max(1, math.ceil(program.stop_timeout)))
+        unchanged = path.exists() and path.read_text() == text
+        state = self._state(program.name)
+        if state in _RUNNING:
+            raise RuntimeFailedError(f"{program.name} runs already.")
+        if unchanged and state:
+            return
+        write_atomically(path, text)
+        with self._starting():  # a reload belongs to one command at a time
+            self._call("reloadConfig")
+            if state:
+                self._call("stopProcess", program.name, True) if state == "BACKOFF" else None  # noqa: FBT003
+                self._call("removeProcessGroup", program.name)
+            self._call("addProcessGroup", program.name)
+
+    def _info(self, name: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = self._call("getProcessInfo", name)
+        except (Silent, Fault):
+            return None
+        return found
+
+    def _state(self, name: str) -> str:
+        info = self._info(name)
+        return info["statename"] if info else ""
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        return call(self._run, f"supervisor.{method}", *arguments)
+
+    def _wait_or_kill(self, name: str, process: Process, deadline: float) -> bool:
+        """Wait until `process` and its group are gone; past `deadline` SIGKILL the group. True if that was needed.
+
+        supervisord kills too, at the same limit: it does so even if this command is killed.
+        """
+        while time.monotonic() < deadline:
+            if not is_alive(process) and not group_of(process):
+                return False
+            time.sleep(_TICK)
+        killed = signal_group(process, 9)
+        last = time.monotonic() + _KILL_PATIENCE
+        while is_alive(process) or group_of(process):
+            if time.monotonic() > last:
+                raise RuntimeFailedError(f"{name} (pid {process.pid}) cannot be killed.")
+            time.sleep(_TICK)
+        return killed
+
+    def _wait_until_stopped(self, name: str) -> None:
+        """Have supervisord reap it, so that the name can be started again at once."""
+        deadline = time.monotonic() + _KILL_PATIENCE
+        while self._state(name) in _RUNNING and time.monotonic() < deadline:
+            time.sleep(_TICK)
+
+
+def _ending(info: dict[str, Any]) -> str:
+    if info["spawnerr"]:
+        return str(info["spawnerr"])
+    # supervisord says -1 for every signal: it does not keep which.
+    return "a signal" if info["exitstatus"] == -1 else f"exit status {info['exitstatus']}"

@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from substitute import listeners
+from substitute.core.apps import Health
+from substitute.core.ports import Process
+from substitute.core.slots import Endpoint
+from substitute.probes import PROBE_MARK, Sockets
+from substitute.processes import boot_id, identify, signal_group
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LISTEN = """
+import os, socket, sys
+def listen(host, port=0, reuse=False):
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    if reuse: listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((host, port)); listener.listen(); return listener
+def ready(listener):
+    print(listener.getsockname()[1], flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def program(code: str, *arguments: str) -> Iterator[tuple[int, Process]]:
+    """A Python program that listens, prints its port, and waits."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LISTEN + code, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as running:
+        assert running.stdout
+        process = identify(running.pid, zombie=True)
+        assert process
+        try:
+            yield int(running.stdout.readline()), process
+        finally:
+            signal_group(process, signal.SIGKILL)
+
+
+def health(**changes: object) -> Health:
+    values: dict[str, object] = {
+        "kind": "http",
+        "path": "/",
+        "host": None,
+        "timeout": 5.0,
+        "interval": 0.1,
+        "successes": 1,
+        **changes,
+    }
+    return Health(**values)  # type: ignore[arg-type]
+
+
+@contextmanager
+def answering(answer: bytes, *, close: bool = True) -> Iterator[tuple[Endpoint, list[bytes]]]:
+    """A server that gives every client `answer`, whatever it asked."""
+    asked: list[bytes] = []
+    done = threading.Event()
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client:
+                asked.append(client.recv(65536))
+                client.sendall(answer)
+                if not close:
+                    done.wait(60)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield Endpoint("127.0.0.1", listener.getsockname()[1]), asked
+        done.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def test_a_free_port_has_neither_holder_nor_owner() -> None:
+    endpoint = Endpoint("127.0.0.1", free_port())
+    assert Sockets().holder(endpoint) is None
+    assert Sockets().owned(endpoint, Process(os.getpid(), 0, boot_id())) is None
+
+
+def without_sock_diag(_port: int, _family: int) -> list[object]:
+    raise OSError("not in this sandbox")
+
+
+@pytest.mark.parametrize("diagnosed", [True, False], ids=["sock_diag", "proc"])
+@pytest.mark.parametrize("bound", ["127.0.0.1", "0.0.0.0", "::", "::1", "::ffff:127.0.0.1"])
+def test_the_started_process_owns_its_port_wildcards_included(
+    bound: str,
+    diagnosed: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not diagnosed:
+        monkeypatch.setattr(listeners, "_asked", without_sock_diag)
+    with program(f"ready(listen({bound!r}))") as (port, process):
+        endpoint = Endpoint("::1" if bound == "::1" else "127.0.0.1", port)
+        assert Sockets().owned(endpoint, process) is True
+        holder = Sockets().holder(endpoint)
+        assert holder
+        assert f"(pid {process.pid})" in holder
+        assert Sockets().owned(Endpoint("localhost", port), process) is True
+
+
+def test_a_listener_on_another_address_does_not_matter() -> None:
+    with program("ready(listen('127.0.0.2'))") as (port, process):
+        assert Sockets().holder(Endpoint("127.0.0.1", port)) is None
+        assert Sockets().owned(Endpoint("127.0.0.1", port), process) is None
+        assert Sockets().owned(Endpoint("0.0.0.0", port), process) is True
+
+
+def test_a_port_that_another_process_holds_is_not_owned() -> None:
+    with (
+        program("ready(listen('127.0.0.1'))") as (port, stale),
+        program("ready(listen('127.0.0.1'))") as (_, process),
+    ):
+        assert Sockets().owned(Endpoint("127.0.0.1", port), process) is False
+        later = Process(stale.pid, stale.start_time + 1, stale.boot_id)
+        assert Sockets().owned(Endpoint("127.0.0.1", port), later) is False
+
+
+def test_a_port_shared_with_a_foreign_process_is_not_owned() -> None:
+    code = "ready(listen('127.0.0.1', int(sys.argv[1]), reuse=True))"
+    with program(code, "0") as (port, one), program(code, str(port)) as (_, two):
+        assert Sockets().owned(Endpoint("127.0.0.1", port), one) is False
+        holder = Sockets().holder(Endpoint("127.0.0.1", port))
+        assert holder
+        assert f"(pid {one.pid})" in holder
+        assert f"(pid {two.pid})" in holder
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "if os.fork(): os.wait()\nready(listen('127.0.0.1'))",
+        "if os.fork(): os.wait()\nelse:\n os.setsid()\n ready(listen('127.0.0.1'))",
+        "if os.fork(): os.wait()\nelse:\n if os.fork(): os._exit(0)\n ready(listen('127.0.0.1'))",
+    ],
+    ids=["a child", "a child with its own session", "an orphan of the group"],
+)
+def test_a_port_held_by_the_familys_other_members_is_owned(code: str) -> None:
+    if "os._exit" in code:
+        code = code.replace("os.wait()", "import time; time.sleep(1000)")
+    with program(code) as (port, process):
+        assert Sockets().owned(Endpoint("127.0.0.1", port), process) is True
+
+
+def test_a_listener_whose_process_cannot_be_seen_is_described_by_its_user(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with program("ready(listen('127.0.0.1'))") as (port, process):
+        monkeypatch.setattr("substitute.probes._sockets", lambda _pid: set())
+        holder = Sockets().holder(Endpoint("127.0.0.1", port))
+        assert holder
+        assert "without privilege" in holder
+        assert Sockets().owned(Endpoint("127.0.0.1", port), process) is False
+
+
+@pytest.mark.parametrize(
+    ("status", "good"), [(200, True), (204, True), (302, True), (404, False), (502, False)]
+)
+def test_statuses_from_200_to_399_are_good(status: int, good: bool) -> None:  # noqa: FBT001
+    answer = f"HTTP/1.1 {status} X\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".encode()
+    with answering(answer) as (endpoint, asked):
+        answered = Sockets().probe(endpoint, health(path="/up?x=1"))
+    assert (answered.good, answered.seen) == (good, str(status))
+    assert len(asked) == 1  # no redirect was followed
+    assert asked[0].startswith(b"GET /up?x=1 HTTP/1.1\r\n")
+    assert f"\r\nHost: {endpoint}\r\n".encode() in asked[0]
+    assert b"\r\nConnection: close\r\n" in asked[0]
+
+
+def test_the_host_header_is_the_configured_one() -> None:
+    with answering(b"HTTP/1.1 200 OK\r\n\r\n") as (endpoint, asked):
+        assert Sockets().probe(endpoint, health(host="shop.example.com")).good
+    assert asked[0].count(b"Host:") == 1
+    assert b"\r\nHost: shop.example.com\r\n" in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "seen"),
+    [
+        (b"", "connection closed without an answer"),
+        (b"SSH-2.0-x\r\n", "an answer that is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", "an answer that ended too early"),
+    ],
+)
+def test_what_is_no_whole_answer_is_not_good(answer: bytes, seen: str) -> None:
+    with answering(answer) as (endpoint, _):
+        answered = Sockets().probe(endpoint, health())
+    assert (answered.good, answered.seen) == (False, seen)
+
+
+def test_silence_is_not_waited_for_longer_than_the_timeout() -> None:
+    with answering(b"", close=False) as (endpoint, _):
+        answered = Sockets().probe(endpoint, health(timeout=0.2))
+    assert (answered.good, answered.seen) == (False, "no answer within 0.2 s")
+
+
+def test_a_stream_that_never_ends_is_judged_by_its_status() -> None:
+    with answering(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n", close=False) as (
+        endpoint,
+        _,
+    ):
+        assert Sockets().probe(endpoint, health(timeout=0.2)).good
+
+
+def test_a_closed_port_refuses_both_kinds() -> None:
+    endpoint = Endpoint("127.0.0.1", free_port())
+    for kind in ("http", "tcp"):
+        answered = Sockets().probe(endpoint, health(kind=kind))
+        assert (answered.good, answered.seen) == (False, "connection refused")
+
+
+@pytest.mark.parametrize("changes", [{"path": "/a b"}, {"path": "/ä"}, {"host": "a\r\nb: c"}])
+def test_a_probe_never_raises(changes: dict[str, object]) -> None:
+    with answering(b"HTTP/1.1 200 OK\r\n\r\n") as (endpoint, _):
+        assert not Sockets().probe(endpoint, health(**changes)).good
+        with socket.create_connection((endpoint.host, endpoint.port)) as unblock:
+            unblock.send(b"x")
+    assert not Sockets().probe(Endpoint("no-such-host.invalid", 80), health()).good
+
+
+def test_tcp_needs_only_the_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = Endpoint("127.0.0.1", listener.getsockname()[1])
+        assert Sockets().probe(endpoint, health(kind="tcp")).good
+
+
+@pytest.mark.parametrize("wildcard", ["0.0.0.0", "::"])
+def test_a_wildcard_is_probed_on_loopback(wildcard: str) -> None:
+    with program(f"ready(listen({wildcard!r}))") as (port, _):
+        assert Sockets().probe(Endpoint(wildcard, port), health(kind="tcp")).good
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a mark needs privilege")
+def test_a_probe_carries_the_mark_that_the_gate_lets_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    marks: list[int] = []
+
+    class Seen(socket.socket):
+        def connect(self, address: object) -> None:
+            marks.append(self.getsockopt(socket.SOL_SOCKET, socket.SO_MARK))
+            super().connect(address)  # type: ignore[arg-type]
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr("socket.socket", Seen)
+        Sockets().probe(Endpoint("127.0.0.1", listener.getsockname()[1]), health(kind="tcp"))
+    assert marks == [PROBE_MARK]
+
+
+def test_alive_is_the_very_process_only() -> None:
+    with program("ready(listen('127.0.0.1'))") as (_, process):
+        assert Sockets().alive(process)
+        os.kill(process.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while Sockets().alive(process):
+            assert time.monotonic() < deadline
