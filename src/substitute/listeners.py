@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared, not bound
 
-# sock_diag(7): ask for the listeners on one port. It takes 0.1 ms; the tables in /proc take 3 ms each, because
+# sock_diag(7) lists the listeners on one port in 0.1 ms; each of the tables in /proc takes 3 ms, because
 # the kernel walks through all its connections for them.
 _SOCK_DIAG = 4
 _BY_FAMILY = 20

@@ -122,7 +122,8 @@ def test_the_started_process_owns_its_port_wildcards_included(
         holder = Sockets().holder(endpoint)
         assert holder
         assert f"(pid {process.pid})" in holder
-        assert Sockets().owned(Endpoint("localhost", port), process) is True
+        if bound != "::1":
+            assert Sockets().owned(Endpoint("localhost", port), process) is True
 
 
 def test_a_listener_on_another_address_does_not_matter() -> None:

@@ -1,0 +1,158 @@
+"""Makes a slot's directory a clone of the app's repository."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from substitute.core.errors import SourceError, UsageError
+from substitute.sources.program import reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from substitute.sources.program import GitProgram
+
+_ORIGIN = re.compile(r'^\[remote "origin"\]\n(?:\s+(?!url\b)\w.*\n)*\s+url = ([^"\\#;\n]+)$', re.MULTILINE)
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+def is_local(repo: str) -> bool:
+    """Whether git takes `repo` for a path on this machine and not for a URL or ``host:path``."""
+    return repo.startswith("file://") or ("://" not in repo and ":" not in repo.split("/", 1)[0])
+
+
+def shown(repo: str) -> str:
+    """Name `repo` without the password that it may hold."""
+    return _CREDENTIALS.sub("", repo)
+
+
+def is_clone(directory: Path) -> bool:
+    """Whether git has made something of `directory`."""
+    return (directory / ".git").exists()
+
+
+class Clones:
+    """The clones of one repository, one for each slot."""
+
+    def __init__(
+        self,
+        git: GitProgram,
+        repo: str,
+        directories: Sequence[Path],
+        *,
+        notice: Callable[[str], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._git = git
+        self._repo = repo
+        self._directories = directories
+        self._notice = notice
+        self._warn = warn
+
+    def ensure(self, directory: Path) -> None:
+        """Make `directory` a clone; one that is there already is taken as it is.
+
+        Raises UsageError where something else is in it, SourceError where the repository can't be cloned.
+        """
+        if is_clone(directory):
+            self._point_at_repo(directory)
+            return
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise UsageError(
+                f"{directory} is not empty and is no git clone.",
+                cure="Move it away, or give the app another directory; a clone is made there.",
+            )
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        prefix = f".{directory.name}.cloning-"
+        for left in directory.parent.glob(f"{prefix}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        # Elsewhere first: an interruption leaves nothing that looks like a clone.
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=directory.parent) as place:
+            made = Path(place) / "clone"
+            self._from_sibling(directory, made) or self._from_repo(directory, made)
+            if directory.exists():
+                _take_over(directory, made)
+            try:
+                made.rename(directory)
+            except OSError as error:
+                raise SourceError(f"{directory} cannot be made.", fact=f"{error.strerror}.") from error
+
+    def siblings(self, directory: Path) -> list[Path]:
+        """The other slots' clones."""
+        return [other for other in self._directories if other != directory and is_clone(other)]
+
+    def _from_sibling(self, directory: Path, made: Path) -> bool:
+        """Clone another slot's clone: its objects are linked, not copied, and survive its deletion."""
+        for sibling in self.siblings(directory):
+            git = self._git
+            copied = git.run(
+                None,
+                "clone",
+                "--quiet",
+                "--local",
+                "--no-checkout",
+                "--no-tags",
+                "--",
+                str(sibling),
+                str(made),
+            )
+            # Its remote branches are what it knows of origin; its own branches are of no interest.
+            if not copied.status:
+                refs = ("+refs/remotes/origin/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+                copied = git.run(made, "fetch", "--quiet", "--prune", "--no-tags", "--force", "origin", *refs)
+            if not copied.status:
+                copied = git.run(made, "remote", "set-url", "origin", self._repo)
+            if not copied.status:
+                return True
+            shutil.rmtree(made, ignore_errors=True)
+        return False
+
+    def _from_repo(self, directory: Path, made: Path) -> None:
+        self._notice(f"Cloning {shown(self._repo)} into {directory}.")
+        arguments = ("--quiet", "--no-checkout", "--origin", "origin", "--no-recurse-submodules")
+        ended = self._git.run(None, "clone", *arguments, "--", self._repo, str(made), remote=True)
+        if ended.status:
+            raise SourceError(
+                f"{shown(self._repo)} cannot be cloned.",
+                fact=reason(ended),
+                cure=f"Make `git ls-remote {shown(self._repo)}` work for this user without a question.",
+            )
+
+    def _point_at_repo(self, directory: Path) -> None:
+        origin = self._origin(directory)
+        if origin == self._repo:
+            return
+        if origin is None:
+            self._git.demand(
+                directory, "remote", "add", "origin", self._repo, failing=f"{directory} is a broken clone."
+            )
+            return
+        self._warn(
+            f"The clone in {directory} came from {shown(origin)}, but the app's repo is {shown(self._repo)}."
+        )
+        self._git.demand(
+            directory, "remote", "set-url", "origin", self._repo, failing=f"{directory} is a broken clone."
+        )
+        self._notice(f"The origin of {directory} is now {shown(self._repo)}.")
+
+    def _origin(self, directory: Path) -> str | None:
+        # What git writes itself is read without starting it; anything unusual is git's to understand.
+        with suppress(OSError, UnicodeDecodeError):
+            found = _ORIGIN.findall((directory / ".git" / "config").read_text(encoding="utf-8"))
+            if len(found) == 1:
+                return str(found[0]).strip()
+        return self._git.run(directory, "config", "--get", "remote.origin.url").out.strip() or None
+
+
+def _take_over(directory: Path, made: Path) -> None:
+    # Somebody made the empty directory with a purpose: it keeps its mode and, where possible, its owner.
+    seen = directory.stat()
+    made.chmod(seen.st_mode & 0o7777)
+    with suppress(PermissionError):
+        os.chown(made, seen.st_uid, seen.st_gid)

@@ -1,0 +1,253 @@
+"""Brings a commit into a slot with the user's own git."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from substitute.core.errors import SourceError, UsageError
+from substitute.core.ports import Revision
+from substitute.sources import names
+from substitute.sources.clone import Clones, is_clone, is_local, shown
+from substitute.sources.program import GitProgram, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from substitute.sources.names import Wanted
+
+_BRANCHES = "refs/remotes/origin"
+_HEAD = "refs/substitute/head"
+"""Where the commit of the remote's HEAD is kept: with it one connection fetches everything."""
+_FORMAT = "%00".join(
+    f"%({field})"
+    for field in ("refname", "objecttype", "objectname", "subject", "*objecttype", "*objectname", "*subject")
+)
+# A commit that no reference holds, from a clone that another user may own.
+_ANY_COMMIT = "git -c safe.directory=* -c uploadpack.allowAnySHA1InWant=true upload-pack"
+
+
+class Git:
+    """Commits of one repository (see `core.ports.Source`)."""
+
+    def __init__(
+        self,
+        repo: str,
+        branch: str | None,
+        directories: Sequence[Path],
+        environment: Mapping[str, str],
+        notice: Callable[[str], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        """`directories`: of all slots, so that one can be made from another.
+
+        `notice` and `warn` take what the user should read.
+        """
+        local = is_local(repo)
+        path = local and not repo.startswith("file://")
+        self._repo = str(Path(repo).expanduser().absolute()) if path else repo
+        self._shown = shown(self._repo)
+        self._branch = branch
+        self._warn = warn
+        self._git = GitProgram(environment, notice, local=local)
+        others = [Path(os.path.realpath(directory)) for directory in directories]
+        self._clones = Clones(self._git, self._repo, others, notice=notice, warn=warn)
+
+    def resolve(self, directory: Path, commit: str | None, *, fetch: bool = True) -> Revision:
+        """Choose the commit (see `core.ports.Source.resolve`)."""
+        if commit is not None:
+            wanted = names.parse(commit)
+        else:
+            wanted = names.parse_branch(self._branch) if self._branch else None
+        directory = Path(os.path.realpath(directory))
+        self._clones.ensure(directory)
+        silent = self._fetch(directory, head=wanted is None) if fetch else None
+        if silent and commit is None:
+            raise self._unreachable("The newest commit is not known", silent)
+        revision = self._find(directory, wanted) if wanted else self._newest(directory)
+        if revision is None and wanted and wanted.whole_hash and fetch and not silent:
+            revision = self._fetch_hash(directory, wanted)
+        if revision is None and silent:
+            raise self._unreachable(f"{commit!r} is not in {directory}", silent)
+        if revision is None:
+            assert wanted is not None  # noqa: S101  # the newest was found, or it raised
+            raise names.missing(wanted, self._shown, self._references(directory))
+        if silent:
+            self._warn(
+                f"{self._shown} cannot be reached ({silent.rstrip('.')}); "
+                f"{commit} is {revision.commit[:10]}, as it was last seen."
+            )
+        return revision
+
+    def update(self, directory: Path, commit: str, *, clean: bool) -> None:
+        """Make the tracked files those of `commit` (see `core.ports.Source.update`)."""
+        directory = Path(os.path.realpath(directory))
+        failing = f"{directory} cannot be set to {commit[:10]}."
+        half = _git_directory(directory) / "substitute-update"
+        half.touch()
+        self._git.demand(
+            directory,
+            *("checkout", "--quiet", "--force", "--detach", "--no-recurse-submodules", commit),
+            failing=failing,
+        )
+        if clean:
+            self._git.demand(directory, "clean", "-ffdxq", failing=f"{directory} cannot be cleaned.")
+        if (directory / ".gitmodules").exists():
+            self._update_submodules(directory, clean=clean)
+        half.unlink()
+
+    def current(self, directory: Path) -> str | None:
+        """The commit that the slot's files are at; None where there is no clone, or an unfinished one."""
+        directory = Path(os.path.realpath(directory))
+        if not is_clone(directory):
+            return None
+        own = _git_directory(directory)
+        if (own / "substitute-update").exists() or not (own / "index").exists():
+            return None
+        with suppress(OSError):
+            head = (own / "HEAD").read_text(encoding="ascii", errors="replace").strip()
+            if len(head) in {40, 64} and not head.startswith("ref:"):
+                return head
+        return self._git.run(directory, "rev-parse", "--verify", "--quiet", "HEAD").out.strip() or None
+
+    def _fetch(self, directory: Path, *, head: bool) -> str | None:
+        """Get what is new, in one connection; the reason where the remote does not answer."""
+        fetch = ("fetch", "--quiet", "--prune", "--tags", "--force", "--no-recurse-submodules", "origin")
+        branches = f"+refs/heads/*:{_BRANCHES}/*"
+        refs = (branches, f"+HEAD:{_HEAD}") if head else (branches,)
+        ended = self._git.run(directory, *fetch, *refs, remote=True)
+        if head and "couldn't find remote ref HEAD" in ended.err:  # it names a branch that does not exist
+            self._git.run(directory, "update-ref", "-d", _HEAD)
+            ended = self._git.run(directory, *fetch, branches, remote=True)
+        return reason(ended) if ended.status else None
+
+    def _newest(self, directory: Path) -> Revision:
+        """The remote's HEAD."""
+        found = self._peeled(directory, _HEAD, _BRANCHES)
+        head = found.pop(_HEAD, None) or found.get(f"{_BRANCHES}/HEAD")
+        found.pop(f"{_BRANCHES}/HEAD", None)
+        if head is None and len(found) == 1:
+            (head,) = found.values()
+        if head is not None:
+            same = [names.short(name) for name, one in found.items() if one[0] == head[0]]
+            usual = [name for name in ("main", "master") if name in same] or same
+            # Several branches may be there; which of them HEAD names makes no difference.
+            how = f"branch {usual[0]} of origin, its HEAD" if usual else "HEAD of origin"
+            return Revision(*head, how)
+        if not found:
+            raise SourceError(f"{self._shown} has no commit.", cure="Push one, and deploy again.")
+        raise UsageError(
+            f"The HEAD of {self._shown} names no branch that exists.",
+            fact="It has: " + ", ".join(sorted(map(names.short, found))) + ".",
+            cure="Set `branch` of the app in substitute.toml.",
+        )
+
+    def _find(self, directory: Path, wanted: Wanted) -> Revision | None:
+        if wanted.whole_hash and (found := self._by_hash(directory, wanted)):
+            return found
+        refs = {wanted.branch: "branch {} of origin", wanted.tag: "tag {}"}
+        there = self._peeled(directory, *(name for name in refs if name))
+        revisions = [
+            Revision(*there[name], how.format(names.short(name)))
+            for name, how in refs.items()
+            if name and name in there
+        ]
+        if len(revisions) > 1:
+            cure = f"Say `refs/heads/{wanted.text}` or `refs/tags/{wanted.text}`."
+            raise names.ambiguous(wanted, (one.how for one in revisions), cure=cure)
+        if wanted.digits and not wanted.whole_hash and (found := self._by_hash(directory, wanted)):
+            if revisions:
+                cure = "Write more of the hash, or the reference with refs/heads/ or refs/tags/."
+                raise names.ambiguous(wanted, (revisions[0].how, f"commit {found.commit}"), cure=cure)
+            return found
+        return revisions[0] if revisions else None
+
+    def _by_hash(self, directory: Path, wanted: Wanted) -> Revision | None:
+        """A commit of this clone, else of another slot's."""
+        if found := self._in_clone(directory, wanted):
+            return found
+        for sibling in self._clones.siblings(directory):
+            found = self._in_clone(sibling, wanted)
+            if found:
+                arguments = ("fetch", "--quiet", "--no-tags", f"--upload-pack={_ANY_COMMIT}", str(sibling))
+                self._git.demand(
+                    directory, *arguments, found.commit, failing=f"{found.commit[:10]} is only in {sibling}."
+                )
+                return found
+        return None
+
+    def _in_clone(self, directory: Path, wanted: Wanted) -> Revision | None:
+        digits = wanted.digits or ""
+        if not wanted.whole_hash:
+            listed = self._git.run(directory, "rev-parse", f"--disambiguate={digits}").out
+            kinds = self._git.run(
+                directory, "cat-file", "--batch-check=%(objectname) %(objecttype)", given=listed
+            ).out
+            commits = [line.split()[0] for line in kinds.splitlines() if line.endswith(" commit")]
+            if len(commits) > 1:
+                raise names.ambiguous(wanted, commits, cure="Write more of the hash.")
+            if not commits:
+                return None
+            digits = commits[0]
+        ended = self._git.run(
+            directory,
+            "log",
+            "--no-walk",
+            "--no-show-signature",
+            "--format=%H%x00%s",
+            f"{digits}^{{commit}}",
+            "--",
+        )
+        commit, _, subject = ended.out.strip().partition("\0")
+        return Revision(commit, subject, "commit") if commit and not ended.status else None
+
+    def _fetch_hash(self, directory: Path, wanted: Wanted) -> Revision | None:
+        """A commit that no branch or tag of the remote leads to; not every server gives it."""
+        self._git.run(directory, "fetch", "--quiet", "--no-tags", "origin", wanted.digits or "", remote=True)
+        return self._in_clone(directory, wanted)
+
+    def _peeled(self, directory: Path, *references: str) -> dict[str, tuple[str, str]]:
+        """Hash and subject of each reference that leads to a commit; of all below, where one is a folder."""
+        failing = f"The clone in {directory} cannot be read."
+        arguments = ("for-each-ref", f"--format={_FORMAT}", *references)
+        found = {}
+        for line in self._git.demand(directory, *arguments, failing=failing).splitlines():
+            name, kind, commit, subject, inner_kind, inner, inner_subject = line.split("\0")
+            if kind == "commit":
+                found[name] = (commit, subject)
+            elif inner_kind == "commit":
+                found[name] = (inner, inner_subject)
+        return found
+
+    def _references(self, directory: Path) -> list[str]:
+        return self._git.run(
+            directory, "for-each-ref", "--format=%(refname)", _BRANCHES, "refs/tags"
+        ).out.splitlines()
+
+    def _update_submodules(self, directory: Path, *, clean: bool) -> None:
+        failing = f"The submodules of {directory} cannot be updated."
+        self._git.demand(directory, "submodule", "--quiet", "sync", "--recursive", failing=failing)
+        update = ("submodule", "--quiet", "update", "--init", "--recursive", "--force")
+        ended = self._git.run(directory, *update, remote=True)
+        if ended.status:
+            raise SourceError(failing, fact=reason(ended))
+        if clean:
+            each = ("submodule", "--quiet", "foreach", "--recursive", "git clean -ffdxq")
+            self._git.demand(directory, *each, failing=failing)
+
+    def _unreachable(self, what: str, silent: str) -> SourceError:
+        return SourceError(
+            f"{what}: {self._shown} cannot be reached.",
+            fact=silent,
+            cure="A commit that is already there can be deployed: `substitute deploy COMMIT`.",
+        )
+
+
+def _git_directory(directory: Path) -> Path:
+    own = directory / ".git"
+    if own.is_file():  # a worktree, or a submodule
+        target = own.read_text(encoding="utf-8", errors="surrogateescape").removeprefix("gitdir:").strip()
+        return directory / target
+    return own
