@@ -110,7 +110,7 @@ class HAProxy:
         endpoints = dict(_endpoints(state))
         found = {endpoints[key]: count for key, count in api.statistics(stat).items() if key in endpoints}
         answer = {e: Traffic(c.current, c.total, c.failures, c.weight) for e, c in found.items()}
-        for pid in api.old_workers(self._run):
+        for pid in api.old_workers(self._run) or ():
             self._add_old(pid, answer)
         return answer
 
@@ -150,7 +150,7 @@ class HAProxy:
         except RuntimeFailedError as error:
             raise BalancerError("HAProxy does not start.", fact=error.reason) from error
         deadline = time.monotonic() + _START_PATIENCE
-        while api.description(self._run) != wanted:
+        while api.description(self._run) != wanted or api.old_workers(self._run) is None:
             if self._runtime.inspect(_NAME).process != process or time.monotonic() > deadline:
                 self._runtime.stop(_NAME, process, timeout=1.0)
                 said = self._log.read_bytes()[before:].decode(errors="replace")
@@ -168,7 +168,7 @@ class HAProxy:
         except Silent as silent:
             raise BalancerError("HAProxy's master does not answer, so it cannot be reloaded.") from silent
         self._wait(lambda: api.description(self._run) == wanted, _START_PATIENCE, "HAProxy did not reload.")
-        self._wait(lambda: not api.old_workers(self._run), patience, "HAProxy's old worker does not leave.")
+        self._wait(lambda: api.old_workers(self._run) == [], patience, "HAProxy's old worker does not leave.")
 
     def _wait(self, reached: Callable[[], bool], patience: float, otherwise: str) -> None:
         deadline = time.monotonic() + patience

@@ -28,6 +28,7 @@ def ask(run_directory: Path, name: str, *commands: str) -> str:
             connection.settimeout(_TIMEOUT)
             connection.connect(f"/proc/self/fd/{descriptor}/{name}")
             connection.sendall(";".join(commands).encode() + b"\n")
+            connection.shutdown(socket.SHUT_WR)  # else the master of 2.8 keeps the connection open
             answer = b""
             while data := connection.recv(65536):
                 answer += data
@@ -57,12 +58,12 @@ def weights(answer: str) -> dict[tuple[str, str], int]:
     return found
 
 
-def old_workers(run_directory: Path) -> list[int]:
-    """Pids of workers that a reload replaced and that still have connections."""
+def old_workers(run_directory: Path) -> list[int] | None:
+    """Pids of workers that a reload replaced and that still have connections; None where no master answers."""
     try:
         answer = ask(run_directory, MASTER, "show proc")
     except Silent:
-        return []
+        return None
     found, old = [], False
     for line in answer.splitlines():
         if line.startswith("#"):

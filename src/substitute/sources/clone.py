@@ -75,7 +75,8 @@ class Clones:
         # Elsewhere first: an interruption leaves nothing that looks like a clone.
         with tempfile.TemporaryDirectory(prefix=prefix, dir=directory.parent) as place:
             made = Path(place) / "clone"
-            self._from_sibling(directory, made) or self._from_repo(directory, made)
+            if not self._from_sibling(directory, made):
+                self._from_repo(directory, made)
             if directory.exists():
                 _take_over(directory, made)
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from substitute.sources.clone import Clones, is_clone, is_local, shown
 from substitute.sources.program import GitProgram, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from substitute.sources.names import Wanted
 
@@ -32,7 +32,7 @@ _ANY_COMMIT = "git -c safe.directory=* -c uploadpack.allowAnySHA1InWant=true upl
 class Git:
     """Commits of one repository (see `core.ports.Source`)."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  # each is of another type
         self,
         repo: str,
         branch: str | None,
@@ -57,46 +57,41 @@ class Git:
 
     def resolve(self, directory: Path, commit: str | None, *, fetch: bool = True) -> Revision:
         """Choose the commit (see `core.ports.Source.resolve`)."""
+        wanted: Wanted | None = None
         if commit is not None:
             wanted = names.parse(commit)
-        else:
-            wanted = names.parse_branch(self._branch) if self._branch else None
+        elif self._branch:
+            wanted = names.parse_branch(self._branch)
         directory = Path(os.path.realpath(directory))
-        self._clones.ensure(directory)
-        silent = self._fetch(directory, head=wanted is None) if fetch else None
-        if silent and commit is None:
-            raise self._unreachable("The newest commit is not known", silent)
-        revision = self._find(directory, wanted) if wanted else self._newest(directory)
-        if revision is None and wanted and wanted.whole_hash and fetch and not silent:
-            revision = self._fetch_hash(directory, wanted)
-        if revision is None and silent:
-            raise self._unreachable(f"{commit!r} is not in {directory}", silent)
-        if revision is None:
-            assert wanted is not None  # noqa: S101  # the newest was found, or it raised
-            raise names.missing(wanted, self._shown, self._references(directory))
+        with _explained(directory):
+            self._clones.ensure(directory)
+            silent = self._fetch(directory, head=wanted is None) if fetch else None
+            if silent and commit is None:
+                raise self._unreachable("The newest commit is not known", silent)
+            revision = self._find(directory, wanted) if wanted else self._newest(directory)
+            if wanted and revision is None:
+                revision = self._last_resort(directory, wanted, silent, fetch=fetch)
+        assert revision is not None  # noqa: S101  # it was found, or something was raised
         if silent:
             self._warn(
-                f"{self._shown} cannot be reached ({silent.rstrip('.')}); "
-                f"{commit} is {revision.commit[:10]}, as it was last seen."
+                f"{self._shown} cannot be reached: {silent} "
+                f"{commit} is taken as it was last seen, {revision.commit[:10]}."
             )
         return revision
 
     def update(self, directory: Path, commit: str, *, clean: bool) -> None:
         """Make the tracked files those of `commit` (see `core.ports.Source.update`)."""
         directory = Path(os.path.realpath(directory))
-        failing = f"{directory} cannot be set to {commit[:10]}."
-        half = _git_directory(directory) / "substitute-update"
-        half.touch()
-        self._git.demand(
-            directory,
-            *("checkout", "--quiet", "--force", "--detach", "--no-recurse-submodules", commit),
-            failing=failing,
-        )
-        if clean:
-            self._git.demand(directory, "clean", "-ffdxq", failing=f"{directory} cannot be cleaned.")
-        if (directory / ".gitmodules").exists():
-            self._update_submodules(directory, clean=clean)
-        half.unlink()
+        checkout = ("checkout", "--quiet", "--force", "--detach", "--no-recurse-submodules", commit)
+        with _explained(directory):
+            half = _git_directory(directory) / "substitute-update"
+            half.touch()
+            self._git.demand(directory, *checkout, failing=f"{directory} cannot be set to {commit[:10]}.")
+            if clean:
+                self._git.demand(directory, "clean", "-ffdxq", failing=f"{directory} cannot be cleaned.")
+            if (directory / ".gitmodules").exists():
+                self._update_submodules(directory, clean=clean)
+            half.unlink()
 
     def current(self, directory: Path) -> str | None:
         """The commit that the slot's files are at; None where there is no clone, or an unfinished one."""
@@ -191,22 +186,25 @@ class Git:
             if not commits:
                 return None
             digits = commits[0]
-        ended = self._git.run(
-            directory,
-            "log",
-            "--no-walk",
-            "--no-show-signature",
-            "--format=%H%x00%s",
-            f"{digits}^{{commit}}",
-            "--",
-        )
-        commit, _, subject = ended.out.strip().partition("\0")
-        return Revision(commit, subject, "commit") if commit and not ended.status else None
+        found = self._read(directory, digits)
+        return Revision(*found, "commit") if found else None
 
-    def _fetch_hash(self, directory: Path, wanted: Wanted) -> Revision | None:
-        """A commit that no branch or tag of the remote leads to; not every server gives it."""
-        self._git.run(directory, "fetch", "--quiet", "--no-tags", "origin", wanted.digits or "", remote=True)
-        return self._in_clone(directory, wanted)
+    def _read(self, directory: Path, name: str) -> tuple[str, str] | None:
+        """Hash and subject of the commit that `name` leads to."""
+        log = ("log", "--no-walk", "--no-show-signature", "--format=%H%x00%s", f"{name}^{{commit}}", "--")
+        ended = self._git.run(directory, *log)
+        commit, _, subject = ended.out.strip().partition("\0")
+        return (commit, subject) if commit and not ended.status else None
+
+    def _last_resort(self, directory: Path, wanted: Wanted, silent: str | None, *, fetch: bool) -> Revision:
+        if silent:
+            raise self._unreachable(f"{wanted.text!r} is not in {directory}", silent)
+        if fetch and wanted.whole_hash and wanted.digits:
+            # No branch or tag of the remote leads to it. Not every server gives such a commit.
+            self._git.run(directory, "fetch", "--quiet", "--no-tags", "origin", wanted.digits, remote=True)
+            if found := self._read(directory, wanted.digits):
+                return Revision(*found, "commit")
+        raise names.missing(wanted, self._shown, self._references(directory))
 
     def _peeled(self, directory: Path, *references: str) -> dict[str, tuple[str, str]]:
         """Hash and subject of each reference that leads to a commit; of all below, where one is a folder."""
@@ -219,6 +217,8 @@ class Git:
                 found[name] = (commit, subject)
             elif inner_kind == "commit":
                 found[name] = (inner, inner_subject)
+            elif inner_kind == "tag" and (peeled := self._read(directory, name)):
+                found[name] = peeled
         return found
 
     def _references(self, directory: Path) -> list[str]:
@@ -243,6 +243,15 @@ class Git:
             fact=silent,
             cure="A commit that is already there can be deployed: `substitute deploy COMMIT`.",
         )
+
+
+@contextmanager
+def _explained(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or directory
+        raise SourceError(f"{directory} cannot be used.", fact=f"{place}: {error.strerror}.") from error
 
 
 def _git_directory(directory: Path) -> Path:

@@ -18,12 +18,25 @@ if TYPE_CHECKING:
 
 # A git hook that deploys has these in its environment: they name the repository of the hook.
 _FOREIGN = frozenset(
-    f"GIT_{name}"
-    for name in (
-        "ALTERNATE_OBJECT_DIRECTORIES CEILING_DIRECTORIES COMMON_DIR CONFIG DIR EXTERNAL_DIFF GRAFT_FILE "
-        "IMPLICIT_WORK_TREE INDEX_FILE INTERNAL_SUPER_PREFIX NAMESPACE OBJECT_DIRECTORY PREFIX QUARANTINE_PATH "
-        "REPLACE_REF_BASE SHALLOW_FILE WORK_TREE"
-    ).split()
+    {
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_CEILING_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_CONFIG",
+        "GIT_DIR",
+        "GIT_EXTERNAL_DIFF",
+        "GIT_GRAFT_FILE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_INTERNAL_SUPER_PREFIX",
+        "GIT_NAMESPACE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_QUARANTINE_PATH",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_SHALLOW_FILE",
+        "GIT_WORK_TREE",
+    }
 )
 _FIXED = {
     "GIT_TERMINAL_PROMPT": "0",
@@ -80,7 +93,10 @@ class GitProgram:
         for _ in range(_LOCKS):
             try:
                 ended = capture(
-                    [*self._command, *arguments], directory=directory, environment=environment, given=given
+                    [*self._command, *arguments],
+                    directory=directory or Path("/"),
+                    environment=environment,
+                    given=given,
                 )
             except FileNotFoundError as error:
                 raise self._no_git(error) from error
@@ -91,7 +107,7 @@ class GitProgram:
         return ended
 
     def demand(self, directory: Path | None, *arguments: str, failing: str, given: str | None = None) -> str:
-        """Run as `run` does and return what git wrote; SourceError `failing` with git's reason if it fails."""
+        """Run as `run` does, return what git wrote; SourceError `failing`, with git's reason, if it fails."""
         ended = self.run(directory, *arguments, given=given)
         if ended.status:
             raise SourceError(failing, fact=reason(ended))
