@@ -73,6 +73,10 @@ class BenchSite:
         self.run("down")
 
     def _git(self, *arguments: str) -> None:
-        identity = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "bench", "GIT_COMMITTER_NAME": "bench"}
+        identity = {
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "GIT_AUTHOR_NAME": "bench",
+            "GIT_COMMITTER_NAME": "bench",
+        }
         identity |= {"GIT_AUTHOR_EMAIL": "bench@localhost", "GIT_COMMITTER_EMAIL": "bench@localhost"}
         subprocess.run(["git", *arguments], cwd=self.repository, env={**os.environ, **identity}, check=True)

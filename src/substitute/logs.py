@@ -43,7 +43,9 @@ def _rotate(log: Path, descriptor: int, start: int, length: int) -> None:
     for number in range(KEPT, 1, -1):
         with suppress(FileNotFoundError):
             log.with_name(f"{log.name}.{number - 1}").replace(log.with_name(f"{log.name}.{number}"))
-    copy = os.open(log.with_name(f"{log.name}.1"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    copy = os.open(
+        log.with_name(f"{log.name}.1"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
+    )
     try:
         done = 0
         while done < length:

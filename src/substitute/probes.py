@@ -80,6 +80,12 @@ class Sockets:
         """Whether it is still that process; a zombie is not."""
         return processes.is_alive(process)
 
+    def age(self, process: Process) -> float:
+        """Seconds since it started."""
+        with open("/proc/uptime", encoding="ascii") as uptime:  # noqa: PTH123
+            now = float(uptime.read().split()[0])
+        return max(0.0, now - process.start_time / os.sysconf("SC_CLK_TCK"))
+
 
 def _connect(endpoint: Endpoint, limit: float) -> socket.socket:
     host = _LOOPBACK.get(endpoint.host, endpoint.host)

@@ -128,11 +128,15 @@ class HAProxy:
         candidate = self._run / "haproxy.candidate.cfg"
         write_atomically(candidate, text)
         try:
-            checked = capture([self._binary(), "-c", "-q", "-f", candidate.name], directory=self._run, timeout=30)
+            checked = capture(
+                [self._binary(), "-c", "-q", "-f", candidate.name], directory=self._run, timeout=30
+            )
         finally:
             candidate.unlink(missing_ok=True)
         if checked.status:
-            raise BalancerError("HAProxy refuses its configuration.", fact=_complaint(checked.err + checked.out))
+            raise BalancerError(
+                "HAProxy refuses its configuration.", fact=_complaint(checked.err + checked.out)
+            )
 
     def _start(self, wanted: str) -> None:
         binary = shlex.quote(self._binary())
@@ -197,7 +201,8 @@ class HAProxy:
     def _add_old(self, pid: int, answer: dict[Endpoint, Traffic]) -> None:
         try:
             stat, state = (
-                ask(self._run, MASTER, f"@!{pid} {command}") for command in ("show stat", "show servers state")
+                ask(self._run, MASTER, f"@!{pid} {command}")
+                for command in ("show stat", "show servers state")
             )
         except Silent:
             return
@@ -217,7 +222,9 @@ class HAProxy:
             if not found:
                 raise BalancerError(f"balancer.binary = {self._settings.binary!r} is no program.")
             return found
-        on_path = shutil.which("haproxy", path=None) or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
+        on_path = shutil.which("haproxy", path=None) or shutil.which(
+            "haproxy", path="/usr/sbin:/usr/local/sbin"
+        )
         if on_path and _version(on_path) >= _OLDEST:
             return on_path
         try:

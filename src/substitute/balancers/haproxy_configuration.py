@@ -110,7 +110,9 @@ def _render(settings: Settings, backends: Sequence[Backend], *, description: str
 
 def _forwarding(settings: Settings) -> list[str]:
     """What proxies in front say of the client is kept only from those that are trusted."""
-    trusted = [f"    acl trusted src {' '.join(settings.trusted_proxies)}"] if settings.trusted_proxies else []
+    trusted = (
+        [f"    acl trusted src {' '.join(settings.trusted_proxies)}"] if settings.trusted_proxies else []
+    )
     unless = " unless trusted" if trusted else ""
     return [
         *trusted,

@@ -10,12 +10,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     PlainValidator,
+    StrictBool,
     StrictInt,
     StrictStr,
     ValidationInfo,
@@ -87,12 +88,6 @@ PositiveDuration = Annotated[
 LaterDuration = Annotated[Duration | None, _not_yet(None), NotYet()]
 
 
-def _words(text: str) -> str:
-    if not text.strip() or "\0" in text:
-        raise ValueError("text that is not empty")
-    return text
-
-
 def _command(text: str) -> str:
     if not text.strip() or "\0" in text:
         raise ValueError("a shell command, not empty and without NUL")
@@ -132,9 +127,8 @@ Repository = Annotated[
 ]
 Branch = Annotated[StrictStr, AfterValidator(_branch), Expected("the name of a branch")]
 Binary = Annotated[StrictStr, AfterValidator(_binary), Expected("an absolute path, or a name on PATH")]
-LaterUser = Annotated[
-    StrictStr | None, AfterValidator(lambda v: v), _not_yet(None), NotYet(), Expected("the name of a user")
-]
+LaterUser = Annotated[StrictStr | None, _not_yet(None), NotYet(), Expected("the name of a user")]
+LaterGate = Annotated[Literal["auto", "nft", "none"], _not_yet("auto"), NotYet()]
 
 
 def _ports(value: object) -> tuple[int, int]:
@@ -172,13 +166,19 @@ def _between(low: int, high: int) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _number(low: int, high: int) -> Any:
-    return Annotated[
-        StrictInt,
-        _between(low, high),
-        WithJsonSchema({"type": "integer", "minimum": low, "maximum": high}),
-        Expected(f"a whole number from {low} to {high}"),
-    ]
+Switch = Annotated[StrictBool, Expected("true or false")]
+Percent = Annotated[
+    StrictInt,
+    _between(1, 99),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 99}),
+    Expected("a whole number from 1 to 99"),
+]
+Count = Annotated[
+    StrictInt,
+    _between(1, 1000),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1000}),
+    Expected("a whole number from 1 to 1000"),
+]
 
 
 def _health_path(text: str) -> str:

@@ -117,7 +117,9 @@ class Clones:
     def _from_repo(self, directory: Path, made: Path) -> None:
         self._notice(f"Cloning {shown(self._repo)} into {directory}.")
         arguments = ("--quiet", "--no-checkout", "--origin", "origin", "--no-recurse-submodules")
-        ended = self._git.run(None, "clone", *arguments, "--", self._repo, str(made), remote=True)
+        ended = self._git.run(
+            None, "clone", *arguments, *self._git.serving, "--", self._repo, str(made), remote=True
+        )
         if ended.status:
             raise SourceError(
                 f"{shown(self._repo)} cannot be cloned.",

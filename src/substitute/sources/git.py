@@ -16,6 +16,7 @@ from substitute.sources.program import GitProgram, reason
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from substitute.core.apps import App
     from substitute.sources.names import Wanted
 
 _BRANCHES = "refs/remotes/origin"
@@ -25,8 +26,19 @@ _FORMAT = "%00".join(
     f"%({field})"
     for field in ("refname", "objecttype", "objectname", "subject", "*objecttype", "*objectname", "*subject")
 )
-# A commit that no reference holds, from a clone that another user may own.
-_ANY_COMMIT = "git -c safe.directory=* -c uploadpack.allowAnySHA1InWant=true upload-pack"
+# From another slot's clone, a commit that no reference holds.
+_ANY_COMMIT = "--upload-pack=git -c safe.directory='*' -c uploadpack.allowAnySHA1InWant=true upload-pack"
+
+
+def connect(
+    app: App,
+    environment: Mapping[str, str],
+    notice: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> Git:
+    """Make the source of `app`; git gets `environment`."""
+    directories = [slot.directory for slot in app.slots.values()]
+    return Git(app.repo, app.branch, directories, environment, notice, warn)
 
 
 class Git:
@@ -109,7 +121,8 @@ class Git:
 
     def _fetch(self, directory: Path, *, head: bool) -> str | None:
         """Get what is new, in one connection; the reason where the remote does not answer."""
-        fetch = ("fetch", "--quiet", "--prune", "--tags", "--force", "--no-recurse-submodules", "origin")
+        fetch = ("fetch", "--quiet", "--prune", "--tags", "--force", "--no-recurse-submodules")
+        fetch = (*fetch, *self._git.serving, "origin")
         branches = f"+refs/heads/*:{_BRANCHES}/*"
         refs = (branches, f"+HEAD:{_HEAD}") if head else (branches,)
         ended = self._git.run(directory, *fetch, *refs, remote=True)
@@ -166,7 +179,7 @@ class Git:
         for sibling in self._clones.siblings(directory):
             found = self._in_clone(sibling, wanted)
             if found:
-                arguments = ("fetch", "--quiet", "--no-tags", f"--upload-pack={_ANY_COMMIT}", str(sibling))
+                arguments = ("fetch", "--quiet", "--no-tags", _ANY_COMMIT, str(sibling))
                 self._git.demand(
                     directory, *arguments, found.commit, failing=f"{found.commit[:10]} is only in {sibling}."
                 )

@@ -74,6 +74,8 @@ class GitProgram:
         self._environment = {**kept, **_FIXED}
         self._notice = notice
         self._local = local
+        # A repository on this machine may belong to another user, as a bare one of a user "git" does.
+        self.serving = ("--upload-pack=git -c safe.directory='*' upload-pack",) if local else ()
         # By default git takes no submodule from a path: whoever writes .gitmodules could name any.
         settings = {**_SETTINGS, "protocol.file.allow": "always"} if local else _SETTINGS
         self._command = ["git", *(part for item in settings.items() for part in ("-c", "=".join(item)))]

@@ -1,0 +1,28 @@
+"""``substitute config``."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from substitute.cli.options import Call, json_option, root_option
+
+
+@click.command()
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of substitute.toml instead.")
+@json_option
+@root_option
+@click.pass_obj
+def config(call: Call, *, schema: bool) -> None:
+    """Print the resolved configuration: every key with its value, defaults filled in."""
+    from substitute import config as configuration  # noqa: PLC0415
+
+    if schema:
+        call.console.document(configuration.schema())
+        return
+    found = configuration.load(configuration.find_root(directory=call.root, environ=os.environ))
+    if call.json:
+        call.console.document(configuration.document(found))
+    else:
+        call.console.lines(configuration.describe(found).splitlines())

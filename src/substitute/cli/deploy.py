@@ -1,0 +1,34 @@
+"""``substitute deploy``."""
+
+from __future__ import annotations
+
+import click
+
+from substitute.cli.options import Call, app_option, json_option, root_option
+
+
+def _refuse_options(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and (not value or value.startswith("-")):
+        raise click.BadParameter(f"{value!r} cannot be a commit.", ctx, parameter)
+    return value
+
+
+@click.command()
+@click.argument("commit", required=False, callback=_refuse_options)
+@app_option
+@json_option
+@root_option
+@click.pass_obj
+def deploy(call: Call, commit: str | None, app: str | None) -> None:
+    """Make COMMIT live without failing a request.
+
+    COMMIT is a branch of origin, a tag or any commit; without it, it is the newest commit of the app's branch.
+
+    The new version is updated, built and started in the slot that is not live. When it has proven that it
+    answers, it gets the traffic; the old one finishes its requests and stops. If anything fails before that,
+    or Ctrl-C is typed, the old version goes on serving, untouched.
+    """
+    from substitute.core import deployment  # noqa: PLC0415
+
+    site = call.site()
+    deployment.deploy(site.host, site.app(app), commit)

@@ -1,0 +1,23 @@
+"""``substitute down``."""
+
+from __future__ import annotations
+
+import click
+
+from substitute.cli.options import Call, app_option, json_option, root_option
+
+
+@click.command()
+@app_option
+@json_option
+@root_option
+@click.pass_obj
+def down(call: Call, app: str | None) -> None:
+    """Let running requests finish, then stop every instance, the balancer and the runtime.
+
+    What was live is remembered: "up" brings it back. With -a only that app's instances stop.
+    """
+    from substitute.core import root  # noqa: PLC0415
+
+    site = call.site()
+    root.down(site.host, site.chosen(app), everything=app is None)

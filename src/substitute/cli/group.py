@@ -1,0 +1,91 @@
+"""All commands in one table, so that help and completion need not import them."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+
+import click
+from click.shell_completion import CompletionItem
+
+from substitute import __version__
+from substitute.cli.options import root_option
+
+COMMANDS = {
+    "deploy": ("substitute.cli.deploy:deploy", "Make a commit live without failing a request."),
+    "rollback": ("substitute.cli.rollback:rollback", "Go back to the version that was live before."),
+    "restart": (
+        "substitute.cli.restart:restart",
+        "Build and start the live commit afresh, without downtime.",
+    ),
+    "status": ("substitute.cli.status:status", "Show what runs and what gets the traffic, as observed now."),
+    "logs": ("substitute.cli.logs:logs", "Show what the instances write."),
+    "history": ("substitute.cli.history:history", "List the deployments, the latest first."),
+    "start": ("substitute.cli.start:start", "Start one instance by hand."),
+    "stop": ("substitute.cli.stop:stop", "Stop one instance by hand."),
+    "up": ("substitute.cli.up:up", "Bring up everything that should run, as after a reboot."),
+    "down": ("substitute.cli.down:down", "Let running requests finish, then stop everything."),
+    "config": ("substitute.cli.config:config", "Print the resolved configuration, or its schema."),
+    "demo": ("substitute.cli.demo:demo", "Watch a deployment under load, in a directory of its own."),
+    "completion": (
+        "substitute.cli.completion:completion",
+        "Print the script that completes commands in a shell.",
+    ),
+}
+"""Name: where it is (``module:function``), and its line in the help."""
+
+
+class LazyGroup(click.Group):
+    """Finds commands in the table, and imports the one that is typed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command, or None."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find what was typed; a mistyped name is told the nearest right one."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            near = get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+            hint = f" Did you mean {near[0]!r}?" if near else f" There is {', '.join(COMMANDS)}."
+            raise click.UsageError(f"No such command {name!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table; nothing is imported."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of commands; nothing is imported."""
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        return [
+            CompletionItem(name, help=line)
+            for name, (_, line) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@root_option
+@click.version_option(__version__, message="substitute %(version)s")
+def commands() -> None:
+    """Deploy web apps on your own server without failing a request.
+
+    Works on the substitute.toml of the working directory or the nearest one above it, unless -C or the variable
+    SUBSTITUTE_ROOT names another directory.
+    """

@@ -1,0 +1,109 @@
+"""Options that many commands have, and the call that they describe."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from substitute.console import Console
+    from substitute.wiring import Site
+
+    Command = TypeVar("Command", bound=Callable[..., Any])
+
+SLOTS = ("a", "b")
+
+
+@dataclass
+class Call:
+    """One call of the program: what its shared options say."""
+
+    json: bool = False
+    """Told by the edge before anything is parsed, so that errors of parsing are JSON too."""
+    root: str | None = field(default=None)
+
+    @cached_property
+    def console(self) -> Console:
+        """Where everything is printed."""
+        from substitute.console import Console  # noqa: PLC0415
+
+        return Console(json=self.json)
+
+    def site(self) -> Site:
+        """The root that is worked on; its events go to the screen."""
+        from substitute.wiring import open_site  # noqa: PLC0415
+
+        return open_site(self.root, self.console)
+
+    def site_to_read(self) -> Site:
+        """The root, for commands whose output is a document: only warnings are shown, beside it."""
+        from substitute.wiring import open_site  # noqa: PLC0415
+
+        return open_site(self.root, self.console.aside)
+
+
+def _remember_root(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.find_root().ensure_object(Call).root = value
+
+
+def root_option(command: Command) -> Command:
+    """Add ``-C``, which stands before the command's name or after it."""
+    option = click.option(
+        "-C",
+        "--root",
+        metavar="DIR",
+        type=click.Path(file_okay=False),
+        expose_value=False,
+        callback=_remember_root,
+        help="Work in this directory, which holds substitute.toml.",
+    )
+    return option(command)
+
+
+def app_option(command: Command) -> Command:
+    """Add ``-a``, the name of the app."""
+    option = click.option(
+        "-a",
+        "--app",
+        metavar="NAME",
+        shell_complete=lambda ctx, _parameter, incomplete: [
+            name for name in app_names(ctx) if name.startswith(incomplete)
+        ],
+        help="The app, where substitute.toml has several.",
+    )
+    return option(command)
+
+
+def json_option(command: Command) -> Command:
+    """Add ``--json``; the edge has seen it already."""
+    option = click.option("--json", is_flag=True, expose_value=False, help="Print JSON, for programs.")
+    return option(command)
+
+
+def app_names(ctx: click.Context) -> list[str]:
+    """The apps of substitute.toml, for completion: read without validating, and without a word on errors."""
+    import tomllib  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
+    call = ctx.find_root().obj
+    named = (call.root if isinstance(call, Call) else None) or os.environ.get("SUBSTITUTE_ROOT")
+    with suppress(OSError, ValueError, AttributeError):
+        start = Path(named or ".").resolve()
+        for directory in [start] if named else [start, *start.parents]:
+            if (directory / "substitute.toml").is_file():
+                return list(tomllib.loads((directory / "substitute.toml").read_text()).get("app", {}))
+    return []
+
+
+def complete_instances(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete ``shop_a`` and ``shop_b``."""
+    names = [f"{app}_{slot}" for app in app_names(ctx) for slot in SLOTS]
+    return [name for name in names if name.startswith(incomplete)]

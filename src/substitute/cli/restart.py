@@ -1,0 +1,23 @@
+"""``substitute restart``."""
+
+from __future__ import annotations
+
+import click
+
+from substitute.cli.options import Call, app_option, json_option, root_option
+
+
+@click.command()
+@app_option
+@json_option
+@root_option
+@click.pass_obj
+def restart(call: Call, app: str | None) -> None:
+    """Build and start the live commit in the other slot, and make that live: a restart without downtime.
+
+    Changes of substitute.toml, of the env_file and of the deploying environment take effect.
+    """
+    from substitute.core import deployment  # noqa: PLC0415
+
+    site = call.site()
+    deployment.restart(site.host, site.app(app))

@@ -1,0 +1,29 @@
+"""``substitute start``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from substitute.cli.options import Call, complete_instances, json_option, root_option
+
+
+@click.command()
+@click.argument("app_name", shell_complete=complete_instances)
+@click.argument("app_dir", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("port", type=click.IntRange(1, 65535))
+@json_option
+@root_option
+@click.pass_obj
+def start(call: Call, app_name: str, app_dir: Path, port: int) -> None:
+    """Start the instance APP_NAME in APP_DIR on PORT; return when the port answers.
+
+    The name of a slot, as shop_a for slot a of the app shop, runs the app's start command and makes the
+    slot a standby: it gets no traffic. Any other name runs the start command of the app that it names, else
+    the line "web:" of APP_DIR's Procfile, else scripts.start of its package.json.
+    """
+    from substitute.core import byhand  # noqa: PLC0415
+
+    site = call.site()
+    byhand.start(site.host, site.apps, app_name, app_dir, port)

@@ -1,0 +1,23 @@
+"""``substitute up``."""
+
+from __future__ import annotations
+
+import click
+
+from substitute.cli.options import Call, app_option, json_option, root_option
+
+
+@click.command()
+@app_option
+@json_option
+@root_option
+@click.pass_obj
+def up(call: Call, app: str | None) -> None:
+    """Bring up everything that should run: after a reboot, a crash of anything, or "down".
+
+    What is in order is left alone, so it may be typed at any time. With -a it is done for that app only.
+    """
+    from substitute.core import root  # noqa: PLC0415
+
+    site = call.site()
+    root.up(site.host, site.chosen(app), guests=app is None)

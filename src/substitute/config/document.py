@@ -1,0 +1,97 @@
+"""The resolved configuration for people, for programs and for editors. Secrets are not shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from substitute.config.durations import format_duration
+from substitute.config.envfile import EnvFile
+from substitute.config.literals import key, literal, without_password
+from substitute.config.models import AppConfig, Config, Table
+from substitute.config.problems import annotations_of
+from substitute.config.values import NotYet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HIDDEN = "***"
+
+
+def document(config: Config) -> dict[str, Any]:
+    """The configuration with every default filled in, as one JSON document; times are seconds.
+
+    `env` holds the variables of `env_file` too, with `HIDDEN` for their values; so is a password in `repo`.
+    """
+    return {name: _document(value) for name, value in _entries(config)}
+
+
+def _document(value: object) -> Any:
+    if isinstance(value, Table):
+        plain = {name: _document(inner) for name, inner in _entries(value)}
+        if isinstance(value, AppConfig):
+            plain["repo"] = without_password(value.repo)
+            plain["env"] = {**dict.fromkeys(_from_file(value), HIDDEN), **value.env}
+        return plain
+    if isinstance(value, dict):
+        return {name: _document(inner) for name, inner in value.items()}
+    if isinstance(value, tuple):
+        return [_document(inner) for inner in value]
+    return value.path if isinstance(value, EnvFile) else value
+
+
+def describe(config: Config) -> str:
+    """The configuration with every default filled in, as TOML that loads again."""
+    tables = _tables(("balancer",), config.balancer), _tables(("runtime",), config.runtime)
+    blocks = [block for table in tables for block in table]
+    for name, app in config.app.items():
+        blocks += _tables(("app", name), app)
+    return "\n".join(blocks)
+
+
+def _tables(header: tuple[str, ...], table: Table) -> Iterator[str]:
+    """The text of `table`, then those of the tables in it."""
+    lines = [f"[{'.'.join(map(key, header))}]"]
+    inner: list[tuple[str, Table]] = []
+    available = {f.alias or n for n, f in type(table).model_fields.items() if not later(f)}
+    for name, value in _entries(table):
+        if isinstance(value, Table):
+            inner.append((name, value))
+        elif value is not None and name in available:
+            lines.append(f"{key(name)} = {_literal(name, value)}")
+            if isinstance(value, EnvFile):
+                lines += [f"# {variable} = {literal(HIDDEN)}" for variable in value.values]
+    yield "\n".join(lines) + "\n"
+    for name, child in inner:
+        yield from _tables((*header, name), child)
+
+
+def _literal(name: str, value: object) -> str:
+    if isinstance(value, float):
+        return literal(format_duration(value))
+    if isinstance(value, EnvFile):
+        return literal(value.path)
+    return literal(without_password(value) if name == "repo" and isinstance(value, str) else value)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of substitute.toml, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Config.model_json_schema(by_alias=True),
+        "title": "substitute.toml",
+    }
+
+
+def later(field: Any) -> bool:
+    """Whether this version refuses the key."""
+    return any(isinstance(item, NotYet) for item in annotations_of(field))
+
+
+def _entries(table: Table) -> Iterator[tuple[str, object]]:
+    """The keys of `table` as they are written, and their values."""
+    for name, field in type(table).model_fields.items():
+        yield field.alias or name, getattr(table, name)
+
+
+def _from_file(app: AppConfig) -> tuple[str, ...]:
+    return tuple(app.env_file.values) if app.env_file else ()

@@ -1,0 +1,99 @@
+"""substitute.toml → Config, or everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from substitute.config.collisions import collisions
+from substitute.config.lines import line_numbers
+from substitute.config.models import Config
+from substitute.config.problems import Problem, dotted, problems_of
+from substitute.config.root import FILE, HELP, MINIMAL
+from substitute.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+def load(root: Path) -> Config:
+    """Read and check the substitute.toml of `root`, and the files that it names.
+
+    Raises ConfigError that lists every problem.
+    """
+    file = root / FILE
+    text = _text(file)
+    return parse(_tables(file, text), root=root, text=text)
+
+
+def parse(raw: dict[str, Any], *, root: Path, text: str = "") -> Config:
+    """Check parsed tables; `text` is what they were parsed from, for the line numbers.
+
+    Raises ConfigError that lists every problem.
+    """
+    problems: list[Problem] = []
+    try:
+        config = Config.model_validate(raw, context={"root": root})
+        if not config.app:
+            problems.append(Problem(("app",), "no app; expected a table [app.NAME]"))
+    except ValidationError as error:
+        problems.extend(problems_of(error))
+    problems.extend(collisions(raw))
+    if problems:
+        raise _error(root / FILE, _listed(problems, line_numbers(text)))
+    return config
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"There is no {file}.", cure=f"A minimal one:\n\n{MINIMAL}") from None
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise _error(file, [f"{FILE}:{line}: not UTF-8 text"]) from None
+
+
+def _tables(file: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise _error(file, [f"{FILE}: nested too deeply"]) from None
+    except ValueError as error:  # TOMLDecodeError, and Python's own for a number of thousands of digits
+        match = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(error), flags=re.DOTALL)
+        if match:
+            place, what = f"{FILE}:{match[2]}", f"{match[1]}, at column {match[3]}"
+        else:
+            place, what = FILE, str(error)
+        raise _error(file, [f"{place}: not valid TOML: {what}"]) from None
+
+
+def _listed(problems: Sequence[Problem], lines: Mapping[tuple[str, ...], int]) -> list[str]:
+    """One line for each problem, in the order of the file."""
+    placed = sorted({(_line(p, lines), at): p for at, p in enumerate(problems)}.items())
+    texts = []
+    for (line, _), problem in placed:
+        place = FILE + (f":{line}" if line else "")
+        sentence = problem.sentence
+        if problem.file is not None:
+            inner = problem.file + (f":{problem.line}" if problem.line else "")
+            sentence = f"{inner}: {sentence}"
+        texts.append(f"{place}: {dotted(problem.location)}: {sentence}")
+    return list(dict.fromkeys(texts))
+
+
+def _line(problem: Problem, lines: Mapping[tuple[str, ...], int]) -> int:
+    """The line of the key, else of the innermost table around it, else 0."""
+    path = tuple(str(step) for step in problem.location)
+    return next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), 0)
+
+
+def _error(file: Path, lines: Sequence[str]) -> ConfigError:
+    count = "an error" if len(lines) == 1 else f"{len(lines)} errors"
+    return ConfigError(f"{file} has {count}:", problems=tuple(lines), cure=HELP)

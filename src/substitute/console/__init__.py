@@ -1,0 +1,147 @@
+"""What a user sees: events as lines for people, or as JSON for programs. Nothing else prints."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+from substitute.console.jsonlines import json_line, plain
+from substitute.console.stream import Stream, paint_for
+from substitute.console.text import harmless
+from substitute.core.errors import InterruptedByUserError, SubstituteError
+from substitute.core.events import Failed, Interrupted, Warned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from substitute.console.screen import Screen
+    from substitute.core.events import Event
+    from substitute.core.records import DeploymentRecord
+
+
+class Console:
+    """Takes events, as the core's `Emit` asks: it never raises because something could not be printed.
+
+    A reader that goes away (``substitute deploy | head``) ends the printing and nothing else.
+    """
+
+    def __init__(self, *, json: bool = False, out: TextIO | None = None, err: TextIO | None = None) -> None:
+        """With `json` every event is a line of JSON. `out` and `err` default to the process's own."""
+        self.json = json
+        self.out = Stream(sys.stdout if out is None else out)
+        self.err = Stream(sys.stderr if err is None else err)
+        self._screen: Screen | None = None
+        self._told_end = False
+
+    def __call__(self, event: Event) -> None:
+        """Show `event` now."""
+        self._told_end = self._told_end or isinstance(event, Failed | Interrupted)
+        try:
+            if self.json:
+                self.out.line(json_line(event))
+            else:
+                self.screen(event)
+        except SubstituteError:
+            raise  # the handler of a signal raised it; it happened to be in here
+        except Exception as error:  # noqa: BLE001 - no trouble with a screen may fail a deployment
+            self.err.line(
+                f"substitute: {type(error).__name__} while showing a {event.event!r} event: {error}"
+            )
+
+    @property
+    def screen(self) -> Screen:
+        """The screen, made when it is first needed: only a terminal is worth the import of rich."""
+        if self._screen is None:
+            if self.out.is_terminal:
+                from substitute.console.live import LiveScreen  # noqa: PLC0415
+
+                self._screen = LiveScreen(self.out)
+            else:
+                from substitute.console.screen import Screen  # noqa: PLC0415
+
+                self._screen = Screen(self.out)
+        return self._screen
+
+    def aside(self, event: Event) -> None:
+        """Show a warning on standard error, for commands whose output is one document."""
+        if isinstance(event, Warned):
+            text = f"warning: {harmless(event.message)}"
+            self.err.line(json_line(event) if self.json else paint_for(self.err)(text, "yellow"))
+
+    def error(self, error: SubstituteError) -> None:
+        """Say what failed, the fact seen, what serves now, and the next command.
+
+        With `json` that is an ``error`` event, unless the deployment's own ``failed`` or ``interrupted`` event
+        has said it.
+        """
+        self.close()
+        if self.json:
+            said = self._told_end and error.exit_status in {SubstituteError.exit_status, 130}
+            if not said:
+                self.out.line(_error_line(error))
+            return
+        paint = paint_for(self.err)
+        mark = "interrupted: " if isinstance(error, InterruptedByUserError) else "error: "
+        self.err.line(paint(mark, "red") + paint(harmless(error.what), "bold"))
+        for part in (error.fact, error.serves, error.cure):
+            for line in part.splitlines():
+                self.err.line(f"  {harmless(line)}")
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """Print `lines`, text of substitute's own, on standard output."""
+        for line in lines:
+            self.out.line(line)
+
+    def document(self, document: object) -> None:
+        """Print one JSON document."""
+        self.out.line(json_format.dumps(plain(document), indent=2, default=str))
+
+    def status(self, document: Mapping[str, Any]) -> None:
+        """Print what ``status`` observed: a table, or the document itself."""
+        from substitute.console.tables import status_lines  # noqa: PLC0415
+
+        if self.json:
+            self.document(document)
+        else:
+            self.lines(status_lines(document, paint_for(self.out)))
+
+    def history(self, records: Sequence[DeploymentRecord], *, with_app: bool) -> None:
+        """Print deployments: a table, with a column for the app where there are several, or a document."""
+        from substitute.console.tables import history_document, history_lines  # noqa: PLC0415
+
+        if self.json:
+            self.document(history_document(records))
+        else:
+            self.lines(history_lines(records, paint_for(self.out), with_app=with_app))
+
+    def log_line(self, slot: str, line: str, *, marked: bool) -> None:
+        """Print a line of an instance's log; `marked` puts its slot before it."""
+        if self.json:
+            self.out.line(json_format.dumps({"slot": slot, "line": line}))
+        else:
+            mark = paint_for(self.out)(f"{slot} | ", "dim") if marked else ""
+            self.out.line(mark + harmless(line))
+
+    def close(self) -> None:
+        """Leave the terminal as it was found."""
+        if self._screen is not None:
+            self._screen.close()
+
+    def __enter__(self) -> Console:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _error_line(error: SubstituteError) -> str:
+    return json_line(
+        {
+            "event": "error",
+            "reason": error.reason,
+            "exit": error.exit_status,
+            "serves": error.serves,
+            "cure": error.cure,
+        }
+    )

@@ -1,0 +1,101 @@
+"""Events as plain lines: for pipes, files, and terminals that can do no more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from substitute.console.text import count, harmless, seconds, short
+from substitute.core.events import (
+    Event,
+    Failed,
+    Interrupted,
+    Notice,
+    Output,
+    PhaseFinished,
+    PhaseStarted,
+    Resolved,
+    Succeeded,
+    Warned,
+)
+
+if TYPE_CHECKING:
+    from substitute.console.stream import Stream
+
+_DOING = {"deploy": "Deploying", "rollback": "Rolling back to", "restart": "Restarting"}
+_PHASE_WIDTH = 8
+
+
+class Screen:
+    """One line a phase when it has ended, and each line of output as it comes."""
+
+    arrow = "->"
+
+    def __init__(self, out: Stream) -> None:
+        self.out = out
+
+    def __call__(self, event: Event) -> None:
+        """Show `event`."""
+        match event:
+            case PhaseStarted():
+                self.begin(event.phase)
+            case PhaseFinished():
+                self.end(event.phase, event.seconds)
+            case Output():
+                self.say(f"  {event.phase} | {harmless(event.line)}", "dim")
+            case Warned():
+                self.paragraph(f"warning: {event.message}", "yellow")
+            case Notice():
+                self.paragraph(event.message, "")
+            case Resolved():
+                self.say(_resolved(event), "bold")
+            case Succeeded():
+                self.succeeded(event)
+            case Failed() | Interrupted():
+                self.give_up()  # the error that follows says why
+            case _:
+                self.say(harmless(str(event)), "")
+
+    def say(self, text: str, style: str) -> None:
+        """Print one line; `style` is for screens that have one."""
+        del style
+        self.out.line(text)
+
+    def paragraph(self, text: str, style: str) -> None:
+        """Print a text that may have several lines."""
+        for line in text.splitlines():
+            self.say(harmless(line), style)
+
+    def begin(self, phase: str) -> None:
+        """A phase begins."""
+
+    def end(self, phase: str, took: float) -> None:
+        """A phase ended well."""
+        self.say(f"{phase:<{_PHASE_WIDTH}} {seconds(took)}", "")
+
+    def give_up(self) -> None:
+        """The phase that was under way will not end well."""
+
+    def succeeded(self, event: Succeeded) -> None:
+        """Sum the deployment up."""
+        total = event.seconds.get("total")
+        took = f" in {seconds(total)}" if total is not None else ""
+        before = f"{short(event.previous)} {self.arrow} " if event.previous else ""
+        self.say(f"{event.app} is live in slot {event.live}: {before}{short(event.commit)}{took}", "green")
+        if event.previous:
+            cut = count(event.drained.cut, "request") if event.drained.cut else "none"
+            finished = count(event.drained.finished, "request")
+            self.say(
+                f"{finished} in flight finished in slot {event.live.other}, {cut} cut",
+                "yellow" if event.drained.cut else "",
+            )
+
+    def close(self) -> None:
+        """Leave the terminal as it was found."""
+
+
+def _resolved(event: Resolved) -> str:
+    doing = _DOING.get(event.operation, event.operation)
+    subject = f": {harmless(event.subject)}" if event.subject else ""
+    return (
+        f"{doing} {short(event.commit)} ({harmless(event.how)}) in slot {event.slot} of {event.app}{subject}"
+    )

@@ -1,0 +1,154 @@
+"""``status`` and ``history`` as tables."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from substitute.console.text import harmless, seconds, short
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from substitute.core.records import DeploymentRecord
+
+    Paint = Callable[[str, str], str]
+
+_STATE_STYLE = {
+    "live": "green",
+    "candidate": "cyan",
+    "draining": "yellow",
+    "standby": "cyan",
+    "idle": "dim",
+    "failed": "red",
+}
+_OUTCOME_STYLE = {"succeeded": "green", "failed": "red", "interrupted": "yellow"}
+_REASON_LENGTH = 60
+
+
+def status_lines(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    """Yield the lines of ``substitute status`` for its ``--json`` document."""
+    for app in document["apps"]:
+        serves = f"slot {app['live']} is live" if app["live"] else "nothing is live"
+        yield f"{paint(app['name'], 'bold')}: {serves}, next deploy to {app['next_deploy']}"
+        yield from _slot_table(app["slots"], paint)
+        if under_way := app.get("deployment"):
+            yield paint(f"  {_under_way(under_way)}", "cyan")
+        yield ""
+    balancer = document["balancer"]
+    yield f"balancer: {balancer['kind']} on {balancer['listen']}, {_running(balancer, paint)}"
+    if runtime := document.get("runtime"):
+        told = f", {_running(runtime, paint)}" if "running" in runtime else ""
+        yield f"runtime: {runtime['kind']}{told}"
+
+
+def _slot_table(slots: Mapping[str, Mapping[str, Any]], paint: Paint) -> Iterator[str]:
+    heads = ("slot", "state", "commit", "port", "pid", "share", "in flight", "up")
+    rows = [
+        (
+            name,
+            str(slot["state"]),
+            short(slot["commit"]),
+            str(slot["port"]),
+            _or_dash(slot["pid"]),
+            f"{slot['share']}%" if slot["share"] is not None else "-",
+            _or_dash(slot["in_flight"]),
+            "-" if slot["up_seconds"] is None else seconds(slot["up_seconds"]),
+        )
+        for name, slot in slots.items()
+    ]
+    yield from _table(heads, rows, paint, styles={1: _STATE_STYLE})
+
+
+def _under_way(deployment: Mapping[str, Any] | int) -> str:
+    if isinstance(deployment, int):
+        return f"deployment {deployment} is under way"
+    where = f" to slot {deployment['slot']}" if deployment.get("slot") else ""
+    phase = f", now in {deployment['phase']}" if deployment.get("phase") else ""
+    pid = f" (pid {deployment['pid']})" if deployment.get("pid") else ""
+    what = f"{deployment.get('operation', 'deploy')} of {short(deployment.get('commit'))}"
+    return f"deployment {deployment.get('id')}: {what}{where}{phase}{pid}"
+
+
+def _running(part: Mapping[str, Any], paint: Paint) -> str:
+    return paint("running", "green") if part["running"] else paint("not running", "red")
+
+
+def history_lines(records: Sequence[DeploymentRecord], paint: Paint, *, with_app: bool) -> Iterator[str]:
+    """Yield the lines of ``substitute history``, the latest deployment first; times are local."""
+    if not records:
+        yield "No deployment yet."
+        return
+    heads = (
+        "id",
+        "when",
+        *(("app",) if with_app else ()),
+        "operation",
+        "commit",
+        "slot",
+        "outcome",
+        "took",
+        "",
+    )
+    rows = [
+        (
+            str(record.id),
+            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.started)),
+            *((record.app,) if with_app else ()),
+            record.operation,
+            short(record.commit),
+            str(record.slot),
+            record.outcome or "under way",
+            "-" if record.finished is None else seconds(max(0.0, record.finished - record.started)),
+            _why(record),
+        )
+        for record in records
+    ]
+    yield from _table(heads, rows, paint, styles={heads.index("outcome"): _OUTCOME_STYLE}, indent="")
+
+
+def _why(record: DeploymentRecord) -> str:
+    if record.outcome == "succeeded":
+        return ""
+    reason = harmless((record.reason.splitlines() or [""])[0])
+    cut = reason if len(reason) <= _REASON_LENGTH else f"{reason[: _REASON_LENGTH - 3]}..."
+    return f"{record.phase}: {cut}" if record.phase and cut else cut or record.phase
+
+
+def history_document(records: Iterable[DeploymentRecord]) -> dict[str, Any]:
+    """Return the ``history --json`` document; times are ISO 8601, UTC."""
+    from substitute.console.jsonlines import iso_time, plain  # noqa: PLC0415
+
+    return {
+        "deployments": [
+            {
+                **plain(record),
+                "started": iso_time(record.started),
+                "finished": None if record.finished is None else iso_time(record.finished),
+            }
+            for record in records
+        ]
+    }
+
+
+def _table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    paint: Paint,
+    *,
+    styles: Mapping[int, Mapping[str, str]],
+    indent: str = "  ",
+) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    padded = [head.ljust(width) for head, width in zip(heads, widths, strict=True)]
+    yield paint((indent + "  ".join(padded)).rstrip(), "dim")
+    for row in rows:
+        cells = [
+            paint(cell.ljust(width), styles.get(number, {}).get(cell, ""))
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield (indent + "  ".join(cells)).rstrip()
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value is None else str(value)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from substitute.files import private_directory, replace_link, write_atomically
+
+
+def test_a_file_is_replaced_whole_with_exactly_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    before = os.umask(0o077)
+    try:
+        write_atomically(path, "one", mode=0o644)
+        write_atomically(path, b"two", mode=0o644)
+    finally:
+        os.umask(before)
+    assert path.read_text() == "two"
+    assert path.stat().st_mode & 0o777 == 0o644
+    write_atomically(path, "three")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, "old")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_is_replaced_in_one_step(tmp_path: Path) -> None:
+    link = tmp_path / "current"
+    replace_link(link, "shop_a")
+    replace_link(link, Path("shop_b"))
+    assert link.readlink() == Path("shop_b")
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        replace_link(tmp_path / "directory", "x")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["current", "directory"]
+
+
+def test_a_private_directory_is_the_owners_alone(tmp_path: Path) -> None:
+    directory = tmp_path / "deploy"
+    directory.mkdir(mode=0o755)
+    assert private_directory(directory) == directory
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert private_directory(tmp_path / "x" / "y").stat().st_mode & 0o777 == 0o700
