@@ -25,7 +25,8 @@ def follow(logs: Mapping[Path, int], on_line: Callable[[Path, str], None], *, pa
     """
     followers = [Follower(path, lines, on_line) for path, lines in logs.items()]
     while True:
-        if not any([follower.read() for follower in followers]):  # a list: every one reads
+        found = [follower.read() for follower in followers]
+        if not any(found):
             time.sleep(pause)
 
 
@@ -39,6 +40,8 @@ class Follower:
         self._rotated = path.with_name(f"{path.name}.1")
         self._descriptor: int | None = None
         self._position = 0
+        self._size = 0
+        self._part = _identity(self._rotated)
         if self._open():
             self._position, missing = self._tail(lines)
             for line in read_tail(self._rotated, missing):
@@ -60,7 +63,8 @@ class Follower:
         )  # asked first: what the old file got until then is read below
         data = os.pread(descriptor, _BLOCK, self._position)
         # Looked at after the reading: had a rotation come before it, `data` is from the wrong place.
-        if missed := self._missed(descriptor, read=len(data)):
+        missed = self._missed(descriptor)
+        if missed is not None:
             self._lines.feed(missed)
             return True
         self._position += len(data)
@@ -78,35 +82,35 @@ class Follower:
     def _open(self) -> bool:
         with suppress(OSError):
             self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            self._position = 0
+            self._position = self._size = 0
         return self._descriptor is not None
 
-    def _missed(self, descriptor: int, *, read: int) -> bytes:
-        """Find the place again after a rotation; return what went into the rotated part unread.
+    def _missed(self, descriptor: int) -> bytes | None:
+        """Find the place again after a rotation; return what went into the rotated part unread, or None.
 
-        A rotation moves the front of the log into ``NAME.1``. The file gets shorter by that, or where the file
-        system cannot do so, its front becomes a hole.
+        A rotation copies the front of the log into a new ``NAME.1``. Then the file gets shorter by that or,
+        where the file system cannot do so, its front becomes a hole. A log that only got shorter was truncated.
         """
-        size = os.fstat(descriptor).st_size
-        if size < self._position:
+        before, self._size = self._size, os.fstat(descriptor).st_size
+        if self._size < before:
+            earlier, self._part = self._part, _identity(self._rotated)
+            if self._part in {earlier, None}:
+                self._position = 0
+                return b""
             moved = _size(self._rotated)
             unread = _from(self._rotated, self._position) if self._position < moved else b""
             self._position = max(0, self._position - moved)
             return unread
-        start = _next_data(descriptor, self._position, size)
-        if read and start > self._position:
+        start = _next_data(descriptor, self._position, self._size)
+        if start > self._position:
             unread = _from(self._rotated, _size(self._rotated) - (start - self._position))
-            self._position = start
+            self._position, self._part = start, _identity(self._rotated)
             return unread
-        return b""
+        return None
 
     def _is_replaced(self, descriptor: int) -> bool:
-        try:
-            there = self.path.stat()
-        except OSError:
-            return False
         mine = os.fstat(descriptor)
-        return (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino)
+        return _identity(self.path) not in {None, (mine.st_dev, mine.st_ino)}
 
     def _tail(self, lines: int) -> tuple[int, int]:
         """Where the last `lines` lines begin, and how many of them are in the rotated part."""
@@ -120,6 +124,14 @@ class Follower:
         found = data.splitlines(keepends=True)
         wanted = found[-lines:] if lines else []
         return end - sum(map(len, wanted)), lines - len(wanted)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _size(path: Path) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @contextmanager
 def started(*argv: str) -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True) as program:
-        process = processes.identify(program.pid)
+        process = processes.identify(program.pid, zombie=True)
         assert process
         try:
             yield program

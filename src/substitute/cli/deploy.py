@@ -22,7 +22,7 @@ def _refuse_options(ctx: click.Context, parameter: click.Parameter, value: str |
 def deploy(call: Call, commit: str | None, app: str | None) -> None:
     """Make COMMIT live without failing a request.
 
-    COMMIT is a branch of origin, a tag or any commit; without it, it is the newest commit of the app's branch.
+    COMMIT is a branch of origin, a tag or any commit; the default is the newest commit of the app's branch.
 
     The new version is updated, built and started in the slot that is not live. When it has proven that it
     answers, it gets the traffic; the old one finishes its requests and stops. If anything fails before that,

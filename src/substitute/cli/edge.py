@@ -13,53 +13,81 @@
 
 from __future__ import annotations
 
-import sys
+import os
+import select
 from typing import TYPE_CHECKING
 
 import click
+from click.exceptions import Exit
+from click.shell_completion import shell_complete
 
 from substitute.cli.group import commands
-from substitute.cli.options import Call
+from substitute.cli.options import COMPLETION_VARIABLE, Call
 from substitute.core.errors import SubstituteError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BUG = 70
-"""EX_SOFTWARE of sysexits.h: no promise about what serves goes with it, as with 1."""
+"""EX_SOFTWARE of sysexits.h: unlike 1, it promises nothing about what serves."""
 INTERRUPTED = 130
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command that `arguments` name; return the exit status. Nothing is raised but SystemExit."""
+    """Run the command that `arguments` name; return the exit status."""
+    if instruction := os.environ.get(COMPLETION_VARIABLE):
+        return shell_complete(commands, {"obj": Call()}, "substitute", COMPLETION_VARIABLE, instruction)
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     call = Call(json="--json" in options)
     try:
-        status = commands.main(list(arguments), prog_name="substitute", standalone_mode=False, obj=call)
-    except SubstituteError as error:
-        call.console.error(error)
-        return error.exit_status
-    except click.ClickException as error:
-        call.console.error(_usage_error(error))
-        return UsageError.exit_status
+        return _invoke(call, arguments)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except OSError as error:
-        call.console.error(_refused(error))
-        return SubstituteError.exit_status
-    except Exception as error:  # noqa: BLE001 - the edge
-        return _bug(call, error)
-    else:
-        return status if isinstance(status, int) else 0
+    except Exception as error:  # noqa: BLE001 - this is the edge
+        told = _told(call, error)
+        if told is not None:
+            call.console.error(told)
+        return told.exit_status if told else SubstituteError.exit_status
     finally:
         call.console.close()
-        call.console.out.flush()  # here a reader that went away is no matter; at the interpreter's exit it is
+        call.console.out.flush()  # a reader that went away is no matter here; at the interpreter's exit it is
+
+
+def _invoke(call: Call, arguments: Sequence[str]) -> int:
+    try:
+        with commands.make_context("substitute", list(arguments), obj=call) as context:
+            commands.invoke(context)
+    except Exit as done:  # --help and --version
+        return done.exit_code
+    return 0
+
+
+def _told(call: Call, error: Exception) -> SubstituteError | None:
+    """What the user is told of `error`; None is nothing."""
+    match error:
+        case SubstituteError():
+            return error
+        case click.ClickException():
+            return _usage_error(error)
+        case BrokenPipeError() if _nobody_reads():
+            return None
+        case OSError():
+            return _refused(error)
+        case _:
+            return _bug(call, error)
 
 
 def _usage_error(error: click.ClickException) -> UsageError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "substitute"
     return UsageError(error.format_message(), cure=f"`{path} --help` tells how it is used.")
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of standard output went away (``substitute --help | true``)."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(seen & select.POLLERR for _, seen in poll.poll(0))
 
 
 def _refused(error: OSError) -> SubstituteError:
@@ -71,23 +99,21 @@ def _refused(error: OSError) -> SubstituteError:
     )
 
 
-def _bug(call: Call, error: Exception) -> int:
+def _bug(call: Call, error: Exception) -> SubstituteError:
     import traceback  # noqa: PLC0415
 
-    text = "".join(traceback.format_exception(error))
     call.console.close()
+    text = "".join(traceback.format_exception(error))
     call.console.err.write(text)
-    call.console.error(_Bug(text.splitlines()[-1]))
-    sys.stderr.flush() if sys.stderr else None
-    return BUG
+    return _BugError(text.splitlines()[-1])
 
 
-class _Bug(SubstituteError):
+class _BugError(SubstituteError):
     exit_status = BUG
 
     def __init__(self, last_line: str) -> None:
         super().__init__(
-            "This is a bug in substitute, please report it with the text above.",
+            "This is a bug in substitute. Please report it with the text above.",
             fact=last_line,
             cure="`substitute status` shows what serves; `substitute up` brings everything in order.",
         )

@@ -86,6 +86,6 @@ class LazyGroup(click.Group):
 def commands() -> None:
     """Deploy web apps on your own server without failing a request.
 
-    Works on the substitute.toml of the working directory or the nearest one above it, unless -C or the variable
-    SUBSTITUTE_ROOT names another directory.
+    Works on the substitute.toml of the working directory or the nearest one above it, unless -C or the
+    variable SUBSTITUTE_ROOT names another directory.
     """

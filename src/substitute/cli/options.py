@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Command = TypeVar("Command", bound=Callable[..., Any])
 
 SLOTS = ("a", "b")
+COMPLETION_VARIABLE = "_SUBSTITUTE_COMPLETE"
+"""What the completion scripts call the program with."""
 
 
 @dataclass

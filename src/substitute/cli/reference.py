@@ -27,7 +27,7 @@ def _page() -> Iterator[str]:
     context = click.Context(commands, info_name="substitute")
     yield "# Commands"
     yield ""
-    yield "<!-- Made by `python -m substitute.cli.reference > docs/commands.md`; edit the commands' own texts. -->"
+    yield "<!-- By `python -m substitute.cli.reference > docs/commands.md`; the texts are the commands'. -->"
     yield ""
     yield from _text(commands.help or "")
     yield from _options(commands, context)

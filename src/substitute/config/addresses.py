@@ -66,16 +66,16 @@ def parse_host_header(text: str) -> str:
     Raises ValueError with what was expected.
     """
     match = _LISTEN.fullmatch(text if re.search(r":[0-9]+\Z", text) else f"{text}:1")
-    try:
-        if not match or not 1 <= int(match["port"]) <= 65535:
-            raise ValueError
-        if match["ip6"]:
-            IPv6Address(match["ip6"])
-        else:
-            parse_host(match["host"])
-    except ValueError:
-        raise ValueError('a host with an optional port, such as "shop.example.com"') from None
+    if not match or not 1 <= int(match["port"]) <= 65535 or not _is_host(match["ip6"], match["host"]):
+        raise ValueError('a host with an optional port, such as "shop.example.com"')
     return text
+
+
+def _is_host(ip6: str | None, name: str | None) -> bool:
+    try:
+        return bool(parse_host(name or "") if ip6 is None else IPv6Address(ip6))
+    except ValueError:
+        return False
 
 
 def parse_listen(text: str) -> str:
@@ -103,11 +103,11 @@ def parse_network(text: str) -> str:
     Raises ValueError with what was expected.
     """
     try:
-        if "%" in text:
-            raise ValueError
-        ip_network(text, strict=False)
+        network = ip_network(text, strict=False)
     except ValueError:
-        raise ValueError('an IP address or a network, such as "10.0.0.0/8"') from None
+        network = None
+    if network is None or "%" in text:
+        raise ValueError('an IP address or a network, such as "10.0.0.0/8"')
     return text
 
 

@@ -79,7 +79,7 @@ def _defaults(apps: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
     for name in without[1:]:
         yield Problem(
             ("app", name),
-            f"needs domains: {_called(without[0])} has none either, and only one app may get what is no other's",
+            f"needs domains: {_called(without[0])} has none either, and one app at most may be without",
         )
 
 

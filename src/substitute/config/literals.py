@@ -60,7 +60,7 @@ def kind(value: object) -> str:
         ((list, tuple), "a list"),
         (Mapping, "a table"),
     ):
-        if isinstance(value, types):  # type: ignore[arg-type]  # the tuple's types are classes, all of them
+        if isinstance(value, types):
             return words
     return "a date or time without quotes"
 

@@ -7,12 +7,12 @@ annotated example. Times are seconds once they are parsed.
 # Not `from __future__ import annotations`: pydantic reads these annotations at run time.
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from substitute.config.naming import AppName, Environment, EnvironmentFile
 from substitute.config.values import (
-    AppName,
     Binary,
     Branch,
     Command,
@@ -20,8 +20,6 @@ from substitute.config.values import (
     Count,
     Domains,
     Duration,
-    Environment,
-    EnvironmentFile,
     HealthPath,
     Host,
     HostHeader,
@@ -39,6 +37,16 @@ from substitute.config.values import (
 )
 
 
+def _key(description: str, default: Any = ..., *, example: Any = None, alias: str | None = None) -> Any:
+    """A key; without a default it is required. `example` is shown where the default is empty."""
+    return Field(default, description=description, examples=[example] if example else None, alias=alias)
+
+
+def _table() -> Any:
+    """A table that may be left out."""
+    return Field(default={})
+
+
 class Table(BaseModel):
     """A table of substitute.toml: unknown keys are errors, and nothing changes once it is read."""
 
@@ -48,69 +56,66 @@ class Table(BaseModel):
 class BalancerConfig(Table):
     """What spreads the requests over the slots of all apps of this root."""
 
-    kind: Literal["haproxy", "passive", "nginx", "traefik"] = Field(
-        "haproxy",
-        description="Which balancer. This version brings `haproxy`, started and kept running for you.",
+    kind: Literal["haproxy", "passive", "nginx", "traefik"] = _key(
+        "Which balancer. This version brings `haproxy`, started and kept running for you.", default="haproxy"
     )
-    listen: Listen = Field(
-        "127.0.0.1:8080",
-        description="Where requests come in, `HOST:PORT`. `*:80` is every address; IPv6 stands in brackets.",
+    listen: Listen = _key(
+        "Where requests come in, `HOST:PORT`. `*:80` is every address; IPv6 stands in brackets.",
+        default="127.0.0.1:8080",
     )
-    binary: Binary | None = Field(
-        None,
-        examples=["/usr/sbin/haproxy"],
-        description="The balancer's program: an absolute path, or a name on PATH. "
+    binary: Binary | None = _key(
+        "The balancer's program: an absolute path, or a name on PATH. "
         "Without it: `haproxy` 2.6 or later on PATH, else the one that was installed with substitute.",
+        default=None,
+        example="/usr/sbin/haproxy",
     )
-    client_timeout: PositiveDuration = Field(
-        "1m", description="How long a client may be silent in the middle of a request before it is given up."
+    client_timeout: PositiveDuration = _key(
+        "How long a client may be silent in the middle of a request before it is given up.", default="1m"
     )
-    server_timeout: PositiveDuration = Field(
-        "1h",
-        description="How long an app may be silent before its client gets a 504. "
+    server_timeout: PositiveDuration = _key(
+        "How long an app may be silent before its client gets a 504. "
         "Generous, since the app knows better than a balancer when it is too late.",
+        default="1h",
     )
-    trusted_proxies: Networks = Field(
-        ("127.0.0.0/8", "::1"),
-        description="From these addresses X-Forwarded-For and -Proto are kept, from all others they are "
+    trusted_proxies: Networks = _key(
+        "From these addresses X-Forwarded-For and -Proto are kept, from all others they are "
         "replaced: list the proxies that end TLS in front of this balancer.",
+        default=("127.0.0.0/8", "::1"),
     )
-    gate: LaterGate = Field(
-        "auto", description="How a balancer that can't be told is made to obey: `nft`, or `none`."
+    gate: LaterGate = _key(
+        "How a balancer that can't be told is made to obey: `nft`, or `none`.", default="auto"
     )
-    fail_timeout: LaterDuration = Field(
-        None,
-        examples=["10s"],
-        description="For how long a passive balancer avoids a server that failed once.",
+    fail_timeout: LaterDuration = _key(
+        "For how long a passive balancer avoids a server that failed once.", default=None, example="10s"
     )
 
 
 class RuntimeConfig(Table):
     """What keeps the instances running, past logout and crashes."""
 
-    kind: Literal["auto", "systemd", "supervisord"] = Field(
-        "auto", description="Which runtime. `auto` takes the best one of this version: `supervisord`."
+    kind: Literal["auto", "systemd", "supervisord"] = _key(
+        "Which runtime. `auto` takes the best one of this version: `supervisord`.", default="auto"
     )
 
 
 class HealthConfig(Table):
     """When an instance is ready: `successes` good answers in a row from the process that was started."""
 
-    kind: Literal["http", "tcp"] = Field(
-        "http",
-        description="`http`: a GET that is answered with 200 to 399, redirects not followed. "
+    kind: Literal["http", "tcp"] = _key(
+        "`http`: a GET that is answered with 200 to 399, redirects not followed. "
         "`tcp`: a connection is enough.",
+        default="http",
     )
-    path: HealthPath = Field("/", examples=["/up"], description="What an `http` check asks for.")
-    host: HostHeader | None = Field(
-        None,
-        examples=["shop.example.com"],
-        description="The Host header of an `http` check, for an app that insists on one. "
+    path: HealthPath = _key("What an `http` check asks for.", default="/", example="/up")
+    host: HostHeader | None = _key(
+        "The Host header of an `http` check, for an app that insists on one. "
         "Without it: the address that is asked.",
+        default=None,
+        example="shop.example.com",
     )
-    timeout: PositiveDuration = Field("30s", description="An instance that is not ready by then has failed.")
-    interval: PositiveDuration = Field("100ms", description="The pause between two checks.")
-    successes: Count = Field(2, description="How many good answers in a row it takes.")
+    timeout: PositiveDuration = _key("An instance that is not ready by then has failed.", default="30s")
+    interval: PositiveDuration = _key("The pause between two checks.", default="100ms")
+    successes: Count = _key("How many good answers in a row it takes.", default=2)
 
     @model_validator(mode="after")
     def _can_succeed(self) -> "HealthConfig":
@@ -125,89 +130,84 @@ class HealthConfig(Table):
 class DrainConfig(Table):
     """How the old instance finishes its requests, once new ones go elsewhere."""
 
-    timeout: Duration = Field(
-        "30s",
-        description="How long requests and connections in flight are waited for before SIGTERM. "
+    timeout: Duration = _key(
+        "How long requests and connections in flight are waited for before SIGTERM. "
         "The wait ends as soon as there are none.",
+        default="30s",
     )
 
 
 class StopConfig(Table):
     """How an instance ends."""
 
-    timeout: Duration = Field("30s", description="The time between SIGTERM and SIGKILL.")
+    timeout: Duration = _key("The time between SIGTERM and SIGKILL.", default="30s")
 
 
 class VerifyConfig(Table):
     """Both versions share the traffic for a while, before the new one is committed to."""
 
-    duration: Duration = Field(
-        "0s",
+    duration: Duration = _key(
+        "For how long. The new version must stay up and ready; else the old one serves on.",
+        default="0s",
         alias="for",
-        description="For how long. The new version must stay up and ready; else the old one serves on.",
     )
-    share: Percent = Field(50, description="How many percent of the requests the new version gets.")
+    share: Percent = _key("How many percent of the requests the new version gets.", default=50)
 
 
 class HooksConfig(Table):
     """Your own programs at ten points of a deployment."""
 
-    timeout: PositiveDuration = Field(
-        "10m", description="A hook that runs for longer is ended and has failed."
-    )
+    timeout: PositiveDuration = _key("A hook that runs for longer is ended and has failed.", default="10m")
 
 
 class AppConfig(Table):
-    """An app. NAME is made of a-z, 0-9 and -, begins with a letter, has at most 32 characters, and is not `run`."""
+    """An app. NAME is made of a-z, 0-9 and -, begins with a letter, has at most 32 characters, not `run`."""
 
-    repo: Repository = Field(
-        examples=["https://git.example.com/shop.git"],
-        description="What git clones into both slots: a URL, or a path (relative to the root).",
+    repo: Repository = _key(
+        "What git clones into both slots: a URL, or a path (relative to the root).",
+        example="https://git.example.com/shop.git",
     )
-    branch: Branch | None = Field(
-        None,
-        examples=["main"],
-        description="What `deploy` takes the newest commit of. Without it: the remote's HEAD.",
+    branch: Branch | None = _key(
+        "What `deploy` takes the newest commit of. Without it: the remote's HEAD.",
+        default=None,
+        example="main",
     )
-    build: Commands = Field(
-        (),
-        examples=[["npm ci --omit=dev"]],
-        description="Shell commands that run one after the other in the updated slot.",
+    build: Commands = _key(
+        "Shell commands that run one after the other in the updated slot.",
+        default=(),
+        example=["npm ci --omit=dev"],
     )
-    clean: Switch = Field(
-        False,  # noqa: FBT003  pydantic's signature
-        description="Whether untracked files (node_modules) are removed before a build.",
-    )
-    start: Command = Field(
-        examples=["node www.js"],
-        description="The shell command that runs the app in the foreground. It must listen on $PORT of $HOST "
+    clean: Switch = _key("Whether untracked files (node_modules) are removed before a build.", default=False)
+    start: Command = _key(
+        "The shell command that runs the app in the foreground. It must listen on $PORT of $HOST "
         "(also $BIND); SUBSTITUTE_APP, _SLOT, _COMMIT and _PORT are set as well.",
+        example="node www.js",
     )
-    ports: Ports = Field(examples=[[3001, 3002]], description="The ports of slot a and of slot b.")
-    host: Host = Field("127.0.0.1", description="The address that the app listens on.")
-    domains: Domains = Field(
-        (),
-        examples=[["shop.example.com"]],
-        description="Which requests are for this app, by their Host header. "
+    ports: Ports = _key("The ports of slot a and of slot b.", example=[3001, 3002])
+    host: Host = _key("The address that the app listens on.", default="127.0.0.1")
+    domains: Domains = _key(
+        "Which requests are for this app, by their Host header. "
         "One app may have none: it gets what is no other's.",
+        default=(),
+        example=["shop.example.com"],
     )
-    env: Environment = Field(
-        {},
-        examples=[{"NODE_ENV": "production"}],
-        description="Variables for builds, hooks and the app. Those that substitute sets may not be among them.",
+    env: Environment = _key(
+        "Variables for builds, hooks and the app. Those that substitute sets may not be among them.",
+        default={},
+        example={"NODE_ENV": "production"},
     )
-    env_file: EnvironmentFile | None = Field(
-        None,
-        examples=["shop.env"],
-        description="A file of KEY=VALUE lines, relative to the root, for what does not belong here: secrets. "
+    env_file: EnvironmentFile | None = _key(
+        "A file of KEY=VALUE lines, relative to the root, for what does not belong here: secrets. "
         "`env` wins over it.",
+        default=None,
+        example="shop.env",
     )
-    user: LaterUser = Field(None, examples=["shop"], description="The user that the app runs as.")
-    health: HealthConfig = Field({}, description="")
-    drain: DrainConfig = Field({}, description="")
-    stop: StopConfig = Field({}, description="")
-    verify: VerifyConfig = Field({}, description="")
-    hooks: HooksConfig = Field({}, description="")
+    user: LaterUser = _key("The user that the app runs as.", default=None, example="shop")
+    health: HealthConfig = _table()
+    drain: DrainConfig = _table()
+    stop: StopConfig = _table()
+    verify: VerifyConfig = _table()
+    hooks: HooksConfig = _table()
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -218,9 +218,9 @@ class AppConfig(Table):
 class Config(Table):
     """The configuration of a root: its substitute.toml, with every default filled in."""
 
-    balancer: BalancerConfig = Field({}, description="")
-    runtime: RuntimeConfig = Field({}, description="")
-    app: dict[AppName, AppConfig] = Field(description="The apps by their names.")
+    balancer: BalancerConfig = _table()
+    runtime: RuntimeConfig = _table()
+    app: dict[AppName, AppConfig] = _key("The apps by their names.")
 
 
 SECTIONS: Mapping[tuple[str, ...], type[Table]] = {

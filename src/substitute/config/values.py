@@ -19,7 +19,6 @@ from pydantic import (
     StrictBool,
     StrictInt,
     StrictStr,
-    ValidationInfo,
     WithJsonSchema,
 )
 
@@ -32,10 +31,6 @@ from substitute.config.addresses import (
     parse_network,
 )
 from substitute.config.durations import EXAMPLES, FORM, format_duration, parse_duration
-from substitute.config.envfile import NAME, EnvFile, read_env_file, reserved
-from substitute.config.literals import kind
-
-APP_NAME = r"[a-z][a-z0-9-]{0,31}"
 
 
 class Refused(ValueError):  # noqa: N818  not an error by itself: a reason that pydantic carries
@@ -132,13 +127,16 @@ LaterGate = Annotated[Literal["auto", "nft", "none"], _not_yet("auto"), NotYet()
 
 
 def _ports(value: object) -> tuple[int, int]:
-    right = isinstance(value, (list, tuple)) and len(value) == 2
-    if not right or not all(type(p) is int and 1 <= p <= 65535 for p in value):  # type: ignore[attr-defined]
+    ports = [port for port in value if _is_port(port)] if isinstance(value, (list, tuple)) else []
+    if len(ports) != 2 or value not in (ports, tuple(ports)):
         raise ValueError("two ports from 1 to 65535, slot a's and slot b's, such as [3001, 3002]")
-    first, second = value  # type: ignore[misc]
-    if first == second:
+    if ports[0] == ports[1]:
         raise ValueError("two different ports: both slots run at once during a deployment")
-    return first, second
+    return ports[0], ports[1]
+
+
+def _is_port(value: object) -> bool:
+    return type(value) is int and 1 <= value <= 65535  # a bool is an int too
 
 
 Ports = Annotated[
@@ -198,59 +196,4 @@ Domains = Annotated[tuple[Domain, ...], Expected('a list of domains, such as ["s
 Network = Annotated[StrictStr, AfterValidator(parse_network)]
 Networks = Annotated[
     tuple[Network, ...], Expected('a list of addresses and networks, such as ["10.0.0.0/8"]')
-]
-
-
-def _app_name(text: str) -> str:
-    if not re.fullmatch(APP_NAME, text):
-        raise ValueError("a name of a-z, 0-9 and -, beginning with a letter, at most 32 characters long")
-    if text == "run":
-        raise Refused("an app may not be called run: deploy/run holds sockets and pid files")
-    return text
-
-
-AppName = Annotated[
-    StrictStr, AfterValidator(_app_name), WithJsonSchema({"type": "string", "pattern": f"^{APP_NAME}$"})
-]
-
-
-def _variable(text: str) -> str:
-    if not re.fullmatch(NAME, text):
-        raise ValueError("a name of letters, digits and _, not beginning with a digit")
-    if why := reserved(text):
-        raise Refused(why)
-    return text
-
-
-def _variable_value(value: object) -> str:
-    if not isinstance(value, str):
-        raise Refused(f"found {kind(value)}, expected text: put the value in quotes")
-    if "\0" in value:
-        raise Refused("the value holds a NUL byte")
-    return value
-
-
-Environment = Annotated[
-    dict[
-        Annotated[
-            StrictStr, AfterValidator(_variable), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})
-        ],
-        Annotated[str, BeforeValidator(_variable_value)],
-    ],
-    Expected('a table of text, such as { NODE_ENV = "production" }'),
-]
-
-
-def _env_file(value: object, info: ValidationInfo) -> EnvFile:
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise ValueError("a path, relative to the root")
-    root = (info.context or {}).get("root")
-    return EnvFile(value, read_env_file(root / value) if root else {})
-
-
-EnvironmentFile = Annotated[
-    EnvFile,
-    PlainValidator(_env_file),
-    WithJsonSchema({"type": "string"}),
-    Expected("a path, relative to the root"),
 ]

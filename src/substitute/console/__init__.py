@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from substitute.console.jsonlines import json_line, plain
 from substitute.console.stream import Stream, paint_for
@@ -72,8 +72,8 @@ class Console:
     def error(self, error: SubstituteError) -> None:
         """Say what failed, the fact seen, what serves now, and the next command.
 
-        With `json` that is an ``error`` event, unless the deployment's own ``failed`` or ``interrupted`` event
-        has said it.
+        With `json` that is an ``error`` event, unless the deployment's own ``failed`` or ``interrupted``
+        event has said it.
         """
         self.close()
         if self.json:
@@ -128,7 +128,7 @@ class Console:
         if self._screen is not None:
             self._screen.close()
 
-    def __enter__(self) -> Console:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

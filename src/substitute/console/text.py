@@ -11,7 +11,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2
 
 
 def harmless(text: str) -> str:
-    """Return `text` without power over a terminal: its sequences are gone, other controls are shown as ``^[``."""
+    """Take from `text` its power over a terminal: no colours or movements; other controls shown as ``^[``."""
     return _CONTROL.sub(_show, _SEQUENCE.sub("", text))
 
 

@@ -12,6 +12,7 @@ from substitute.core.ports import Revision
 from substitute.sources import names
 from substitute.sources.clone import Clones, is_clone, is_local, shown
 from substitute.sources.program import GitProgram, reason
+from substitute.sources.submodules import update_submodules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,7 +103,7 @@ class Git:
             if clean:
                 self._git.demand(directory, "clean", "-ffdxq", failing=f"{directory} cannot be cleaned.")
             if (directory / ".gitmodules").exists():
-                self._update_submodules(directory, clean=clean)
+                update_submodules(self._git, directory, _git_directory(directory), clean=clean)
             half.unlink()
 
     def current(self, directory: Path) -> str | None:
@@ -238,17 +239,6 @@ class Git:
         return self._git.run(
             directory, "for-each-ref", "--format=%(refname)", _BRANCHES, "refs/tags"
         ).out.splitlines()
-
-    def _update_submodules(self, directory: Path, *, clean: bool) -> None:
-        failing = f"The submodules of {directory} cannot be updated."
-        self._git.demand(directory, "submodule", "--quiet", "sync", "--recursive", failing=failing)
-        update = ("submodule", "--quiet", "update", "--init", "--recursive", "--force")
-        ended = self._git.run(directory, *update, remote=True)
-        if ended.status:
-            raise SourceError(failing, fact=reason(ended))
-        if clean:
-            each = ("submodule", "--quiet", "foreach", "--recursive", "git clean -ffdxq")
-            self._git.demand(directory, *each, failing=failing)
 
     def _unreachable(self, what: str, silent: str) -> SourceError:
         return SourceError(
