@@ -41,9 +41,9 @@ class Follower:
         self._descriptor: int | None = None
         self._position = 0
         self._size = 0
-        self._part = _identity(self._rotated)
+        self._part: tuple[int, int] | None = None
         if self._open():
-            self._position, missing = self._tail(lines)
+            self._position, self._size, missing = self._tail(lines)
             for line in read_tail(self._rotated, missing):
                 on_line(path, line)
 
@@ -58,9 +58,7 @@ class Follower:
         if self._descriptor is None and not self._open():
             return False
         descriptor = self._opened
-        replaced = self._is_replaced(
-            descriptor
-        )  # asked first: what the old file got until then is read below
+        replaced = self._is_replaced(descriptor)  # asked before the last bytes of the old file are read
         data = os.pread(descriptor, _BLOCK, self._position)
         # Looked at after the reading: had a rotation come before it, `data` is from the wrong place.
         missed = self._missed(descriptor)
@@ -83,13 +81,14 @@ class Follower:
         with suppress(OSError):
             self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             self._position = self._size = 0
+            self._part = _identity(self._rotated)
         return self._descriptor is not None
 
     def _missed(self, descriptor: int) -> bytes | None:
         """Find the place again after a rotation; return what went into the rotated part unread, or None.
 
         A rotation copies the front of the log into a new ``NAME.1``. Then the file gets shorter by that or,
-        where the file system cannot do so, its front becomes a hole. A log that only got shorter was truncated.
+        where the file system cannot do so, its front becomes a hole. What only got shorter was truncated.
         """
         before, self._size = self._size, os.fstat(descriptor).st_size
         if self._size < before:
@@ -112,8 +111,8 @@ class Follower:
         mine = os.fstat(descriptor)
         return _identity(self.path) not in {None, (mine.st_dev, mine.st_ino)}
 
-    def _tail(self, lines: int) -> tuple[int, int]:
-        """Where the last `lines` lines begin, and how many of them are in the rotated part."""
+    def _tail(self, lines: int) -> tuple[int, int, int]:
+        """Where the last `lines` lines begin, where they end, and how many more are in the rotated part."""
         descriptor = self._opened
         end = os.fstat(descriptor).st_size
         start = _next_data(descriptor, 0, end)
@@ -123,7 +122,7 @@ class Follower:
             data = os.pread(descriptor, end - position, position)
         found = data.splitlines(keepends=True)
         wanted = found[-lines:] if lines else []
-        return end - sum(map(len, wanted)), lines - len(wanted)
+        return end - sum(map(len, wanted)), end, lines - len(wanted)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -118,8 +118,7 @@ def _forwarding(settings: Settings) -> list[str]:
         *trusted,
         *(f"    http-request del-header X-Forwarded-{name}{unless}" for name in ("For", "Proto", "Host")),
         "    http-request set-header X-Forwarded-Proto http unless { req.hdr(X-Forwarded-Proto) -m found }",
-        "    http-request set-header X-Forwarded-Host %[req.hdr(Host)]"
-        " unless { req.hdr(X-Forwarded-Host) -m found }",
+        "    http-request set-header X-Forwarded-Host %[req.hdr(Host)] unless { req.hdr(X-Forwarded-Host) -m found }",
         "    option forwardfor",
     ]
 

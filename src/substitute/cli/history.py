@@ -8,19 +8,15 @@ from substitute.cli.options import Call, app_option, json_option, root_option
 
 
 @click.command()
-@click.option("-n", "limit", default=20, show_default=True, type=click.IntRange(min=1), help="How many.")
+@click.option("-n", "--lines", default=20, show_default=True, type=click.IntRange(min=1), help="How many.")
 @app_option
 @json_option
 @root_option
 @click.pass_obj
-def history(call: Call, limit: int, app: str | None) -> None:
-    """List the deployments, the latest first, with their times and how they ended."""
-    from substitute.console.stream import paint_for  # noqa: PLC0415
-    from substitute.console.tables import history_document, history_lines  # noqa: PLC0415
-
+def history(call: Call, lines: int, app: str | None) -> None:
+    """List the deployments, the latest first: when, what, which commit, how it ended and how long it took."""
     site = call.site_to_read()
-    records = site.host.journal.history(site.app(app).name, limit)
-    if call.json:
-        call.console.document(history_document(records))
-    else:
-        call.console.lines(history_lines(records, paint_for(call.console.out), with_app=False))
+    apps = site.chosen(app)
+    found = [record for one in apps for record in site.host.journal.history(one.name, lines)]
+    found.sort(key=lambda record: record.id, reverse=True)
+    call.console.history(found[:lines], with_app=len(apps) > 1)

@@ -13,12 +13,10 @@ from substitute.cli.options import Call, app_option, json_option, root_option
 @root_option
 @click.pass_obj
 def status(call: Call, app: str | None) -> None:
-    """Show what runs, observed now: processes, sockets, the balancer's own answer."""
-    from substitute.console.stream import paint_for  # noqa: PLC0415
-    from substitute.console.tables import status_lines  # noqa: PLC0415
+    """Show each slot's state, commit, port, process, share of the traffic, and requests in flight.
 
-    document = call.site_to_read().status(app)
-    if call.json:
-        call.console.document(document)
-    else:
-        call.console.lines(status_lines(document, paint_for(call.console.out)))
+    All of it is observed now: processes, sockets and the balancer's own answer. The states are live,
+    candidate (of a deployment that is under way), draining, standby (started by hand), idle, and failed
+    (should be live and does not run).
+    """
+    call.console.status(call.site_to_read().status(app))

@@ -1,0 +1,58 @@
+"""An app that says who it is: ``python echo_app.py NAME PORT``. What the tests of balancers put behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from contextlib import suppress
+
+NAME, PORT = sys.argv[1], int(sys.argv[2])
+
+
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer the requests of one connection, one after the other."""
+    with suppress(ConnectionError, asyncio.IncompleteReadError):
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            line, *rest = head.split("\r\n")
+            headers = {key.lower(): value for key, _, value in (entry.partition(": ") for entry in rest if entry)}
+            if "upgrade" in headers:
+                await echo(reader, writer)
+                break
+            body = await reader.readexactly(int(headers.get("content-length", 0)))
+            writer.write(await answer(line.split()[1], headers, body))
+            await writer.drain()
+            if headers.get("connection", "").lower() == "close":
+                break
+    writer.close()
+
+
+async def answer(path: str, headers: dict[str, str], body: bytes) -> bytes:
+    """``/slow/SECONDS``, ``/status/CODE``, ``/headers``; anything else: the name, and what was posted."""
+    _, verb, value = (*path.split("/"), "", "")[:3]
+    if verb == "slow":
+        await asyncio.sleep(float(value))
+    said = json.dumps(headers).encode() if verb == "headers" else NAME.encode() + body
+    status = int(value) if verb == "status" else 200
+    return b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\n\r\n%s" % (status, len(said), said)
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """After an upgrade: every line comes back with the name before it."""
+    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    while line := await reader.readline():
+        writer.write(NAME.encode() + b" " + line)
+        await writer.drain()
+
+
+async def main() -> None:
+    """Listen until SIGTERM."""
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    await asyncio.start_server(serve, "127.0.0.1", PORT, backlog=1024)
+    await ended.wait()
+
+
+asyncio.run(main())
