@@ -56,10 +56,10 @@ def run(arguments: Sequence[str]) -> int:
 def _invoke(call: Call, arguments: Sequence[str]) -> int:
     try:
         with commands.make_context("substitute", list(arguments), obj=call) as context:
-            commands.invoke(context)
+            status: object = commands.invoke(context)
     except Exit as done:  # --help and --version
         return done.exit_code
-    return 0
+    return status if isinstance(status, int) else 0
 
 
 def _told(call: Call, error: Exception) -> SubstituteError | None:
