@@ -55,7 +55,8 @@ async def _answer(head: str, reader: asyncio.StreamReader, writer: asyncio.Strea
     connection = "close" if last else "keep-alive"
     writer.write(
         f"HTTP/1.1 200 OK\r\nX-Version: {VERSION}\r\nContent-Length: {len(body)}\r\n"
-        f"Connection: {connection}\r\n\r\n".encode() + body
+        f"Connection: {connection}\r\n\r\n".encode()
+        + body
     )
     await writer.drain()
     return not last

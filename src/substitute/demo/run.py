@@ -39,7 +39,9 @@ def _tell(place: Path, *, keep: bool) -> int:
         stage.configure()
         stage.say("Version one goes live; nothing served before.")
         stage.substitute("deploy")
-        stage.say("Requests flow now, on kept-alive connections that never retry. Version two goes live over it.")
+        stage.say(
+            "Requests flow now, on kept-alive connections that never retry. Version two goes live over it."
+        )
         stage.commit(2)
         failed = stage.under_load("deploy")
         stage.say("Was it a mistake? Back to version one, as it stands in its slot, under the same load.")
@@ -95,7 +97,9 @@ class _Stage:
                 load.wait_for(_STEADY)
             reports = [get.stop(), post.stop()]
         failed = sum(len(report.failures) for report in reports)
-        self.say(f"{failed} of {sum(report.requests for report in reports)} requests failed. {_answers(reports)}")
+        self.say(
+            f"{failed} of {sum(report.requests for report in reports)} requests failed. {_answers(reports)}"
+        )
         for failure in [failure for report in reports for failure in report.failures][:10]:
             self.say(f"  {failure.kind} at {failure.at:.3f}s: {failure.detail}")
         return failed
@@ -104,7 +108,7 @@ class _Stage:
         """Run the real command, as a user would type it."""
         if not quiet:
             self.say(f"$ substitute {' '.join(arguments)}")
-        subprocess.run(  # noqa: S603  # ourselves
+        subprocess.run(  # ourselves
             [sys.executable, "-m", "substitute", "-C", str(self.root), *arguments],
             check=not quiet,
             stdout=subprocess.DEVNULL if quiet else None,
@@ -117,7 +121,9 @@ class _Stage:
 
     def _git(self, *arguments: str) -> None:
         who = {"NAME": "demo", "EMAIL": "demo@localhost"}
-        identity = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
+        identity = {
+            f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()
+        }
         environment = {**os.environ, **identity, "GIT_CONFIG_GLOBAL": os.devnull}
         try:
             subprocess.run(["git", *arguments], cwd=self.repository, env=environment, check=True)
@@ -127,7 +133,11 @@ class _Stage:
 
 def _answers(reports: list[Report]) -> str:
     versions = reports[0].versions + reports[1].versions
-    return "Answers: " + ", ".join(f"{count} by version {name}" for name, count in sorted(versions.items())) + "."
+    return (
+        "Answers: "
+        + ", ".join(f"{count} by version {name}" for name, count in sorted(versions.items()))
+        + "."
+    )
 
 
 def _free_port() -> int:

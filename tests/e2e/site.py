@@ -1,0 +1,150 @@
+"""A root with an app, worked on by the real command, and cleaned up whatever happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import substitute
+from substitute.processes import identify, signal_process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+APP = Path(substitute.__file__).parent / "demo" / "app.py"
+IDENTITY = {
+    "GIT_AUTHOR_NAME": "test",
+    "GIT_AUTHOR_EMAIL": "test@localhost",
+    "GIT_COMMITTER_NAME": "test",
+    "GIT_COMMITTER_EMAIL": "test@localhost",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(reached: Callable[[], bool], what: str, *, patience: float = 30.0) -> None:
+    deadline = time.monotonic() + patience
+    while not reached():
+        assert time.monotonic() < deadline, f"not within {patience:g}s: {what}"
+        time.sleep(0.02)
+
+
+class Repository:
+    """A git repository of the sample app."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir()
+        self._git("init", "--quiet", "--initial-branch=main")
+        self.commit("1")
+
+    def commit(self, version: str, *, app: str | None = None, build: str = "true\n") -> str:
+        """Commit a version; `app` replaces app.py, `build` is the text of build.sh."""
+        if app is None:
+            shutil.copyfile(APP, self.directory / "app.py")
+        else:
+            (self.directory / "app.py").write_text(app)
+        (self.directory / "build.sh").write_text(build)
+        (self.directory / "version.txt").write_text(version + "\n")
+        self._git("add", "--all")
+        self._git("commit", "--quiet", "--allow-empty", "--message", f"Version {version}")
+        return self._git("rev-parse", "HEAD").strip()
+
+    def _git(self, *arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments],
+            cwd=self.directory,
+            env={**os.environ, **IDENTITY},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+
+class Site:
+    """A root; `run` is the real command."""
+
+    def __init__(self, place: Path) -> None:
+        self.root = place / "root"
+        self.root.mkdir(parents=True)
+        self.repository = Repository(place / "repository")
+        self.port = free_port()
+        self.ports = (free_port(), free_port())
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.configure()
+
+    def configure(self, *, more: str = "", start: str = "", balancer: str = "") -> None:
+        """Write substitute.toml."""
+        start = start or f"{sys.executable} -S -E app.py"
+        (self.root / "substitute.toml").write_text(
+            f'[balancer]\nlisten = "127.0.0.1:{self.port}"\n{balancer}\n'
+            f'[app.shop]\nrepo = "{self.repository.directory}"\nbuild = ["sh build.sh"]\n'
+            f"start = {json.dumps(start)}\nports = [{self.ports[0]}, {self.ports[1]}]\n"
+            f"{more}"
+        )
+
+    def popen(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "substitute", "-C", str(self.root), *arguments]
+        piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+        return subprocess.Popen(command, text=True, **{**piped, **options})
+
+    def run(self, *arguments: str, exit_status: int = 0) -> subprocess.CompletedProcess[str]:
+        with self.popen(*arguments) as process:
+            out, err = process.communicate(timeout=120)
+        assert process.returncode == exit_status, f"exit {process.returncode}\n{out}\n{err}"
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def events(self, *arguments: str, exit_status: int = 0) -> list[dict[str, Any]]:
+        out = self.run(*arguments, "--json", exit_status=exit_status).stdout
+        return [json.loads(line) for line in out.splitlines()]
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
+        return found
+
+    def app(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.status()["apps"][0]
+        return found
+
+    def assert_only_serves(self, slot: str) -> None:
+        """Slot `slot` is live with all requests, and nothing of the other runs."""
+        app = self.app()
+        other = "b" if slot == "a" else "a"
+        assert app["live"] == slot
+        assert app["slots"][slot]["state"] == "live"
+        assert app["slots"][slot]["share"] == 100
+        assert app["slots"][other]["state"] == "idle"
+        assert app["slots"][other]["pid"] is None
+        assert app["deployment"] is None
+
+    def pids(self) -> set[int]:
+        """Every process that runs in the root, but this one."""
+        found = set()
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if entry.name.isdigit() and (entry / "cwd").readlink().is_relative_to(self.root):
+                    found.add(int(entry.name))
+        return found - {os.getpid()}
+
+    def close(self) -> None:
+        with self.popen("down") as process:
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=60)
+            process.kill()
+        for pid in self.pids():
+            if process_found := identify(pid):
+                signal_process(process_found, signal.SIGKILL)

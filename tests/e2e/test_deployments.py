@@ -1,0 +1,373 @@
+"""The real command on real programs, with requests flowing. Not one may fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from substitute.demo.load import Load
+from tests.e2e.site import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.e2e.site import Site
+
+ENOUGH = 200
+
+
+def under_load(site: Site, *operations: Callable[[], object]) -> set[str]:
+    """Run `operations` while GET and POST flow at saturation; the versions that answered. No request fails."""
+    with ExitStack() as stack:
+        loads = [
+            stack.enter_context(Load(site.url)),
+            stack.enter_context(Load(site.url, method="POST", connections=2)),
+            stack.enter_context(Load(site.url, keepalive=False, connections=1)),
+        ]
+        for operation in (lambda: None, *operations):
+            operation()
+            for load in loads:
+                load.wait_for(ENOUGH)
+        reports = [load.stop() for load in loads]
+    assert [failure for report in reports for failure in report.failures] == []
+    return {version for report in reports for version in report.versions}
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return str(answer.read().decode())
+
+
+def test_deploy_rollback_and_restart_fail_no_request(site: Site) -> None:
+    site.run("deploy")
+    site.repository.commit("2")
+    versions = under_load(
+        site, lambda: site.run("deploy"), lambda: site.run("rollback"), lambda: site.run("restart")
+    )
+    assert versions == {"1", "2"}
+    site.assert_only_serves("b")
+    assert fetch(site.url) == "version 1\n"
+
+
+def test_ten_deployments_in_a_row_fail_no_request(site: Site) -> None:
+    site.run("deploy")
+
+    def deploy(version: int) -> None:
+        site.repository.commit(str(version))
+        site.run("deploy")
+
+    def ten() -> None:
+        for version in range(2, 12):
+            deploy(version)
+
+    assert under_load(site, ten) >= {"1", "11"}
+    site.assert_only_serves("a")
+
+
+BAD = {
+    "the build fails": ("build", {"build": "echo no such module; exit 3\n"}),
+    "it exits at boot": ("ready", {"app": "raise SystemExit('cannot find the database')\n"}),
+    "it never listens": ("ready", {"app": "import time\ntime.sleep(600)\n"}),
+    "it answers 500": (
+        "ready",
+        {
+            "app": "import os\nfrom http.server import *\n"
+            "class H(BaseHTTPRequestHandler):\n    def do_GET(self): self.send_error(500)\n"
+            "HTTPServer(('127.0.0.1', int(os.environ['PORT'])), H).serve_forever()\n"
+        },
+    ),
+    "it dies during verify": (
+        "verify",
+        {
+            "app": "import os, threading\nfrom http.server import *\n"
+            "class H(BaseHTTPRequestHandler):\n"
+            "    def do_GET(self): self.send_response(200); self.send_header('Content-Length', '0'); "
+            "self.end_headers()\n    do_POST = do_GET\n"
+            "threading.Timer(2, lambda: os._exit(3)).start()\n"
+            "HTTPServer(('127.0.0.1', int(os.environ['PORT'])), H).serve_forever()\n"
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_version_leaves_the_old_one_serving_and_the_next_deploy_works_unaided(
+    site: Site, name: str
+) -> None:
+    site.run("deploy")
+    phase, changes = BAD[name]
+    more = '[app.shop.health]\ntimeout = "5s"\n'
+    if phase == "verify":
+        more += '[app.shop.verify]\nfor = "20s"\n'
+    site.configure(more=more)
+    bad = site.repository.commit("bad", **changes)  # type: ignore[arg-type]
+
+    def fail() -> None:
+        events = site.events("deploy", exit_status=1)
+        assert events[-1]["event"] == "failed"
+        assert (events[-1]["phase"], events[-1]["live"], events[-1]["commit"]) == (phase, "a", bad)
+
+    if phase == "verify":
+        fail()  # a version that crashes while it has traffic fails its own requests, and only those
+    else:
+        assert under_load(site, fail) == {"1"}
+    site.assert_only_serves("a")
+    assert fetch(site.url) == "version 1\n"
+
+    site.configure()
+    site.repository.commit("2")
+    site.run("deploy")
+    site.assert_only_serves("b")
+
+
+def test_a_failing_deployment_says_what_it_saw_who_serves_and_what_to_type(site: Site) -> None:
+    site.run("deploy")
+    site.repository.commit("2", app="raise SystemExit('cannot find the database')\n")
+    said = site.run("deploy", exit_status=1).stderr
+    assert "exited" in said
+    assert "cannot find the database" in said
+    assert "Slot a" in said
+    assert "still serves" in said
+    assert "substitute logs b" in said
+
+
+def test_a_failed_first_deployment_exits_with_4(site: Site) -> None:
+    site.repository.commit("2", build="exit 1\n")
+    site.run("deploy", exit_status=4)
+    assert site.app()["live"] is None
+
+
+def test_a_slow_request_that_straddles_the_switch_is_finished(site: Site) -> None:
+    site.run("deploy")
+    answers: list[str] = []
+    slow = threading.Thread(target=lambda: answers.append(fetch(site.url + "slow?3")))
+    slow.start()
+    eventually(lambda: site.app()["slots"]["a"]["in_flight"] == 1, "the slow request is in flight")
+    site.repository.commit("2")
+    events = site.events("deploy")
+    slow.join()
+    assert answers == ["version 1\n"]
+    assert events[-1]["drained"] == {"finished": 1, "cut": 0}
+
+
+def test_a_stream_is_waited_for_until_the_drain_timeout_and_then_counted_as_cut(site: Site) -> None:
+    site.configure(more='[app.shop.drain]\ntimeout = "1s"\n[app.shop.stop]\ntimeout = "2s"\n')
+    site.run("deploy")
+    with socket.create_connection(("127.0.0.1", site.port), timeout=30) as stream:
+        stream.sendall(b"GET /stream?30 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert stream.recv(64)
+        site.repository.commit("2")
+        events = site.events("deploy")
+    assert events[-1]["drained"] == {"finished": 0, "cut": 1}
+    site.assert_only_serves("b")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interruption_before_the_commit_leaves_the_old_version_serving(site: Site, number: int) -> None:
+    site.run("deploy")
+    site.configure(more='[app.shop.verify]\nfor = "60s"\n')
+    site.repository.commit("2")
+
+    def interrupt() -> None:
+        with site.popen("deploy", "--json") as deploying:
+            assert deploying.stdout
+            for line in deploying.stdout:
+                if json.loads(line).get("phase") == "verify":
+                    break
+            deploying.send_signal(number)
+            rest = deploying.stdout.read()
+        assert deploying.returncode == 130
+        assert json.loads(rest.splitlines()[-1])["event"] == "interrupted"
+
+    under_load(site, interrupt)
+    site.assert_only_serves("a")
+
+
+def test_a_killed_deployer_is_settled_by_its_guardian_with_nobody_typing(site: Site) -> None:
+    site.run("deploy")
+    site.configure(more='[app.shop.verify]\nfor = "60s"\n')
+    site.repository.commit("2")
+
+    def kill() -> None:
+        with site.popen("deploy", "--json") as deploying:
+            assert deploying.stdout
+            for line in deploying.stdout:
+                if json.loads(line).get("phase") == "verify":
+                    break
+            deploying.kill()
+        eventually(lambda: site.app()["slots"]["b"]["state"] == "idle", "the guardian stopped slot b")
+
+    under_load(site, kill)
+    site.assert_only_serves("a")
+    history = json.loads(site.run("history", "--json").stdout)["deployments"]
+    assert history[0]["outcome"] == "interrupted"
+
+
+def test_a_build_that_outlives_its_deployer_is_ended(site: Site) -> None:
+    site.run("deploy")
+    site.repository.commit("2", build="echo building; sleep 600\n")
+    with site.popen("deploy", "--json") as deploying:
+        assert deploying.stdout
+        for line in deploying.stdout:
+            if json.loads(line).get("line") == "building":
+                break
+        deploying.kill()
+    site.repository.commit("3")
+    site.run("deploy")
+    site.assert_only_serves("b")
+    sleeping = [pid for pid in site.pids() if b"sleep\x00600" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert sleeping == []
+
+
+def test_of_two_deployments_at_once_one_is_told_who_holds_the_lock(site: Site) -> None:
+    site.run("deploy")
+    site.configure(more='[app.shop.verify]\nfor = "60s"\n')
+    with site.popen("deploy", "--json") as first:
+        assert first.stdout
+        for line in first.stdout:
+            if json.loads(line).get("phase") == "verify":
+                break
+        said = site.run("deploy", exit_status=3).stderr
+        first.send_signal(signal.SIGINT)
+        first.communicate()
+    assert f"pid {first.pid}" in said
+    assert "verify" in said
+
+
+def test_after_a_crash_of_the_live_instance_only_requests_in_flight_fail(site: Site) -> None:
+    site.run("deploy")
+    before = site.app()["slots"]["a"]["pid"]
+    with Load(site.url, connections=4) as load:
+        load.wait_for(ENOUGH)
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: site.app()["slots"]["a"]["pid"] not in {before, None}, "it was started again")
+        load.wait_for(ENOUGH)
+        report = load.stop()
+    assert len(report.failures) <= 4  # at most the one that each connection had in flight
+    assert site.app()["slots"]["a"]["state"] == "live"
+
+
+def test_a_reload_of_the_balancer_fails_no_request_and_keeps_the_routes(site: Site) -> None:
+    site.run("deploy")
+
+    def add_an_app() -> None:
+        other = (
+            f'[app.other]\nrepo = "{site.repository.directory}"\nstart = "true"\n'
+            f'ports = [{site.ports[0] + 1}, {site.ports[1] + 1}]\ndomains = ["other.example.com"]\n'
+        )
+        site.configure(more=other)
+        site.run("up")
+
+    under_load(site, add_an_app)
+
+
+def test_stop_of_the_instance_that_serves_asks_for_force_and_up_respects_it(site: Site) -> None:
+    site.run("deploy")
+    assert "--force" in site.run("stop", "shop_a", exit_status=2).stderr
+    site.assert_only_serves("a")
+    site.run("stop", "shop_a", "--force")
+    site.run("up")
+    assert site.app()["slots"]["a"]["state"] == "idle"
+    site.run("start", "shop_a", str(site.root / "shop_a"), str(site.ports[0]))
+    site.assert_only_serves("a")
+
+
+def test_down_stops_everything_and_up_brings_it_back(site: Site) -> None:
+    site.run("deploy")
+    site.run("down")
+    assert site.pids() == set()
+    site.run("up")
+    site.assert_only_serves("a")
+    assert fetch(site.url) == "version 1\n"
+
+
+def test_up_after_everything_was_killed_at_once_serves_what_was_live(site: Site) -> None:
+    site.run("deploy")
+    site.repository.commit("2")
+    site.run("deploy")
+    for pid in site.pids():
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not site.pids(), "everything is gone")
+    site.run("up")
+    site.assert_only_serves("b")
+    assert fetch(site.url) == "version 2\n"
+
+
+def test_when_supervisord_is_killed_its_orphans_serve_until_the_next_deployment(site: Site) -> None:
+    site.run("deploy")
+    site.repository.commit("2")
+    supervisord = int((site.root / "deploy/run/supervisord.pid").read_text())
+
+    def kill_and_deploy() -> None:
+        os.kill(supervisord, signal.SIGKILL)
+        site.run("deploy")
+
+    assert under_load(site, kill_and_deploy) == {"1", "2"}
+    site.assert_only_serves("b")
+
+
+def test_hooks_run_in_their_order_and_the_last_always_runs(site: Site) -> None:
+    hooks = site.root / "deploy/shop/hooks"
+    hooks.mkdir(parents=True)
+    names = "begin pre_checkout pre_install post_install pre_start post_start running pre_stop post_stop end"
+    for name in names.split():
+        hook = hooks / f"{name}.sh"
+        hook.write_text(
+            f'#!/bin/sh\necho "{name} $SUBSTITUTE_SLOT $SUBSTITUTE_OUTCOME" >> "$SUBSTITUTE_ROOT/ran"\n'
+        )
+        hook.chmod(0o755)
+    site.run("deploy")
+    site.repository.commit("2")
+    site.run("deploy")
+    ran = [line.split() for line in (site.root / "ran").read_text().splitlines()]
+    second = [line for line in ran if line[1] == "b"]
+    assert [line[0] for line in second] == names.split()
+    assert second[-1] == ["end", "b", "succeeded"]
+
+    (hooks / "post_start.sh").write_text("#!/bin/sh\necho the cache is cold; exit 7\n")
+    said = site.run("deploy", exit_status=1)
+    assert "post_start" in said.stderr
+    assert "the cache is cold" in said.stderr
+    assert (site.root / "ran").read_text().splitlines()[-1] == "end a failed"
+    site.assert_only_serves("b")
+
+
+def test_a_commit_that_looks_like_an_option_or_does_not_exist_is_refused(site: Site) -> None:
+    site.run("deploy")
+    site.run("deploy", "--upload-pack=touch", exit_status=2)
+    assert "nowhere" in site.run("deploy", "nowhere", exit_status=2).stderr
+    site.assert_only_serves("a")
+
+
+def test_logs_follow_across_a_switch(site: Site) -> None:
+    site.run("deploy")
+    with site.popen("logs", "-f") as following:
+        assert following.stdout
+        seen: list[str] = []
+        reader = threading.Thread(target=lambda: seen.extend(following.stdout or ()))
+        reader.start()
+        site.repository.commit("2")
+        site.run("deploy")
+        eventually(
+            lambda: any("version 1 has finished" in line for line in list(seen)), "the old one's last line"
+        )
+        eventually(
+            lambda: any("version 2 listens" in line for line in list(seen)), "the new one's first line"
+        )
+        following.send_signal(signal.SIGINT)
+        reader.join()
+
+
+def test_signposts_say_what_the_journal_says(site: Site) -> None:
+    site.run("deploy")
+    assert (site.root / "deploy/shop/next_deploy").read_text() == "b\n"
+    assert (site.root / "shop_current").resolve() == site.root / "shop_a"
