@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import signal
 import sys
+from base64 import b64encode
 from contextlib import suppress
 
+_WEBSOCKET = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 NAME, PORT = sys.argv[1], int(sys.argv[2])
 
 
@@ -17,9 +20,11 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             line, *rest = head.split("\r\n")
-            headers = {key.lower(): value for key, _, value in (entry.partition(": ") for entry in rest if entry)}
+            headers = {
+                key.lower(): value for key, _, value in (entry.partition(": ") for entry in rest if entry)
+            }
             if "upgrade" in headers:
-                await echo(reader, writer)
+                await echo(reader, writer, headers["sec-websocket-key"])
                 break
             body = await reader.readexactly(int(headers.get("content-length", 0)))
             writer.write(await answer(line.split()[1], headers, body))
@@ -39,9 +44,13 @@ async def answer(path: str, headers: dict[str, str], body: bytes) -> bytes:
     return b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\n\r\n%s" % (status, len(said), said)
 
 
-async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> None:
     """After an upgrade: every line comes back with the name before it."""
-    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    accepted = b64encode(hashlib.sha1(f"{key}{_WEBSOCKET}".encode()).digest()).decode()  # noqa: S324  # RFC 6455
+    writer.write(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Accept: %s\r\n\r\n" % accepted.encode()
+    )
     while line := await reader.readline():
         writer.write(NAME.encode() + b" " + line)
         await writer.drain()
@@ -52,6 +61,7 @@ async def main() -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     await asyncio.start_server(serve, "127.0.0.1", PORT, backlog=1024)
+    print("ready", flush=True)  # noqa: T201  # to whoever started it
     await ended.wait()
 
 

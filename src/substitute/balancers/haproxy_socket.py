@@ -1,18 +1,25 @@
-"""HAProxy's runtime API on its unix sockets."""
+"""HAProxy's runtime API on its two unix sockets: the worker's, and the master's."""
 
 from __future__ import annotations
 
-import csv
 import os
 import socket
-from dataclasses import dataclass
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from substitute.balancers import haproxy_answers as answers
+from substitute.core.ports import Traffic
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from substitute.core.slots import Endpoint
+
 WORKER, MASTER = "haproxy.sock", "haproxy-master.sock"
 _TIMEOUT = 5.0
+_ATTEMPTS = 5
+_PAUSE = 0.02
 
 
 class Silent(Exception):  # noqa: N818
@@ -21,78 +28,78 @@ class Silent(Exception):  # noqa: N818
 
 def ask(run_directory: Path, name: str, *commands: str) -> str:
     """Send commands in one connection; their answers, one after the other. Raises `Silent`."""
-    # Through a descriptor of its directory: the path itself may be longer than a socket's can be.
-    descriptor = os.open(run_directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(_TIMEOUT)
-            connection.connect(f"/proc/self/fd/{descriptor}/{name}")
-            connection.sendall(";".join(commands).encode() + b"\n")
-            connection.shutdown(socket.SHUT_WR)  # else the master of 2.8 keeps the connection open
-            answer = b""
-            while data := connection.recv(65536):
-                answer += data
-            return answer.decode(errors="replace")
-    except OSError as error:
-        raise Silent(str(error)) from error
-    finally:
-        os.close(descriptor)
+    answer = _exchange(run_directory, name, ";".join(commands))
+    if not answer:  # it ended, or was replaced, before it came to our turn
+        raise Silent("the connection was closed without an answer")
+    return answer
+
+
+def reload(run_directory: Path) -> None:
+    """Have the master read its file again. It may hang up instead of answering, so nothing is returned."""
+    with suppress(Silent):
+        _exchange(run_directory, MASTER, "reload")
 
 
 def description(run_directory: Path) -> str | None:
-    """The `description` of the worker's configuration, or None where none runs."""
+    """The `description` of the worker's configuration, or None where no worker answers."""
     try:
-        info = ask(run_directory, WORKER, "show info")
+        return answers.description(ask(run_directory, WORKER, "show info"))
     except Silent:
         return None
-    return next((line[12:].strip() for line in info.splitlines() if line.startswith("description:")), "")
 
 
-def weights(answer: str) -> dict[tuple[str, str], int]:
-    """What ``show servers state`` says of every server's weight, by backend and server."""
-    found = {}
-    for line in answer.splitlines():
-        fields = line.split()
-        if len(fields) > 8 and not line.startswith("#"):
-            found[fields[1], fields[3]] = int(fields[7])
+def servers(run_directory: Path) -> dict[answers.Key, answers.ServerState]:
+    """What the worker says of every server. Raises `Silent`."""
+    return answers.servers(ask(run_directory, WORKER, "show servers state"))
+
+
+def processes(run_directory: Path) -> answers.Processes | None:
+    """The master's own account, or None where no master answers."""
+    for _ in range(_ATTEMPTS):
+        with suppress(Silent):
+            return answers.processes(ask(run_directory, MASTER, "show proc"))
+        time.sleep(_PAUSE)  # in the middle of a reload it hangs up on everybody
+    return None
+
+
+def traffic(run_directory: Path) -> dict[Endpoint, Traffic]:
+    """What the worker has counted, and the old ones that a reload has left. Raises `Silent`."""
+    # The worker first: one that is replaced in between is then among the old ones, and none is missed.
+    found = _counted(run_directory, WORKER)
+    known = processes(run_directory)
+    for pid in known.old if known else ():
+        with suppress(Silent):  # it has just left
+            for endpoint, old in _counted(run_directory, MASTER, f"@!{pid} ").items():
+                now = found.get(endpoint, Traffic(0, 0, 0, 0))
+                found[endpoint] = Traffic(
+                    now.in_flight + old.in_flight,
+                    now.requests + old.requests,
+                    now.failures + old.failures,
+                    now.share,
+                )
     return found
 
 
-def old_workers(run_directory: Path) -> list[int] | None:
-    """Pids of workers that a reload replaced and that still have connections; None where no master answers."""
+def _counted(run_directory: Path, name: str, prefix: str = "") -> dict[Endpoint, Traffic]:
+    commands = (f"{prefix}show stat -1 4 -1", f"{prefix}show servers state")
+    return answers.traffic(ask(run_directory, name, *commands))
+
+
+def _exchange(run_directory: Path, name: str, line: str) -> str:
     try:
-        answer = ask(run_directory, MASTER, "show proc")
-    except Silent:
-        return None
-    found, old = [], False
-    for line in answer.splitlines():
-        if line.startswith("#"):
-            old = line.startswith("# old workers")
-        elif old and line.split():
-            found.append(int(line.split()[0]))
-    return found
-
-
-@dataclass(frozen=True)
-class ServerCount:
-    """A row of ``show stat``."""
-
-    current: int
-    total: int
-    failures: int
-    weight: int
-
-
-def statistics(answer: str) -> dict[tuple[str, str], ServerCount]:
-    """What ``show stat`` says of every server, by backend and server."""
-    rows = csv.DictReader(line.lstrip("# ") for line in answer.splitlines() if line)
-    return {
-        (row["pxname"], row["svname"]): ServerCount(
-            current=int(row["scur"] or 0),
-            total=int(row["stot"] or 0),
-            failures=sum(int(row[column] or 0) for column in ("hrsp_5xx", "econ", "eresp")),
-            weight=int(row["weight"] or 0),
-        )
-        for row in rows
-        if row.get("svname") not in {None, "FRONTEND", "BACKEND"}
-    }
+        # Through a descriptor of its directory: the path itself may be longer than a socket's can be.
+        descriptor = os.open(run_directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(_TIMEOUT)
+                connection.connect(f"/proc/self/fd/{descriptor}/{name}")
+                connection.sendall(line.encode() + b"\n")
+                connection.shutdown(socket.SHUT_WR)  # else the master of 2.8 keeps the connection open
+                answer = b""
+                while data := connection.recv(65536):
+                    answer += data
+                return answer.decode(errors="replace")
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise Silent(error.strerror or str(error)) from error

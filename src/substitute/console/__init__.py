@@ -86,7 +86,7 @@ class Console:
         self.err.line(paint(mark, "red") + paint(harmless(error.what), "bold"))
         for part in (error.fact, error.serves, error.cure):
             for line in part.splitlines():
-                self.err.line(f"  {harmless(line)}")
+                self.err.line(f"  {harmless(line)}".rstrip())
 
     def lines(self, lines: Iterable[str]) -> None:
         """Print `lines`, text of substitute's own, on standard output."""

@@ -82,12 +82,9 @@ class Screen:
         before = f"{short(event.previous)} {self.arrow} " if event.previous else ""
         self.say(f"{event.app} is live in slot {event.live}: {before}{short(event.commit)}{took}", "green")
         if event.previous:
-            cut = count(event.drained.cut, "request") if event.drained.cut else "none"
-            finished = count(event.drained.finished, "request")
-            self.say(
-                f"{finished} in flight finished in slot {event.live.other}, {cut} cut",
-                "yellow" if event.drained.cut else "",
-            )
+            drained = event.drained
+            told = f"{count(drained.finished, 'request')} in flight finished, {drained.cut or 'none'} cut"
+            self.say(f"slot {event.live.other}: {told}", "yellow" if drained.cut else "")
 
     def close(self) -> None:
         """Leave the terminal as it was found."""

