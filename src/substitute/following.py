@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from substitute.lines import Lines
-from substitute.logs import read_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
 _PAUSE = 0.1
 _BLOCK = 1 << 16
+_HEAD = 4096
 
 
 def follow(logs: Mapping[Path, int], on_line: Callable[[Path, str], None], *, pause: float = _PAUSE) -> None:
@@ -43,9 +43,7 @@ class Follower:
         self._size = 0
         self._part: tuple[int, int] | None = None
         if self._open():
-            self._position, self._size, missing = self._tail(lines)
-            for line in read_tail(self._rotated, missing):
-                on_line(path, line)
+            self._go_back(lines)
 
     def close(self) -> None:
         """Close the file."""
@@ -87,42 +85,56 @@ class Follower:
     def _missed(self, descriptor: int) -> bytes | None:
         """Find the place again after a rotation; return what went into the rotated part unread, or None.
 
-        A rotation copies the front of the log into a new ``NAME.1``. Then the file gets shorter by that or,
-        where the file system cannot do so, its front becomes a hole. What only got shorter was truncated.
+        A rotation copies the front of the log into a new ``NAME.1``. Then the front is taken out of the file or,
+        where the file system cannot do so, becomes a hole.
         """
         before, self._size = self._size, os.fstat(descriptor).st_size
-        if self._size < before:
-            earlier, self._part = self._part, _identity(self._rotated)
-            if self._part in {earlier, None}:
-                self._position = 0
-                return b""
+        start = _data_start(descriptor, self._size)
+        part = _identity(self._rotated)
+        if start == 0 and part not in {self._part, None} and self._front_is_gone(descriptor, before):
+            self._part = part
             moved = _size(self._rotated)
             unread = _from(self._rotated, self._position) if self._position < moved else b""
             self._position = max(0, self._position - moved)
             return unread
-        start = _next_data(descriptor, self._position, self._size)
+        if self._size < before:  # truncated, by somebody else
+            self._position = 0
+            return b""
         if start > self._position:
             unread = _from(self._rotated, _size(self._rotated) - (start - self._position))
-            self._position, self._part = start, _identity(self._rotated)
+            self._position = start
             return unread
         return None
+
+    def _front_is_gone(self, descriptor: int, size_before: int) -> bool:
+        """Whether the copy has been followed by the cut; the file may have grown again since."""
+        with suppress(OSError), self._rotated.open("rb") as part:
+            head = part.read(_HEAD)
+            return self._size < size_before or os.pread(descriptor, len(head), 0) != head
+        return False
 
     def _is_replaced(self, descriptor: int) -> bool:
         mine = os.fstat(descriptor)
         return _identity(self.path) not in {None, (mine.st_dev, mine.st_ino)}
 
-    def _tail(self, lines: int) -> tuple[int, int, int]:
-        """Where the last `lines` lines begin, where they end, and how many more are in the rotated part."""
+    def _go_back(self, lines: int) -> None:
+        """Take the place where the last `lines` lines begin; what of them is in the rotated part is given away.
+
+        The cut between the two may be in the middle of a line.
+        """
         descriptor = self._opened
-        end = os.fstat(descriptor).st_size
-        start = _next_data(descriptor, 0, end)
+        end = self._size = os.fstat(descriptor).st_size
+        start = _data_start(descriptor, end)
         position, data = end, b""
         while position > start and data.count(b"\n") <= lines:
             position = max(start, position - _BLOCK)
             data = os.pread(descriptor, end - position, position)
-        found = data.splitlines(keepends=True)
-        wanted = found[-lines:] if lines else []
-        return end - sum(map(len, wanted)), end, lines - len(wanted)
+        if data.count(b"\n") < lines:
+            data = _from(self._rotated, 0) + data
+        wanted = b"".join(data.splitlines(keepends=True)[-lines:]) if lines else b""
+        here = min(len(wanted), end - start)
+        self._position = end - here
+        self._lines.feed(wanted[: len(wanted) - here])
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -149,11 +161,9 @@ def _from(path: Path, position: int) -> bytes:
         return b""
 
 
-def _next_data(descriptor: int, position: int, size: int) -> int:
-    """Where, at or after `position`, there is no hole."""
-    if position >= size:
-        return position
+def _data_start(descriptor: int, size: int) -> int:
+    """Where the hole at the front ends; 0 is that there is none."""
     try:
-        return os.lseek(descriptor, position, os.SEEK_DATA)
+        return os.lseek(descriptor, 0, os.SEEK_DATA) if size else 0
     except OSError:
         return size

@@ -13,6 +13,8 @@ from contextlib import suppress
 _WEBSOCKET = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 NAME, PORT = sys.argv[1], int(sys.argv[2])
 
+released = asyncio.Event()
+
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer the requests of one connection, one after the other."""
@@ -35,10 +37,12 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def answer(path: str, headers: dict[str, str], body: bytes) -> bytes:
-    """``/slow/SECONDS``, ``/status/CODE``, ``/headers``; anything else: the name, and what was posted."""
+    """``/wait`` until ``/release``; ``/status/CODE``, ``/headers``; else: the name, and what was posted."""
     _, verb, value = (*path.split("/"), "", "")[:3]
-    if verb == "slow":
-        await asyncio.sleep(float(value))
+    if verb == "wait":
+        await released.wait()
+    if verb == "release":
+        released.set()
     said = json.dumps(headers).encode() if verb == "headers" else NAME.encode() + body
     status = int(value) if verb == "status" else 200
     return b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\n\r\n%s" % (status, len(said), said)

@@ -95,7 +95,7 @@ def conversation(listen: Endpoint) -> Iterator[Callable[[str], str]]:
     with socket.create_connection((listen.host, listen.port), timeout=_PATIENCE) as connection:
         connection.sendall(
             b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            b"Sec-WebSocket-Key: c3Vic3RpdHV0ZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
         with connection.makefile("rw", newline="\n") as stream:
             assert " 101 " in stream.readline()

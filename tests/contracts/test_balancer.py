@@ -101,12 +101,13 @@ def test_a_request_in_flight_is_seen_and_finishes_after_its_share_is_gone(site: 
     site.start_both()
     site.route(100, 0)
     answers = []
-    slow = threading.Thread(target=lambda: answers.append(get(site.listen, "/slow/1")))
+    slow = threading.Thread(target=lambda: answers.append(get(site.listen, "/wait")))
     slow.start()
     until(lambda: site.traffic(A).in_flight == 1)
     site.route(0, 100)
     assert site.traffic(A).in_flight == 1
     assert names(site) == {"b0"}
+    get(site.endpoints[A], "/release")
     slow.join()
     assert answers == [(200, "a0")]
     site.drained(A)

@@ -225,7 +225,15 @@ def test_a_warning_beside_a_document_goes_to_standard_error() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.004, "4 ms"), (0.9999, "1.0 s"), (2.46, "2.5 s"), (59.96, "1 m 00 s"), (125, "2 m 05 s"), (12000, "3 h 20 m"), (353000, "4 d 2 h")],
+    [
+        (0.004, "4 ms"),
+        (0.9999, "1.0 s"),
+        (2.46, "2.5 s"),
+        (59.96, "1 m 00 s"),
+        (125, "2 m 05 s"),
+        (12000, "3 h 20 m"),
+        (353000, "4 d 2 h"),
+    ],
 )
 def test_durations_are_for_people(value: float, text: str) -> None:
     assert seconds(value) == text

@@ -9,7 +9,6 @@ from substitute import logs
 from substitute.following import Follower
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 BLOCK = 1 << 16
@@ -37,7 +36,7 @@ class Followed:
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[Followed]:
+def log(tmp_path: Path) -> Followed:
     return Followed(tmp_path / "a.log")
 
 
@@ -107,7 +106,7 @@ def test_it_begins_in_the_rotated_part_where_the_log_is_too_short(log: Followed)
     follower = log.follow(19_000)
     drain(follower)
 
-    assert log.seen[:5000] == log.all(since=1000)[:5000]
+    assert log.seen == log.all(since=1000)
     follower.close()
 
 

@@ -49,8 +49,7 @@ def run(arguments: Sequence[str]) -> int:
             call.console.error(told)
         return told.exit_status if told else SubstituteError.exit_status
     finally:
-        call.console.close()
-        call.console.out.flush()  # a reader that went away is no matter here; at the interpreter's exit it is
+        call.close()
 
 
 def _invoke(call: Call, arguments: Sequence[str]) -> int:

@@ -8,7 +8,9 @@ from substitute.cli.options import Call, app_option, json_option, root_option
 
 
 @click.command()
-@click.option("-n", "--lines", default=20, show_default=True, type=click.IntRange(min=1), help="How many.")
+@click.option(
+    "-n", "--lines", metavar="N", default=20, show_default=True, type=click.IntRange(min=1), help="How many."
+)
 @app_option
 @json_option
 @root_option

@@ -8,9 +8,11 @@ from substitute.cli.options import SLOTS, Call, app_option, json_option, root_op
 
 
 @click.command()
-@click.argument("slot", required=False, type=click.Choice(SLOTS))
+@click.argument("slot", required=False, metavar="[SLOT]", type=click.Choice(SLOTS))
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on, until Ctrl-C.")
-@click.option("-n", "--lines", default=20, show_default=True, type=click.IntRange(min=0), help="How many.")
+@click.option(
+    "-n", "--lines", metavar="N", default=20, show_default=True, type=click.IntRange(min=0), help="How many."
+)
 @app_option
 @json_option
 @root_option

@@ -38,6 +38,12 @@ class Call:
 
         return Console(json=self.json)
 
+    def close(self) -> None:
+        """Leave the terminal as it was found."""
+        if "console" in self.__dict__:  # else nothing was printed, and nothing need be imported for it
+            self.console.close()
+            self.console.out.flush()  # a reader that went away is no matter here; later it would be
+
     def site(self) -> Site:
         """The root that is worked on; its events go to the screen."""
         from substitute.wiring import open_site  # noqa: PLC0415

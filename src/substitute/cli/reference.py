@@ -24,7 +24,7 @@ def reference() -> str:
 
 
 def _page() -> Iterator[str]:
-    context = click.Context(commands, info_name="substitute")
+    context = click.Context(commands, info_name="substitute", **commands.context_settings)
     yield "# Commands"
     yield ""
     yield "<!-- By `python -m substitute.cli.reference > docs/commands.md`; the texts are the commands'. -->"

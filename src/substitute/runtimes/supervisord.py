@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import math
 import os
+import re
 import sys
 import time
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from xmlrpc.client import Fault
 from substitute.core.errors import RuntimeFailedError
 from substitute.core.ports import Inspection, Process, Stopped
 from substitute.files import private_directory, write_atomically
-from substitute.logs import rotate_where_large
+from substitute.logs import read_tail, rotate_where_large
 from substitute.processes import group_of, identify, is_alive, signal_group, signal_process
 from substitute.runtimes import launcher
 from substitute.runtimes.supervisord_rpc import Silent, call
@@ -108,7 +109,7 @@ class Supervisord:
         if info is None:
             return Inspection(None)
         process = identify(info["pid"]) if info["pid"] else None
-        return Inspection(process, "" if process else _ending(info))
+        return Inspection(process, "" if process else _last_ending(self._run / "supervisord.log", name))
 
     def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
         """Through supervisord, so that it does not start it again; an orphan directly."""
@@ -248,8 +249,7 @@ class Supervisord:
             time.sleep(_TICK)
 
 
-def _ending(info: dict[str, Any]) -> str:
-    if info["spawnerr"]:
-        return str(info["spawnerr"])
-    # supervisord says -1 for every signal: it does not keep which.
-    return "a signal" if info["exitstatus"] == -1 else f"exit status {info['exitstatus']}"
+def _last_ending(log: Path, name: str) -> str:
+    """How `name` last ended, from supervisord's log: its API says -1 for every signal, and 0 after a crash at boot."""
+    lines = re.findall(rf"(?:exited|stopped): {re.escape(name)} \(([^;)]+)", "\n".join(read_tail(log, 200)))
+    return str(lines[-1]) if lines else ""

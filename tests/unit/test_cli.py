@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+
+from substitute import __version__, wiring
+from substitute.cli.edge import run
+from substitute.cli.group import COMMANDS, commands
+from substitute.cli.reference import reference
+from substitute.core import deployment
+from substitute.core.errors import (
+    ConfigError,
+    DeploymentFailedError,
+    InterruptedByUserError,
+    LockedError,
+    NothingServesError,
+    SubstituteError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from substitute.core.events import Emit
+
+ROOT = Path(__file__).parents[2]
+
+
+class Opened:
+    """What commands asked of the site that they were given instead of a real one."""
+
+    def __init__(self) -> None:
+        self.root: str | None = None
+        self.done: list[tuple[Any, ...]] = []
+
+    def open_site(self, root: str | None, emit: Emit) -> SimpleNamespace:
+        self.root = root
+        return SimpleNamespace(host=SimpleNamespace(emit=emit), apps={}, app=lambda name=None: name)
+
+    def deploy(self, _host: object, app: str | None, commit: str | None) -> None:
+        self.done.append((app, commit))
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    fake = Opened()
+    monkeypatch.setattr(wiring, "open_site", fake.open_site)
+    monkeypatch.setattr(deployment, "deploy", fake.deploy)
+    return fake
+
+
+# -- start-up: scripts and prompts call it often ---------------------------------------------------
+
+HEAVY = ("pydantic", "rich", "supervisor", "xmlrpc", "sqlite3")
+OWN = ("balancers", "runtimes", "sources", "config", "wiring", "probes", "shell", "console")
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_the_version_and_the_help_import_no_adapter_no_pydantic_no_rich(option: str) -> None:
+    script = (
+        "import sys; from substitute.cli import main; sys.argv = ['substitute', sys.argv[1]]; "
+        "main(); print(*sorted(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, option], capture_output=True, text=True, check=True)
+
+    loaded = set(done.stderr.split())
+    assert not loaded & {*HEAVY, *(f"substitute.{name}" for name in OWN)}
+    assert ("click" in loaded) == (option == "--help")
+
+
+def test_the_version_is_told_wherever_it_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    module = [sys.executable, "-m", "substitute", "--version"]
+    assert subprocess.run(module, capture_output=True, text=True, check=True).stdout == (
+        f"substitute {__version__}\n"
+    )
+    assert run(["-C", "/", "--version"]) == 0
+    assert capsys.readouterr().out == f"substitute {__version__}\n"
+
+
+def test_every_command_of_the_table_is_there_under_its_name() -> None:
+    context = click.Context(commands)
+    for name in COMMANDS:
+        command = commands.get_command(context, name)
+        assert command is not None
+        assert command.name == name
+
+
+# -- what is typed ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["-C", "/srv/shop", "deploy", "-a", "shop", "v1"],
+        ["deploy", "v1", "-C", "/srv/shop", "--app", "shop"],
+        ["-C", "/elsewhere", "deploy", "--root", "/srv/shop", "-a", "shop", "v1", "--json"],
+    ],
+)
+def test_the_root_is_named_before_the_command_or_after_it(opened: Opened, typed: list[str]) -> None:
+    assert run(typed) == 0
+    assert (opened.root, opened.done) == ("/srv/shop", [("shop", "v1")])
+
+
+def test_without_a_commit_the_newest_is_deployed(opened: Opened) -> None:
+    assert run(["deploy"]) == 0
+    assert (opened.root, opened.done) == (None, [(None, None)])
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        (["depoly"], "Did you mean 'deploy'?"),
+        (["xyzzy"], "There is deploy, rollback,"),
+        (["deploy", "--jsno"], "--json"),
+        (["deploy", "--", "--upload-pack=x"], "'--upload-pack=x' cannot be a commit"),
+        (["deploy", ""], "cannot be a commit"),
+        (["deploy", "-x"], "-x"),
+        (["start", "shop_a", ".", "0"], "0 is not in the range"),
+        (["start", "shop_a", ".", "http"], "not a valid integer"),
+        (["logs", "c"], "'c' is not one of"),
+        (["stop"], "Missing argument"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_a_hint(
+    opened: Opened, capsys: pytest.CaptureFixture[str], typed: list[str], hint: str
+) -> None:
+    assert run(typed) == 2
+    seen = capsys.readouterr()
+    assert hint in seen.err
+    assert "--help` tells how it is used." in seen.err
+    assert (seen.out, opened.done) == ("", [])
+
+
+def test_a_usage_error_is_json_where_json_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["depoly", "--json"]) == 2
+    seen = capsys.readouterr()
+    event = json.loads(seen.out)
+    assert (event["event"], event["exit"], seen.err) == ("error", 2, "")
+
+
+# -- the edge --------------------------------------------------------------------------------------
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def open_site(root: str | None, emit: Emit) -> None:
+        raise error
+
+    monkeypatch.setattr(wiring, "open_site", open_site)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (DeploymentFailedError("Slot b did not answer."), 1),
+        (SubstituteError("The journal cannot be used."), 1),
+        (OSError(28, "No space left on device", "/srv/shop"), 1),
+        (UsageError("No such app."), 2),
+        (ConfigError("Bad key."), 2),
+        (LockedError("Held."), 3),
+        (NothingServesError("Nothing serves."), 4),
+        (ZeroDivisionError("division by zero"), 70),
+        (InterruptedByUserError("Ctrl-C."), 130),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_the_exit_status_says_how_it_ended(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    status: int,
+) -> None:
+    failing(monkeypatch, error)
+
+    assert run(["deploy"]) == status
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert ("Traceback" in seen.err) == (status == 70)
+    assert str(error).splitlines()[0] in seen.err if isinstance(error, SubstituteError) else True
+
+
+def test_a_bug_says_that_it_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(monkeypatch, ZeroDivisionError("division by zero"))
+
+    assert run(["status"]) == 70
+    assert "This is a bug in substitute." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", ["out", "reader"])
+def test_nobody_who_reads_is_no_error(tmp_path: Path, closed: str) -> None:
+    program = [sys.executable, "-m", "substitute", "completion", "bash"]
+    read, write = os.pipe()
+    os.close(read)
+    if closed == "out":
+        program = ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *program]
+    done = subprocess.run(program, stdout=write, stderr=subprocess.PIPE, check=False, cwd=tmp_path)
+    os.close(write)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+# -- completion and documents ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("substitute ro", {"rollback"}),
+        ("substitute deploy -a ", {"shop", "blog"}),
+        ("substitute stop s", {"shop_a", "shop_b"}),
+        ("substitute logs ", {"a", "b"}),
+        ("substitute deploy --", {"--app", "--json", "--root", "--help"}),
+    ],
+)
+def test_the_shell_completes_commands_apps_and_slots(tmp_path: Path, typed: str, offered: set[str]) -> None:
+    (tmp_path / "substitute.toml").write_text("[app.shop]\n[app.blog]\n")
+    words = typed.split()
+    position = len(words) if typed.endswith(" ") else len(words) - 1
+    done = subprocess.run(
+        [sys.executable, "-m", "substitute"],
+        cwd=tmp_path,
+        env={
+            **{key: value for key, value in os.environ.items() if key != "SUBSTITUTE_ROOT"},
+            "_SUBSTITUTE_COMPLETE": "bash_complete",
+            "COMP_WORDS": typed,
+            "COMP_CWORD": str(position),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert {line.partition(",")[2] for line in done.stdout.splitlines()} == offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_script_calls_the_program(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["completion", shell]) == 0
+    assert f"_SUBSTITUTE_COMPLETE={shell}_complete" in capsys.readouterr().out
+
+
+def test_the_commands_page_is_made_from_the_commands() -> None:
+    assert (ROOT / "docs" / "commands.md").read_text() == reference(), (
+        "run: python -m substitute.cli.reference > docs/commands.md"
+    )
+
+
+def test_the_script_of_the_origin_passes_everything_on(tmp_path: Path) -> None:
+    program = tmp_path / "substitute"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 3\n')
+    program.chmod(0o755)
+    script = shutil.copy(ROOT / "deploy.sh", tmp_path)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [script, "deploy", "a b"], env={"PATH": path}, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (3, "deploy\na b\n")
