@@ -47,12 +47,12 @@ class Place:
         self.log = run.parent / "shop" / "log" / "a.log"
         self.started: list[Process] = []
 
-    def program(self, command: str = SLEEPER, *, stop_timeout: float = 10.0, **environment: str) -> Program:
+    def program(self, command: str, environment: dict[str, str]) -> Program:
         environment = {"PATH": os.environ["PATH"], **environment}
-        return Program("shop_a", command, self.run, environment, self.log, stop_timeout)
+        return Program("shop_a", command, self.run, environment, self.log, 10.0)
 
-    def start(self, command: str = SLEEPER, **options: str) -> Process:
-        process = self.runtime.start(self.program(command, **options))
+    def start(self, command: str = SLEEPER, **environment: str) -> Process:
+        process = self.runtime.start(self.program(command, environment))
         self.started.append(process)
         return process
 
