@@ -101,7 +101,7 @@ def test_it_is_started_again_after_sigkill(place: Place) -> None:
 
 
 def test_one_that_crashes_at_once_is_tried_again_and_can_be_stopped(place: Place) -> None:
-    place.start("sh -c 'echo trying; exit 3'")
+    place.start("sh -c 'echo trying; sleep 0.3; exit 3'")
     eventually(lambda: place.log.read_text().count("trying") >= 2, "a second try")
     eventually(lambda: "exit status 3" in place.runtime.inspect("shop_a").exit, "its exit status")
     place.runtime.stop("shop_a", None, timeout=5.0)

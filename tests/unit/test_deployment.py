@@ -279,3 +279,17 @@ def test_output_of_the_build_is_told_and_kept_in_the_deployments_log(shop: Shop)
     deploy(shop.host, shop.app, "v1")
     assert any(isinstance(event, Output) and event.line == "output" for event in shop.events)
     assert "output" in (shop.app.log_directory / "deployment-1.log").read_text()
+
+
+def test_a_full_disk_before_the_commit_leaves_the_old_version_serving(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+
+    def refuse(*_args: object, **_options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    object.__setattr__(shop.host.commands, "run", refuse)
+    with pytest.raises(DeploymentFailedError, match="No space left"):
+        deploy(shop.host, shop.app, "v2")
+    assert live(shop) == "a"
+    assert set(shop.world.running) == {"shop_a"}
+    assert shop.host.journal.unfinished("shop") == []

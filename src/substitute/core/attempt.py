@@ -68,6 +68,7 @@ class Attempt:
         self._outcome = ""
         self._previous: str | None = None
         self._began = host.clock.monotonic()
+        self._since = host.clock.now()
         self._seconds: dict[str, float] = {phase: 0.0 for phase in Phase if phase is not Phase.COMMIT}
 
     def begin(self, plan: Plan, *, chosen_in: float) -> None:
@@ -81,7 +82,7 @@ class Attempt:
             plan.operation,
             commit=plan.revision.commit,
             previous=self._previous,
-            now=self.host.clock.now(),
+            now=self._since,
         )
         self._seconds[Phase.UPDATE] = chosen_in
         self._transcript = Transcript(self.app, self.id)
@@ -115,7 +116,9 @@ class Attempt:
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:
         """Announce, time and journal a phase."""
-        identity = (phase, self.app.name, self.plan.slot, self.id or 0)
+        leaving = phase in {Phase.DRAIN, Phase.STOP}
+        slot = self.plan.slot.other if leaving else self.plan.slot
+        identity = (phase, self.app.name, slot, self.id or 0)
         self._reached = phase
         self._lock.phase(phase)
         self.host.journal.reached(self.id or 0, phase, self._seconds)

@@ -105,6 +105,8 @@ def _operate(host: Host, app: App, operation: str, choose: Choose) -> None:
                 _commit(attempt)
             except SubstituteError as error:
                 raise _give_up(attempt, error) from error
+            except Exception as error:  # a full disk, or a bug: it leaves no candidate behind either
+                raise _give_up(attempt, _unexpected(error)) from error
             _finish(attempt)
 
 
@@ -174,6 +176,13 @@ def _finish(attempt: Attempt) -> None:
         )
         raise attempt.failed(gave_out, settled.live)
     attempt.succeeded(settled.drained)
+
+
+def _unexpected(error: Exception) -> SubstituteError:
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return SubstituteError("The system refused something.", fact=f"{where}{error.strerror or error}")
+    return SubstituteError("This is a bug in substitute.", fact=f"{type(error).__name__}: {error}")
 
 
 def _give_up(attempt: Attempt, error: SubstituteError) -> SubstituteError:

@@ -39,7 +39,8 @@ class SubstituteError(Exception):
     @property
     def reason(self) -> str:
         """What failed and the fact seen, as one text."""
-        return f"{self.what} {self.fact}".strip() if "\n" not in self.fact else f"{self.what}\n{self.fact}"
+        own_lines = "\n" in self.fact or self.fact.startswith(" ")
+        return f"{self.what}\n{self.fact}" if own_lines else f"{self.what} {self.fact}".strip()
 
     def __str__(self) -> str:
         return "\n".join(part for part in (self.reason, f"{self.serves} {self.cure}".strip()) if part)

@@ -64,7 +64,7 @@ class Host:
         """Observe the instance of `slot`; one that its runtime lost is found by the journal's memory."""
         seen = self.runtime.inspect(slot.instance)
         if seen.process is None and slot.process and self.prober.alive(slot.process):
-            return Inspection(slot.process, seen.exit)
+            return Inspection(slot.process, seen.exit, seen.wanted)
         return seen
 
     def program(self, app: App, slot: SlotRecord) -> Program:

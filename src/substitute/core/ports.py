@@ -56,6 +56,8 @@ class Inspection:
     """The running main process, or None."""
     exit: str = ""
     """How the last one ended, in words (``exit status 3``, ``SIGKILL``), or empty."""
+    wanted: bool = False
+    """The runtime keeps it running, or is about to start it again."""
 
 
 @dataclass(frozen=True)

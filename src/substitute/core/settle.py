@@ -156,4 +156,5 @@ def _commit_back(host: Host, slot: SlotRecord) -> SlotName:
 
 def _remains(host: Host, slot: SlotRecord) -> bool:
     """Whether there is anything of `slot` to retire: running, remembered, or about to be started again."""
-    return slot.process is not None or host.inspect(slot).process is not None
+    seen = host.inspect(slot)
+    return slot.process is not None or seen.process is not None or seen.wanted

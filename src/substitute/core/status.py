@@ -74,7 +74,7 @@ def _state(
     record: AppRecord, slot: SlotRecord, process: Process | None, deployment: DeploymentRecord | None
 ) -> SlotState:
     if process is None:
-        should_run = record.live is slot.name and not record.stopped
+        should_run = record.live is slot.name and not record.stopped and slot.share > 0  # 0 after `down`
         return SlotState.FAILED if should_run else SlotState.IDLE
     if record.live is slot.name:
         return SlotState.LIVE

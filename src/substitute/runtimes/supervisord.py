@@ -31,6 +31,7 @@ _TICK = 0.005
 _START_PATIENCE = 15.0
 _KILL_PATIENCE = 5.0
 _NO_SUCH_PROGRAM = "BAD_NAME"
+_WANTED = frozenset({"STARTING", "RUNNING", "BACKOFF"})
 _RUNNING = frozenset({"STARTING", "RUNNING", "STOPPING"})
 
 # `/proc/self/cwd` keeps the socket's path within the kernel's 108 bytes, however long the root's is.
@@ -99,8 +100,13 @@ class Supervisord:
         info = self._info(program.name)
         process = identify(info["pid"], zombie=True) if info and info["pid"] else None
         if process is None:
-            why = info["spawnerr"] if info else ""
-            raise RuntimeFailedError(f"{program.name} exited as soon as it was started.", fact=why)
+            self.stop(program.name, None, timeout=program.stop_timeout)  # else it would be tried for ever
+            ending = _last_ending(self._run / "supervisord.log", program.name)
+            tail = [f"  | {line}" for line in read_tail(program.log, 10)]
+            raise RuntimeFailedError(
+                f"{program.name} exited as soon as it was started.",
+                fact="\n".join([f"Its end: {ending}.", *tail]),
+            )
         return process
 
     def inspect(self, name: str) -> Inspection:
@@ -109,14 +115,15 @@ class Supervisord:
         if info is None:
             return Inspection(None)
         process = identify(info["pid"]) if info["pid"] else None
-        return Inspection(process, "" if process else _last_ending(self._run / "supervisord.log", name))
+        ending = "" if process else _last_ending(self._run / "supervisord.log", name)
+        return Inspection(process, ending, wanted=info["statename"] in _WANTED)
 
     def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
         """Through supervisord, so that it does not start it again; an orphan directly."""
         began = time.monotonic()
         info = self._info(name)
         known = identify(info["pid"]) if info and info["pid"] else None
-        if info and info["statename"] in {"STARTING", "RUNNING", "BACKOFF"}:
+        if info and info["statename"] in _WANTED:
             with suppress(Fault):  # it ended by itself in this moment
                 self._call("stopProcess", name, False)  # noqa: FBT003
         killed = False
