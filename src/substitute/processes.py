@@ -7,6 +7,7 @@ that was opened before the identity was checked, so that nothing can take the pi
 from __future__ import annotations
 
 import os
+import re
 import signal
 from dataclasses import dataclass
 from functools import cache, partial
@@ -213,3 +214,15 @@ def _read(pid: int, file: str) -> bytes:
         return b""
     finally:
         os.close(descriptor)
+
+
+def enclosing_service(cgroup: str | None = None) -> str | None:
+    """The systemd service that this process runs in, and whose end would end what it starts; None in a login.
+
+    `cgroup` is the text of ``/proc/self/cgroup``. A user's own manager and remote logins outlive a command.
+    """
+    text = _read(os.getpid(), "cgroup").decode(errors="replace") if cgroup is None else cgroup
+    units = re.findall(r"([^/\n]+\.service)", text)
+    last = units[-1] if units else None
+    lasting = last is None or re.match(r"(user@|sshd?|cron|substitute)", last)
+    return None if lasting else last

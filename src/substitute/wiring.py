@@ -83,7 +83,7 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
     apps = configuration.apps(config, root)
     runtime_kind = "supervisord" if config.runtime.kind == "auto" else config.runtime.kind
     run = _prepare(root)
-    runtime = _adapter(RUNTIMES, runtime_kind, "runtime.kind")(run)
+    runtime = _adapter(RUNTIMES, runtime_kind, "runtime.kind")(run, lambda text: emit(Warned(text)))
     balancer = _adapter(BALANCERS, config.balancer.kind, "balancer.kind")(run, runtime, config.balancer)
     caller = caller_environment(os.environ)
 

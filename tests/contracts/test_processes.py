@@ -117,3 +117,12 @@ def test_signals_work_without_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
         assert process
         assert processes.signal_process(process, signal.SIGTERM)
         assert program.wait() == -signal.SIGTERM
+
+
+def test_a_service_that_would_end_what_it_starts_is_named() -> None:
+    assert (
+        processes.enclosing_service("0::/system.slice/actions.runner.service\n") == "actions.runner.service"
+    )
+    assert processes.enclosing_service("0::/user.slice/user-1000.slice/user@1000.service/app.slice\n") is None
+    assert processes.enclosing_service("0::/user.slice/user-0.slice/session-3.scope\n") is None
+    assert processes.enclosing_service("0::/system.slice/cron.service\n") is None

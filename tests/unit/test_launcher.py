@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from substitute.core.command_line import is_simple
 from substitute.core.errors import RuntimeFailedError
 from substitute.core.ports import Program
-from substitute.runtimes.launcher import is_simple, render
+from substitute.runtimes.launcher import render
 
 
 def program(command: str, environment: dict[str, str]) -> Program:

@@ -11,13 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from substitute.core.attempt import Attempt, Plan
+from substitute.core.command_line import is_simple
 from substitute.core.errors import (
     BuildError,
     NotReadyError,
     SubstituteError,
     UsageError,
 )
-from substitute.core.events import Notice, Output
+from substitute.core.events import Notice, Output, Warned
 from substitute.core.health import await_ready, observe_for
 from substitute.core.instances import start_instance
 from substitute.core.interrupts import Interrupts
@@ -123,6 +124,13 @@ def _bring_up(attempt: Attempt) -> None:
         with attempt.phase(Phase.BUILD):
             _build(attempt)
         attempt.hook("post_install")
+    if not is_simple(app.start):
+        attempt.emit(
+            Warned(
+                f"`start` of {app.name} is more than one simple command: its shell gets SIGTERM, and the app may not. "
+                "Put it into a script that ends with `exec`."
+            )
+        )
     attempt.hook("pre_start")
     with attempt.phase(Phase.START):
         process, log = start_instance(host, app, attempt.slot)

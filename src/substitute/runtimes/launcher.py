@@ -6,35 +6,13 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
+from substitute.core.command_line import begins_with_assignment, is_simple
 from substitute.core.errors import RuntimeFailedError
 
 if TYPE_CHECKING:
     from substitute.core.ports import Program
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-_SHELL_WORDS = frozenset(
-    "! { } case do done elif else esac fi for function if in select then time until while . : alias bg break cd "  # noqa: SIM905
-    "command continue eval exec exit export fc fg getopts hash jobs local readonly return set shift source times "
-    "trap type ulimit umask unalias unset wait".split()
-)
-"""Reserved words and builtins, which cannot be exec'ed."""
-
-
-def is_simple(command: str) -> bool:
-    """Whether `command` is one simple command, so that it can replace the shell and get the signals itself."""
-    if "\n" in command.strip() or "`" in command or "$(" in command:
-        return False
-    lexer = shlex.shlex(command, posix=True, punctuation_chars=";&|()")
-    lexer.whitespace_split = True
-    lexer.commenters = ""
-    try:
-        words = list(lexer)
-    except ValueError:
-        return False
-    program = next((word for word in words if not _ASSIGNMENT.match(word)), "")
-    separated = any(set(word) <= set(";&|()") and word for word in words)
-    return bool(program) and not separated and program not in _SHELL_WORDS
 
 
 def render(program: Program) -> str:
@@ -59,4 +37,4 @@ def _command(command: str) -> str:
     if not is_simple(command):
         return command
     # `exec A=b program` would set the variable and lose the program: env carries leading assignments.
-    return f"exec env {command}" if _ASSIGNMENT.match(command.lstrip()) else f"exec {command}"
+    return f"exec env {command}" if begins_with_assignment(command) else f"exec {command}"

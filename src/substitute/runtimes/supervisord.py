@@ -16,13 +16,13 @@ from substitute.core.errors import RuntimeFailedError
 from substitute.core.ports import Inspection, Process, Stopped
 from substitute.files import private_directory, write_atomically
 from substitute.logs import read_tail, rotate_where_large
-from substitute.processes import group_of, identify, is_alive, signal_group, signal_process
+from substitute.processes import enclosing_service, group_of, identify, is_alive, signal_group, signal_process
 from substitute.runtimes import launcher
 from substitute.runtimes.supervisord_rpc import Silent, call
 from substitute.shell import spawn_detached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from substitute.core.ports import Program
@@ -75,16 +75,17 @@ stdout_logfile = NONE
 """
 
 
-def connect(run_directory: Path) -> Supervisord:
-    """Make the runtime of the root whose ``deploy/run`` is `run_directory`."""
-    return Supervisord(run_directory)
+def connect(run_directory: Path, warn: Callable[[str], None] = lambda _: None) -> Supervisord:
+    """Make the runtime of the root whose ``deploy/run`` is `run_directory`; `warn` takes what users should read."""
+    return Supervisord(run_directory, warn)
 
 
 class Supervisord:
     """See `core.ports.Runtime`."""
 
-    def __init__(self, run_directory: Path) -> None:
+    def __init__(self, run_directory: Path, warn: Callable[[str], None] = lambda _: None) -> None:
         self._run = run_directory
+        self._warn = warn
 
     def start(self, program: Program) -> Process:
         """Write its launcher, tell supervisord of it where it is new, and start it."""
@@ -157,6 +158,11 @@ class Supervisord:
             with suppress(Silent):
                 self._call("getPID")
                 return
+            if unit := enclosing_service():
+                self._warn(
+                    f"supervisord is started inside {unit}: systemd ends it, and all instances, with that unit. "
+                    "Run `substitute up` at boot from a unit or cron of its own (docs/operations.md)."
+                )
             # Beside a stale socket supervisord hesitates for half a second.
             (self._run / "supervisord.sock").unlink(missing_ok=True)
             (self._run / "supervisord.pid").unlink(missing_ok=True)
