@@ -73,6 +73,8 @@ def _start_slot(host: Host, app: App, name: SlotName, directory: Path, port: int
         except SubstituteError:
             stop_instance(host, host.journal.app(app.name).slots[name])
             raise
+        state = "serves" if is_live else "stands by, without requests, until the app's next operation"
+        host.emit(Notice(f"{slot.instance} (pid {process.pid}) {state}."))
         if is_live:
             host.journal.stop_by_hand(app.name, stopped=False)
             host.route(app.name, {name: 100, name.other: 0})
@@ -141,6 +143,7 @@ def _run_guest(host: Host, program: Program, endpoint: Endpoint, interrupts: Int
             host.journal.host_guest(program, endpoint.port, process)
             health = Health("tcp", "/", None, timeout=_GUEST_PATIENCE, interval=0.05, successes=1)
             await_ready(host, health, slot, process, show=_shower(host), log=log)
+            host.emit(Notice(f"{program.name} (pid {process.pid}) answers on port {endpoint.port}."))
     except SubstituteError:
         host.runtime.stop(program.name, None, timeout=program.stop_timeout)
         host.journal.dismiss_guest(program.name)
@@ -164,6 +167,7 @@ def stop(host: Host, apps: Mapping[str, App], name: str, *, force: bool = False)
         )
     with deployment_lock(host.lock_path(name), "stop"), Interrupts():
         stop_guest(host, guest)
+        host.emit(Notice(f"{name} stopped."))
 
 
 def stop_guest(host: Host, guest: GuestRecord) -> None:
@@ -192,6 +196,7 @@ def _stop_slot(host: Host, app: App, name: SlotName, *, force: bool) -> None:
             return
         drain(host, slot)
         stop_instance(host, slot)
+        host.emit(Notice(f"{slot.instance} stopped."))
 
 
 def _shower(host: Host) -> Callable[[str], None]:
