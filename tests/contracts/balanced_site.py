@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -54,8 +55,15 @@ class Site:
 
     def stop(self, name: str) -> None:
         """SIGTERM, and wait until it is gone."""
+        self._end(name, signal.SIGTERM)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self._end(name, signal.SIGKILL)
+
+    def _end(self, name: str, number: int) -> None:
         instance = self._instances.pop(name)
-        instance.terminate()
+        instance.send_signal(number)
         instance.wait()
         assert instance.stdout is not None
         instance.stdout.close()

@@ -49,13 +49,13 @@ async def answer(path: str, headers: dict[str, str], body: bytes) -> bytes:
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> None:
-    """After an upgrade: every line comes back with the name before it."""
+    """After an upgrade: every line comes back with the name before it; ``close`` ends it."""
     accepted = b64encode(hashlib.sha1(f"{key}{_WEBSOCKET}".encode()).digest()).decode()  # noqa: S324  # RFC 6455
     writer.write(
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         b"Sec-WebSocket-Accept: %s\r\n\r\n" % accepted.encode()
     )
-    while line := await reader.readline():
+    while (line := await reader.readline()) and line != b"close\n":
         writer.write(NAME.encode() + b" " + line)
         await writer.drain()
 

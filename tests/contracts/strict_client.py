@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -91,7 +91,7 @@ def get(listen: Endpoint, path: str = "/", **headers: str) -> tuple[int, str]:
 
 @contextmanager
 def conversation(listen: Endpoint) -> Iterator[Callable[[str], str]]:
-    """A long connection, as a WebSocket is one: say a line, get a line."""
+    """A long connection, as a WebSocket is one: say a line, get a line; an empty one is the end."""
     with socket.create_connection((listen.host, listen.port), timeout=_PATIENCE) as connection:
         connection.sendall(
             b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -105,7 +105,11 @@ def conversation(listen: Endpoint) -> Iterator[Callable[[str], str]]:
             def say(line: str) -> str:
                 stream.write(line + "\n")
                 stream.flush()
-                return stream.readline().strip()
+                answer = stream.readline().strip()
+                if not answer:
+                    with suppress(OSError):
+                        connection.shutdown(socket.SHUT_RDWR)
+                return answer
 
             yield say
 

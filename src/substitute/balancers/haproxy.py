@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from substitute.balancers import haproxy_program as haproxy
 from substitute.balancers import haproxy_socket as api
 from substitute.balancers.haproxy_configuration import Settings, hard_stop_of, render, shares, structure
-from substitute.balancers.haproxy_socket import WORKER, Silent, ask
+from substitute.balancers.haproxy_socket import WORKER, Silent
 from substitute.core.errors import BalancerError, RuntimeFailedError
 from substitute.files import write_atomically
 from substitute.logs import read_tail
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from substitute.balancers.haproxy_answers import Key, Processes, ServerState
+    from substitute.balancers.haproxy_answers import Processes
     from substitute.core.ports import Backend, Runtime, Traffic
     from substitute.core.slots import Endpoint
 
@@ -70,8 +70,21 @@ class HAProxy:
         """The file first, so that a restart at any moment obeys too; then the running worker; then read back.
 
         What its worker runs by is asked of it (`description`), so a command that was killed half-way leaves
-        nothing that the next does not notice.
+        nothing that the next does not notice. One that crashes meanwhile comes back, and is told again.
         """
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._route(backends)
+            except Silent as silent:
+                if time.monotonic() > deadline:
+                    fact = f"{silent} {self._said()}"
+                    raise BalancerError("HAProxy stopped answering.", fact=fact) from silent
+                time.sleep(_TICK)
+            else:
+                return
+
+    def _route(self, backends: Sequence[Backend]) -> None:
         text, wanted = render(self._settings, backends), structure(self._settings, backends)
         patience = max(hard_stop_of(text), hard_stop_of(self._written())) + _MARGIN
         running = self._running()
@@ -81,9 +94,11 @@ class HAProxy:
             self._reload(text, wanted)
         else:
             self._write(text)
-        self._weigh(backends)
+        disobeyed = api.weigh(self._run, dict(shares(backends)))
+        if disobeyed is not None:
+            raise BalancerError("HAProxy did not obey.", fact=disobeyed or self._said())
         # An old worker still has its idle clients and its old weights, and can't be told anything.
-        self._wait(self._alone, patience, "An old worker of HAProxy does not leave.")
+        self._wait(lambda: not self._master().old, patience, "An old worker of HAProxy does not leave.")
 
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
         """From the statistics of the worker, and of old ones that a reload has left."""
@@ -142,9 +157,7 @@ class HAProxy:
     def _reload(self, text: str, wanted: str) -> None:
         self._checked(text)
         self._require_free_address(running=True)
-        before = api.processes(self._run)
-        if before is None:
-            raise BalancerError("HAProxy's master does not answer, so it cannot reload.", fact=self._said())
+        before = self._master()
         earlier = self._written() or text
         self._write(text)
         api.reload(self._run)
@@ -182,35 +195,16 @@ class HAProxy:
                 cure="End that, or set another balancer.listen in substitute.toml.",
             )
 
-    def _alone(self) -> bool:
+    def _master(self) -> Processes:
+        """The account of its master. One without is about to end, whatever its worker still says: `Silent`."""
         known = api.processes(self._run)
-        return known is None or not known.old
+        if known is None:
+            raise Silent("Its master does not answer.")
+        return known
 
     def _refused_since(self, before: Processes) -> bool:
         now = api.processes(self._run)
         return now is not None and now.reloads > before.reloads and now.failed > 0
-
-    # -- weights --------------------------------------------------------------------------------
-
-    def _weigh(self, backends: Sequence[Backend]) -> None:
-        """Set the weights that differ, and believe only what is read back."""
-        wanted = dict(shares(backends))
-        try:
-            now = api.servers(self._run)
-            changes = [
-                (share - (now[key].weight if key in now else 0), key, share)
-                for key, share in wanted.items()
-                if not _obeys(now.get(key), share)
-            ]
-            if not changes:
-                return
-            changes.sort(reverse=True)  # those that gain first: the last ready one is never out
-            said = ask(self._run, WORKER, *(_command(key, share, now.get(key)) for _, key, share in changes))
-            now = api.servers(self._run)
-        except Silent as silent:
-            raise BalancerError("HAProxy does not answer on its socket.", fact=str(silent)) from silent
-        if any(not _obeys(now.get(key), share) for key, share in wanted.items()):
-            raise BalancerError("HAProxy did not obey.", fact=said.strip() or self._said())
 
     # -- its file and its log -------------------------------------------------------------------
 
@@ -241,13 +235,3 @@ class HAProxy:
             if unless() or time.monotonic() > deadline:
                 raise BalancerError(otherwise, fact=self._said())
             time.sleep(_TICK)
-
-
-def _obeys(server: ServerState | None, share: int) -> bool:
-    return server is not None and server.weight == share and (server.admitted or share == 0)
-
-
-def _command(key: Key, share: int, now: ServerState | None) -> str:
-    server = "/".join(key)
-    ready = "" if now is None or now.admitted else f"set server {server} state ready;"
-    return f"{ready}set server {server} weight {share}"

@@ -101,6 +101,8 @@ def _render(settings: Settings, backends: Sequence[Backend], *, description: str
         f"    timeout client {client}ms",
         f"    timeout server {server}ms",
         "    timeout tunnel 1d",
+        # Else a tunnel that the app has closed stays as long as a client that is gone without a word.
+        "    timeout client-fin 5s",
         # Browsers connect ahead of need; such a connection is closed without an answer that nobody asked for.
         "    option http-ignore-probes",
         f"    timeout http-request {_FIRST_REQUEST_MS}ms",

@@ -61,7 +61,7 @@ def program(binary: str, run_directory: Path) -> Program:
 def check(binary: str, file: Path) -> None:
     """Have HAProxy read `file` without serving by it. Raises BalancerError with what it says."""
     try:
-        checked = capture([binary, "-c", "-q", "-f", file.name], directory=file.parent, timeout=30)
+        checked = capture([binary, "-c", "-f", file.name], directory=file.parent, timeout=30)
     except OSError as error:
         raise BalancerError(
             f"{binary} cannot be run.", fact=error.strerror or str(error), cure=_CURE

@@ -12,6 +12,7 @@ from substitute.balancers import haproxy_answers as answers
 from substitute.core.ports import Traffic
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from substitute.core.slots import Endpoint
@@ -48,9 +49,17 @@ def description(run_directory: Path) -> str | None:
         return None
 
 
-def servers(run_directory: Path) -> dict[answers.Key, answers.ServerState]:
-    """What the worker says of every server. Raises `Silent`."""
-    return answers.servers(ask(run_directory, WORKER, "show servers state"))
+def weigh(run_directory: Path, wanted: Mapping[answers.Key, int]) -> str | None:
+    """Set the weights that differ. None where all are read back as wanted, else what it said. Raises `Silent`."""
+    now = _servers(run_directory)
+    different = [(key, weight) for key, weight in wanted.items() if not _obeys(now.get(key), weight)]
+    if not different:
+        return None
+    # Those that gain first: the last ready one is never out.
+    different.sort(key=lambda change: _weight(now.get(change[0])) - change[1])
+    said = ask(run_directory, WORKER, *(_command(key, weight, now.get(key)) for key, weight in different))
+    now = _servers(run_directory)
+    return None if all(_obeys(now.get(key), weight) for key, weight in wanted.items()) else said.strip()
 
 
 def processes(run_directory: Path) -> answers.Processes | None:
@@ -78,6 +87,24 @@ def traffic(run_directory: Path) -> dict[Endpoint, Traffic]:
                     now.share,
                 )
     return found
+
+
+def _servers(run_directory: Path) -> dict[answers.Key, answers.ServerState]:
+    return answers.servers(ask(run_directory, WORKER, "show servers state"))
+
+
+def _obeys(server: answers.ServerState | None, weight: int) -> bool:
+    return server is not None and server.weight == weight and (server.admitted or weight == 0)
+
+
+def _weight(server: answers.ServerState | None) -> int:
+    return server.weight if server else 0
+
+
+def _command(key: answers.Key, weight: int, now: answers.ServerState | None) -> str:
+    server = "/".join(key)
+    ready = "" if now is None or now.admitted else f"set server {server} state ready;"
+    return f"{ready}set server {server} weight {weight}"
 
 
 def _counted(run_directory: Path, name: str, prefix: str = "") -> dict[Endpoint, Traffic]:
