@@ -8,6 +8,7 @@ starting the same app alone), for an app without a build.
 
 from __future__ import annotations
 
+import compileall
 import os
 import statistics
 import subprocess
@@ -19,6 +20,7 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
+import substitute
 from bench.site import BenchSite, free_port
 
 _APP = Path(__file__).parent.parent / "src/substitute/demo/app.py"
@@ -26,6 +28,7 @@ _APP = Path(__file__).parent.parent / "src/substitute/demo/app.py"
 
 def main(rounds: int) -> None:
     """Run every measurement and print a table."""
+    compileall.compile_dir(Path(substitute.__file__).parent, quiet=1)  # as `pip install` leaves it
     with tempfile.TemporaryDirectory(prefix="substitute-bench-") as place:
         site = BenchSite(Path(place), _APP)
         try:
@@ -82,6 +85,7 @@ def _own_start(site: BenchSite) -> float:
         site.start.split(),
         cwd=site.repository,
         env={**os.environ, "PORT": str(port), "HOST": "127.0.0.1"},
+        stdout=subprocess.DEVNULL,
     )
     try:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -15,6 +16,8 @@ def main() -> int:
 
         print(f"substitute {__version__}")  # noqa: T201 - before there is a console
         return 0
+    # Else pydantic reads the metadata of every installed package, to look for plugins: 10 ms.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from substitute.cli.edge import run  # noqa: PLC0415
 
     return run(sys.argv[1:])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from substitute.core.ports import Process
     from substitute.core.records import SlotRecord
 
-_LISTEN_INTERVAL = 0.01
+_LISTEN_INTERVAL = 0.005
 _STRANGER_PATIENCE = 1.0
 """Seconds that a listener may look like a stranger's: between fork and listen, /proc is a moment behind."""
 
