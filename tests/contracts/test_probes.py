@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute import listeners
+from substitute import sock_diag
 from substitute.core.apps import Health
 from substitute.core.ports import Process
 from substitute.core.slots import Endpoint
@@ -103,7 +103,7 @@ def test_a_free_port_has_neither_holder_nor_owner() -> None:
     assert Sockets().owned(endpoint, Process(os.getpid(), 0, boot_id())) is None
 
 
-def without_sock_diag(_port: int, _family: int) -> list[object]:
+def without_sock_diag(_port: int, _states: object) -> list[object]:
     raise OSError("not in this sandbox")
 
 
@@ -115,7 +115,7 @@ def test_the_started_process_owns_its_port_wildcards_included(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if not diagnosed:
-        monkeypatch.setattr(listeners, "_asked", without_sock_diag)
+        monkeypatch.setattr(sock_diag, "sockets", without_sock_diag)
     with program(f"ready(listen({bound!r}))") as (port, process):
         endpoint = Endpoint("::1" if bound == "::1" else "127.0.0.1", port)
         assert Sockets().owned(endpoint, process) is True

@@ -153,8 +153,10 @@ def test_a_wrong_value_is_refused_with_what_was_expected(tmp_path: Path, line: s
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('[balancer]\ngate = "nft"\n', f"balancer.gate: not available in version {__version__}"),
-        ("[balancer]\nfail_timeout = 3\n", f"balancer.fail_timeout: not available in version {__version__}"),
+        ('[balancer]\ngate = "nft"\n', 'balancer: kind = "haproxy" has no use for gate'),
+        ('[balancer]\nkind = "passive"\nlisten = "*:80"\n', 'kind = "passive" has no use for listen'),
+        ('[balancer]\nkind = "traefik"\napi = "localhost"\n', "a URL without a path"),
+        ('[balancer]\nkind = "nginx"\nfile = "conf.d/"\n', "the path of a file"),
         ('[balancer]\nbinary = "bin/haproxy"\n', "an absolute path, or the name of a program"),
         ('[balancer]\ntrusted_proxies = ["all"]\n', "an IP address or a network"),
         ('[balancer]\nlisten = "[::x]:80"\n', "an IPv6 address in the brackets"),

@@ -43,10 +43,11 @@ class Configured(Protocol):
     def trusted_proxies(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
-def connect(run_directory: Path, runtime: Runtime, settings: Configured) -> HAProxy:
-    """Make the balancer of the root whose ``deploy/run`` is `run_directory`."""
+def connect(root: Path, runtime: Runtime, settings: Configured, warn: Callable[[str], None]) -> HAProxy:
+    """Make the balancer of `root`."""
+    del warn
     return HAProxy(
-        run_directory,
+        root / "deploy" / "run",
         runtime,
         Settings(
             listen=settings.listen,

@@ -82,8 +82,8 @@ def traffic(run_directory: Path) -> dict[Endpoint, Traffic]:
                 now = found.get(endpoint, Traffic(0, 0, 0, 0))
                 found[endpoint] = Traffic(
                     now.in_flight + old.in_flight,
-                    now.requests + old.requests,
-                    now.failures + old.failures,
+                    (now.requests or 0) + (old.requests or 0),
+                    (now.failures or 0) + (old.failures or 0),
                     now.share,
                 )
     return found

@@ -46,8 +46,10 @@ def _ports(claims: list[_Claim]) -> Iterator[Problem]:
 
 def _claims(raw: Mapping[str, object], apps: Mapping[str, dict[str, Any]]) -> list[_Claim]:
     claims = []
-    listen = _table(raw, "balancer").get("listen", BalancerConfig.model_fields["listen"].default)
-    if place := _tried(parse_listen, listen):
+    balancer = _table(raw, "balancer")
+    listen = balancer.get("listen", BalancerConfig.model_fields["listen"].default)
+    ours = balancer.get("kind", "haproxy") == "haproxy"  # the others listen where their own files say
+    if ours and (place := _tried(parse_listen, listen)):
         host, _, port = place.rpartition(":")
         claims.append(_Claim("balancer.listen", host.strip("[]"), int(port), ("balancer", "listen")))
     for name, app in apps.items():

@@ -7,9 +7,10 @@ annotated example. Times are seconds once they are parsed.
 # Not `from __future__ import annotations`: pydantic reads these annotations at run time.
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 
 from substitute.config.naming import AppName, Environment, EnvironmentFile
 from substitute.config.values import (
@@ -20,11 +21,10 @@ from substitute.config.values import (
     Count,
     Domains,
     Duration,
+    File,
     HealthPath,
     Host,
     HostHeader,
-    LaterDuration,
-    LaterGate,
     LaterUser,
     Listen,
     Networks,
@@ -34,12 +34,35 @@ from substitute.config.values import (
     Refused,
     Repository,
     Switch,
+    Url,
 )
 
 
-def _key(description: str, default: Any = ..., *, example: Any = None, alias: str | None = None) -> Any:
-    """A key; without a default it is required. `example` is shown where the default is empty."""
-    return Field(default, description=description, examples=[example] if example else None, alias=alias)
+def _key(
+    description: str,
+    default: Any = ...,
+    *,
+    example: Any = None,
+    alias: str | None = None,
+    kinds: tuple[str, ...] = (),
+) -> Any:
+    """A key; without a default it is required. `example` is shown where the default is empty.
+
+    `kinds` are those that have a use for it; none means all.
+    """
+    return Field(
+        default,
+        description=f"{', '.join(kinds)}: {description}" if kinds else description,
+        examples=[example] if example else None,
+        alias=alias,
+        json_schema_extra={"kinds": list(kinds)} if kinds else None,
+    )
+
+
+def fits_kind(field: FieldInfo, kind: str) -> bool:
+    """Whether the key means anything beside that `kind`."""
+    extra = field.json_schema_extra
+    return not isinstance(extra, dict) or kind in cast("list[str]", extra["kinds"])
 
 
 def _table() -> Any:
@@ -54,40 +77,82 @@ class Table(BaseModel):
 
 
 class BalancerConfig(Table):
-    """What spreads the requests over the slots of all apps of this root."""
+    """What spreads the requests over the slots of all apps of this root. See docs/balancers.md."""
 
     kind: Literal["haproxy", "passive", "nginx", "traefik"] = _key(
-        "Which balancer. This version brings `haproxy`, started and kept running for you.", default="haproxy"
+        "Which balancer. `haproxy` is started and kept running for you; the others are your own: `passive` lists "
+        "both slots and is never touched, `nginx` includes a file that substitute writes, `traefik` watches one.",
+        default="haproxy",
     )
     listen: Listen = _key(
         "Where requests come in, `HOST:PORT`. `*:80` is every address; IPv6 stands in brackets.",
         default="127.0.0.1:8080",
+        kinds=("haproxy",),
     )
     binary: Binary | None = _key(
-        "The balancer's program: an absolute path, or a name on PATH. "
-        "Without it: `haproxy` 2.6 or later on PATH, else the one that was installed with substitute.",
+        "The balancer's program, an absolute path or a name on PATH. Without it: the one on PATH; "
+        "of HAProxy 2.6 or later, else the one that was installed with substitute.",
         default=None,
         example="/usr/sbin/haproxy",
+        kinds=("haproxy", "nginx"),
     )
     client_timeout: PositiveDuration = _key(
-        "How long a client may be silent in the middle of a request before it is given up.", default="1m"
+        "How long a client may be silent in the middle of a request before it is given up.",
+        default="1m",
+        kinds=("haproxy",),
     )
     server_timeout: PositiveDuration = _key(
         "How long an app may be silent before its client gets a 504. "
         "Generous, since the app knows better than a balancer when it is too late.",
         default="1h",
+        kinds=("haproxy",),
     )
     trusted_proxies: Networks = _key(
         "From these addresses X-Forwarded-For and -Proto are kept, from all others they are "
         "replaced: list the proxies that end TLS in front of this balancer.",
         default=("127.0.0.0/8", "::1"),
+        kinds=("haproxy",),
     )
-    gate: LaterGate = _key(
-        "How a balancer that can't be told is made to obey: `nft`, or `none`.", default="auto"
+    gate: Literal["auto", "nft", "none"] = _key(
+        "How a balancer that can't be told is made to obey. `nft`: the kernel's packet filter leads new "
+        "connections to the right slot. `none`: SIGTERM decides. `auto`: `nft` where it can be had, else `none`.",
+        default="auto",
+        kinds=("passive",),
     )
-    fail_timeout: LaterDuration = _key(
-        "For how long a passive balancer avoids a server that failed once.", default=None, example="10s"
+    fail_timeout: Duration = _key(
+        "Where the gate can't lead connections: for how long the balancer avoids a server that refused "
+        "one. nginx calls it so too; 0 where it has `max_fails=0`.",
+        default="10s",
+        kinds=("passive",),
     )
+    file: File | None = _key(
+        "The file that substitute writes and the balancer reads. "
+        "Without it: `deploy/run/nginx.conf` or `deploy/run/traefik.yml`.",
+        default=None,
+        example="/etc/nginx/conf.d/upstreams.conf",
+        kinds=("nginx", "traefik"),
+    )
+    config: File | None = _key(
+        "Its main configuration file. Without it: the one that the program takes by itself.",
+        default=None,
+        example="/etc/nginx/nginx.conf",
+        kinds=("nginx",),
+    )
+    api: Url = _key("Where its API answers.", default="http://127.0.0.1:8080", kinds=("traefik",))
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> "BalancerConfig":
+        left_out = None if not self.model_fields_set else BalancerConfig()
+        foreign = [
+            name
+            for name, field in type(self).model_fields.items()
+            if name in self.model_fields_set
+            and not fits_kind(field, self.kind)
+            and getattr(self, name) != getattr(left_out, name)
+        ]
+        if foreign:
+            raise Refused(f'kind = "{self.kind}" has no use for {" and ".join(foreign)}')
+        return self
 
 
 class RuntimeConfig(Table):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 from substitute.config.document import later
 from substitute.config.literals import literal
-from substitute.config.models import SECTIONS, Table
+from substitute.config.models import SECTIONS, Table, fits_kind
 from substitute.config.problems import expected_words
 from substitute.config.root import MINIMAL, VARIABLE
 
@@ -56,6 +56,7 @@ Values are the defaults, where there is one. A key that has none stands in a com
 
 _COLUMNS = "| key | takes | default | meaning |\n|---|---|---|---|\n"
 _WIDTH = 100
+_KIND_OF_EXAMPLE = "haproxy"
 
 
 def reference_markdown() -> str:
@@ -95,7 +96,8 @@ def _example_table(header: tuple[str, ...], table: type[Table], *, everything: b
     yield f"[{'.'.join('shop' if step == 'NAME' else step for step in header)}]"
     for name, field in _keys(table):
         yield from wrap(_text(field), _WIDTH, initial_indent="# ", subsequent_indent="# ")
-        idle = field.default is None and not (everything and not later(field))
+        shown = everything and not later(field) and fits_kind(field, _KIND_OF_EXAMPLE)
+        idle = field.default is None and not shown
         yield f"{'# ' if idle else ''}{name} = {literal(_value(field))}"
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -80,7 +80,6 @@ PositiveDuration = Annotated[
     float, BeforeValidator(_span(0.01)), _DURATION_SCHEMA, Expected(f"a duration: {EXAMPLES}")
 ]
 """Seconds, at least 0.01."""
-LaterDuration = Annotated[Duration | None, _not_yet(None), NotYet()]
 
 
 def _command(text: str) -> str:
@@ -107,6 +106,20 @@ def _branch(text: str) -> str:
     return text
 
 
+def _file(text: str) -> str:
+    if _argument("a path")(text).endswith("/"):
+        raise ValueError("the path of a file")
+    return text
+
+
+def _url(text: str) -> str:
+    match = re.fullmatch(r"https?://(?P<place>[^/?#\s@]+)/*", text)
+    if not match:
+        raise ValueError('a URL without a path, such as "http://127.0.0.1:8080"')
+    parse_host_header(match["place"])
+    return text.rstrip("/")
+
+
 def _binary(text: str) -> str:
     if not Path(_argument("a program")(text)).is_absolute() and "/" in text:
         raise ValueError("an absolute path, or the name of a program on PATH")
@@ -121,9 +134,10 @@ Repository = Annotated[
     StrictStr, AfterValidator(_argument("a repository")), Expected("a URL or path that git can clone")
 ]
 Branch = Annotated[StrictStr, AfterValidator(_branch), Expected("the name of a branch")]
+File = Annotated[StrictStr, AfterValidator(_file), Expected("a path, absolute or relative to the root")]
+Url = Annotated[StrictStr, AfterValidator(_url), Expected('a URL, such as "http://127.0.0.1:8080"')]
 Binary = Annotated[StrictStr, AfterValidator(_binary), Expected("an absolute path, or a name on PATH")]
 LaterUser = Annotated[StrictStr | None, _not_yet(None), NotYet(), Expected("the name of a user")]
-LaterGate = Annotated[Literal["auto", "nft", "none"], _not_yet("auto"), NotYet()]
 
 
 def _ports(value: object) -> tuple[int, int]:

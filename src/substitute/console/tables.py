@@ -36,7 +36,8 @@ def status_lines(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
             yield paint(f"  {_under_way(under_way)}", "cyan")
         yield ""
     balancer = document["balancer"]
-    yield f"balancer: {balancer['kind']} on {balancer['listen']}, {_running(balancer, paint)}"
+    place = f" on {balancer['listen']}" if balancer["listen"] else ""
+    yield f"balancer: {balancer['kind']}{place}, {_running(balancer, paint)}"
     if runtime := document.get("runtime"):
         told = f", {_running(runtime, paint)}" if "running" in runtime else ""
         yield f"runtime: {runtime['kind']}{told}"

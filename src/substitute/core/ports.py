@@ -122,13 +122,14 @@ class Backend:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What a balancer knows of one endpoint; counters since it started."""
+    """What a balancer knows of one endpoint; None is what it can't know. Counters since it started."""
 
     in_flight: int
-    requests: int
-    failures: int
+    """Requests; open connections where the balancer can't tell requests. 0: nothing is or may yet be sent."""
+    requests: int | None
+    failures: int | None
     """Answers 5xx and connections that failed."""
-    share: int
+    share: int | None
     """The share that the balancer itself says is in force."""
 
 

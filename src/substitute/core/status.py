@@ -64,10 +64,16 @@ def _slot(
         "commit": slot.commit,
         "port": slot.endpoints[0].port,
         "pid": process.pid if process else None,
-        "share": max((one.share for one in seen), default=0),
+        "share": _share(seen),
         "in_flight": sum(one.in_flight for one in seen),
         "up_seconds": round(host.prober.age(process), 1) if process else None,
     }
+
+
+def _share(seen: list[Traffic]) -> int | None:
+    """The largest of its endpoints' shares; None where the balancer can't tell."""
+    shares = [one.share for one in seen]
+    return max((share for share in shares if share is not None), default=None if shares else 0)
 
 
 def _state(
