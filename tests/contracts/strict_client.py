@@ -82,17 +82,23 @@ def load(listen: Endpoint, clients: int = 8, *, keepalive: bool = True) -> Itera
             thread.join()
 
 
-def get(listen: Endpoint, path: str = "/", *, marked: bool = False, **headers: str) -> tuple[int, str]:
-    """One request on a connection of its own; status and body. Underscores of a header become hyphens.
+def get(listen: Endpoint, path: str = "/", **headers: str) -> tuple[int, str]:
+    """One request on a connection of its own; status and body. Underscores of a header become hyphens."""
+    return _get(http.client.HTTPConnection(listen.host, listen.port, timeout=_PATIENCE), path, headers)
 
-    With `marked` it is a probe's, which a gate lets through.
-    """
-    connection = http.client.HTTPConnection(listen.host, listen.port, timeout=_PATIENCE)
+
+def get_as_a_probe(endpoint: Endpoint, path: str) -> tuple[int, str]:
+    """One request to the instance itself: a gate lets it through."""
+    connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=_PATIENCE)
+    connection.sock = socket.socket()
+    with suppress(PermissionError):
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, PROBE_MARK)
+    connection.sock.connect((endpoint.host, endpoint.port))
+    return _get(connection, path, {})
+
+
+def _get(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> tuple[int, str]:
     try:
-        if marked:
-            connection.sock = socket.socket()
-            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, PROBE_MARK)
-            connection.sock.connect((listen.host, listen.port))
         connection.request(
             "GET", path, headers={key.replace("_", "-"): value for key, value in headers.items()}
         )

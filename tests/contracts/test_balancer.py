@@ -11,7 +11,7 @@ import pytest
 
 from tests.contracts import haproxies
 from tests.contracts.balanced_site import A, B, Kind, Site, site_in
-from tests.contracts.strict_client import conversation, get, load, until
+from tests.contracts.strict_client import conversation, get, get_as_a_probe, load, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +139,7 @@ def test_a_request_in_flight_is_seen_and_finishes_after_its_share_is_gone(site: 
     switch(site, B)
     assert site.traffic(A).in_flight >= 1
     assert names(site) == {"b0"}
-    get(site.endpoints[A], "/release", marked=True)
+    get_as_a_probe(site.endpoints[A], "/release")
     slow.join()
     assert answers == [(200, "a0")]
     site.drained(A)
