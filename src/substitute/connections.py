@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -9,10 +11,21 @@ from substitute import sock_diag
 from substitute.sock_diag import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from substitute.core.slots import Endpoint
 
+PROBE_MARK = 0x53554253
+"""The socket mark of a probe: the gate lets it through to an instance that gets no traffic yet."""
+LED_BIT = 0x8000
+"""Connections that the gate leads elsewhere come from the client's port with this bit flipped: a range of their own.
+In the client's own they would meet sockets in TIME_WAIT of connections that came directly, and a SYN that does is
+answered a second late."""
+WILDCARDS = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # not bound
+"""Hosts that mean every address, and the one to ask at."""
+
+_PATIENCE = 2.0
+_TICK = 0.005
 _OPEN = frozenset({State.SYN_RECV, State.ESTABLISHED, State.CLOSE_WAIT})
 """Where the instance may still have something to read or to say. In the others it has closed already, and what it
 said is the kernel's to deliver. Connections that wait to be accepted are among them."""
@@ -29,3 +42,24 @@ def counted(endpoints: Iterable[Endpoint]) -> dict[Endpoint, int]:
         {port: sum(1 for _ in sock_diag.sockets(port, _OPEN)) for port in {e.port for e in wanted}}
     )
     return {endpoint: open_ones[endpoint.port] for endpoint in wanted}
+
+
+def arrives_at(endpoint: Endpoint, ports: Collection[int]) -> int | None:
+    """Connect to `endpoint` as a client would, and look which of `ports` of this machine got the connection.
+
+    None where it was not accepted, so that nothing can be said.
+    """
+    host = WILDCARDS.get(endpoint.host, endpoint.host)
+    try:
+        connection = socket.create_connection((host, endpoint.port), timeout=_PATIENCE)
+    except OSError:
+        return None
+    with connection:
+        own = connection.getsockname()[1]
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            for port in ports:
+                if any(seen.remote.port in {own, own ^ LED_BIT} for seen in sock_diag.sockets(port, _OPEN)):
+                    return port
+            time.sleep(_TICK)
+    return None

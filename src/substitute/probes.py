@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute import listeners, processes
+from substitute.connections import PROBE_MARK, WILDCARDS
 from substitute.core.ports import Answer
 
 if TYPE_CHECKING:
@@ -20,13 +21,10 @@ if TYPE_CHECKING:
     from substitute.core.ports import Process
     from substitute.core.slots import Endpoint
 
-PROBE_MARK = 0x53554253
-"""The socket mark of a probe: the gate lets it through to an instance that gets no traffic yet."""
 _LONGEST = 5.0
 """Seconds that one probe may take, however long the health check as a whole may."""
 _BODY = 65536
 """Bytes of an answer's body that are read."""
-_LOOPBACK = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # not bound
 
 
 class Sockets:
@@ -88,7 +86,7 @@ class Sockets:
 
 
 def _connect(endpoint: Endpoint, limit: float) -> socket.socket:
-    host = _LOOPBACK.get(endpoint.host, endpoint.host)
+    host = WILDCARDS.get(endpoint.host, endpoint.host)
     refused: OSError | None = None
     for family, kind, protocol, _, address in socket.getaddrinfo(
         host, endpoint.port, type=socket.SOCK_STREAM

@@ -52,6 +52,8 @@ class Site:
         self.listen = Endpoint("127.0.0.1", free_port())
         self.endpoints = {slot: Endpoint("127.0.0.1", free_port()) for slot in SlotName}
         self.warnings: list[str] = []
+        self.front: object = None
+        """The user's own balancer, where there is one."""
         self._instances: dict[str, subprocess.Popen[bytes]] = {}
         self._ending = ExitStack()
         self.kind = kind

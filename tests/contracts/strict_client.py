@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from substitute.probes import PROBE_MARK
+from substitute.connections import PROBE_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -139,6 +139,15 @@ def until(reached: Callable[[], object], patience: float = _PATIENCE) -> None:
     while not reached():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.005)
+
+
+def accepts(endpoint: Endpoint) -> bool:
+    """Whether somebody listens there."""
+    try:
+        socket.create_connection((endpoint.host, endpoint.port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
 
 
 def free_port() -> int:

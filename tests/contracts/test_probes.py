@@ -16,7 +16,8 @@ from substitute import sock_diag
 from substitute.core.apps import Health
 from substitute.core.ports import Process
 from substitute.core.slots import Endpoint
-from substitute.probes import PROBE_MARK, Sockets
+from substitute.connections import PROBE_MARK
+from substitute.probes import Sockets
 from substitute.processes import boot_id, identify, signal_group
 
 if TYPE_CHECKING:

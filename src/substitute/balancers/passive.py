@@ -1,0 +1,166 @@
+"""The user's own balancer, which lists both slots of an app and is never touched: the kernel makes it obey."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from substitute import connections, listeners
+from substitute.balancers.gate import Gate, UnavailableError
+from substitute.balancers.gate_table import passages, table_name
+from substitute.core.errors import BalancerError
+from substitute.core.ports import Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from substitute.balancers.gate_table import Passage
+    from substitute.core.ports import Backend, Runtime
+    from substitute.core.slots import Endpoint
+
+_MARGIN = 1.0
+"""Seconds beyond `fail_timeout`: nginx counts it in whole seconds."""
+_CURE = "See docs/balancers.md, or take another balancer.kind in substitute.toml."
+_WITHOUT_GATE = (
+    "The balancer sends requests to the new version as soon as it listens, and those that wait in the old one's accept "
+    "queue when it gets SIGTERM are lost: a balancer may not send a POST again."
+)
+_WITHOUT_NAT = (
+    "This kernel can't lead connections (nftables without NAT): a port that is not live refuses them, and each switch "
+    "waits for the balancer's fail_timeout. Of requests that take seconds, some may fail while it tries a slot again."
+)
+
+
+class Means(Enum):
+    """How the balancer is made to obey."""
+
+    LEADING = "leading"
+    REFUSING = "refusing"
+    NONE = "none"
+
+
+class Configured(Protocol):
+    """The table ``[balancer]``."""
+
+    @property
+    def gate(self) -> str: ...  # noqa: D102
+    @property
+    def fail_timeout(self) -> float: ...  # noqa: D102
+
+
+def connect(root: Path, runtime: Runtime, settings: Configured, warn: Callable[[str], None]) -> Passive:
+    """Make the balancer of `root`."""
+    del runtime
+    return Passive(root, settings, warn)
+
+
+class Passive:
+    """See `core.ports.Balancer`. What can't be promised here is told, once a command."""
+
+    def __init__(self, root: Path, settings: Configured, warn: Callable[[str], None]) -> None:
+        self._gate = Gate(table_name(root))
+        self._settings = settings
+        self._warn = warn
+        self._warned = False
+        self._means: Means | None = None
+        self._reached: dict[Endpoint, Endpoint | None] = {}
+        """What this process has set; what another one did is read from the kernel."""
+        self._shares: dict[Endpoint, int] = {}
+
+    def route(self, backends: Sequence[Backend]) -> None:
+        """The rules of all apps in one transaction; then a connection to each port, to see where it arrives.
+
+        Where connections can't be led, the balancer must find out by itself that a slot is back: that is
+        waited for.
+        """
+        wanted = passages(backends, _listens_everywhere)
+        self._means = self._set(wanted)
+        for passage in wanted:
+            self._prove(passage)
+        self._reached = {passage.endpoint: passage.target for passage in wanted}
+        if self._means is not Means.LEADING:
+            self._let_it_notice(backends)
+        self._shares = {server.endpoint: server.share for backend in backends for server in backend.servers}
+
+    def traffic(self) -> Mapping[Endpoint, Traffic] | None:
+        """Open connections, for the balancer itself tells nothing. None without a gate: new ones never end."""
+        if self._means is Means.NONE:
+            return None
+        reached = self._reached if self._means else self._gate.read()
+        if reached is None:
+            return None
+        favoured = {target for endpoint, target in reached.items() if target != endpoint}
+        open_ones = connections.counted(reached)
+        return {
+            endpoint: Traffic(
+                in_flight=open_ones[endpoint],
+                requests=None,
+                failures=None,
+                # Where both are open, the user's balancer chooses, and does not say how.
+                share=0 if target != endpoint else 100 if endpoint in favoured else None,
+            )
+            for endpoint, target in reached.items()
+        }
+
+    def stop(self) -> None:
+        """Take the gate away."""
+        self._gate.remove()
+
+    # -- by which means -------------------------------------------------------------------------
+
+    def _set(self, wanted: Sequence[Passage]) -> Means:
+        if self._settings.gate == "none":
+            with suppress(UnavailableError):
+                self._gate.remove()
+            return Means.NONE
+        try:
+            leads = self._gate.set(wanted)
+        except UnavailableError as error:
+            if self._settings.gate == "nft":
+                error.cure = error.cure or _CURE
+                raise
+            self._warn_once(f"No gate: {error.reason} {_WITHOUT_GATE} {error.cure or _CURE}")
+            return Means.NONE
+        if not leads:
+            self._warn_once(_WITHOUT_NAT)
+        return Means.LEADING if leads else Means.REFUSING
+
+    def _warn_once(self, text: str) -> None:
+        if not self._warned:
+            self._warned = True
+            self._warn(text)
+
+    def _prove(self, passage: Passage) -> None:
+        """Only what a real connection does counts. One that nobody accepts says nothing."""
+        leads = self._means is Means.LEADING
+        target = passage.target if leads or passage.target == passage.endpoint else None
+        if target is None or not listeners.on(target):
+            return
+        arrived = connections.arrives_at(
+            passage.endpoint, {target.port, passage.endpoint.port, *self._ports()}
+        )
+        if arrived not in {None, target.port}:
+            raise BalancerError(
+                f"New connections to {passage.endpoint} should arrive at port {target.port}.",
+                fact=f"They arrive at port {arrived}: other rules lead them, or a gate that this user may not change.",
+                cure="See `nft list ruleset` and docs/balancers.md.",
+            )
+
+    def _ports(self) -> set[int]:
+        return {endpoint.port for endpoint in self._reached}
+
+    def _let_it_notice(self, backends: Sequence[Backend]) -> None:
+        """A balancer avoids a slot that has refused it, for a while; till then the other one may not leave."""
+        for backend in backends:
+            risen = {s.endpoint for s in backend.servers if s.share and not self._shares.get(s.endpoint)}
+            others = {server.endpoint for server in backend.servers} - risen
+            if risen and self._settings.fail_timeout and any(map(listeners.on, others)):
+                time.sleep(self._settings.fail_timeout + _MARGIN)
+                return
+
+
+def _listens_everywhere(endpoint: Endpoint) -> bool:
+    return any(found.address in connections.WILDCARDS for found in listeners.on(endpoint))
