@@ -64,7 +64,7 @@ def table_name(root: Path) -> str:
 
 def leading(name: str, wanted: Sequence[Passage], *, flip_ports: bool) -> list[Json]:
     """The commands, one transaction, that make the table lead connections. Needs the kernel's NAT."""
-    led_to = sorted({p.target.port for p in wanted if p.target and p.target != p.endpoint})
+    ports = sorted({passage.endpoint.port for passage in wanted})
     return [
         *_emptied(name),
         _chain(name, "lead"),
@@ -74,7 +74,9 @@ def leading(name: str, wanted: Sequence[Passage], *, flip_ports: bool) -> list[J
         _chain(name, "input", kind="nat", hook="input", priority=100),
         *_rules(name, "lead", [p for p in wanted if p.target]),
         *(_rule(name, chain, {"jump": {"target": "lead"}}) for chain in ("output", "prerouting")),
-        *(_apart(name, led_to, flip_ports=flip_ports) if led_to else ()),
+        # Also where nothing is led now: without a rule that needs it the kernel stops tracking connections, and
+        # those that it meets again later it takes for new ones, which may get another port in their middle.
+        *(_apart(name, ports, flip_ports=flip_ports) if ports else ()),
         _chain(name, "refuse", kind="filter", hook="input", priority=0),
         *_rules(name, "refuse", [p for p in wanted if p.target is None]),
     ]
