@@ -11,7 +11,7 @@ from substitute import sock_diag
 from substitute.sock_diag import State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
 
     from substitute.core.slots import Endpoint
 
@@ -29,6 +29,8 @@ _TICK = 0.005
 _OPEN = frozenset({State.SYN_RECV, State.ESTABLISHED, State.CLOSE_WAIT})
 """Where the instance may still have something to read or to say. In the others it has closed already, and what it
 said is the kernel's to deliver. Connections that wait to be accepted are among them."""
+_TAKEN = _OPEN | {State.FIN_WAIT1, State.FIN_WAIT2}
+"""Also where the instance closed at once, as long as its client does not."""
 
 
 def counted(endpoints: Iterable[Endpoint]) -> dict[Endpoint, int]:
@@ -44,10 +46,10 @@ def counted(endpoints: Iterable[Endpoint]) -> dict[Endpoint, int]:
     return {endpoint: open_ones[endpoint.port] for endpoint in wanted}
 
 
-def arrives_at(endpoint: Endpoint, ports: Collection[int]) -> int | None:
+def arrives_at(endpoint: Endpoint, ports: Iterable[int]) -> int | None:
     """Connect to `endpoint` as a client would, and look which of `ports` of this machine got the connection.
 
-    None where it was not accepted, so that nothing can be said.
+    0 where it was none of them; None where nobody accepted it, so that nothing can be said.
     """
     host = WILDCARDS.get(endpoint.host, endpoint.host)
     try:
@@ -56,10 +58,10 @@ def arrives_at(endpoint: Endpoint, ports: Collection[int]) -> int | None:
         return None
     with connection:
         own = connection.getsockname()[1]
-        deadline = time.monotonic() + _PATIENCE
+        candidates, deadline = tuple(ports), time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
-            for port in ports:
-                if any(seen.remote.port in {own, own ^ LED_BIT} for seen in sock_diag.sockets(port, _OPEN)):
+            for port in candidates:
+                if any(seen.remote.port in {own, own ^ LED_BIT} for seen in sock_diag.sockets(port, _TAKEN)):
                     return port
             time.sleep(_TICK)
-    return None
+    return 0

@@ -35,6 +35,10 @@ class Kind:
     """It counts requests and failures."""
     keeps_clients: bool = True
     """A switch closes no kept-alive connection of a client."""
+    host: str = "127.0.0.1"
+    """Where the instances listen."""
+    door: str = "127.0.0.1"
+    """Where the balancer does."""
 
 
 _APP = Path(__file__).with_name("echo_app.py")
@@ -49,8 +53,8 @@ class Site:
         self.run_directory = root / "deploy" / "run"
         self.run_directory.mkdir(parents=True)
         self.runtime = Supervisord(self.run_directory)
-        self.listen = Endpoint("127.0.0.1", free_port())
-        self.endpoints = {slot: Endpoint("127.0.0.1", free_port()) for slot in SlotName}
+        self.listen = Endpoint(kind.door, free_port())
+        self.endpoints = {slot: Endpoint(kind.host, free_port()) for slot in SlotName}
         self.warnings: list[str] = []
         self.front: object = None
         """The user's own balancer, where there is one."""
@@ -74,7 +78,7 @@ class Site:
     def start(self, name: str, endpoint: Endpoint) -> subprocess.Popen[bytes]:
         """Start an instance that answers its name, and wait until it listens."""
         instance = subprocess.Popen(
-            [sys.executable, str(_APP), name, str(endpoint.port)], stdout=subprocess.PIPE
+            [sys.executable, str(_APP), name, str(endpoint.port), endpoint.host], stdout=subprocess.PIPE
         )
         self._instances[name] = instance
         assert instance.stdout is not None

@@ -1,4 +1,4 @@
-"""An app that says who it is: ``python echo_app.py NAME PORT``. What the tests of balancers put behind them."""
+"""An app that says who it is: ``python echo_app.py NAME PORT [HOST]``. What the tests of balancers put behind them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import suppress
 
 _WEBSOCKET = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 NAME, PORT = sys.argv[1], int(sys.argv[2])
+HOST = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
 
 released = asyncio.Event()
 
@@ -29,7 +30,10 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                 await echo(reader, writer, headers["sec-websocket-key"])
                 break
             body = await reader.readexactly(int(headers.get("content-length", 0)))
-            writer.write(await answer(line.split()[1], headers, body))
+            path = line.split()[1]
+            if path == "/peer":
+                body, path = writer.get_extra_info("peername")[0].encode(), "/echo"
+            writer.write(await answer(path, headers, body))
             await writer.drain()
             if headers.get("connection", "").lower() == "close":
                 break
@@ -37,13 +41,19 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def answer(path: str, headers: dict[str, str], body: bytes) -> bytes:
-    """``/wait`` until ``/release``; ``/status/CODE``, ``/headers``; else: the name, and what was posted."""
+    """Say the name, and what was posted.
+
+    ``/wait`` until ``/release``; ``/sleep/SECONDS``; ``/status/CODE``; ``/headers``; ``/peer``: the client's address.
+    """
     _, verb, value = (*path.split("/"), "", "")[:3]
     if verb == "wait":
         await released.wait()
     if verb == "release":
         released.set()
-    said = json.dumps(headers).encode() if verb == "headers" else NAME.encode() + body
+    if verb == "sleep":
+        await asyncio.sleep(float(value))
+    name = b"" if verb == "echo" else NAME.encode()
+    said = json.dumps(headers).encode() if verb == "headers" else name + body
     status = int(value) if verb == "status" else 200
     return b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\n\r\n%s" % (status, len(said), said)
 
@@ -64,7 +74,7 @@ async def main() -> None:
     """Listen until SIGTERM."""
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    await asyncio.start_server(serve, "127.0.0.1", PORT, backlog=1024)
+    await asyncio.start_server(serve, HOST, PORT, backlog=1024)
     print("ready", flush=True)  # noqa: T201  # to whoever started it
     await ended.wait()
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.balancers.passive import Passive
+from substitute.connections import WILDCARDS
+from substitute.core.slots import Endpoint
 from tests.contracts.balanced_site import A, B, Kind
 from tests.contracts.strict_client import accepts, until
 
@@ -29,8 +31,8 @@ http {{
     {temporary}
     map $http_upgrade $upgrade {{ default upgrade; '' close; }}
     upstream my_app {{
-        server {a};
-        server {b};
+        server {a}{options};
+        server {b}{options};
         {pool}
     }}
     server {{
@@ -103,20 +105,36 @@ class Front:
             until(lambda: not accepts(self.site.listen))
 
 
-def nginx(site: Site, *, pool: bool = False) -> list[str]:
-    """nginx as in the README of many: no `max_fails`, no timeouts, no retries set."""
+def nginx(
+    site: Site,
+    *,
+    pool: bool = False,
+    fail_timeout: str = "",
+    reach: str = "",
+    run: Callable[..., list[str]] | None = None,
+) -> list[str]:
+    """As in the README of many: no `max_fails`, no timeouts, no retries set.
+
+    `reach` is the address that it finds the app at; `run` makes the command run elsewhere.
+    """
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    a, b = (
+        Endpoint(WILDCARDS.get(reach, reach) or site.endpoints[slot].host, site.endpoints[slot].port)
+        for slot in (A, B)
+    )
     text = NGINX.format(
         place=site.root,
         temporary=" ".join(f"{kind}_temp_path {site.root}/{kind};" for kind in kinds),
         pool="keepalive 16;" if pool else "",
         connection='""' if pool else "$upgrade",
+        options=f" fail_timeout={fail_timeout}" if fail_timeout else "",
         listen=site.listen,
-        a=site.endpoints[A],
-        b=site.endpoints[B],
+        a=a,
+        b=b,
     )
     file = _written(site, "nginx.conf", text)
-    return [shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(file), "-p", str(site.root)]
+    command = [shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(file), "-p", str(site.root)]
+    return run(*command) if run else command
 
 
 def haproxy(site: Site, *, pool: bool = False) -> list[str]:

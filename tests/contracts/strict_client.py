@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from substitute.connections import PROBE_MARK
+from substitute.connections import PROBE_MARK, WILDCARDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,12 +61,14 @@ class Load:
 
 
 @contextmanager
-def load(listen: Endpoint, clients: int = 8, *, keepalive: bool = True) -> Iterator[Load]:
-    """Requests without a pause, half of them POST, while the block runs."""
+def load(
+    listen: Endpoint, clients: int = 8, *, keepalive: bool = True, methods: tuple[str, ...] = ("GET", "POST")
+) -> Iterator[Load]:
+    """Requests without a pause, by default half of them POST, while the block runs."""
     running = Load()
     threads = [
         threading.Thread(
-            target=running.run, args=(listen, ("GET", "POST")[number % 2]), kwargs={"keepalive": keepalive}
+            target=running.run, args=(listen, methods[number % len(methods)]), kwargs={"keepalive": keepalive}
         )
         for number in range(clients)
     ]
@@ -90,10 +92,10 @@ def get(listen: Endpoint, path: str = "/", **headers: str) -> tuple[int, str]:
 def get_as_a_probe(endpoint: Endpoint, path: str) -> tuple[int, str]:
     """One request to the instance itself: a gate lets it through."""
     connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=_PATIENCE)
-    connection.sock = socket.socket()
+    connection.sock = socket.socket(socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET)
     with suppress(PermissionError):
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, PROBE_MARK)
-    connection.sock.connect((endpoint.host, endpoint.port))
+    connection.sock.connect((WILDCARDS.get(endpoint.host, endpoint.host), endpoint.port))
     return _get(connection, path, {})
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute import sock_diag
+from substitute.connections import PROBE_MARK
 from substitute.core.apps import Health
 from substitute.core.ports import Process
 from substitute.core.slots import Endpoint
-from substitute.connections import PROBE_MARK
 from substitute.probes import Sockets
 from substitute.processes import boot_id, identify, signal_group
 

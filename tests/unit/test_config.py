@@ -134,6 +134,7 @@ def test_all_problems_are_listed_at_once_in_the_order_of_the_file(tmp_path: Path
         ("drain.timeout = inf", "a duration from 0"),
         ("drain.timeout = 07:32:00", "expected a duration"),
         ("verify.share = 100", "a whole number from 1 to 99"),
+        ('host = "unix:/run/shop.sock"', "no unix socket: each slot is known by its TCP port"),
         ('user = "www"', f"not available in version {__version__}"),
         ('listen = ":80"', "app.shop.listen: unknown key; it belongs in [balancer]"),
         ("timeout = 3", "it belongs in [app.shop.health] or [app.shop.drain]"),

@@ -78,8 +78,9 @@ class Passive:
         """
         wanted = passages(backends, _listens_everywhere)
         self._means = self._set(wanted)
+        ports = {passage.endpoint.port for passage in wanted}
         for passage in wanted:
-            self._prove(passage)
+            self._prove(passage, ports)
         self._reached = {passage.endpoint: passage.target for passage in wanted}
         if self._means is not Means.LEADING:
             self._let_it_notice(backends)
@@ -133,24 +134,21 @@ class Passive:
             self._warned = True
             self._warn(text)
 
-    def _prove(self, passage: Passage) -> None:
+    def _prove(self, passage: Passage, ports: set[int]) -> None:
         """Only what a real connection does counts. One that nobody accepts says nothing."""
         leads = self._means is Means.LEADING
         target = passage.target if leads or passage.target == passage.endpoint else None
         if target is None or not listeners.on(target):
             return
-        arrived = connections.arrives_at(
-            passage.endpoint, {target.port, passage.endpoint.port, *self._ports()}
-        )
+        # The one that is meant stands first.
+        arrived = connections.arrives_at(passage.endpoint, dict.fromkeys((target.port, *ports)))
         if arrived not in {None, target.port}:
             raise BalancerError(
                 f"New connections to {passage.endpoint} should arrive at port {target.port}.",
-                fact=f"They arrive at port {arrived}: other rules lead them, or a gate that this user may not change.",
+                fact=f"They arrive {f'at port {arrived}' if arrived else 'elsewhere'}: other rules lead them, "
+                "or a gate that this user may not change.",
                 cure="See `nft list ruleset` and docs/balancers.md.",
             )
-
-    def _ports(self) -> set[int]:
-        return {endpoint.port for endpoint in self._reached}
 
     def _let_it_notice(self, backends: Sequence[Backend]) -> None:
         """A balancer avoids a slot that has refused it, for a while; till then the other one may not leave."""

@@ -19,6 +19,8 @@ def parse_host(text: str) -> str:
 
     Raises ValueError with what was expected.
     """
+    if text.startswith(("/", "unix:")):
+        raise ValueError("an IP address or a host name, no unix socket: each slot is known by its TCP port")
     try:
         address = ip_address(text)
     except ValueError:

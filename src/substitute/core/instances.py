@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.events import Drained, Notice
+from substitute.core.events import Drained, Notice, Warned
 from substitute.core.health import LogTail, require_free
 
 if TYPE_CHECKING:
@@ -46,6 +46,12 @@ def drain(host: Host, slot: SlotRecord) -> Drained:
         if quiet == 2:
             return Drained(finished=first)
         if host.clock.monotonic() >= deadline:
+            host.emit(
+                Warned(
+                    f"Slot {slot.name} still had {now} requests or open connections after {slot.drain_timeout:g}s. "
+                    "Kept-alive connections of a balancer of your own count too: see docs/balancers.md."
+                )
+            )
             return Drained(finished=max(first - now, 0), cut=now)
         host.clock.sleep(_DRAIN_INTERVAL)
     return Drained()
