@@ -9,7 +9,7 @@ from substitute.balancers import traefik_api as api
 from substitute.balancers import traefik_configuration as configuration
 from substitute.balancers.traefik_api import SilentError
 from substitute.connections import counted
-from substitute.core.errors import BalancerError, ConfigError
+from substitute.core.errors import ConfigError, UnmovedError
 from substitute.core.ports import Traffic
 from substitute.files import write_atomically
 
@@ -73,7 +73,7 @@ class Traefik:
         self._write(text)
         try:
             self._await(backends)
-        except BalancerError:
+        except UnmovedError:
             if earlier:
                 self._write(earlier)
             raise
@@ -127,7 +127,7 @@ class Traefik:
                 return self._disobedience(backends)
             except SilentError as silent:
                 if time.monotonic() > deadline:
-                    raise BalancerError(
+                    raise UnmovedError(
                         f"Traefik's API does not answer on {self._url}.", fact=silent.fact, cure=silent.cure
                     ) from silent
             time.sleep(_TICK)
@@ -168,11 +168,11 @@ class Traefik:
         except FileNotFoundError:
             return ""
         except (OSError, UnicodeDecodeError) as error:
-            raise BalancerError(f"{self._file} cannot be read.", fact=str(error)) from error
+            raise UnmovedError(f"{self._file} cannot be read.", fact=str(error)) from error
 
     def _require_ours(self, text: str) -> None:
         if not configuration.is_ours(text):
-            raise BalancerError(
+            raise UnmovedError(
                 f"{self._file} was not written by substitute, and would be replaced.",
                 cure="Give substitute a file of its own: balancer.file in substitute.toml.",
             )
@@ -181,14 +181,14 @@ class Traefik:
         try:
             write_atomically(self._file, text, mode=0o644)
         except OSError as error:
-            raise BalancerError(
+            raise UnmovedError(
                 f"{self._file} cannot be written.",
                 fact=error.strerror or str(error),
                 cure="Its directory must exist, and this user may write there: a file is replaced, not changed.",
             ) from error
 
-    def _disobeyed(self, seen: str) -> BalancerError:
-        return BalancerError(
+    def _disobeyed(self, seen: str) -> UnmovedError:
+        return UnmovedError(
             f"Traefik did not take over {self._file} within {self._patience:g}s.",
             fact=seen,
             cure=f"Its static configuration needs `providers: {{file: {{directory: {self._file.parent}}}}}` (in a "
