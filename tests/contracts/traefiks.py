@@ -87,6 +87,14 @@ class Program:
         except SilentError:
             return False
 
+    def api_answers(self) -> bool:
+        """Whether its API can be asked."""
+        try:
+            service(self.url, "none@file")
+        except SilentError:
+            return False
+        return True
+
     def _listens(self, endpoint: Endpoint) -> bool:
         assert self._process
         assert self._process.poll() is None, self.log()

@@ -146,8 +146,8 @@ class Traefik:
         return None
 
     def _shares(self, apps: Mapping[str, Sequence[Endpoint]]) -> dict[Endpoint, int] | None:
-        found = {}
-        for app, endpoints in apps.items():
+        found: dict[Endpoint, int] = {}
+        for app, endpoints in (apps or {"none": ()}).items():  # with no app too: is it there?
             try:
                 known = api.service(self._url, configuration.service(app))
             except SilentError:
