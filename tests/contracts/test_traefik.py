@@ -160,7 +160,7 @@ def test_a_traefik_that_is_stopped_is_noticed_before_anything_is_written(
     assert "Is Traefik running?" in caught.value.cure
     assert stamp(program) == before
     program.start()
-    until(program.api_answers)
+    until(lambda: program.knows("shop"))
     assert served(site) == {"a0"}
 
 
