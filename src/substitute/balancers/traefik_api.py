@@ -36,10 +36,14 @@ class Service:
 
 def service(api: str, name: str) -> Service | None:
     """The service called `name` (``shop@file``), or None where Traefik has none. Raises SilentError."""
-    status, body = _get(api, f"/api/http/services/{name}")
+    path = f"/api/http/services/{name}"
+    status, body = _get(api, path)
     answer = _parsed(body)
     if status == http.client.OK and answer is not None:
-        return _service(answer)
+        try:
+            return _service(answer)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise SilentError(f"What answers there is not Traefik's API ({path} is {answer}).") from error
     if status == http.client.NOT_FOUND and answer is not None:  # a 404 of the API's own is JSON
         return None
     if status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
