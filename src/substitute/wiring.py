@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 BALANCERS = {
     "haproxy": "substitute.balancers.haproxy:connect",
     "passive": "substitute.balancers.passive:connect",
+    "traefik": "substitute.balancers.traefik:connect",
 }
 RUNTIMES = {"supervisord": "substitute.runtimes.supervisord:connect"}
 SOURCES = {"git": "substitute.sources.git:connect"}

@@ -12,6 +12,7 @@ from substitute.core.errors import (
     InterruptedByUserError,
     NothingServesError,
     SubstituteError,
+    UnmovedError,
     UsageError,
 )
 from substitute.core.events import Failed, Output, Succeeded
@@ -208,6 +209,31 @@ def test_a_balancer_that_does_not_obey_leaves_the_old_instance_alone(shop: Shop)
         deploy(shop.host, shop.app, "v2")
     assert live(shop) == "a"
     assert "shop_a" in shop.world.running
+
+
+def refuse_to_move(shop: Shop) -> None:
+    class Unmoved(type(shop.host.balancer)):  # type: ignore[misc]
+        def route(self, backends: object) -> None:
+            raise UnmovedError("Traefik's API does not answer.")
+
+    object.__setattr__(shop.host, "balancer", Unmoved(shop.world))
+
+
+def test_a_balancer_of_the_users_own_that_cannot_be_told_serves_as_it_did(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    refuse_to_move(shop)
+    with pytest.raises(DeploymentFailedError, match=r"API does not answer(.|\n)*Slot a \(v1\) still serves"):
+        deploy(shop.host, shop.app, "v2")
+    assert live(shop) == "a"
+    assert set(shop.world.running) == {"shop_a"}
+
+
+def test_where_it_cannot_be_told_and_the_live_instance_is_gone_nothing_serves(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    refuse_to_move(shop)
+    shop.world.answering["shop_a"] = False
+    with pytest.raises(NothingServesError):
+        deploy(shop.host, shop.app, "v2")
 
 
 def test_rollback_starts_the_earlier_slot_as_it_stands_and_twice_toggles(shop: Shop) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.balancers.gate_table import leading, reached, refusing, removal
-from substitute.core.errors import BalancerError
+from substitute.core.errors import UnmovedError
 from substitute.shell import capture
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _DENIED = ("operation not permitted", "permission denied", "must be root")
 
 
-class UnavailableError(BalancerError):
+class UnavailableError(UnmovedError):
     """There can be no gate here: no ``nft``, no privilege, or a kernel without nftables."""
 
 
@@ -61,7 +61,7 @@ class Gate:
     def remove(self) -> None:
         """Leave nothing of it. No error where it is not there, or where there can't be one."""
         if _program() and (refused := self._run(removal(self.name))):
-            raise BalancerError(f"The table {self.name} could not be removed.", fact=refused)
+            raise UnmovedError(f"The table {self.name} could not be removed.", fact=refused)
 
     def _run(self, commands: list[Json]) -> str:
         """Why the transaction was refused, or empty. Raises UnavailableError where any would be."""

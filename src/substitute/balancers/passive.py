@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from substitute import connections, listeners
 from substitute.balancers.gate import Gate, UnavailableError
 from substitute.balancers.gate_table import passages, table_name
-from substitute.core.errors import BalancerError
+from substitute.core.errors import UnmovedError
 from substitute.core.ports import Traffic
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Passive:
         # The one that is meant stands first.
         arrived = connections.arrives_at(passage.endpoint, dict.fromkeys((target.port, *ports)))
         if arrived not in {None, target.port}:
-            raise BalancerError(
+            raise UnmovedError(
                 f"New connections to {passage.endpoint} should arrive at port {target.port}.",
                 fact=f"They arrive {f'at port {arrived}' if arrived else 'elsewhere'}: other rules lead them, "
                 "or a gate that this user may not change.",

@@ -16,10 +16,11 @@ from substitute.core.errors import (
     BuildError,
     NotReadyError,
     SubstituteError,
+    UnmovedError,
     UsageError,
 )
 from substitute.core.events import Notice, Output, Warned
-from substitute.core.health import await_ready, observe_for
+from substitute.core.health import answers, await_ready, observe_for
 from substitute.core.instances import start_instance
 from substitute.core.interrupts import Interrupts
 from substitute.core.lock import deployment_lock
@@ -200,7 +201,14 @@ def _give_up(attempt: Attempt, error: SubstituteError) -> SubstituteError:
     problem = ""
     try:
         settled: Settled | None = settle(host, app)
+    except UnmovedError as trouble:  # nothing was stopped either, so who was live serves if it answers
+        settled, problem = None, "" if _live_answers(host, app) else trouble.reason
     except SubstituteError as trouble:
         settled, problem = None, trouble.reason
     live = settled.live if settled else host.journal.app(app.name).live
     return attempt.failed(error, live, problem=problem or (settled.problem if settled else ""))
+
+
+def _live_answers(host: Host, app: App) -> bool:
+    live = host.journal.app(app.name).live_slot
+    return live is not None and answers(host, app, live)

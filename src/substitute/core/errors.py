@@ -14,6 +14,7 @@
         ├── RuntimeFailedError          starting or stopping a process
         ├── NotReadyError               health
         └── BalancerError               traffic could not be moved
+            └── UnmovedError                by a balancer that is not ours: it goes on as it did
 
 The number is the exit status of the command.
 """
@@ -104,3 +105,7 @@ class NotReadyError(DeploymentFailedError):
 
 class BalancerError(DeploymentFailedError):
     """The balancer did not do what it was told."""
+
+
+class UnmovedError(BalancerError):
+    """The user's own balancer could not be told. For all that is known it sends requests where it did."""
