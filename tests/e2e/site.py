@@ -85,13 +85,15 @@ class Site:
         self.port = free_port()
         self.ports = (free_port(), free_port())
         self.url = f"http://127.0.0.1:{self.port}/"
+        self.balancer = f'listen = "127.0.0.1:{self.port}"'
+        """The keys of [balancer]."""
         self.configure()
 
     def configure(self, *, more: str = "", start: str = "", balancer: str = "") -> None:
         """Write substitute.toml."""
         start = start or f"{sys.executable} -S -E app.py"
         (self.root / "substitute.toml").write_text(
-            f'[balancer]\nlisten = "127.0.0.1:{self.port}"\n{balancer}\n'
+            f"[balancer]\n{self.balancer}\n{balancer}\n"
             f'[app.shop]\nrepo = "{self.repository.directory}"\nbuild = ["sh build.sh"]\n'
             f"start = {json.dumps(start)}\nports = [{self.ports[0]}, {self.ports[1]}]\n"
             f"{more}"

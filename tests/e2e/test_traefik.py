@@ -38,11 +38,9 @@ def site(tmp_path: Path, program: Program) -> Iterator[Site]:
 
 
 def configure(site: Site, program: Program, *, api: str = "", more: str = "") -> None:
-    """Write substitute.toml; `listen` is the user's Traefik's business."""
+    """Write substitute.toml for the user's Traefik."""
+    site.balancer = f'kind = "traefik"\nfile = "{program.file}"\napi = "{api or program.url}"'
     site.configure(more=more)
-    path = site.root / "substitute.toml"
-    own = f'kind = "traefik"\nfile = "{program.file}"\napi = "{api or program.url}"'
-    path.write_text(path.read_text().replace(f'listen = "127.0.0.1:{site.port}"', own))
 
 
 def own_answer(site: Site, slot: str) -> str:

@@ -1,0 +1,168 @@
+"""The origin: a static nginx that lists both slots, never edited, never reloaded. Not one request may fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from substitute.balancers.gate_table import table_name
+from substitute.core.slots import Endpoint
+from substitute.processes import identify, signal_process
+from tests.contracts.strict_client import accepts, get, until
+from tests.e2e.site import Site, eventually
+from tests.e2e.test_deployments import fetch, under_load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ORIGIN = """\
+daemon off; pid {place}/nginx.pid; error_log {place}/error.log;
+events {{ }}
+http {{
+    access_log off; {temporary}
+    upstream my_app {{
+        server 127.0.0.1:{a};
+        server 127.0.0.1:{b};
+    }}
+    server {{
+        listen 127.0.0.1:{port};
+        server_name my_app.com;
+        location / {{ proxy_pass http://my_app; }}
+    }}
+}}
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    made.balancer = 'kind = "passive"\ngate = "nft"'
+    made.configure()
+    with nginx(made, tmp_path):
+        yield made
+    made.close()
+    assert gate(made) == ""
+
+
+def nginx(site: Site, place: Path) -> subprocess.Popen[bytes]:
+    """The user's nginx, started once."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = " ".join(f"{kind}_temp_path {place}/{kind};" for kind in kinds)
+    a, b = site.ports
+    file = place / "nginx.conf"
+    file.write_text(ORIGIN.format(place=place, temporary=temporary, a=a, b=b, port=site.port))
+    process = Ended([shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(file), "-p", str(place)])
+    until(lambda: accepts(Endpoint("127.0.0.1", site.port)))
+    return process
+
+
+class Ended(subprocess.Popen[bytes]):
+    """A program that is ended with its block."""
+
+    def __exit__(self, *details: object) -> None:
+        self.terminate()
+        self.wait()
+
+
+def gate(site: Site) -> str:
+    listed = subprocess.run(
+        ["nft", "list", "table", "inet", table_name(site.root)], capture_output=True, text=True, check=False
+    )
+    return listed.stdout
+
+
+def test_the_origins_nginx_untouched_loses_nothing(site: Site, tmp_path: Path) -> None:
+    site.run("deploy")
+    site.repository.commit("2")
+    statuses: list[tuple[int, str]] = []
+    slow = threading.Thread(
+        target=lambda: statuses.extend(get(Endpoint("127.0.0.1", site.port), "/slow?3") for _ in range(3))
+    )
+
+    def swaps() -> None:
+        slow.start()
+        for operation in ("deploy", "rollback", "restart", "rollback"):
+            assert site.events(operation)[-1]["drained"]["cut"] == 0
+
+    assert under_load(site, swaps) == {"1", "2"}
+    slow.join()
+    assert [status for status, _ in statuses] == [200, 200, 200]
+    assert (tmp_path / "error.log").read_text() == ""
+    site.assert_only_serves("a")
+    balancer = site.status()["balancer"]
+    assert balancer == {"kind": "passive", "listen": None, "running": True}
+
+
+def test_a_version_that_is_not_ready_gets_no_request(site: Site) -> None:
+    site.run("deploy")
+    site.configure(more='[app.shop.health]\ntimeout = "3s"\n')
+    bad = "import os\nfrom http.server import *\nclass H(BaseHTTPRequestHandler):\n"
+    bad += "    def do_GET(self): self.send_error(500)\n"
+    site.repository.commit("bad", app=bad + "HTTPServer(('', int(os.environ['PORT'])), H).serve_forever()\n")
+    assert under_load(site, lambda: site.run("deploy", exit_status=1)) == {"1"}
+    site.assert_only_serves("a")
+
+
+def test_down_takes_the_gate_away_and_up_brings_it_back(site: Site) -> None:
+    site.run("deploy")
+    site.run("down")
+    assert gate(site) == ""
+    assert not accepts(Endpoint("127.0.0.1", site.ports[0]))
+    site.run("up")
+    assert "dnat" in gate(site)
+    assert under_load(site) == {"1"}
+
+
+def test_after_a_reboot_up_brings_back_instance_and_gate(site: Site) -> None:
+    site.run("deploy")
+    for pid in site.pids():
+        if process := identify(pid):
+            signal_process(process, signal.SIGKILL)
+    subprocess.run(["nft", "delete", "table", "inet", table_name(site.root)], check=True)
+    site.run("up")
+    site.assert_only_serves("a")
+    assert get(Endpoint("127.0.0.1", site.ports[1]))[1] == "version 1\n"
+
+
+def test_a_killed_deployer_is_settled_by_its_guardian(site: Site) -> None:
+    site.run("deploy")
+    site.configure(more='[app.shop.verify]\nfor = "60s"\n')
+    site.repository.commit("2")
+
+    def kill() -> None:
+        with site.popen("deploy", "--json") as deploying:
+            assert deploying.stdout
+            for line in deploying.stdout:
+                if json.loads(line).get("phase") == "verify":
+                    break
+            deploying.send_signal(signal.SIGKILL)
+        eventually(lambda: site.app()["slots"]["b"]["state"] == "idle", "the guardian stopped slot b")
+
+    under_load(site, kill)
+    site.assert_only_serves("a")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a privilege to give up")
+def test_without_the_privilege_it_warns_and_deploys_as_the_origin_did(site: Site) -> None:
+    site.balancer = 'kind = "passive"\nfail_timeout = 0'
+    site.configure()
+    unprivileged = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"]
+    command = [*unprivileged, sys.executable, "-m", "substitute", "-C", str(site.root)]
+    subprocess.run([*command, "deploy"], check=True, capture_output=True)
+    site.repository.commit("2")
+    second = subprocess.run([*command, "deploy", "--json"], check=True, capture_output=True, text=True)
+    events = [json.loads(line) for line in second.stdout.splitlines()]
+    (warning,) = [event["message"] for event in events if event["event"] == "warning"]
+    assert "accept queue" in warning
+    assert "CAP_NET_ADMIN" in warning
+    assert fetch(f"http://127.0.0.1:{site.ports[1]}/") == "version 2\n"
+    assert gate(site) == ""
