@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from substitute.core.events import Emit
     from substitute.core.ports import Source
 
-BALANCERS = {"haproxy": "substitute.balancers.haproxy:connect"}
+BALANCERS = {
+    "haproxy": "substitute.balancers.haproxy:connect",
+    "nginx": "substitute.balancers.nginx:connect",
+}
 RUNTIMES = {"supervisord": "substitute.runtimes.supervisord:connect"}
 SOURCES = {"git": "substitute.sources.git:connect"}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.contracts import haproxies
+from tests.contracts import haproxies, nginxes
 from tests.contracts.balanced_site import A, B, Kind, Site, site_in
 from tests.contracts.strict_client import conversation, get, get_as_a_probe, load, until
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 KINDS: dict[str, Kind] = {
     **haproxies.KINDS,
+    **nginxes.KINDS,
 }
 WEIGHING = [name for name, kind in KINDS.items() if kind.weighs]
 TURNS = 10
