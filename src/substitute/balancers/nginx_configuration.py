@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from substitute.core.ports import Backend, Server
 
-_SERVER = re.compile(r"^ +server (?:\[(?P<ip6>[^\]]+)\]|(?P<host>[^:;\s]+)):(?P<port>\d+)(?P<rest>[^;]*);$", re.M)
+_SERVER = re.compile(
+    r"^ +server (?:\[(?P<ip6>[^\]]+)\]|(?P<host>[^:;\s]+)):(?P<port>\d+)(?P<rest>[^;]*);$", re.MULTILINE
+)
 _WEIGHT = re.compile(r" weight=(\d+)")
 
 

@@ -40,7 +40,7 @@ class Workers:
 
     serving: frozenset[Process]
     leaving: frozenset[Process]
-    """They accept no connection any more, and still serve those that they have, by the configuration they began with."""
+    """They accept no more, and still serve the connections that they have by the configuration they began with."""
 
 
 def master_of(pid_file: Path) -> Process | None:
@@ -59,7 +59,8 @@ def is_master(process: Process) -> bool:
 
 def workers_of(master: Process) -> Workers:
     """Its workers at this moment."""
-    serving, leaving = set(), set()
+    serving: set[Process] = set()
+    leaving: set[Process] = set()
     for pid in descendants(master.pid):
         process, title = identify(pid), _title(pid)
         if process and title.startswith(_WORKER):
@@ -109,7 +110,9 @@ def _idle(master: Process) -> bool:
     """Whether it waits for signals. While it does anything else it has them blocked, and they are pending."""
     sets = {"SigBlk": _HANGUP}
     with suppress(OSError, ValueError):
-        for line in Path(f"/proc/{master.pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
+        for line in (
+            Path(f"/proc/{master.pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+        ):
             name, _, value = line.partition(":")
             if name in ("SigBlk", "SigPnd", "ShdPnd"):
                 sets[name] = int(value, 16)

@@ -16,7 +16,8 @@ _CURE = "Install nginx, or set balancer.binary in substitute.toml."
 _PATIENCE = 60.0
 """Seconds for `nginx -T`, which asks the DNS for every server that is a name."""
 _KEEPS_CLIENTS_FROM = (1, 27, 4)
-_FILE = re.compile(r"^# configuration file (.+):$", re.M)
+_SERIOUS = re.compile(r"\[(?:emerg|alert|crit)\] (?:\d+#\d+: )?(.+)")
+_FILE = re.compile(r"^# configuration file (.+):$", re.MULTILINE)
 
 
 class RefusedError(BalancerError):
@@ -64,10 +65,14 @@ def inspect(binary: str, config: Path | None) -> Setup:
             f"{binary} cannot be run.", fact=error.strerror or str(error), cure=_CURE
         ) from error
     if checked.status:
+        fact = complaint(checked.err)
+        checks = f"`{' '.join([binary, '-t', *told])}` checks it."
         raise RefusedError(
             "nginx refuses its configuration, and serves as before.",
-            fact=complaint(checked.err),
-            cure=f"`{' '.join([binary, '-t', *told])}` checks it.",
+            fact=fact,
+            cure=f"Run substitute as nginx's master does. {checks}"
+            if "Permission denied" in fact
+            else checks,
         )
     return understand(about.err + about.out, checked.out)
 
@@ -80,7 +85,11 @@ def understand(about: str, dump: str) -> Setup:
     prefix = _compiled(about, "prefix") or "/usr/local/nginx"
     pid_file = _directive(dump, "pid") or _compiled(about, "pid-path") or "logs/nginx.pid"
     error_log = _directive(dump, "error_log") or _compiled(about, "error-log-path") or "logs/error.log"
-    patient = numbers >= _KEEPS_CLIENTS_FROM and _directive(dump, "keepalive_min_timeout") not in ("", "0", "0s")
+    patient = numbers >= _KEEPS_CLIENTS_FROM and _directive(dump, "keepalive_min_timeout") not in (
+        "",
+        "0",
+        "0s",
+    )
     return Setup(
         version=numbers,
         main=files[0] if files else Path(),
@@ -92,20 +101,22 @@ def understand(about: str, dump: str) -> Setup:
 
 
 def complaint(text: str) -> str:
-    """The lines of nginx's output that say what is wrong."""
+    """The lines of nginx's output, or of its log, that say what is wrong; each one once."""
     lines = [line.strip() for line in text.splitlines()]
-    serious = [line for line in lines if re.search(r"\[(emerg|alert|crit)\]", line)]
-    return "\n".join(serious[:4]) or "\n".join(lines[-4:])
+    serious = [found[1] for line in lines if (found := _SERIOUS.search(line))]
+    return "\n".join(list(dict.fromkeys(serious))[:4] or lines[-4:])
 
 
 def _directive(dump: str, name: str) -> str:
     """The first argument of the first directive called `name`, or empty."""
-    found = re.search(rf"(?:^|[;{{}}])\s*{name}\s+([\"']?)(?P<value>[^;]+?)\1(?:\s[^;]*)?;", _bare(dump), re.M)
+    found = re.search(
+        rf"(?:^|[;{{}}])\s*{name}\s+([\"']?)(?P<value>[^;]+?)\1(?:\s[^;]*)?;", _bare(dump), re.MULTILINE
+    )
     return found["value"] if found else ""
 
 
 def _bare(dump: str) -> str:
-    return re.sub(r"(?:^|(?<=[\s;{}]))#.*$", "", dump, flags=re.M)
+    return re.sub(r"(?:^|(?<=[\s;{}]))#.*$", "", dump, flags=re.MULTILINE)
 
 
 def _compiled(about: str, name: str) -> str:
