@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from substitute.balancers import nginx_processes
 from substitute.balancers.nginx_configuration import render
 from substitute.balancers.nginx_processes import workers_of
 from substitute.core.errors import BalancerError
@@ -72,7 +73,9 @@ def test_the_same_routes_again_leave_the_workers_alone(site: Site) -> None:
 def test_a_command_that_was_killed_before_the_reload_is_made_good_by_the_next(site: Site) -> None:
     file(site).write_text(render([site.shop(0, 100)]))
     another_command(site)
+    assert (site.traffic(A).share, site.traffic(B).share) == (None, None)
     site.route(0, 100)
+    assert (site.traffic(A).share, site.traffic(B).share) == (0, 100)
     assert serving(site) == {"b0"}
 
 
@@ -274,6 +277,27 @@ def test_a_reload_that_the_master_refuses_leaves_the_file_and_the_routes(site: S
         assert workers(site) == running
         site.route(100, 0)
         assert serving(site) == {"a0"}
+    site.route(0, 100)
+    assert serving(site) == {"b0"}
+
+
+def test_a_master_that_gives_no_sign_is_told_again_by_the_next_command(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    master, before = nginxes.of(site).master, file(site).read_text()
+    assert master
+    monkeypatch.setattr(nginx_processes, "_PATIENCE", 1.0)
+    signal_process(master, signal.SIGSTOP)
+    with pytest.raises(BalancerError, match="did not reload within"):
+        site.route(0, 100)
+    assert file(site).read_text() == before
+    signal_process(master, signal.SIGCONT)
+    monkeypatch.undo()
+    another_command(site)
+    running = workers(site)
+    site.route(100, 0)
+    assert not workers(site) & running
+    assert serving(site) == {"a0"}
     site.route(0, 100)
     assert serving(site) == {"b0"}
 

@@ -106,7 +106,8 @@ class Nginx:
         master, text = self._master(), self._written()
         if master is None or text is None:
             return None
-        known = shares(text)
+        known, obeyed = shares(text), recall(self._memory)
+        in_force = obeyed is not None and obeyed.digest == digest(text)
         # The workers first: one that leaves in between has closed its connections.
         leaving = len(processes.workers_of(master).leaving)
         try:
@@ -114,7 +115,12 @@ class Nginx:
         except OSError:
             return None
         return {
-            endpoint: Traffic(counted[endpoint] + (0 if share else leaving), None, None, share)
+            endpoint: Traffic(
+                counted[endpoint] + (0 if share and in_force else leaving),
+                requests=None,
+                failures=None,
+                share=share if in_force else None,
+            )
             for endpoint, share in known.items()
         }
 

@@ -78,7 +78,7 @@ def reload(master: Process, said: Callable[[], str]) -> None:
     # A reload that somebody else asked for may have read the earlier file, and its workers are not those wanted.
     while not _idle(master):
         _go_on(master, deadline, said)
-    before = workers_of(master).serving
+    before, family = workers_of(master).serving, descendants(master.pid)
     try:
         signal_process(master, signal.SIGHUP)
     except PermissionError as error:
@@ -91,7 +91,7 @@ def reload(master: Process, said: Callable[[], str]) -> None:
         now = workers_of(master).serving
         if now and not now & before:
             return
-        if now != before or not _idle(master):
+        if descendants(master.pid) - family or not _idle(master):
             unchanged_since = time.monotonic()
         elif time.monotonic() - unchanged_since > _REFUSED_AFTER:
             raise BalancerError("nginx did not carry out the reload, and serves as before.", fact=said())
