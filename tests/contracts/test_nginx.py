@@ -355,10 +355,12 @@ def test_an_app_without_any_share_is_answered_502_and_the_configuration_stays_va
     assert serving(site) == {"b0"}
 
 
-def test_no_idle_connection_to_an_app_is_kept(site: Site) -> None:
-    get(site.listen)
-    site.drained(A)
-    assert site.traffic(A).share == 100
+def test_no_idle_connection_to_an_app_is_kept_though_the_user_allows_it(site: Site) -> None:
+    config = nginxes.of(site).config
+    config.write_text(config.read_text().replace('"" close', '"" ""'))
+    site.route(0, 100)
+    assert serving(site) == {"b0"}
+    site.drained(B)
 
 
 def test_its_file_is_readable_by_all_and_holds_both_versions_of_ip(site: Site) -> None:

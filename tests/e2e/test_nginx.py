@@ -82,9 +82,9 @@ def test_deploy_rollback_and_restart_fail_no_request_on_a_new_connection(served:
     assert versions == {"1", "2"}
     served.assert_only_serves("b")
     assert fetch(served.url) == "version 1\n"
-    assert ["keepalive_min_timeout" in event["message"] for event in events if event["event"] == "warning"] == [
-        True
-    ]
+    assert [
+        "keepalive_min_timeout" in event["message"] for event in events if event["event"] == "warning"
+    ] == [True]
 
 
 def test_a_deployment_while_nginx_is_stopped_fails_and_the_old_instance_runs_on(
