@@ -37,6 +37,7 @@ BALANCERS = {
     "haproxy": "substitute.balancers.haproxy:connect",
     "passive": "substitute.balancers.passive:connect",
     "traefik": "substitute.balancers.traefik:connect",
+    "nginx": "substitute.balancers.nginx:connect",
 }
 RUNTIMES = {"supervisord": "substitute.runtimes.supervisord:connect"}
 SOURCES = {"git": "substitute.sources.git:connect"}

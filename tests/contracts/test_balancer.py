@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.contracts import haproxies, passives, traefiks
+from tests.contracts import haproxies, nginxes, passives, traefiks
 from tests.contracts.balanced_site import A, B, Kind, Site, site_in
 from tests.contracts.strict_client import conversation, get, get_as_a_probe, load, until
 
@@ -24,6 +24,7 @@ KINDS: dict[str, Kind] = {
     **haproxies.KINDS,
     **passives.KINDS,
     **traefiks.KINDS,
+    **nginxes.KINDS,
 }
 WEIGHING = [name for name, kind in KINDS.items() if kind.weighs]
 TURNS = 10
