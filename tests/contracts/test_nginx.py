@@ -252,13 +252,11 @@ def test_an_nginx_that_is_being_replaced_by_another_binary_is_not_reloaded(site:
     nginx = nginxes.of(site)
     nginx.end()
     first = nginx.start(daemon=True)
-    signal_process(first, signal.SIGUSR2)
-    until(lambda: nginx.master not in (None, first))
+    until(lambda: signal_process(first, signal.SIGUSR2) and nginx.master not in (None, first))
     with pytest.raises(BalancerError, match="both serve") as raised:
         site.route(0, 100)
     assert f"kill -QUIT {first.pid}" in raised.value.cure
-    signal_process(first, signal.SIGQUIT)
-    until(lambda: not is_alive(first))
+    until(lambda: not signal_process(first, signal.SIGQUIT))
     site.route(0, 100)
     assert serving(site) == {"b0"}
 
