@@ -35,6 +35,7 @@ check: lint test
 bench: setup
 	@tools/packages $(DEBIAN)
 	$(BIN)/python -m bench.speed
+	$(BIN)/python -m bench.balancers
 
 docs: setup
 	$(BIN)/python -m substitute.config > docs/configuration.md

@@ -29,7 +29,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             if not await _answer(head.decode("latin-1"), reader, writer):
                 break
             _busy.discard(writer)
-    except (asyncio.IncompleteReadError, ConnectionError):
+    except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
         pass
     finally:
         _busy.discard(writer)
