@@ -90,8 +90,8 @@ def main(switches: int) -> None:
     when = datetime.now(tz=UTC).date().isoformat()
     note = (
         f"\nMeasured on {when} by `make bench`: {switches} swaps (fewer where each takes long), "
-        f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}. A cell says how many requests failed, of how many. "
-        "*Switch* and *drain* are medians.\n"
+        f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}. "
+        "A cell says how many requests failed, of how many. *Switch* and *drain* are medians.\n"
     )
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
