@@ -15,10 +15,10 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from substitute.drill.lanes import Lane
 from substitute.drill.load import LaneName, Load
 from substitute.drill.reactor import READ, Reactor
 from substitute.drill.recorder import Recorder
-from substitute.drill.lanes import Lane
 from substitute.drill.streams import EventStream, Stream, WebSocket
 from substitute.drill.wire import Target
 
@@ -34,9 +34,11 @@ class Generator:
         self.reactor = Reactor()
         self.recorder = Recorder()
         target = Target.of(load)
+        self.began = time.monotonic()
         common: tuple[Any, ...] = (load, target, self.reactor, self.recorder)
         self._lanes = [
-            Lane(name, *common, connections=connections, rate=rate) for name, connections, rate in _paced(load)
+            Lane(name, *common, connections=connections, rate=rate)
+            for name, connections, rate in _paced(load)
         ]
         for name, path in ((LaneName.SLOW, load.slow), (LaneName.UPLOAD, load.upload)):
             if path is not None:
@@ -45,7 +47,10 @@ class Generator:
             (load.websocket, WebSocket),
             (load.sse, EventStream),
         )
-        self._streams = [kind(*common) for path, kind in kinds if path is not None for _ in range(load.beside)]
+        self._streams = [
+            kind(*common) for path, kind in kinds if path is not None for _ in range(load.beside)
+        ]
+        self._all: list[Lane | Stream] = [*self._lanes, *self._streams]
         self._ending = False
 
     @property
@@ -63,14 +68,14 @@ class Generator:
     def sweep(self) -> None:
         """Give up what takes too long."""
         now = time.monotonic()
-        for one in (*self._lanes, *self._streams):
+        for one in self._all:
             one.sweep(now)
 
     def stop(self) -> None:
         """Begin nothing any more."""
         if not self._ending:
             self._ending = True
-            for one in (*self._lanes, *self._streams):
+            for one in self._all:
                 one.end()
 
     def close(self) -> None:
@@ -109,14 +114,14 @@ def serve(control: socket.socket) -> None:
             generator.sweep()
             sweep_at = now + _SWEEP
         if now >= tell_at:
-            _tell(control, generator.recorder)
+            _tell(control, generator)
             tell_at = now + _BATCH
-    _tell(control, generator.recorder)
+    _tell(control, generator)
     generator.close()
 
 
-def _tell(control: socket.socket, recorder: Recorder) -> None:
-    batch = {**recorder.take(), "now": time.monotonic()}
+def _tell(control: socket.socket, generator: Generator) -> None:
+    batch = {**generator.recorder.take(), "began": generator.began, "now": time.monotonic()}
     with suppress(OSError):  # nobody reads any more; the same is told by the reactor
         control.sendall(json.dumps(batch).encode() + b"\n")
 

@@ -153,7 +153,9 @@ class Lane:
         self.pause = load.pause
         request = load.request(name)
         half = len(request) - (len(request) - request.index(b"\r\n\r\n") - 4) // 2
-        self.first, self.second = (request[:half], request[half:]) if name is LaneName.UPLOAD else (request, b"")
+        self.first, self.second = (
+            (request[:half], request[half:]) if name is LaneName.UPLOAD else (request, b"")
+        )
         self._patience = load.timeout
         self._free = deque(Client(self) for _ in range(connections))
         self._busy: set[Client] = set()

@@ -22,6 +22,7 @@ class LaneName(StrEnum):
 PACED = (LaneName.KEEP_ALIVE, LaneName.NEW)
 """Those that are sent at a rate, and whose latency is told."""
 STREAMS = (LaneName.WEBSOCKET, LaneName.SSE)
+_UPLOADED = "substitute" * 100
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,10 @@ class Load:
             LaneName.SSE: self.sse,
         }.get(lane, self.path)
         stream = lane in STREAMS
-        method = "GET" if stream else "POST" if lane is LaneName.UPLOAD and self.method == "GET" else self.method
-        body = b"" if stream else (self.body or ("substitute" * 100 if lane is LaneName.UPLOAD else "")).encode()
+        method = {LaneName.UPLOAD: "POST", LaneName.WEBSOCKET: "GET", LaneName.SSE: "GET"}.get(
+            lane, self.method
+        )
+        body = b"" if stream else (self.body or (_UPLOADED if lane is LaneName.UPLOAD else "")).encode()
         ending = "close" if lane in {LaneName.NEW, LaneName.SSE} else "keep-alive"
         own = [("Host", self.host_header), ("User-Agent", "substitute-drill"), ("Accept", "*/*")]
         own.append(("Connection", "Upgrade" if lane is LaneName.WEBSOCKET else ending))

@@ -28,6 +28,7 @@ class LoadProcess:
         self._load = load
         self._recording = recording
         self._stopping = False
+        self._flowing = threading.Event()
         self.lost = False
         """It ended before it was stopped; what it said is in `log`."""
 
@@ -45,6 +46,7 @@ class LoadProcess:
         ours.sendall(self._load.to_json().encode() + b"\n")
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        self._flowing.wait()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,4 +69,6 @@ class LoadProcess:
             for line in told:
                 if line.endswith(b"\n"):  # else it died in the middle of one
                     self._recording.add(json.loads(line))
+                    self._flowing.set()
         self.lost = not self._stopping
+        self._flowing.set()

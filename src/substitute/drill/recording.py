@@ -42,9 +42,13 @@ class Recording:
         self.failures: list[Failure] = []
         self.counts: dict[str, int] = {}
         self.lag = 0.0
+        self.began: float | None = None
+        """When the load began; None before its first batch."""
         self.ticks: dict[int, Tick] = {}
         self._names: list[str] = []
         self._numbers: dict[str, int] = {}
+        self._versions: Counter[str] = Counter()
+        self._streams_failed = 0
         self._lane = array("H")
         self._version = array("H")
         self._intended = array("d")
@@ -56,14 +60,16 @@ class Recording:
         self._version.extend(map(self._number, batch["version"]))
         self._latency.extend(batch["latency"])
         self._intended.extend(batch["intended"])  # last: its length is the number of whole rows
-        self.failures.extend(Failure(**failure) for failure in batch["failures"])
+        self._versions.update(batch["version"])
+        for failure in batch["failures"]:
+            self.failures.append(Failure(**failure))
+            self._streams_failed += failure["lane"] in STREAMS
         self.counts = batch["counts"]
+        self.began = batch["began"]
         self.lag = max(self.lag, batch["lag"])
         number = int(batch["now"] / self.TICK)
         tick = self.ticks.get(number, Tick())
-        paced = (
-            late for late, lane in zip(batch["latency"], batch["lanes"], strict=True) if lane in PACED
-        )
+        paced = (late for late, lane in zip(batch["latency"], batch["lanes"], strict=True) if lane in PACED)
         self.ticks[number] = Tick(
             tick.answered + len(batch["latency"]),
             tick.failed + len(batch["failures"]),
@@ -85,7 +91,7 @@ class Recording:
     def requests(self) -> int:
         """Requests answered and failed, and streams opened or tried in vain."""
         tried = sum(self.counts.get(f"{name} tried", 0) for name in STREAMS)
-        return len(self._intended) + tried + sum(failure.lane not in STREAMS for failure in self.failures)
+        return len(self._intended) + len(self.failures) - self._streams_failed + tried
 
     def lanes(self) -> dict[str, dict[str, int]]:
         """Requests and failures of each kind of traffic."""
@@ -107,8 +113,7 @@ class Recording:
 
     def versions(self) -> dict[str, int]:
         """How many answers came from which version; ``""`` is an answer that does not say."""
-        found = Counter(self._names[number] for number in self._version)
-        return dict(sorted(found.items()))
+        return dict(sorted(self._versions.items()))
 
     def _number(self, name: str) -> int:
         number = self._numbers.get(name)

@@ -58,7 +58,8 @@ def run(
     """
     course = Course()
     with Interrupts() as interrupts, LoadProcess(load, recording, directory=directory) as process:
-        start = time.monotonic()
+        start = recording.began or time.monotonic()
+        timeline.open(start)
         try:
             with interrupts.allowed():
                 _wait(process, start + (timing.before if operation else timing.duration))

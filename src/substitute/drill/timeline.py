@@ -30,9 +30,8 @@ class Timeline:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self.start = clock()
+        self.open(clock())
         self.end: float | None = None
-        self._marks: list[tuple[float, str]] = [(self.start, BEFORE)]
         self.deployment: int | None = None
         self.commit: str | None = None
         self.succeeded: Succeeded | None = None
@@ -51,6 +50,11 @@ class Timeline:
                 self.succeeded = event
             case _:
                 pass
+
+    def open(self, moment: float) -> None:
+        """The load began at `moment`."""
+        self.start = moment
+        self._marks: list[tuple[float, str]] = [(moment, BEFORE)]
 
     def begin(self) -> None:
         """The operation begins."""

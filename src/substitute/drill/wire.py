@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import socket
 import ssl
 from contextlib import suppress
@@ -75,7 +74,7 @@ class Wire:
         except OSError as error:
             raise from_system(error, connected=False) from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        number = self._socket.connect_ex(target.address)  # type: ignore[arg-type]
+        number = self._socket.connect_ex(target.address)
         if number not in {0, errno.EINPROGRESS}:
             self._socket.close()
             raise from_system(OSError(number, os.strerror(number)), connected=False)
@@ -110,7 +109,9 @@ class Wire:
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
             pass
         except ssl.SSLError as error:
-            self._break(FailedError(Kind.RESET if self._open else Kind.REFUSED, f"TLS: {error.reason or error}"))
+            self._break(
+                FailedError(Kind.RESET if self._open else Kind.REFUSED, f"TLS: {error.reason or error}")
+            )
         except OSError as error:
             self._break(from_system(error, connected=self._open))
 
