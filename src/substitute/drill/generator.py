@@ -19,7 +19,8 @@ from substitute.drill.lanes import Lane
 from substitute.drill.load import LaneName, Load
 from substitute.drill.reactor import READ, Reactor
 from substitute.drill.recorder import Recorder
-from substitute.drill.streams import EventStream, Stream, WebSocket
+from substitute.drill.streams import EventStream, Stream
+from substitute.drill.websocket import WebSocket
 from substitute.drill.wire import Target
 
 _BATCH = 0.1

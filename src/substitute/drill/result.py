@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from substitute.console.jsonlines import iso_time
 from substitute.drill.latency import summarize
 from substitute.drill.load import PACED
 
@@ -105,7 +106,7 @@ class Result:
             "reason": error.reason if error else "",
             "serves": error.serves if error else "",
             "exit": self.exit_status,
-            "started": self.started,
+            "started": iso_time(self.started),
             "seconds": round(self.seconds, 3),
             "requests": self.recording.requests,
             "failed": self.failed,

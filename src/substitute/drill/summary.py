@@ -30,11 +30,21 @@ def lines(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         yield f"answers  {versions}"
     for name, lane in document["lanes"].items():
         yield f"{name}: " + ", ".join(f"{number:,} {what}" for what, number in lane.items())
-    if document["client"]["lag"] > _LAG:
-        late = milliseconds(document["client"]["lag"])
-        yield f"The load generator itself was late by up to {late}: this machine is busy, latencies include it."
+    if lag := lateness(document):
+        yield lag
     yield from _failures(document["failures"], paint)
     yield verdict(document, paint)
+
+
+def lateness(document: Mapping[str, Any]) -> str:
+    """Say that the generator itself was late, where it was so late that it matters."""
+    lag = document["client"]["lag"]
+    if lag <= _LAG:
+        return ""
+    late = milliseconds(lag)
+    return (
+        f"The load generator itself was late by up to {late}: the machine was busy; latencies include that."
+    )
 
 
 def verdict(document: Mapping[str, Any], paint: Paint) -> str:
