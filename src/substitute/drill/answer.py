@@ -117,7 +117,7 @@ class Answer:
         self._buffer = rest
         if found.status >= 200 or found.status == 101:  # 100 and 103 come before the real one
             self.head = found
-            self._left = found.length
+            self._left = max(0, found.length)
         return self.head is not None or bool(rest)
 
     def _take(self, most: int) -> int:

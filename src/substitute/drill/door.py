@@ -31,7 +31,7 @@ def front_door(*, kind: str, listen: str, url: str | None) -> tuple[str, str]:
         sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is none
         sound = False
-    if not sound or parts.username or not is_target(parts.path or "/"):
+    if not sound or parts.username or not is_target(f"/{url}"):
         raise UsageError(
             f"--url {url!r} is no address.", cure="As http://127.0.0.1:8080 or https://shop.example.com"
         )
