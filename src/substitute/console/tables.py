@@ -149,7 +149,8 @@ def drill_lines(records: Sequence[DrillRecord], paint: Paint, *, with_app: bool)
 
 def _p99(record: DrillRecord) -> str:
     """Before, during and after the operation."""
-    parts = [row["p99"] for name, row in record.summary["latency"].items() if name != "all"]
+    latency = record.summary["latency"]
+    parts = [row["p99"] for name, row in latency.items() if name != "all" or len(latency) == 1]
     return " / ".join("-" if value is None else seconds(value) for value in parts)
 
 

@@ -93,7 +93,7 @@ def _header(document: Mapping[str, Any], started: float) -> Safe:
 def _tiles(document: Mapping[str, Any]) -> Safe:
     latency = document["latency"]
     during = latency.get("during") or latency["all"]
-    before = latency["before"]
+    before = latency.get("before") or latency["all"]
     tiles = [
         (f"{document['requests']:,}", f"requests in {seconds(document['seconds'])}"),
         (f"{document['failed']:,}", "failed of them"),

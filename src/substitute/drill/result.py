@@ -80,7 +80,7 @@ class Result:
             if one.lane in PACED:
                 found[self.timeline.part_at(one.intended)].append(one.latency)
         total = [latency for part in found.values() for latency in part]
-        parts = PARTS if self.operation else PARTS[:1]
+        parts = PARTS if self.operation else ()
         failed = self._failed_by_part()
         named = {part: (found[part], failed[part]) for part in parts}
         named["all"] = (total, sum(failed.values()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     Paint = Callable[[str, str], str]
 
+_COMMIT = re.compile("[0-9a-f]{40}")
 _SHOWN = 10
 _FIGURES = ("p50", "p95", "p99", "p99.9", "max")
 _LAG = 0.05
@@ -73,7 +75,9 @@ def milliseconds(seconds: float | None) -> str:
 
 def version_name(version: str) -> str:
     """The name that a version goes by; an app need not say one."""
-    return f"version {version}" if version else "a version that does not say"
+    if not version:
+        return "a version that does not say"
+    return f"version {version[:10] if _COMMIT.fullmatch(version) else version}"
 
 
 def _versions(versions: Mapping[str, int]) -> str:
