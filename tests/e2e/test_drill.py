@@ -128,6 +128,12 @@ def test_without_an_operation_there_is_only_load_and_it_says_so(site: Site) -> N
     assert site.app()["live"] == "a"
 
 
+def test_requests_that_are_under_way_when_the_load_ends_are_answered_and_counted(site: Site) -> None:
+    site.run("deploy")
+    found = drill(site, "--duration", "300ms", "--slow", "/slow?1")
+    assert found["lanes"]["slow"] == {"requests": 4, "failed": 0}
+
+
 def test_history_shows_the_drills(site: Site) -> None:
     site.run("deploy")
     site.repository.commit("2")

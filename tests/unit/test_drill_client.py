@@ -241,6 +241,25 @@ def test_an_upload_is_held_back_in_its_middle() -> None:
     assert b"01234" in first
 
 
+def test_a_connection_on_which_half_an_upload_was_answered_is_not_used_again() -> None:
+    uploads = []
+
+    def answer_early(peer: Peer) -> None:
+        if (data := peer.more()).startswith(b"POST"):
+            uploads.append(peer)
+            while b"\r\n\r\n" not in data:
+                data = peer.more()
+            peer.send(OK)
+            peer.wait_for_the_end()
+        forever()(peer)
+
+    with Server(answer_early) as server:
+        load = Load(server.url, rate=0.1, upload="/upload", pause=20.0, beside=1)
+        happened = put(load, lambda total: total["lanes"].count("upload") >= 3)
+    assert not happened["failures"]
+    assert len(uploads) >= 3
+
+
 @pytest.mark.skipif(not shutil.which("openssl"), reason="makes the certificate")
 def test_https_is_spoken_and_its_certificate_verified(tmp_path: Path) -> None:
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
