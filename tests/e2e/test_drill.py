@@ -194,6 +194,18 @@ def test_a_generator_that_dies_is_told_and_no_proof_of_anything(site: Site) -> N
     assert document["complete"] is False
 
 
+def test_the_load_ends_when_the_drill_is_killed(site: Site) -> None:
+    site.run("deploy")
+
+    def generators() -> list[int]:
+        return [pid for pid in site.pids() if b"drill.generator" in _command(pid)]
+
+    with site.popen("drill", "--duration", "60s") as drilling:
+        eventually(lambda: bool(generators()), "load flows")
+        drilling.kill()
+    eventually(lambda: not generators(), "the generator has noticed")
+
+
 def test_a_front_door_that_does_not_answer_well_is_no_place_for_a_drill(site: Site) -> None:
     assert "refused" in site.run("drill", "deploy", exit_status=2).stderr
     site.run("deploy")

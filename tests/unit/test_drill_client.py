@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import shutil
 import socket
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from substitute.drill.failures import Kind
+from substitute.drill.failures import Kind, from_system
 from substitute.drill.generator import Generator
 from substitute.drill.load import Load
 from tests.unit.misbehaving import OK, Peer, Server, forever
@@ -110,6 +111,22 @@ def test_every_misbehaviour_is_the_failure_that_it_is(name: str) -> None:
         failure = one(server, timeout=0.4 if kind is Kind.TIMEOUT else 20.0)
     assert failure["kind"] == kind, failure
     assert failure["at"] >= failure["intended"]
+
+
+@pytest.mark.parametrize(
+    ("number", "connected", "kind"),
+    [
+        (errno.EMFILE, False, Kind.OURS),
+        (errno.EADDRNOTAVAIL, False, Kind.OURS),
+        (errno.ECONNREFUSED, False, Kind.REFUSED),
+        (errno.EHOSTUNREACH, False, Kind.REFUSED),
+        (errno.ECONNRESET, False, Kind.RESET),
+        (errno.EPIPE, True, Kind.RESET),
+        (errno.ETIMEDOUT, True, Kind.TIMEOUT),
+    ],
+)
+def test_what_the_system_says_is_understood(number: int, connected: bool, kind: Kind) -> None:  # noqa: FBT001
+    assert from_system(OSError(number, "as it says"), connected=connected).kind is kind
 
 
 def test_a_connection_that_nobody_accepts_is_refused() -> None:
