@@ -122,6 +122,7 @@ def test_requests_that_the_new_version_fails_are_counted_with_their_phase(site: 
 
 def test_without_an_operation_there_is_only_load_and_it_says_so(site: Site) -> None:
     site.run("deploy")
+    assert [phase["name"] for phase in drill(site, "--duration", "300ms")["phases"]] == ["baseline"]
     said = site.run("drill", "--duration", "500ms").stdout
     assert "this is a baseline" in said
     assert re.search(r"0 of [\d,]+ requests failed \(baseline, no operation\)\n$", said)

@@ -105,10 +105,13 @@ def _tiles(document: Mapping[str, Any]) -> Safe:
             (milliseconds(during["p99"]), "99th percentile"),
             (milliseconds(during["max"]), "slowest"),
         ]
-    return element(
-        "div", *(element("div", element("b", big), element("span", small), class_="tile") for big, small in tiles),
-        class_="tiles",
-    )  # fmt: skip
+    alarm = "tile alarm" if document["failed"] else "tile"
+    kinds = ["tile", alarm, "tile", "tile"]
+    boxes = [
+        element("div", element("b", big), element("span", small), class_=kind)
+        for kind, (big, small) in zip(kinds, tiles, strict=True)
+    ]
+    return element("div", *boxes, class_="tiles")
 
 
 def _close_view(result: Result) -> View | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from substitute.core.errors import InterruptedByUserError, SubstituteError
 from substitute.core.interrupts import Interrupts
 from substitute.drill.process import LoadProcess
+from substitute.drill.timeline import BASELINE, BEFORE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +60,7 @@ def run(
     course = Course()
     with Interrupts() as interrupts, LoadProcess(load, recording, directory=directory) as process:
         start = recording.began or time.monotonic()
-        timeline.open(start)
+        timeline.open(start, BEFORE if operation else BASELINE)
         try:
             with interrupts.allowed():
                 _wait(process, start + (timing.before if operation else timing.duration))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from substitute.console.text import seconds
 from substitute.core.slots import Phase
 from substitute.drill.markup import Safe, element, join
-from substitute.drill.timeline import AFTER, BEFORE
+from substitute.drill.timeline import AROUND
 
 if TYPE_CHECKING:
     from substitute.drill.scale import Span
@@ -48,7 +48,7 @@ def strip(view: View, span: Span, *, tiny: bool) -> tuple[Safe, float]:
 
 def _piece(one: Piece, span: Span, top: float, number: int) -> Safe:
     start, end = span.at(one.start), span.at(one.end)
-    kind = "rest" if one.name in {BEFORE, AFTER} else "odd" if number % 2 else "even"
+    kind = "rest" if one.name in AROUND else "odd" if number % 2 else "even"
     return element(
         "rect", element("title", _label(one)), x=start, y=top, width=max(0.8, end - start), height=_STRIP,
         class_=f"strip {kind}",
@@ -56,12 +56,12 @@ def _piece(one: Piece, span: Span, top: float, number: int) -> Safe:
 
 
 def _label(one: Piece) -> str:
-    return one.name if one.name in {BEFORE, AFTER} else f"{one.name} {seconds(one.seconds)}"
+    return one.name if one.name in AROUND else f"{one.name} {seconds(one.seconds)}"
 
 
 def shade(view: View, span: Span, top: float, bottom: float) -> Safe:
     """The time of the operation, behind everything, and the moment from which the new version is asked."""
-    inner = [one for one in view.stretches if one.name not in {BEFORE, AFTER}]
+    inner = [one for one in view.stretches if one.name not in AROUND]
     if not inner:
         return Safe()
     start, end = span.at(inner[0].start), span.at(inner[-1].end)

@@ -12,7 +12,8 @@ from substitute.core.events import Event, PhaseFinished, PhaseStarted, Resolved,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BEFORE, BEGIN, AFTER = "before", "begin", "after"
+BASELINE, BEFORE, BEGIN, AFTER = "baseline", "before", "begin", "after"
+AROUND = {BASELINE, BEFORE, AFTER}
 """Names beside those of the phases: `begin` is what comes before the first one (lock, settle, choosing)."""
 
 
@@ -51,10 +52,10 @@ class Timeline:
             case _:
                 pass
 
-    def open(self, moment: float) -> None:
-        """The load began at `moment`."""
+    def open(self, moment: float, name: str = BEFORE) -> None:
+        """The load began at `moment`; with `BASELINE` there will be no operation."""
         self.start = moment
-        self._marks: list[tuple[float, str]] = [(moment, BEFORE)]
+        self._marks: list[tuple[float, str]] = [(moment, name)]
 
     def begin(self) -> None:
         """The operation begins."""
@@ -74,14 +75,14 @@ class Timeline:
         return self._marks[-1][1]
 
     def phase_at(self, moment: float) -> str:
-        """The phase, or ``before``, ``begin`` or ``after``."""
+        """The phase, or ``before``, ``begin``, ``after``, or ``baseline``."""
         index = bisect_right(self._marks, moment, key=lambda mark: mark[0])
         return self._marks[max(0, index - 1)][1]
 
     def part_at(self, moment: float) -> str:
-        """``before``, ``during`` or ``after`` the operation."""
+        """``before``, ``during`` or ``after`` the operation, or ``baseline`` where there is none."""
         name = self.phase_at(moment)
-        return name if name in {BEFORE, AFTER} else "during"
+        return name if name in AROUND else "during"
 
     def stretches(self) -> list[Stretch]:
         """Everything that went on, in order, without gaps."""
