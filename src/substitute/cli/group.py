@@ -21,6 +21,10 @@ COMMANDS = {
     "status": ("substitute.cli.status:status", "Show what runs and what gets the traffic, as observed now."),
     "logs": ("substitute.cli.logs:logs", "Show what the instances write."),
     "history": ("substitute.cli.history:history", "List the deployments, the latest first."),
+    "drill": (
+        "substitute.cli.drill:drill",
+        "Put load on the front door, deploy in its middle, count what fails.",
+    ),
     "start": ("substitute.cli.start:start", "Start one instance by hand."),
     "stop": ("substitute.cli.stop:stop", "Stop one instance by hand."),
     "up": ("substitute.cli.up:up", "Bring up everything that should run, as after a reboot."),

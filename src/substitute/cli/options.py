@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from substitute.console import Console
+    from substitute.core.events import Emit
     from substitute.wiring import Site
 
     Command = TypeVar("Command", bound=Callable[..., Any])
@@ -44,11 +45,11 @@ class Call:
             self.console.close()
             self.console.out.flush()  # a reader that went away is no matter here; later it would be
 
-    def site(self) -> Site:
-        """The root that is worked on; its events go to the screen."""
+    def site(self, emit: Emit | None = None) -> Site:
+        """The root that is worked on; its events go to the screen, or to `emit`."""
         from substitute.wiring import open_site  # noqa: PLC0415
 
-        return open_site(self.root, self.console)
+        return open_site(self.root, emit or self.console)
 
     def site_to_read(self) -> Site:
         """The root, for commands whose output is a document: only warnings are shown, beside it."""

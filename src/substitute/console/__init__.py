@@ -15,9 +15,11 @@ from substitute.core.events import Failed, Interrupted, Warned
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from rich.console import RenderableType
+
     from substitute.console.screen import Screen
     from substitute.core.events import Event
-    from substitute.core.records import DeploymentRecord
+    from substitute.core.records import DeploymentRecord, DrillRecord
 
 
 class Console:
@@ -63,6 +65,16 @@ class Console:
                 self._screen = Screen(self.out)
         return self._screen
 
+    def watch(self, footer: RenderableType) -> None:
+        """Keep `footer`, drawn afresh several times a second, below everything until `close`.
+
+        For a terminal; there is nothing to keep on other streams.
+        """
+        from substitute.console.live import WatchScreen  # noqa: PLC0415
+
+        self.close()
+        self._screen = WatchScreen(self.out, footer)
+
     def aside(self, event: Event) -> None:
         """Show a warning on standard error, for commands whose output is one document."""
         if isinstance(event, Warned):
@@ -106,14 +118,17 @@ class Console:
         else:
             self.lines(status_lines(document, paint_for(self.out)))
 
-    def history(self, records: Sequence[DeploymentRecord], *, with_app: bool) -> None:
-        """Print deployments: a table, with a column for the app where there are several, or a document."""
-        from substitute.console.tables import history_document, history_lines  # noqa: PLC0415
+    def history(
+        self, records: Sequence[DeploymentRecord], drills: Sequence[DrillRecord] = (), *, with_app: bool
+    ) -> None:
+        """Print deployments and drills: tables, with a column for the app where there are several, or a document."""
+        from substitute.console.tables import drill_lines, history_document, history_lines  # noqa: PLC0415
 
         if self.json:
-            self.document(history_document(records))
-        else:
-            self.lines(history_lines(records, paint_for(self.out), with_app=with_app))
+            self.document(history_document(records, drills))
+            return
+        self.lines(history_lines(records, paint_for(self.out), with_app=with_app))
+        self.lines(drill_lines(drills, paint_for(self.out), with_app=with_app))
 
     def log_line(self, slot: str, line: str, *, marked: bool) -> None:
         """Print a line of an instance's log; `marked` puts its slot before it."""

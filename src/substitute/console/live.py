@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, TextIO, cast
 
 from rich.console import Console as RichConsole
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
@@ -14,6 +15,8 @@ from substitute.console.screen import Screen
 from substitute.console.text import seconds
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from substitute.console.stream import Stream
 
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -83,6 +86,41 @@ class LiveScreen(Screen):
         live, self._live = self._live, None
         if live is not None:
             live.stop()
+
+
+class WatchScreen(LiveScreen):
+    """A live screen with something below the running phase, which stays from phase to phase."""
+
+    def __init__(self, out: Stream, footer: RenderableType) -> None:
+        super().__init__(out)
+        self._footer = footer
+        self._running: _Running | None = None
+        self._whole = Live(
+            self,
+            console=self._rich,
+            transient=True,
+            refresh_per_second=8,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._whole.start()
+
+    def __rich__(self) -> Group:
+        """What is drawn now."""
+        return Group(self._running, self._footer) if self._running else Group(self._footer)
+
+    def begin(self, phase: str) -> None:
+        """Show `phase` with its running time, above the footer."""
+        self._phase = phase
+        self._running = _Running(phase, _FRAMES if self._unicode else _FRAMES_ASCII)
+
+    def close(self) -> None:
+        """Remove everything that moves."""
+        self._stop()
+        self._whole.stop()
+
+    def _stop(self) -> None:
+        self._running = None
 
 
 class _Running:

@@ -10,7 +10,7 @@ from substitute.console.text import harmless, seconds, short
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from substitute.core.records import DeploymentRecord
+    from substitute.core.records import DeploymentRecord, DrillRecord
 
     Paint = Callable[[str, str], str]
 
@@ -116,7 +116,47 @@ def _why(record: DeploymentRecord) -> str:
     return f"{record.phase}: {cut}" if record.phase and cut else cut or record.phase
 
 
-def history_document(records: Iterable[DeploymentRecord]) -> dict[str, Any]:
+def drill_lines(records: Sequence[DrillRecord], paint: Paint, *, with_app: bool) -> Iterator[str]:
+    """Yield the lines of the drills, the latest first; nothing where there was none."""
+    if not records:
+        return
+    heads = (
+        "drill",
+        "when",
+        *(("app",) if with_app else ()),
+        "operation",
+        "deployment",
+        "requests",
+        "failed",
+        "p99",
+    )
+    rows = [
+        (
+            str(record.id),
+            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.started)),
+            *((record.app,) if with_app else ()),
+            harmless(record.operation or "baseline"),
+            _or_dash(record.deployment),
+            f"{record.requests:,}",
+            f"{record.failed:,}" if record.failed else "none",
+            _p99(record),
+        )
+        for record in records
+    ]
+    yield ""
+    yield from _table(heads, rows, paint, styles={heads.index("failed"): {"none": "green"}}, indent="")
+
+
+def _p99(record: DrillRecord) -> str:
+    """Before, during and after the operation."""
+    latency = record.summary["latency"]
+    parts = [row["p99"] for name, row in latency.items() if name != "all" or len(latency) == 1]
+    return " / ".join("-" if value is None else seconds(value) for value in parts)
+
+
+def history_document(
+    records: Iterable[DeploymentRecord], drills: Iterable[DrillRecord] = ()
+) -> dict[str, Any]:
     """Return the ``history --json`` document; times are ISO 8601, UTC."""
     from substitute.console.jsonlines import iso_time, plain  # noqa: PLC0415
 
@@ -128,7 +168,8 @@ def history_document(records: Iterable[DeploymentRecord]) -> dict[str, Any]:
                 "finished": None if record.finished is None else iso_time(record.finished),
             }
             for record in records
-        ]
+        ],
+        "drills": [{**plain(drill), "started": iso_time(drill.started)} for drill in drills],
     }
 
 

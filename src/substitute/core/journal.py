@@ -10,12 +10,13 @@ import json
 import os
 import sqlite3
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.errors import SubstituteError
 from substitute.core.ports import Backend, Process, Server
-from substitute.core.records import AppRecord, DeploymentRecord, GuestRecord, SlotRecord
+from substitute.core.records import AppRecord, DeploymentRecord, DrillRecord, GuestRecord, SlotRecord
 from substitute.core.slots import Endpoint, SlotName
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ CREATE TABLE IF NOT EXISTS command (app TEXT NOT NULL, process TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS guest (
     name TEXT PRIMARY KEY, directory TEXT NOT NULL, port INTEGER NOT NULL,
     command TEXT NOT NULL, process TEXT);
+CREATE TABLE IF NOT EXISTS drill (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL, deployment INTEGER, operation TEXT,
+    started REAL NOT NULL, seconds REAL NOT NULL, requests INTEGER NOT NULL, failed INTEGER NOT NULL,
+    exit INTEGER NOT NULL, summary TEXT NOT NULL);
 """
 
 
@@ -57,7 +62,7 @@ class Journal:
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
-            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'guest'").fetchone():
+            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'drill'").fetchone():
                 self._db.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise SubstituteError(
@@ -242,6 +247,22 @@ class Journal:
             (app, live_commit),
         ).fetchone()
         return row["hash"] if row else None
+
+    # -- drills ---------------------------------------------------------------------------------
+
+    def add_drill(self, drill: DrillRecord) -> None:
+        """Keep what a drill came to; its `id` is given here."""
+        with self._write() as db:
+            db.execute(
+                "INSERT INTO drill (app, deployment, operation, started, seconds, requests, failed, exit, summary)"
+                " VALUES (:app, :deployment, :operation, :started, :seconds, :requests, :failed, :exit, :summary)",
+                {**asdict(drill), "summary": json.dumps(dict(drill.summary), default=str)},
+            )
+
+    def drills(self, app: str, limit: int = -1) -> list[DrillRecord]:
+        """The drills of an app, the latest first."""
+        rows = self._db.execute("SELECT * FROM drill WHERE app = ? ORDER BY id DESC LIMIT ?", (app, limit))
+        return [DrillRecord(**{**dict(row), "summary": json.loads(row["summary"])}) for row in rows]
 
     # -- builds and hooks under way -------------------------------------------------------------
 

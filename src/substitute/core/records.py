@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from substitute.core.slots import SlotName
 
@@ -78,6 +78,24 @@ class DeploymentRecord:
     phase: str
     reason: str
     seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DrillRecord:
+    """One drill: load on the front door, and what became of it."""
+
+    app: str
+    deployment: int | None
+    """The deployment that ran in its middle; None is a baseline, or an operation that did not get that far."""
+    operation: str | None
+    started: float
+    seconds: float
+    requests: int
+    failed: int
+    exit: int
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    """All figures, as `drill --json` has them; the first failures too."""
+    id: int = 0
 
 
 @dataclass(frozen=True)
