@@ -98,6 +98,10 @@ class FakeRuntime:
             self.world.running.pop(name)
         return Stopped(killed=name in self.world.stubborn, seconds=0.0)
 
+    def terminate(self, name: str, process: Process | None) -> None:
+        self.world.log.append(f"terminate {name}")
+        self.world.obey(name)
+
     def shutdown(self) -> None:
         self.world.log.append("shutdown")
 

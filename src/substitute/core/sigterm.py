@@ -1,0 +1,193 @@
+"""SIGTERM to one instance that gets no traffic, and what is seen of it from then on."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from substitute.core.errors import NotReadyError
+from substitute.core.ports import Heard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from substitute.core.apps import Health
+    from substitute.core.host import Host
+    from substitute.core.ports import Conversation, Member, Process
+    from substitute.core.records import SlotRecord
+
+PROMPTLY = 1.0
+"""Seconds after SIGTERM within which new connections must be refused, and idle ones closed."""
+_EARLY = 0.5
+"""Seconds that an app has to answer before a body comes, or to show that it waits for it."""
+_PATIENCE = 5.0
+"""Seconds for the answer to a simple request."""
+_GRACE = 1.0
+"""Seconds that children may outlive the main process: some end because it has."""
+_TICK = 0.02
+_SLOW_TICK = 0.1
+"""For the long wait of an app that does not stop."""
+
+
+@dataclass
+class Exchange:
+    """One request, and what became of it. Times are seconds after SIGTERM."""
+
+    method: str
+    conversation: Conversation
+    before: Heard = field(default_factory=Heard)
+    """What had come when SIGTERM was sent."""
+    heard: Heard = field(default_factory=Heard)
+    at: float | None = None
+    """When the connection ended, or the answer was whole."""
+
+
+@dataclass
+class Observation:
+    """What was seen. Times are seconds after SIGTERM; None is never."""
+
+    main: Member
+    """Who got the signal."""
+    members: dict[Process, Member]
+    """Every process of the instance that was seen, as it was when it was first seen."""
+    limit: float
+    """The stop timeout."""
+    path: str
+    idle: Exchange | None
+    """A connection that was kept open after its answer; None where no HTTP is spoken."""
+    request: Exchange | None
+    """A request whose body was held back."""
+    refused: float | None = None
+    exited: float | None = None
+    survivors: tuple[Member, ...] = ()
+    lasted: float = 0.0
+    """How long it was watched."""
+
+    @property
+    def hold(self) -> float:
+        """How long after SIGTERM the body is held back, and the idle connection is left open."""
+        return min(PROMPTLY, self.limit / 2)
+
+    @property
+    def listeners(self) -> list[Member]:
+        """Who listened on the port."""
+        return [member for member in self.members.values() if member.listens]
+
+
+def watch_sigterm(host: Host, slot: SlotRecord, process: Process, health: Health) -> Observation:
+    """Send SIGTERM to `process`, the ready instance of `slot`, and watch until all is seen or its time is over.
+
+    The instance may still run afterwards, and is not started again: the caller stops it. Raises NotReadyError
+    where it does not live long enough to get the signal.
+    """
+    with _requests(host, slot, health) as (idle, request):
+        seen = _meet(host, slot, process)
+        seen.path, seen.idle, seen.request = health.path, idle, request
+        began = host.clock.monotonic()
+        host.runtime.terminate(slot.instance, process)
+        while True:
+            seen.lasted = host.clock.monotonic() - began
+            _look(host, slot, seen)
+            if _all_is_seen(seen):
+                return seen
+            host.clock.sleep(_TICK if seen.lasted < 2 * PROMPTLY else _SLOW_TICK)
+
+
+def _meet(host: Host, slot: SlotRecord, process: Process) -> Observation:
+    members = {one.process: one for one in host.witness.members(slot.endpoints[0], process)}
+    if process not in members or host.inspect(slot).process != process:
+        raise NotReadyError(
+            f"The instance in slot {slot.name} exited before it was told to.",
+            fact=host.inspect(slot).exit,
+            cure=f"See `substitute logs {slot.name}`.",
+        )
+    return Observation(members[process], members, slot.stop_timeout, "", None, None)
+
+
+# -- requests -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _requests(
+    host: Host, slot: SlotRecord, health: Health
+) -> Iterator[tuple[Exchange | None, Exchange | None]]:
+    """An idle connection, and a request that is half sent: a GET, else a POST where the app answers that at once."""
+    if health.kind != "http":
+        yield None, None
+        return
+    made: list[Exchange] = []
+
+    def ask(method: str, *, hold_body: bool, patience: float) -> Exchange:
+        conversation = host.witness.ask(slot.endpoints[0], health, method=method, hold_body=hold_body)
+        made.append(Exchange(method, conversation))
+        made[-1].before = made[-1].heard = _hear_for(host, conversation, patience)
+        return made[-1]
+
+    try:
+        idle = ask("GET", hold_body=False, patience=_PATIENCE)
+        request = ask("GET", hold_body=True, patience=_EARLY)
+        if request.before != Heard():
+            request.conversation.close()
+            request = ask("POST", hold_body=True, patience=_EARLY)
+        idle.before = idle.conversation.hear()
+        yield idle, request
+    finally:
+        for exchange in made:
+            exchange.conversation.close()
+
+
+def _hear_for(host: Host, conversation: Conversation, patience: float) -> Heard:
+    deadline = host.clock.monotonic() + patience
+    while True:
+        heard = conversation.hear()
+        if heard != Heard() or host.clock.monotonic() >= deadline:
+            return heard
+        host.clock.sleep(_TICK)
+
+
+# -- watching -------------------------------------------------------------------------------------
+
+
+def _look(host: Host, slot: SlotRecord, seen: Observation) -> None:
+    """Look at everything once, processes first: the end of the last one is the end of all connections."""
+    now = seen.lasted
+    _look_at_processes(host, slot, seen)
+    if seen.refused is None and all(map(host.witness.refuses, slot.endpoints)):
+        seen.refused = now
+    for exchange in filter(None, (seen.idle, seen.request)):
+        _listen(exchange, now, seen.hold, answer=exchange is seen.request)
+
+
+def _listen(exchange: Exchange, now: float, hold: float, *, answer: bool) -> None:
+    """Note the end of the connection, or that the `answer` is whole; let the body follow after `hold` seconds."""
+    if exchange.at is not None:
+        return
+    if answer and now >= hold:
+        exchange.conversation.send_body()
+    exchange.heard = exchange.conversation.hear()
+    if exchange.heard.closed or (answer and exchange.heard.status):
+        exchange.at = now
+        exchange.conversation.close()
+    elif not answer and now >= hold:
+        exchange.conversation.close()  # else it would be what the app waits for, and hide how it ends
+
+
+def _look_at_processes(host: Host, slot: SlotRecord, seen: Observation) -> None:
+    main = seen.main.process
+    for member in host.witness.members(slot.endpoints[0], main):
+        seen.members.setdefault(member.process, member)
+    others = [member for member in seen.members.values() if member.process != main]
+    seen.survivors = tuple(member for member in others if host.prober.alive(member.process))
+    if seen.exited is None and not host.prober.alive(main):
+        seen.exited = seen.lasted
+
+
+def _all_is_seen(seen: Observation) -> bool:
+    if seen.lasted >= seen.limit:
+        return True
+    if seen.exited is None:
+        return False
+    unanswered = seen.request and not seen.request.before.status and seen.request.at is None
+    waiting = seen.survivors and seen.lasted < seen.exited + _GRACE
+    return not unanswered and not waiting
