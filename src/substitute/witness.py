@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +12,8 @@ from substitute.core.ports import Heard, Member
 from substitute.probes import connect, sockets_of
 
 if TYPE_CHECKING:
+    import socket
+
     from substitute.core.apps import Health
     from substitute.core.ports import Conversation, Process
     from substitute.core.slots import Endpoint

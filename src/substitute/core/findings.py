@@ -106,21 +106,29 @@ def _refuses(seen: Observation, cure: str) -> Finding:
 def _finishes(seen: Observation, cure: str, *, reached: bool) -> Finding:
     manner = _Manner("finish", "a running request is answered in full")
     asked = seen.request
-    if asked is None:
-        return manner.untested(_NO_HTTP)
-    what = f"{asked.method} {seen.path}"
-    if asked.before.status:
-        return manner.untested(f"{what} is answered at once ({asked.before.status}), before its body comes")
-    if asked.before.closed:
-        return manner.untested(f"{what} with a body was {asked.before.closed} at once, without an answer")
-    if asked.heard.status and not reached:
-        return manner.untested("the signal did not reach the app")
-    what += ", half sent at SIGTERM, was"
+    if why := _why_untested(seen, reached=reached):
+        return manner.untested(why)
+    assert asked is not None  # noqa: S101  # else it is untested
+    what = f"{asked.method} {seen.path}, half sent at SIGTERM, was"
     if asked.heard.status:
         return manner.good(f"{what} answered in full: {asked.heard.status}, {_after(asked.at)}")
     if asked.heard.closed:
         return manner.bad(f"{what} {asked.heard.closed} without a full answer {_after(asked.at)}", cure)
     return manner.bad(f"{what} not answered within {_time(seen.lasted)}", cure)
+
+
+def _why_untested(seen: Observation, *, reached: bool) -> str:
+    """Why the request shows nothing, or empty."""
+    asked = seen.request
+    if asked is None:
+        return _NO_HTTP
+    if asked.before.status:
+        return (
+            f"{asked.method} {seen.path} is answered at once ({asked.before.status}), before its body comes"
+        )
+    if asked.before.closed:
+        return f"{asked.method} {seen.path} with a body was {asked.before.closed} at once, without an answer"
+    return "" if reached or not asked.heard.status else "the signal did not reach the app"
 
 
 def _closes_idle(seen: Observation, cure: str) -> Finding:
@@ -133,7 +141,7 @@ def _closes_idle(seen: Observation, cure: str) -> Finding:
     if idle.before.closed:
         return manner.good("none is kept open")
     if idle.at is None:
-        return manner.bad(f"still open {_after(seen.hold)}", cure)
+        return manner.bad(f"still open {_after(min(seen.idle_until, seen.lasted))}", cure)
     return manner.good(f"closed {_after(idle.at)}")
 
 

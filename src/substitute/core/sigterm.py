@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from substitute.core.records import SlotRecord
 
 PROMPTLY = 1.0
-"""Seconds after SIGTERM within which new connections must be refused, and idle ones closed."""
+"""Seconds after SIGTERM within which new connections must be refused."""
+_IDLE_PATIENCE = 2.5
+"""Seconds after the last answer within which idle connections must be closed. Some servers leave them open for 2 s
+on purpose: a request may be on its way."""
+_HOLD = 1.0
+"""Seconds after SIGTERM that the body is held back: so long does the running request run."""
 _EARLY = 0.5
 """Seconds that an app has to answer before a body comes, or to show that it waits for it."""
 _PATIENCE = 5.0
@@ -58,6 +63,8 @@ class Observation:
     """A connection that was kept open after its answer; None where no HTTP is spoken."""
     request: Exchange | None
     """A request whose body was held back."""
+    idle_overdue: bool = False
+    """The idle connection was still open when it had no excuse left."""
     refused: float | None = None
     exited: float | None = None
     survivors: tuple[Member, ...] = ()
@@ -66,8 +73,19 @@ class Observation:
 
     @property
     def hold(self) -> float:
-        """How long after SIGTERM the body is held back, and the idle connection is left open."""
-        return min(PROMPTLY, self.limit / 2)
+        """How long after SIGTERM the body is held back."""
+        return min(_HOLD, self.limit / 2)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the request is under way, as far as is known."""
+        return self.request is not None and not self.request.before.status and self.request.at is None
+
+    @property
+    def idle_until(self) -> float:
+        """When an idle connection has no excuse left."""
+        answered = 0.0 if self.request is None or self.request.before.status else self.request.at or 0.0
+        return answered + _IDLE_PATIENCE
 
     @property
     def listeners(self) -> list[Member]:
@@ -151,26 +169,33 @@ def _hear_for(host: Host, conversation: Conversation, patience: float) -> Heard:
 
 def _look(host: Host, slot: SlotRecord, seen: Observation) -> None:
     """Look at everything once, processes first: the end of the last one is the end of all connections."""
-    now = seen.lasted
     _look_at_processes(host, slot, seen)
     if seen.refused is None and all(map(host.witness.refuses, slot.endpoints)):
-        seen.refused = now
-    for exchange in filter(None, (seen.idle, seen.request)):
-        _listen(exchange, now, seen.hold, answer=exchange is seen.request)
+        seen.refused = seen.lasted
+    if seen.request and seen.request.at is None:
+        _look_at_request(seen, seen.request)
+    if seen.idle and seen.idle.at is None:
+        _look_at_idle(seen, seen.idle)
 
 
-def _listen(exchange: Exchange, now: float, hold: float, *, answer: bool) -> None:
-    """Note the end of the connection, or that the `answer` is whole; let the body follow after `hold` seconds."""
-    if exchange.at is not None:
-        return
-    if answer and now >= hold:
-        exchange.conversation.send_body()
-    exchange.heard = exchange.conversation.hear()
-    if exchange.heard.closed or (answer and exchange.heard.status):
-        exchange.at = now
-        exchange.conversation.close()
-    elif not answer and now >= hold:
-        exchange.conversation.close()  # else it would be what the app waits for, and hide how it ends
+def _look_at_request(seen: Observation, request: Exchange) -> None:
+    """Let its body follow when it is time, and note that its answer is whole, or that it was cut off."""
+    if seen.lasted >= seen.hold:
+        request.conversation.send_body()
+    request.heard = request.conversation.hear()
+    if request.heard != Heard():
+        request.at = seen.lasted
+        request.conversation.close()
+
+
+def _look_at_idle(seen: Observation, idle: Exchange) -> None:
+    """Note that it was closed; close it when it should have been, else it may be what the app waits for."""
+    idle.heard = idle.conversation.hear()
+    if idle.heard.closed:
+        idle.at = seen.lasted
+    elif not seen.busy and seen.lasted >= seen.idle_until:
+        idle.conversation.close()
+        seen.idle_overdue = True
 
 
 def _look_at_processes(host: Host, slot: SlotRecord, seen: Observation) -> None:
@@ -186,8 +211,9 @@ def _look_at_processes(host: Host, slot: SlotRecord, seen: Observation) -> None:
 def _all_is_seen(seen: Observation) -> bool:
     if seen.lasted >= seen.limit:
         return True
-    if seen.exited is None:
+    if seen.exited is None or seen.busy:
         return False
-    unanswered = seen.request and not seen.request.before.status and seen.request.at is None
-    waiting = seen.survivors and seen.lasted < seen.exited + _GRACE
-    return not unanswered and not waiting
+    if not seen.survivors:
+        return True
+    idle_decided = seen.idle is None or seen.idle.at is not None or seen.idle_overdue
+    return idle_decided and seen.lasted >= seen.exited + _GRACE
