@@ -26,35 +26,39 @@ class Platform(StrEnum):
 @dataclass(frozen=True)
 class _Lines:
     obey: str
-    """What makes it refuse new connections, finish its requests and exit."""
+    """What makes it finish its requests and exit."""
     limit: str
-    """What bounds the time that it takes."""
+    """What bounds the time that it takes; 25 s, for the stop.timeout is 30 s by default."""
+    refuse: str = ""
+    """What makes it refuse new connections at once, where that is something else."""
 
 
 _LINES = {
     Platform.NODE: _Lines(
-        obey="process.on('SIGTERM', () => { server.close(() => process.exit(0)); server.closeIdleConnections() })",
-        limit="setTimeout(() => process.exit(1), 25000).unref() in the handler of SIGTERM",
+        "process.on('SIGTERM', () => { server.close(() => process.exit(0)); server.closeIdleConnections() })",
+        "setTimeout(() => process.exit(1), 25000).unref(), when SIGTERM comes",
     ),
     Platform.GUNICORN: _Lines(
-        obey="leave SIGTERM to gunicorn (no signal.signal() of the app's own), version 26 or later",
-        limit="gunicorn --graceful-timeout 25",
+        "leave SIGTERM to gunicorn: no signal.signal() of the app's own",
+        "gunicorn --graceful-timeout 25",
+        refuse="gunicorn -k gevent, or for ASGI -k uvicorn_worker.UvicornWorker: these close the socket at once",
     ),
     Platform.UVICORN: _Lines(
-        obey="leave SIGTERM to uvicorn: no signal.signal() of the app's own",
-        limit="uvicorn --timeout-graceful-shutdown 25",
+        "leave SIGTERM to uvicorn: no signal.signal() of the app's own",
+        "uvicorn --timeout-graceful-shutdown 25",
+        refuse="uvicorn without --workers: with it, the parent keeps the socket until the last request is done",
     ),
     Platform.PUMA: _Lines(
-        obey="leave SIGTERM to puma: no trap('TERM') of the app's own",
-        limit="force_shutdown_after 25 in config/puma.rb",
+        "leave SIGTERM to puma: no trap('TERM') of the app's own",
+        "force_shutdown_after 25, in config/puma.rb",
     ),
     Platform.GO: _Lines(
-        obey="signal.NotifyContext(ctx, syscall.SIGTERM), then srv.Shutdown(...), and main waits until it returns",
-        limit="srv.Shutdown with a context.WithTimeout of 25 s",
+        "wait for signal.NotifyContext(ctx, syscall.SIGTERM), then for srv.Shutdown(ctx) to return, then exit",
+        "srv.Shutdown with a context.WithTimeout of 25 s",
     ),
     Platform.JAVA: _Lines(
-        obey="server.shutdown=graceful in application.properties (Spring Boot; the default since 3.4)",
-        limit="spring.lifecycle.timeout-per-shutdown-phase=25s in application.properties",
+        "server.shutdown=graceful in application.properties (Spring Boot; from 3.4 on it is the default)",
+        "spring.lifecycle.timeout-per-shutdown-phase=25s in application.properties",
     ),
 }
 
@@ -65,6 +69,11 @@ _SCRIPT_RUNNERS = frozenset({"npm", "npx", "yarn", "pnpm", "bun"})
 def to_obey(platform: str) -> str:
     """The line after which an app on `platform` does on SIGTERM what it should."""
     return _line(platform, "obey")
+
+
+def to_refuse(platform: str) -> str:
+    """The line after which it refuses new connections as soon as SIGTERM comes."""
+    return _line(platform, "refuse" if platform in _LINES and _LINES[Platform(platform)].refuse else "obey")
 
 
 def to_end_in_time(platform: str) -> str:
@@ -85,6 +94,11 @@ def to_be_reached(wrapper: Member, app: Member) -> str:
     else:
         how = f"let `start` run {app.name} itself, or {wrapper.name} pass SIGTERM on"
     return f"{how}; see {DOCUMENT}"
+
+
+def for_slow_requests() -> str:
+    """What lets a request that came whole be answered."""
+    return f"answer it before databases and the like are closed, and before the server's own limit; see {DOCUMENT}"
 
 
 def for_children() -> str:

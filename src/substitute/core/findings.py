@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from substitute.core import cures
@@ -49,19 +49,22 @@ def judge(seen: Observation) -> Manners:
     """Judge what was seen."""
     platform = _platform(seen)
     signal = _signal(seen)
-    if signal.passed:
-        obey, in_time = cures.to_obey(platform), cures.to_end_in_time(platform)
-    else:
-        obey = in_time = "bring the signal to it first, as above"
-    findings = (
+    findings: tuple[Finding, ...] = (
         signal,
-        _refuses(seen, obey),
-        _finishes(seen, obey, reached=bool(signal.passed)),
-        _closes_idle(seen, obey),
-        _exits(seen, in_time if seen.refused is not None else obey),
-        _leaves_nobody(seen, cures.for_children() if signal.passed else obey),
+        _refuses(seen, cures.to_refuse(platform) if seen.exited is not None else cures.to_obey(platform)),
+        _finishes(seen, cures.to_obey(platform), reached=bool(signal.passed)),
+        _closes_idle(seen, cures.to_obey(platform)),
+        _exits(seen, cures.to_obey(platform) if seen.refused is None else cures.to_end_in_time(platform)),
+        _leaves_nobody(seen, cures.for_children()),
     )
+    if not signal.passed:
+        findings = (signal, *map(_after_the_first, findings[1:]))
     return Manners(platform, findings)
+
+
+def _after_the_first(finding: Finding) -> Finding:
+    """What is wrong where the signal does not arrive shows nothing of the app: one thing is to mend."""
+    return replace(finding, cure="bring the signal to it first, as above") if finding.cure else finding
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class _Manner:
         return Finding(self.name, self.promise, passed=None, seen=f"not tested: {why}")
 
 
+_UNAVAILABLE = 503
+"""What some servers answer where they break a request off because they stop."""
 _NO_HTTP = "health.kind is tcp, so no HTTP is spoken"
 
 
@@ -110,11 +115,15 @@ def _finishes(seen: Observation, cure: str, *, reached: bool) -> Finding:
         return manner.untested(why)
     assert asked is not None  # noqa: S101  # else it is untested
     what = f"{asked.method} {seen.path}, half sent at SIGTERM, was"
+    if asked.heard.status == _UNAVAILABLE and not (seen.idle and seen.idle.before.status == _UNAVAILABLE):
+        return manner.bad(f"{what} answered {_UNAVAILABLE}, {_after(asked.at)}", cures.for_slow_requests())
     if asked.heard.status:
         return manner.good(f"{what} answered in full: {asked.heard.status}, {_after(asked.at)}")
+    told = f"{what} not answered within {_time(seen.lasted)}"
     if asked.heard.closed:
-        return manner.bad(f"{what} {asked.heard.closed} without a full answer {_after(asked.at)}", cure)
-    return manner.bad(f"{what} not answered within {_time(seen.lasted)}", cure)
+        told = f"{what} {asked.heard.closed} without a full answer {_after(asked.at)}"
+    slow = (seen.lasted if asked.at is None else asked.at) > seen.hold + PROMPTLY
+    return manner.bad(told, cures.for_slow_requests() if slow else cure)
 
 
 def _why_untested(seen: Observation, *, reached: bool) -> str:
