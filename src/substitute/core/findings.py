@@ -150,7 +150,7 @@ def _closes_idle(seen: Observation, cure: str) -> Finding:
     if idle.before.closed:
         return manner.good("none is kept open")
     if idle.at is None:
-        return manner.bad(f"still open {_after(min(seen.idle_until, seen.lasted))}", cure)
+        return manner.bad(f"still open {_after(seen.lasted if seen.overdue is None else seen.overdue)}", cure)
     return manner.good(f"closed {_after(idle.at)}")
 
 

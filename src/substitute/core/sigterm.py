@@ -63,8 +63,8 @@ class Observation:
     """A connection that was kept open after its answer; None where no HTTP is spoken."""
     request: Exchange | None
     """A request whose body was held back."""
-    idle_overdue: bool = False
-    """The idle connection was still open when it had no excuse left."""
+    overdue: float | None = None
+    """When the idle connection was still open without an excuse left."""
     refused: float | None = None
     exited: float | None = None
     survivors: tuple[Member, ...] = ()
@@ -193,9 +193,9 @@ def _look_at_idle(seen: Observation, idle: Exchange) -> None:
     idle.heard = idle.conversation.hear()
     if idle.heard.closed:
         idle.at = seen.lasted
-    elif not seen.busy and seen.lasted >= seen.idle_until:
+    elif seen.overdue is None and not seen.busy and seen.lasted >= seen.idle_until:
         idle.conversation.close()
-        seen.idle_overdue = True
+        seen.overdue = seen.lasted
 
 
 def _look_at_processes(host: Host, slot: SlotRecord, seen: Observation) -> None:
@@ -215,5 +215,5 @@ def _all_is_seen(seen: Observation) -> bool:
         return False
     if not seen.survivors:
         return True
-    idle_decided = seen.idle is None or seen.idle.at is not None or seen.idle_overdue
+    idle_decided = seen.idle is None or seen.idle.at is not None or seen.overdue is not None
     return idle_decided and seen.lasted >= seen.exited + _GRACE
