@@ -6,8 +6,12 @@ import mmap
 import os
 import re
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from substitute.core.cures import Platform
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _GO_MARK = b"\xff Go buildinf:"
 """Written into every Go program by its linker."""
@@ -19,19 +23,22 @@ _BY_PROGRAM = {
 _SCRIPTS = (Platform.GUNICORN, Platform.UVICORN, Platform.PUMA)
 """Found in any word: ``python3 /venv/bin/gunicorn``, ``python -m uvicorn``, ``puma: cluster worker 0``."""
 
+_LOOKED_AT = 6
+"""Words: what comes later are the app's own arguments."""
+
 
 def recognize(pid: int) -> str:
     """One of `core.cures.Platform`, or empty."""
-    words = _words(pid)
-    if not words:
-        return ""
-    names = [os.path.basename(word) for word in words[:6]]  # noqa: PTH119  # no path objects for words
+    return named(_words(pid)) or (Platform.GO if _is_go(pid) else "")
+
+
+def named(words: Sequence[str]) -> str:
+    """What a command line says, or empty."""
+    names = [os.path.basename(word) for word in words[:_LOOKED_AT]]  # noqa: PTH119  # no path objects for words
     for platform in _SCRIPTS:
         if any(re.match(rf"{platform}\b", name) for name in names):
             return platform
-    if names[0] in _BY_PROGRAM:
-        return _BY_PROGRAM[names[0]]
-    return Platform.GO if _is_go(pid) else ""
+    return _BY_PROGRAM.get(names[0], "") if names else ""
 
 
 def _words(pid: int) -> list[str]:

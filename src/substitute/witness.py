@@ -154,6 +154,9 @@ def _status(data: bytes, *, ended: bool) -> int | None:
     with suppress(http.client.HTTPException, ValueError):
         response.begin()
         response.read()
+        # http.client takes the end of the data for the last line of a chunked answer.
+        if response.chunked and not data.endswith(b"\r\n\r\n"):
+            return None
         until_the_end = response.length is None and not response.chunked and response.will_close
         if ended or not until_the_end or len(data) >= _MOST:
             return response.status

@@ -174,30 +174,6 @@ def test_the_members_are_the_process_its_group_and_its_descendants_and_who_liste
         assert str(listener) == f"{listener.name} (pid {listener.process.pid})"
 
 
-@pytest.mark.parametrize(
-    ("words", "platform"),
-    [
-        (["python3", "/srv/shop/.venv/bin/gunicorn", "app:app"], "gunicorn"),
-        (["gunicorn: master [app:app]"], "gunicorn"),
-        (["python3", "-m", "uvicorn", "app:app"], "uvicorn"),
-        (["python3", "gunicorn", "-k", "uvicorn.workers.UvicornWorker"], "gunicorn"),
-        (["puma 6.4.2 (tcp://127.0.0.1:3001) [shop]"], "puma"),
-        (["puma: cluster worker 0: 812 [shop]"], "puma"),
-        (["/usr/bin/node", "www.js"], "node"),
-        (["java", "-jar", "shop.jar"], "java"),
-        (["python3", "app.py"], ""),
-    ],
-)
-def test_a_platform_is_recognized_by_the_command_line(words: list[str], platform: str) -> None:
-    """`exec -a` gives a process any name: bash's ``$0`` and what follows stand in for the real programs."""
-    code = "import time; print(flush=True); time.sleep(600)"
-    argv = ["bash", "-c", 'exec -a "$0" "$@"', words[0], sys.executable, "-S", "-E", "-c", code, *words[1:]]
-    with program(*argv) as running:
-        assert running.stdout
-        running.stdout.readline()
-        eventually(lambda: platforms.recognize(running.pid) == platform, platform)
-
-
 @pytest.mark.skipif(shutil.which("go") is None, reason="Go is not here")
 def test_a_go_program_is_recognized_by_its_file(tmp_path: Path) -> None:
     (tmp_path / "main.go").write_text(
