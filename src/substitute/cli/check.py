@@ -25,8 +25,9 @@ def check(call: Call, commit: str | None, app: str | None) -> int:
     the request half sent must be answered in full, idle connections closed; it must exit within stop.timeout and
     leave no child behind; and the signal must reach it through npm, shells and other wrappers.
 
-    The live version goes on serving. A rollback to what the slot held before updates and builds it again.
-    Exit status 1: something is wrong with the app.
+    Hooks run as in a deployment, up to post_start, and see SUBSTITUTE_OPERATION=check. The live version goes on
+    serving. A rollback to what the slot held before updates and builds it again. Exit status 1: something is wrong
+    with the app.
     """
     from substitute.core import manners  # noqa: PLC0415
 
