@@ -122,7 +122,7 @@ def test_a_shell_that_keeps_the_signal_is_named_as_the_cause(site: Site, start: 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not here")
 def test_of_npm_start_is_said_whether_the_signal_gets_through(site: Site) -> None:
-    """npm tells its shell, and whether that is still between it and node depends on the shell and on npm."""
+    """What npm does with it depends on its release, and on the shell that it starts."""
     commit_node(site)
     site.configure(start="npm start", more=SHORT)
     with site.popen("check", "--json") as process:

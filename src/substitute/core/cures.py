@@ -88,7 +88,7 @@ def to_be_reached(wrapper: Member, app: Member) -> str:
             f"let the last command of the line begin with `exec`, so that {app.name} replaces {wrapper.name}"
         )
     elif wrapper.name in _SCRIPT_RUNNERS:
-        how = f"let `start` run `{app.name} ...` without {wrapper.name}, or the script in package.json begin with `exec`"
+        how = f"let `start` run `{app.name} ...` without {wrapper.name}, or its script begin with `exec`"
     else:
         how = f"let `start` run {app.name} itself, or {wrapper.name} pass SIGTERM on"
     return f"{how}; see {DOCUMENT}"
