@@ -37,7 +37,7 @@ class Sockets:
             return None
         names = {listener.inode: "" for listener in found}
         for pid in _every_pid():
-            for inode in _sockets(pid) & names.keys():
+            for inode in sockets_of(pid) & names.keys():
                 names[inode] = names[inode] or f"{processes.name(pid)} (pid {pid})"
             if all(names.values()):
                 break
@@ -55,19 +55,19 @@ class Sockets:
         if not processes.is_alive(process):
             return False
         # Nearly always the started process listens itself; only then is there no need to search.
-        wanted -= _sockets(process.pid)
+        wanted -= sockets_of(process.pid)
         if not wanted:
             return True
         family = processes.group_of(process) | processes.descendants(process.pid)
         for pid in family:
-            wanted -= _sockets(pid)
+            wanted -= sockets_of(pid)
         return not wanted
 
     def probe(self, endpoint: Endpoint, health: Health) -> Answer:
         """Ask once, as `health` says. Never raises."""
         limit = min(health.timeout, _LONGEST)
         try:
-            with closing(_connect(endpoint, limit)) as connection:
+            with closing(connect(endpoint, limit)) as connection:
                 if health.kind == "tcp":
                     return Answer(good=True, seen="connected")
                 return _ask(connection, endpoint, health, limit)
@@ -85,7 +85,8 @@ class Sockets:
         return max(0.0, now - process.start_time / os.sysconf("SC_CLK_TCK"))
 
 
-def _connect(endpoint: Endpoint, limit: float) -> socket.socket:
+def connect(endpoint: Endpoint, limit: float) -> socket.socket:
+    """Connect, with the mark of a probe, within `limit` seconds. Raises OSError."""
     host = WILDCARDS.get(endpoint.host, endpoint.host)
     refused: OSError | None = None
     for family, kind, protocol, _, address in socket.getaddrinfo(
@@ -154,7 +155,8 @@ def _every_pid() -> Iterable[int]:
     return (int(entry) for entry in os.listdir("/proc") if entry.isdigit())  # noqa: PTH208
 
 
-def _sockets(pid: int) -> set[int]:
+def sockets_of(pid: int) -> set[int]:
+    """List the numbers of the sockets that `pid` holds; none where that can't be seen."""
     found = set()
     directory = f"/proc/{pid}/fd"
     # It may end at any moment, and another user's descriptors can't be read.

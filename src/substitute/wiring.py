@@ -23,6 +23,7 @@ from substitute.core.status import observe
 from substitute.files import private_directory
 from substitute.probes import Sockets
 from substitute.shell import Shell, spawn_detached
+from substitute.witness import Bystander
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,6 +112,7 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
         balancer=balancer,
         runtime=runtime,
         prober=Sockets(),
+        witness=Bystander(),
         commands=Shell(),
         clock=SystemClock(),
         emit=emit,

@@ -174,7 +174,7 @@ def test_a_listener_whose_process_cannot_be_seen_is_described_by_its_user(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with program("ready(listen('127.0.0.1'))") as (port, process):
-        monkeypatch.setattr("substitute.probes._sockets", lambda _pid: set())
+        monkeypatch.setattr("substitute.probes.sockets_of", lambda _pid: set())
         holder = Sockets().holder(Endpoint("127.0.0.1", port))
         assert holder
         assert "without privilege" in holder

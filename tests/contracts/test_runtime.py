@@ -82,6 +82,35 @@ def test_it_starts_a_process_and_stops_it_with_sigterm(place: Place) -> None:
     assert place.runtime.inspect("shop_a").process is None
 
 
+def test_one_that_is_told_to_terminate_may_take_its_time_and_is_not_started_again(place: Place) -> None:
+    slow = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: print('told', flush=True)); "
+        "print('ready', flush=True); [time.sleep(0.05) for _ in range(40)]"
+    )
+    process = place.start(f'{sys.executable} -S -E -c "{slow}"')
+    place.logged("ready")
+    place.runtime.terminate("shop_a", process)
+    place.logged("told")
+    assert is_alive(process)
+    eventually(lambda: not is_alive(process), "it exits by itself")
+    assert not place.runtime.stop("shop_a", process, timeout=10.0).killed
+    assert place.runtime.inspect("shop_a").process is None
+    assert place.log.read_text().count("told") == 1
+
+
+def test_sigterm_is_sent_once_however_often_it_is_asked_for(place: Place) -> None:
+    counting = (
+        "import signal, time; signal.signal(signal.SIGTERM, lambda *_: print('told', flush=True)); "
+        "print('ready', flush=True); time.sleep(600)"
+    )
+    process = place.start(f'{sys.executable} -S -E -c "{counting}"')
+    place.logged("ready")
+    place.runtime.terminate("shop_a", process)
+    place.logged("told")
+    place.runtime.stop("shop_a", process, timeout=0.5)
+    assert place.log.read_text().count("told") == 1
+
+
 def test_a_stopped_one_can_be_started_again_at_once(place: Place) -> None:
     for _ in range(3):
         process = place.start()

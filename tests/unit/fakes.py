@@ -10,7 +10,17 @@ from substitute.core.apps import App, Health
 from substitute.core.errors import BalancerError, RuntimeFailedError, SourceError
 from substitute.core.host import Host
 from substitute.core.journal import Journal
-from substitute.core.ports import Answer, Finished, Inspection, Process, Revision, Stopped, Traffic
+from substitute.core.ports import (
+    Answer,
+    Finished,
+    Heard,
+    Inspection,
+    Member,
+    Process,
+    Revision,
+    Stopped,
+    Traffic,
+)
 from substitute.core.slots import Endpoint, Slot, SlotName
 
 if TYPE_CHECKING:
@@ -97,6 +107,11 @@ class FakeRuntime:
             self.world.log.append(f"stop {name}")
             self.world.running.pop(name)
         return Stopped(killed=name in self.world.stubborn, seconds=0.0)
+
+    def terminate(self, name: str, process: Process | None) -> None:
+        self.world.log.append(f"terminate {name}")
+        if name not in self.world.stubborn:
+            self.world.clock.at.append((self.world.clock.time + 1.5, lambda: self.world.crash(name)))
 
     def shutdown(self) -> None:
         self.world.log.append("shutdown")
@@ -189,6 +204,39 @@ class FakeProber:
 
 
 @dataclass
+class FakeConversation:
+    """A request to an instance that waits for its body, answers, and closes idle connections at its end."""
+
+    world: World
+    name: str
+    answered: bool
+
+    def hear(self) -> Heard:
+        return Heard(200 if self.answered else None, "" if self.name in self.world.running else "closed")
+
+    def send_body(self) -> None:
+        self.answered = True
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class FakeWitness:
+    world: World
+
+    def members(self, endpoint: Endpoint, process: Process) -> tuple[Member, ...]:
+        running = self.world.running.get(self.world.name_on(endpoint.port))
+        return (Member(process, "serve", listens=True),) if running == process else ()
+
+    def refuses(self, endpoint: Endpoint) -> bool:
+        return "terminate" in self.world.log[-1]
+
+    def ask(self, endpoint: Endpoint, health: Health, *, method: str, hold_body: bool) -> FakeConversation:
+        return FakeConversation(self.world, self.world.name_on(endpoint.port), answered=not hold_body)
+
+
+@dataclass
 class Shop:
     """An app on a host that is all fakes but the journal."""
 
@@ -235,6 +283,7 @@ def make_shop(root: Path) -> Shop:
         balancer=FakeBalancer(world),
         runtime=FakeRuntime(world),
         prober=FakeProber(world),
+        witness=FakeWitness(world),
         commands=FakeCommands(world),
         clock=world.clock,
         emit=events.append,

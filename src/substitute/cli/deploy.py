@@ -13,8 +13,11 @@ def _refuse_options(ctx: click.Context, parameter: click.Parameter, value: str |
     return value
 
 
+commit_argument = click.argument("commit", required=False, callback=_refuse_options)
+
+
 @click.command()
-@click.argument("commit", required=False, callback=_refuse_options)
+@commit_argument
 @app_option
 @json_option
 @root_option

@@ -18,6 +18,7 @@ COMMANDS = {
         "substitute.cli.restart:restart",
         "Build and start the live commit afresh, without downtime.",
     ),
+    "check": ("substitute.cli.check:check", "Try how a commit takes SIGTERM, without traffic."),
     "status": ("substitute.cli.status:status", "Show what runs and what gets the traffic, as observed now."),
     "logs": ("substitute.cli.logs:logs", "Show what the instances write."),
     "history": ("substitute.cli.history:history", "List the deployments, the latest first."),

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from substitute.console.jsonlines import json_line, plain
-from substitute.console.stream import Stream, paint_for
+from substitute.console.stream import Stream, marks_for, paint_for
 from substitute.console.text import harmless
 from substitute.core.errors import InterruptedByUserError, SubstituteError
 from substitute.core.events import Failed, Interrupted, Warned
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from substitute.console.screen import Screen
-    from substitute.core.events import Event
+    from substitute.core.events import Checked, Event
     from substitute.core.records import DeploymentRecord, DrillRecord
 
 
@@ -117,6 +117,15 @@ class Console:
             self.document(document)
         else:
             self.lines(status_lines(document, paint_for(self.out)))
+
+    def checked(self, checked: Checked) -> None:
+        """Print what a check saw: a table, or a document."""
+        from substitute.console.checks import check_document, check_lines  # noqa: PLC0415
+
+        if self.json:
+            self.document(check_document(checked))
+        else:
+            self.lines(check_lines(checked, paint_for(self.out), marks=marks_for(self.out)))
 
     def history(
         self, records: Sequence[DeploymentRecord], drills: Sequence[DrillRecord] = (), *, with_app: bool

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from substitute.console.text import count, harmless, seconds, short
 from substitute.core.events import (
+    Checked,
     Event,
     Failed,
     Interrupted,
@@ -21,7 +22,7 @@ from substitute.core.events import (
 if TYPE_CHECKING:
     from substitute.console.stream import Stream
 
-_DOING = {"deploy": "Deploying", "rollback": "Rolling back to", "restart": "Restarting"}
+_DOING = {"deploy": "Deploying", "rollback": "Rolling back to", "restart": "Restarting", "check": "Checking"}
 _PHASE_WIDTH = 8
 
 
@@ -50,6 +51,8 @@ class Screen:
                 self.say(_resolved(event), "bold")
             case Succeeded():
                 self.succeeded(event)
+            case Checked():
+                pass  # the table that follows says it
             case Failed() | Interrupted():
                 self.give_up()  # the error that follows says why
             case _:

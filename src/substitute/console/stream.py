@@ -93,3 +93,8 @@ def paint_for(stream: Stream) -> Callable[[str, str], str]:
     if not stream.is_coloured:
         return lambda text, _style: text
     return lambda text, style: f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if style in _STYLES else text
+
+
+def marks_for(stream: Stream) -> tuple[str, str, str]:
+    """Return the marks for good, bad and neither that `stream` can show."""
+    return ("✓", "✗", "-") if stream.encoding.lower().startswith("utf") else ("+", "x", "-")

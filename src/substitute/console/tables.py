@@ -22,7 +22,7 @@ _STATE_STYLE = {
     "idle": "dim",
     "failed": "red",
 }
-_OUTCOME_STYLE = {"succeeded": "green", "failed": "red", "interrupted": "yellow"}
+_OUTCOME_STYLE = {"succeeded": "green", "passed": "green", "failed": "red", "interrupted": "yellow"}
 _REASON_LENGTH = 60
 
 

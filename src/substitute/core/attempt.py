@@ -16,6 +16,7 @@ from substitute.core.errors import (
     UsageError,
 )
 from substitute.core.events import (
+    Checked,
     Event,
     Failed,
     Interrupted,
@@ -35,10 +36,14 @@ if TYPE_CHECKING:
 
     from substitute.core.apps import App
     from substitute.core.events import Drained
+    from substitute.core.findings import Manners
     from substitute.core.host import Host
     from substitute.core.lock import Lock
     from substitute.core.ports import Revision
     from substitute.core.records import SlotRecord
+
+CHECK = "check"
+"""The operation that makes nothing live."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,8 @@ class Attempt:
         self._previous: str | None = None
         self._began = host.clock.monotonic()
         self._since = host.clock.now()
-        self._seconds: dict[str, float] = {phase: 0.0 for phase in Phase if phase is not Phase.COMMIT}
+        timed = [phase for phase in Phase if phase not in {Phase.COMMIT, Phase.CHECK}]
+        self._seconds: dict[str, float] = dict.fromkeys(timed, 0.0)
 
     def begin(self, plan: Plan, *, chosen_in: float) -> None:
         """Write the deployment into the journal. `chosen_in` seconds were spent on choosing the commit."""
@@ -99,6 +105,11 @@ class Attempt:
         )
 
     @property
+    def is_check(self) -> bool:
+        """Whether nothing is to become live: that nothing serves is no failure of this attempt's then."""
+        return self.operation == CHECK
+
+    @property
     def slot(self) -> SlotRecord:
         """The candidate's slot, as the journal has it now."""
         return self.host.journal.app(self.app.name).slots[self.plan.slot]
@@ -126,7 +137,7 @@ class Attempt:
         began = self.host.clock.monotonic()
         yield
         took = self.host.clock.monotonic() - began
-        if phase is not Phase.COMMIT:
+        if phase in self._seconds:
             self._seconds[phase] += took
         self.emit(PhaseFinished(*identity, seconds=round(took, 4)))
 
@@ -145,6 +156,7 @@ class Attempt:
             **instance_environment(self.app, slot, self.host.caller),
             "SUBSTITUTE_COMMIT": self.plan.revision.commit,
             "SUBSTITUTE_PREVIOUS_COMMIT": self._previous or "",
+            "SUBSTITUTE_OPERATION": self.operation,
             "SUBSTITUTE_PHASE": self._reached,
             "SUBSTITUTE_OUTCOME": self._outcome,
             "SUBSTITUTE_ROOT": str(self.app.root),
@@ -195,15 +207,36 @@ class Attempt:
         kind: type[SubstituteError] = DeploymentFailedError
         if isinstance(error, InterruptedByUserError):
             kind = InterruptedByUserError
-        if live is None or problem:
+        if problem or (live is None and not self.is_check):
             kind = kind if kind is InterruptedByUserError and not problem else NothingServesError
             serves = f"Nothing serves {self.app.name}."
             if problem and problem != error.reason:
                 serves += f" {problem}"
+        elif live is None:
+            serves = f"Nothing of {self.app.name} was live before, and nothing is."
         else:
             commit = self.host.journal.app(self.app.name).slots[live].commit or ""
             serves = f"Slot {live} ({commit[:10]}) still serves."
         return kind(error.what, fact=error.fact, serves=serves, cure=error.cure)
+
+    def checked(self, manners: Manners) -> Checked:
+        """Write what a check saw into the journal, tell it, and return it.
+
+        Its outcome is ``passed`` or ``failed``, never ``succeeded``: what was only checked was never live, and a
+        rollback does not go to it.
+        """
+        self._outcome = "passed" if manners.passed else "failed"
+        now, reason = self.host.clock.now(), manners.reason
+        self.host.journal.finish(self.id or 0, self._outcome, now=now, reason=reason)
+        checked = Checked(
+            app=self.app.name,
+            slot=self.plan.slot,
+            commit=self.plan.revision.commit,
+            live=self.host.journal.app(self.app.name).live,
+            manners=manners,
+        )
+        self._end(checked)
+        return checked
 
     def succeeded(self, drained: Drained) -> None:
         """Write the success into the journal and tell it."""

@@ -8,6 +8,7 @@ Whatever fails before the commit: the journal still names the old slot, and `set
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from substitute.core.attempt import Attempt, Plan
@@ -29,10 +30,12 @@ from substitute.core.settle import settle
 from substitute.core.slots import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from substitute.core.apps import App
+    from substitute.core.health import LogTail
     from substitute.core.host import Host
+    from substitute.core.ports import Process
     from substitute.core.records import AppRecord
     from substitute.core.settle import Settled
 
@@ -45,12 +48,7 @@ def deploy(host: Host, app: App, commit: str | None = None) -> None:
     Emits the events of the contract. Raises DeploymentFailedError when the earlier version still serves,
     NothingServesError when none does, InterruptedByUserError, LockedError, UsageError for a bad commit.
     """
-
-    def choose(host: Host, app: App, record: AppRecord) -> Plan:
-        slot = record.slots[record.next_slot]
-        return Plan("deploy", slot.name, host.source(app).resolve(slot.directory, commit), update=True)
-
-    _operate(host, app, "deploy", choose)
+    _operate(host, app, "deploy", into_next_slot("deploy", commit))
 
 
 def rollback(host: Host, app: App) -> None:
@@ -91,29 +89,60 @@ def restart(host: Host, app: App) -> None:
     _operate(host, app, "restart", choose)
 
 
+def into_next_slot(operation: str, commit: str | None) -> Choose:
+    """Choose `commit`, by default the newest of the branch, for the slot that is not live."""
+
+    def choose(host: Host, app: App, record: AppRecord) -> Plan:
+        slot = record.slots[record.next_slot]
+        return Plan(operation, slot.name, host.source(app).resolve(slot.directory, commit), update=True)
+
+    return choose
+
+
 def _operate(host: Host, app: App, operation: str, choose: Choose) -> None:
+    with working_on(host, app, operation) as (attempt, interrupts):
+        with given_up_on_error(attempt):
+            host.journal.remember_environment(app.name, host.caller)
+            settle(host, app)
+            with interrupts.allowed():
+                begin(attempt, choose)
+                process, log = bring_up(attempt)
+                _admit(attempt, process, log)
+            _commit(attempt)
+        _finish(attempt)
+
+
+@contextmanager
+def working_on(host: Host, app: App, operation: str) -> Iterator[tuple[Attempt, Interrupts]]:
+    """Hold the app's lock, its guardian awake and Ctrl-C held back, for one attempt."""
     with deployment_lock(host.lock_path(app.name), operation) as lock, Interrupts() as interrupts:
         host.journal.register(app)
-        host.journal.remember_environment(app.name, host.caller)
         attempt = Attempt(host, app, operation, lock)
         with host.guardian(app.name):
-            try:
-                settle(host, app)
-                with interrupts.allowed():
-                    began = host.clock.monotonic()
-                    plan = choose(host, app, host.journal.app(app.name))
-                    attempt.begin(plan, chosen_in=host.clock.monotonic() - began)
-                    _bring_up(attempt)
-                _commit(attempt)
-            except SubstituteError as error:
-                raise _give_up(attempt, error) from error
-            except Exception as error:  # a full disk, or a bug: it leaves no candidate behind either
-                raise _give_up(attempt, _unexpected(error)) from error
-            _finish(attempt)
+            yield attempt, interrupts
 
 
-def _bring_up(attempt: Attempt) -> None:
-    """Everything before the commit; the old version serves all the while, untouched."""
+@contextmanager
+def given_up_on_error(attempt: Attempt) -> Iterator[None]:
+    """Whatever fails in here leaves no candidate behind; the error raised says which version serves."""
+    try:
+        yield
+    except SubstituteError as error:
+        raise _give_up(attempt, error) from error
+    except Exception as error:  # a full disk, or a bug: it leaves no candidate behind either
+        raise _give_up(attempt, _unexpected(error)) from error
+
+
+def begin(attempt: Attempt, choose: Choose) -> None:
+    """Choose slot and commit, and write the attempt into the journal."""
+    host, app = attempt.host, attempt.app
+    began = host.clock.monotonic()
+    plan = choose(host, app, host.journal.app(app.name))
+    attempt.begin(plan, chosen_in=host.clock.monotonic() - began)
+
+
+def bring_up(attempt: Attempt) -> tuple[Process, LogTail]:
+    """Update, build and start the candidate, and return when it is ready; it gets no traffic."""
     host, app = attempt.host, attempt.app
     attempt.hook("begin")
     if attempt.plan.update:
@@ -134,11 +163,17 @@ def _bring_up(attempt: Attempt) -> None:
         )
     attempt.hook("pre_start")
     with attempt.phase(Phase.START):
-        process, log = start_instance(host, app, attempt.slot)
+        process, log = start_instance(host, app, attempt.slot, caller=host.caller)
     with attempt.phase(Phase.READY):
         show = attempt.show(Phase.READY)
         await_ready(host, app.health, attempt.slot, process, show=show, log=log)
     attempt.hook("post_start")
+    return process, log
+
+
+def _admit(attempt: Attempt, process: Process, log: LogTail) -> None:
+    """Give the candidate its share of the traffic, and watch it; the old version serves the rest, untouched."""
+    host, app = attempt.host, attempt.app
     with attempt.phase(Phase.ADMIT):
         host.route(app.name, attempt.shares())
     with attempt.phase(Phase.VERIFY):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from substitute.core.findings import Manners
     from substitute.core.slots import Phase, SlotName
 
 
@@ -64,7 +65,7 @@ class Resolved(Event):
     how: str
     """As ``branch main of origin``."""
     operation: str
-    """``deploy``, ``rollback`` or ``restart``."""
+    """``deploy``, ``rollback``, ``restart`` or ``check``."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,24 @@ class Succeeded(Event):
     seconds: Mapping[str, float]
     """By phase (without ``commit``), and ``total``."""
     drained: Drained
+
+
+@dataclass(frozen=True)
+class Checked(Event):
+    """A check saw how the app stops; its instance is gone again."""
+
+    event = "checked"
+    app: str
+    slot: SlotName
+    commit: str
+    live: SlotName | None
+    """What is live, as before."""
+    manners: Manners
+
+    @property
+    def message(self) -> str:
+        """What came out, in one line."""
+        return self.manners.reason or "It takes SIGTERM as it should."
 
 
 @dataclass(frozen=True)

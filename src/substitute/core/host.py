@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Prober,
         Runtime,
         Source,
+        Witness,
     )
     from substitute.core.records import SlotRecord
     from substitute.core.slots import SlotName
@@ -38,6 +39,7 @@ class Host:
     balancer: Balancer
     runtime: Runtime
     prober: Prober
+    witness: Witness
     commands: Commands
     clock: Clock
     emit: Emit
@@ -67,13 +69,17 @@ class Host:
             return Inspection(slot.process, seen.exit, seen.wanted)
         return seen
 
-    def program(self, app: App, slot: SlotRecord) -> Program:
-        """What the runtime is to run for `slot`, with the endpoints of the journal."""
+    def program(self, app: App, slot: SlotRecord, caller: Mapping[str, str] | None = None) -> Program:
+        """What the runtime is to run for `slot`, with the endpoints of the journal.
+
+        `caller` is the environment to start from; by default the one that the latest deployment had.
+        """
+        caller = caller or self.journal.environment(app.name) or self.caller
         return Program(
             name=slot.instance,
             command=app.start,
             directory=slot.directory,
-            environment=instance_environment(app, slot, self.journal.environment(app.name) or self.caller),
+            environment=instance_environment(app, slot, caller),
             log=app.log_directory / f"{slot.name}.log",
             stop_timeout=slot.stop_timeout,
             user=app.user,

@@ -8,6 +8,8 @@ from substitute.core.events import Drained, Notice, Warned
 from substitute.core.health import LogTail, require_free
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from substitute.core.apps import App
     from substitute.core.host import Host
     from substitute.core.ports import Process
@@ -17,14 +19,20 @@ _DRAIN_INTERVAL = 0.01
 
 
 def start_instance(
-    host: Host, app: App, slot: SlotRecord, *, standby: bool = False
+    host: Host,
+    app: App,
+    slot: SlotRecord,
+    *,
+    standby: bool = False,
+    caller: Mapping[str, str] | None = None,
 ) -> tuple[Process, LogTail]:
     """Start the instance of `slot`; its process, and its log from here on. Readiness is awaited elsewhere.
 
-    Raises RuntimeFailedError where a port is taken or the runtime cannot start it.
+    `caller` is the environment that it starts from; by default the one that the latest deployment had. Raises
+    RuntimeFailedError where a port is taken or the runtime cannot start it.
     """
     require_free(host, slot)
-    program = host.program(app, slot)
+    program = host.program(app, slot, caller)
     log = LogTail(program.log)
     process = host.runtime.start(program)
     host.journal.running(app.name, slot.name, process, standby=standby)

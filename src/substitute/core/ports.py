@@ -93,6 +93,12 @@ class Runtime(Protocol):
         Stopping what does not run is no error. Raises RuntimeFailedError if it cannot be ended.
         """
 
+    def terminate(self, name: str, process: Process | None) -> None:
+        """Begin what `stop` does and return at once: SIGTERM to the main process alone, and it is not started again.
+
+        What then becomes of it can be watched; `stop` completes it. Raises as `stop` does.
+        """
+
     def shutdown(self) -> None:
         """End the runtime itself, where it is a process of ours and nothing runs in it any more."""
 
@@ -265,3 +271,62 @@ class Clock(Protocol):
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
+
+
+# -- manners --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Member:
+    """One process of an instance."""
+
+    process: Process
+    name: str
+    """As ``node``."""
+    listens: bool
+    """It holds a socket that listens on the instance's port."""
+    platform: str = ""
+    """What its command line shows it to be (`core.cures` knows the names), or empty."""
+
+    def __str__(self) -> str:
+        return f"{self.name} (pid {self.process.pid})"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What has come on a connection so far."""
+
+    status: int | None = None
+    """The status of the answer, as soon as all of it is there."""
+    closed: str = ""
+    """How the instance ended the connection (``closed``, ``reset``), or empty while it is open."""
+
+
+class Conversation(Protocol):
+    """One connection to an instance, with one request on it. No method waits or raises."""
+
+    def hear(self) -> Heard:
+        """What has come so far."""
+
+    def send_body(self) -> None:
+        """Send the body that was held back."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class Witness(Protocol):
+    """Sees an instance from outside while it is told to stop. Its connections are marked as probes."""
+
+    def members(self, endpoint: Endpoint, process: Process) -> tuple[Member, ...]:
+        """The running processes of an instance: `process`, its group and its descendants."""
+
+    def refuses(self, endpoint: Endpoint) -> bool:
+        """Whether a new connection is refused."""
+
+    def ask(self, endpoint: Endpoint, health: Health, *, method: str, hold_body: bool) -> Conversation:
+        """Connect and send a request to the path of the health check.
+
+        With `hold_body` its head announces a body that is not sent before `Conversation.send_body`. An instance
+        that can't be connected to gives a conversation which is closed.
+        """

@@ -40,7 +40,7 @@ class SlotState(StrEnum):
 
 
 class Phase(StrEnum):
-    """The steps of a deployment, in their order."""
+    """The steps of a deployment, in their order; and the one that a check has of its own."""
 
     UPDATE = "update"
     BUILD = "build"
@@ -51,6 +51,8 @@ class Phase(StrEnum):
     COMMIT = "commit"
     DRAIN = "drain"
     STOP = "stop"
+    CHECK = "check"
+    """The candidate of ``substitute check`` gets SIGTERM and is watched."""
 
 
 @dataclass(frozen=True, order=True)

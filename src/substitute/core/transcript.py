@@ -6,7 +6,16 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from substitute.core.events import Event, Notice, Output, PhaseFinished, PhaseStarted, Resolved, Warned
+from substitute.core.events import (
+    Checked,
+    Event,
+    Notice,
+    Output,
+    PhaseFinished,
+    PhaseStarted,
+    Resolved,
+    Warned,
+)
 
 if TYPE_CHECKING:
     from substitute.core.apps import App
@@ -52,7 +61,7 @@ def _text(event: Event) -> str:
             return (
                 f"== {event.operation} {event.commit} ({event.how}) into slot {event.slot}: {event.subject}"
             )
-        case Notice() | Warned():
+        case Notice() | Warned() | Checked():
             return f"-- {event.message}"
         case _:
             return f"== {event}"

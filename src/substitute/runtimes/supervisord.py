@@ -122,18 +122,15 @@ class Supervisord:
     def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
         """Through supervisord, so that it does not start it again; an orphan directly."""
         began = time.monotonic()
-        info = self._info(name)
-        known = identify(info["pid"]) if info and info["pid"] else None
-        if info and info["statename"] in _WANTED:
-            with suppress(Fault):  # it ended by itself in this moment
-                self._call("stopProcess", name, False)  # noqa: FBT003
         killed = False
-        for one in filter(None, {known, process}):
-            if one != known:
-                signal_process(one, 15)
+        for one in self._begin_to_stop(name, process):
             killed |= self._wait_or_kill(name, one, began + timeout)
         self._wait_until_stopped(name)
         return Stopped(killed=killed, seconds=time.monotonic() - began)
+
+    def terminate(self, name: str, process: Process | None) -> None:
+        """Through supervisord too: it would start again what ends without its doing."""
+        self._begin_to_stop(name, process)
 
     def shutdown(self) -> None:
         """End supervisord, and wait until it is gone."""
@@ -237,6 +234,17 @@ class Supervisord:
 
     def _call(self, method: str, *arguments: object) -> Any:
         return call(self._run, f"supervisor.{method}", *arguments)
+
+    def _begin_to_stop(self, name: str, process: Process | None) -> set[Process]:
+        """SIGTERM, unless it had it already; the processes that are to end."""
+        info = self._info(name)
+        known = identify(info["pid"]) if info and info["pid"] else None
+        if info and info["statename"] in _WANTED:
+            with suppress(Fault):  # it ended by itself in this moment
+                self._call("stopProcess", name, False)  # noqa: FBT003
+        if process and process != known:
+            signal_process(process, 15)
+        return {one for one in (known, process) if one}
 
     def _wait_or_kill(self, name: str, process: Process, deadline: float) -> bool:
         """Wait until `process` and its group are gone; past `deadline` SIGKILL the group. True if that was needed.

@@ -1,0 +1,42 @@
+"""A check of how an app stops, told as a story.
+
+    lock; settle; begin; update; build; start; wait until ready; SIGTERM, and watch; stop
+
+It is a deployment up to the moment before the traffic: the candidate gets none, and is gone at the end. The
+live version does not notice, and stays live.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from substitute.core.attempt import CHECK
+from substitute.core.deployment import begin, bring_up, given_up_on_error, into_next_slot, working_on
+from substitute.core.findings import judge
+from substitute.core.settle import settle
+from substitute.core.sigterm import watch_sigterm
+from substitute.core.slots import Phase
+
+if TYPE_CHECKING:
+    from substitute.core.apps import App
+    from substitute.core.events import Checked
+    from substitute.core.host import Host
+
+
+def check(host: Host, app: App, commit: str | None = None) -> Checked:
+    """Start `commit` (default: the newest of the branch) in the idle slot, send it SIGTERM, and say what it did.
+
+    The slot then holds `commit`: a rollback to what it held before updates and builds it again. The attempt
+    stands in the history as a check. Raises as `deploy` does where the candidate does not become ready.
+    """
+    with working_on(host, app, CHECK) as (attempt, interrupts), given_up_on_error(attempt):
+        settle(host, app)
+        with interrupts.allowed():
+            begin(attempt, into_next_slot(CHECK, commit))
+            process, _ = bring_up(attempt)
+            with attempt.phase(Phase.CHECK):
+                seen = watch_sigterm(host, attempt.slot, process, app.health)
+        # All is seen: nothing that is left need be waited for.
+        host.runtime.stop(attempt.slot.instance, process, timeout=0.0)
+        host.journal.gone(app.name, attempt.slot.name)
+        return attempt.checked(judge(seen))

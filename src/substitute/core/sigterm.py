@@ -1,0 +1,219 @@
+"""SIGTERM to one instance that gets no traffic, and what is seen of it from then on."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from substitute.core.errors import NotReadyError
+from substitute.core.ports import Heard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from substitute.core.apps import Health
+    from substitute.core.host import Host
+    from substitute.core.ports import Conversation, Member, Process
+    from substitute.core.records import SlotRecord
+
+PROMPTLY = 1.0
+"""Seconds after SIGTERM within which new connections must be refused."""
+_IDLE_PATIENCE = 2.5
+"""Seconds after the last answer within which idle connections must be closed. Some servers leave them open for 2 s
+on purpose: a request may be on its way."""
+_HOLD = 1.0
+"""Seconds after SIGTERM that the body is held back: so long does the running request run."""
+_EARLY = 0.5
+"""Seconds that an app has to answer before a body comes, or to show that it waits for it."""
+_PATIENCE = 5.0
+"""Seconds for the answer to a simple request."""
+_GRACE = 1.0
+"""Seconds that children may outlive the main process: some end because it has."""
+_TICK = 0.02
+_SLOW_TICK = 0.1
+"""For the long wait of an app that does not stop."""
+
+
+@dataclass
+class Exchange:
+    """One request, and what became of it. Times are seconds after SIGTERM."""
+
+    method: str
+    conversation: Conversation
+    before: Heard = field(default_factory=Heard)
+    """What had come when SIGTERM was sent."""
+    heard: Heard = field(default_factory=Heard)
+    at: float | None = None
+    """When the connection ended, or the answer was whole."""
+
+
+@dataclass
+class Observation:
+    """What was seen. Times are seconds after SIGTERM; None is never."""
+
+    main: Member
+    """Who got the signal."""
+    members: dict[Process, Member]
+    """Every process of the instance that was seen, as it was when it was first seen."""
+    limit: float
+    """The stop timeout."""
+    path: str
+    idle: Exchange | None
+    """A connection that was kept open after its answer; None where no HTTP is spoken."""
+    request: Exchange | None
+    """A request whose body was held back."""
+    overdue: float | None = None
+    """When the idle connection was still open without an excuse left."""
+    refused: float | None = None
+    exited: float | None = None
+    survivors: tuple[Member, ...] = ()
+    lasted: float = 0.0
+    """How long it was watched."""
+
+    @property
+    def hold(self) -> float:
+        """How long after SIGTERM the body is held back."""
+        return min(_HOLD, self.limit / 2)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the request is under way, as far as is known."""
+        return self.request is not None and not self.request.before.status and self.request.at is None
+
+    @property
+    def idle_until(self) -> float:
+        """When an idle connection has no excuse left."""
+        answered = 0.0 if self.request is None or self.request.before.status else self.request.at or 0.0
+        return answered + _IDLE_PATIENCE
+
+    @property
+    def listeners(self) -> list[Member]:
+        """Who listened on the port."""
+        return [member for member in self.members.values() if member.listens]
+
+
+def watch_sigterm(host: Host, slot: SlotRecord, process: Process, health: Health) -> Observation:
+    """Send SIGTERM to `process`, the ready instance of `slot`, and watch until all is seen or its time is over.
+
+    The instance may still run afterwards, and is not started again: the caller stops it. Raises NotReadyError
+    where it does not live long enough to get the signal.
+    """
+    with _requests(host, slot, health) as (idle, request):
+        seen = _meet(host, slot, process)
+        seen.path, seen.idle, seen.request = health.path, idle, request
+        began = host.clock.monotonic()
+        host.runtime.terminate(slot.instance, process)
+        while True:
+            seen.lasted = host.clock.monotonic() - began
+            _look(host, slot, seen)
+            if _all_is_seen(seen):
+                return seen
+            host.clock.sleep(_TICK if seen.lasted < 2 * PROMPTLY else _SLOW_TICK)
+
+
+def _meet(host: Host, slot: SlotRecord, process: Process) -> Observation:
+    members = {one.process: one for one in host.witness.members(slot.endpoints[0], process)}
+    if process not in members or host.inspect(slot).process != process:
+        raise NotReadyError(
+            f"The instance in slot {slot.name} exited before it was told to.",
+            fact=host.inspect(slot).exit,
+            cure=f"See `substitute logs {slot.name}`.",
+        )
+    return Observation(members[process], members, slot.stop_timeout, "", None, None)
+
+
+# -- requests -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _requests(
+    host: Host, slot: SlotRecord, health: Health
+) -> Iterator[tuple[Exchange | None, Exchange | None]]:
+    """An idle connection, and a request that is half sent: a GET, else a POST where the app answers that at once."""
+    if health.kind != "http":
+        yield None, None
+        return
+    made: list[Exchange] = []
+
+    def ask(method: str, *, hold_body: bool, patience: float) -> Exchange:
+        conversation = host.witness.ask(slot.endpoints[0], health, method=method, hold_body=hold_body)
+        made.append(Exchange(method, conversation))
+        made[-1].before = made[-1].heard = _hear_for(host, conversation, patience)
+        return made[-1]
+
+    try:
+        idle = ask("GET", hold_body=False, patience=_PATIENCE)
+        request = ask("GET", hold_body=True, patience=_EARLY)
+        if request.before != Heard():
+            request.conversation.close()
+            request = ask("POST", hold_body=True, patience=_EARLY)
+        idle.before = idle.conversation.hear()
+        yield idle, request
+    finally:
+        for exchange in made:
+            exchange.conversation.close()
+
+
+def _hear_for(host: Host, conversation: Conversation, patience: float) -> Heard:
+    deadline = host.clock.monotonic() + patience
+    while True:
+        heard = conversation.hear()
+        if heard != Heard() or host.clock.monotonic() >= deadline:
+            return heard
+        host.clock.sleep(_TICK)
+
+
+# -- watching -------------------------------------------------------------------------------------
+
+
+def _look(host: Host, slot: SlotRecord, seen: Observation) -> None:
+    """Look at everything once, processes first: the end of the last one is the end of all connections."""
+    _look_at_processes(host, slot, seen)
+    if seen.refused is None and all(map(host.witness.refuses, slot.endpoints)):
+        seen.refused = seen.lasted
+    if seen.request and seen.request.at is None:
+        _look_at_request(seen, seen.request)
+    if seen.idle and seen.idle.at is None:
+        _look_at_idle(seen, seen.idle)
+
+
+def _look_at_request(seen: Observation, request: Exchange) -> None:
+    """Let its body follow when it is time, and note that its answer is whole, or that it was cut off."""
+    if seen.lasted >= seen.hold:
+        request.conversation.send_body()
+    request.heard = request.conversation.hear()
+    if request.heard != Heard():
+        request.at = seen.lasted
+        request.conversation.close()
+
+
+def _look_at_idle(seen: Observation, idle: Exchange) -> None:
+    """Note that it was closed; close it when it should have been, else it may be what the app waits for."""
+    idle.heard = idle.conversation.hear()
+    if idle.heard.closed:
+        idle.at = seen.lasted
+    elif seen.overdue is None and not seen.busy and seen.lasted >= seen.idle_until:
+        idle.conversation.close()
+        seen.overdue = seen.lasted
+
+
+def _look_at_processes(host: Host, slot: SlotRecord, seen: Observation) -> None:
+    main = seen.main.process
+    for member in host.witness.members(slot.endpoints[0], main):
+        seen.members.setdefault(member.process, member)
+    others = [member for member in seen.members.values() if member.process != main]
+    seen.survivors = tuple(member for member in others if host.prober.alive(member.process))
+    if seen.exited is None and not host.prober.alive(main):
+        seen.exited = seen.lasted
+
+
+def _all_is_seen(seen: Observation) -> bool:
+    if seen.lasted >= seen.limit:
+        return True
+    if seen.exited is None or seen.busy:
+        return False
+    if not seen.survivors:
+        return True
+    idle_decided = seen.idle is None or seen.idle.at is not None or seen.overdue is not None
+    return idle_decided and seen.lasted >= seen.exited + _GRACE

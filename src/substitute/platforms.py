@@ -1,0 +1,60 @@
+"""What a process runs on, as far as its command line and its file show it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from substitute.core.cures import Platform
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_GO_MARK = b"\xff Go buildinf:"
+"""Written into every Go program by its linker."""
+_BY_PROGRAM = {
+    "node": Platform.NODE,
+    "nodejs": Platform.NODE,
+    "java": Platform.JAVA,
+}
+_SCRIPTS = (Platform.GUNICORN, Platform.UVICORN, Platform.PUMA)
+"""Found in any word: ``python3 /venv/bin/gunicorn``, ``python -m uvicorn``, ``puma: cluster worker 0``."""
+
+_LOOKED_AT = 6
+"""Words: what comes later are the app's own arguments."""
+
+
+def recognize(pid: int) -> str:
+    """One of `core.cures.Platform`, or empty."""
+    return named(_words(pid)) or (Platform.GO if _is_go(pid) else "")
+
+
+def named(words: Sequence[str]) -> str:
+    """What a command line says, or empty."""
+    names = [os.path.basename(word) for word in words[:_LOOKED_AT]]  # noqa: PTH119  # no path objects for words
+    for platform in _SCRIPTS:
+        if any(re.match(rf"{platform}\b", name) for name in names):
+            return platform
+    return _BY_PROGRAM.get(names[0], "") if names else ""
+
+
+def _words(pid: int) -> list[str]:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123
+            text = file.read(4096).decode(errors="replace")
+    except OSError:
+        return []
+    return [word for word in re.split(r"[\0 ]", text) if word]
+
+
+def _is_go(pid: int) -> bool:
+    with (
+        suppress(OSError, ValueError),
+        open(f"/proc/{pid}/exe", "rb") as program,  # noqa: PTH123
+        mmap.mmap(program.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return content.find(_GO_MARK) >= 0
+    return False

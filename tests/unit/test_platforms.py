@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from substitute.core import cures
+from substitute.platforms import named
+
+
+@pytest.mark.parametrize(
+    ("line", "platform"),
+    [
+        ("python3 /srv/shop/.venv/bin/gunicorn app:app", "gunicorn"),
+        ("gunicorn: master [app:app]", "gunicorn"),
+        ("python3 -m uvicorn app:app", "uvicorn"),
+        ("python3 gunicorn -k uvicorn.workers.UvicornWorker", "gunicorn"),
+        ("puma 6.4.2 (tcp://127.0.0.1:3001) [shop]", "puma"),
+        ("puma: cluster worker 0: 812 [shop]", "puma"),
+        ("/usr/bin/node www.js", "node"),
+        ("java -jar shop.jar", "java"),
+        ("python3 app.py", ""),
+        ("", ""),
+    ],
+)
+def test_a_platform_is_recognized_by_the_command_line(line: str, platform: str) -> None:
+    assert named(line.split()) == platform
+
+
+@pytest.mark.parametrize("platform", cures.Platform)
+def test_every_platform_has_its_lines(platform: str) -> None:
+    for cure in (cures.to_obey, cures.to_refuse, cures.to_end_in_time):
+        assert cure(platform).endswith(f"; see {cures.DOCUMENT}")
+
+
+def test_what_is_not_recognized_is_pointed_to_the_document() -> None:
+    assert cures.to_obey("") == f"see {cures.DOCUMENT}"
