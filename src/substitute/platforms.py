@@ -6,12 +6,15 @@ import mmap
 import os
 import re
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from substitute.core.cures import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from substitute.core.ports import Process
 
 _GO_MARK = b"\xff Go buildinf:"
 """Written into every Go program by its linker."""
@@ -27,9 +30,10 @@ _LOOKED_AT = 6
 """Words: what comes later are the app's own arguments."""
 
 
-def recognize(pid: int) -> str:
-    """One of `core.cures.Platform`, or empty."""
-    return named(_words(pid)) or (Platform.GO if _is_go(pid) else "")
+@lru_cache(maxsize=256)
+def recognize(process: Process) -> str:
+    """One of `core.cures.Platform`, or empty. It is looked at once: a program's file may be large."""
+    return named(_words(process.pid)) or (Platform.GO if _is_go(process.pid) else "")
 
 
 def named(words: Sequence[str]) -> str:

@@ -38,7 +38,7 @@ class Bystander:
         family |= processes.group_of(process)
         found = ((processes.identify(pid), pid) for pid in sorted(family))
         return tuple(
-            Member(one, processes.name(pid), bool(inodes & sockets_of(pid)), platforms.recognize(pid))
+            Member(one, processes.name(pid), bool(inodes & sockets_of(pid)), platforms.recognize(one))
             for one, pid in found
             if one
         )

@@ -186,10 +186,15 @@ def test_a_go_program_is_recognized_by_its_file(tmp_path: Path) -> None:
     with program(str(tmp_path / "shop")) as running:
         assert running.stdout
         running.stdout.readline()
-        assert platforms.recognize(running.pid) == "go"
+        process = identify(running.pid)
+        assert process
+        assert platforms.recognize(process) == "go"
 
 
 def test_who_is_gone_has_no_platform() -> None:
-    with program("true") as running:
+    with program("sleep", "600") as running:
+        process = identify(running.pid)
+        assert process
+        running.kill()
         running.wait()
-    assert platforms.recognize(running.pid) == ""
+    assert platforms.recognize(process) == ""

@@ -171,7 +171,7 @@ def test_the_table_shows_each_with_its_cure(site: Site) -> None:
     assert "✗ a running request is answered in full" in out
     assert "✓ idle keep-alive connections are closed" in out
     assert "cure: see docs/sigterm.md" in out
-    assert "1 thing to mend; nothing is live, as before" in out
+    assert "1 thing to mend; nothing serves, as before" in out
 
 
 # -- the site -------------------------------------------------------------------------------------

@@ -85,10 +85,22 @@ def test_a_build_that_fails_leaves_the_live_version_serving(shop: Shop) -> None:
 
 def test_where_nothing_was_live_a_failure_is_the_apps_and_not_an_outage(shop: Shop) -> None:
     shop.world.boots = lambda _commit: False
-    with pytest.raises(DeploymentFailedError, match="was live before, and nothing is"):
+    with pytest.raises(DeploymentFailedError, match="Nothing served shop before, and nothing does"):
         check(shop.host, shop.app, "v1")
     assert shop.world.running == {}
     assert shop.host.journal.app("shop").live is None
+
+
+def test_an_app_that_was_stopped_by_hand_stays_so_and_that_is_no_outage(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.clock.at.clear()
+    shop.host.journal.stop_by_hand("shop", stopped=True)
+    shop.world.shares.clear()
+    assert check(shop.host, shop.app, "v2").live is None
+    shop.world.build_status = 3
+    with pytest.raises(DeploymentFailedError, match="Nothing served shop before"):
+        check(shop.host, shop.app, "v2")
+    assert shop.world.running == {}
 
 
 def test_an_instance_that_dies_before_the_signal_is_not_judged(shop: Shop) -> None:

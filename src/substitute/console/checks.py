@@ -36,7 +36,7 @@ def _sum(checked: Checked) -> str:
     told = f"{count(len(bad), 'thing')} to mend" if bad else "takes SIGTERM as it should"
     if untested:
         told += f" ({len(untested)} not tested)"
-    serves = f"slot {checked.live} serves as before" if checked.live else "nothing is live, as before"
+    serves = f"slot {checked.live} serves as before" if checked.live else "nothing serves, as before"
     return f"{what}: {told}; {serves}"
 
 

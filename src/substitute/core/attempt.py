@@ -205,6 +205,8 @@ class Attempt:
 
     def _verdict(self, error: SubstituteError, live: SlotName | None, problem: str) -> SubstituteError:
         kind: type[SubstituteError] = DeploymentFailedError
+        if self.is_check and self.host.journal.app(self.app.name).stopped:
+            problem = ""  # it does not serve because somebody wants it so
         if isinstance(error, InterruptedByUserError):
             kind = InterruptedByUserError
         if problem or (live is None and not self.is_check):
@@ -213,7 +215,7 @@ class Attempt:
             if problem and problem != error.reason:
                 serves += f" {problem}"
         elif live is None:
-            serves = f"Nothing of {self.app.name} was live before, and nothing is."
+            serves = f"Nothing served {self.app.name} before, and nothing does."
         else:
             commit = self.host.journal.app(self.app.name).slots[live].commit or ""
             serves = f"Slot {live} ({commit[:10]}) still serves."
@@ -228,11 +230,12 @@ class Attempt:
         self._outcome = "passed" if manners.passed else "failed"
         now, reason = self.host.clock.now(), manners.reason
         self.host.journal.finish(self.id or 0, self._outcome, now=now, reason=reason)
+        record = self.host.journal.app(self.app.name)
         checked = Checked(
             app=self.app.name,
             slot=self.plan.slot,
             commit=self.plan.revision.commit,
-            live=self.host.journal.app(self.app.name).live,
+            live=None if record.stopped else record.live,
             manners=manners,
         )
         self._end(checked)

@@ -116,7 +116,7 @@ class Checked(Event):
     slot: SlotName
     commit: str
     live: SlotName | None
-    """What is live, as before."""
+    """What serves, as before; None where nothing is live, or it was stopped by hand."""
     manners: Manners
 
     @property
