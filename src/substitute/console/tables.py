@@ -109,7 +109,7 @@ def history_lines(records: Sequence[DeploymentRecord], paint: Paint, *, with_app
 
 
 def _why(record: DeploymentRecord) -> str:
-    if record.outcome == "succeeded":
+    if record.outcome in {"succeeded", "passed"}:
         return ""
     reason = harmless((record.reason.splitlines() or [""])[0])
     cut = reason if len(reason) <= _REASON_LENGTH else f"{reason[: _REASON_LENGTH - 3]}..."
