@@ -27,7 +27,7 @@ KINDS: dict[str, Kind] = {
     **nginxes.KINDS,
 }
 WEIGHING = [name for name, kind in KINDS.items() if kind.weighs]
-TURNS = 10
+TURNS = 6
 STEP = 20
 """Requests between two operations, at least."""
 
