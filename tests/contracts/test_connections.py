@@ -39,5 +39,5 @@ def test_a_stranger_whose_port_looks_like_ours_is_not_taken_for_us(
     stranger = socket.create_connection(("127.0.0.1", second.port), source_address=theirs)
     bound = partial(socket.create_connection, source_address=("127.0.0.1", ours))
     with stranger, monkeypatch.context() as patch:
-        patch.setattr(connections.socket, "create_connection", bound)
+        patch.setattr(socket, "create_connection", bound)
         assert connections.arrives_at(first, (second.port, first.port)) == first.port
