@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-DEBIAN := git haproxy nftables nginx nodejs wrk
+DEBIAN := git haproxy nftables nginx nodejs wrk systemd dbus libpam-systemd iproute2
 
 .PHONY: setup demo test lint check bench docs clean
 

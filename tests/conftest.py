@@ -4,5 +4,56 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
+from tests.machines import UNAVAILABLE, Machine, reports_from_inside
+
 # A shell starts what runs in its background with SIGINT ignored; some tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_MACHINE = pytest.StashKey[Machine]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "machine(user): runs inside a machine with a real systemd, as root or as that user"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if UNAVAILABLE and (
+            item.get_closest_marker("machine") or "machine" in getattr(item, "fixturenames", ())
+        ):
+            item.add_marker(pytest.mark.skip(reason=UNAVAILABLE))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    """Run what is marked ``machine`` inside one; all of a session share it."""
+    marker = item.get_closest_marker("machine")
+    if not marker or UNAVAILABLE:
+        return None
+    hook = item.ihook
+    hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for report in reports_from_inside(_machine_of(item.config), item, marker.kwargs.get("user")):
+        hook.pytest_runtest_logreport(report=report)
+    hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def _machine_of(config: pytest.Config) -> Machine:
+    if _MACHINE not in config.stash:
+        config.stash[_MACHINE] = Machine().__enter__()
+    return config.stash[_MACHINE]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _MACHINE in config.stash:
+        config.stash[_MACHINE].down()
+
+
+@pytest.fixture
+def machine(request: pytest.FixtureRequest) -> Machine:
+    """The session's machine, for a test that stands outside: it may reboot it."""
+    return _machine_of(request.config)
