@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-DEBIAN := git haproxy nftables nginx nodejs wrk systemd dbus libpam-systemd iproute2
+DEBIAN := git haproxy nftables nginx nodejs wrk systemd dbus libpam-systemd iproute2 cron
 
 .PHONY: setup demo test lint check bench docs clean
 

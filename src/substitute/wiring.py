@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from substitute import boot, guardian
 from substitute import config as configuration
-from substitute import guardian
+from substitute.boot.command import command_for
 from substitute.clock import SystemClock
 from substitute.core.environment import caller_environment
 from substitute.core.errors import ConfigError, SubstituteError, UsageError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from substitute.boot.command import Command
     from substitute.config import Config
     from substitute.core.apps import App
     from substitute.core.events import Emit
@@ -79,7 +81,24 @@ class Site:
             "apps": seen["apps"],
             "balancer": {"kind": balancer.kind, "listen": listen, **seen["balancer"]},
             "runtime": {"kind": self.runtime_kind},
+            "boot": self._boot(),
         }
+
+    def starter(self) -> boot.Starter:
+        """What brings this root back after a reboot. UsageError where nothing can."""
+        return boot.starter(self.root, self.runtime_kind, boot.Machine.this())
+
+    def boot_command(self) -> Command:
+        """What is run then, as the user whose the root's state is."""
+        return command_for(self.root, (self.root / "deploy").owner())
+
+    def _boot(self) -> dict[str, Any]:
+        try:
+            starter = self.starter()
+            where = starter.where()
+        except SubstituteError:
+            where = None
+        return {"kind": starter.kind, "where": where} if where else {"kind": None, "where": None}
 
 
 def open_site(root_option: str | Path | None, emit: Emit) -> Site:

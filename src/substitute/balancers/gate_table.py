@@ -10,7 +10,6 @@ is left alone.
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import socket
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from substitute.connections import LED_BIT, PROBE_MARK, WILDCARDS
 from substitute.core.slots import Endpoint
+from substitute.naming import root_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -59,7 +59,7 @@ def passages(backends: Iterable[Backend], listens_everywhere: Callable[[Endpoint
 
 def table_name(root: Path) -> str:
     """The name of the root's own table: no other root has it."""
-    return f"substitute_{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]}"
+    return f"substitute_{root_hash(root)}"
 
 
 def leading(name: str, wanted: Sequence[Passage], *, flip_ports: bool) -> list[Json]:

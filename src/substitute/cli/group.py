@@ -30,6 +30,8 @@ COMMANDS = {
     "stop": ("substitute.cli.stop:stop", "Stop one instance by hand."),
     "up": ("substitute.cli.up:up", "Bring up everything that should run, as after a reboot."),
     "down": ("substitute.cli.down:down", "Let running requests finish, then stop everything."),
+    "install": ("substitute.cli.install:install", "Have everything come back after a reboot."),
+    "uninstall": ("substitute.cli.uninstall:uninstall", "Undo install."),
     "config": ("substitute.cli.config:config", "Print the resolved configuration, or its schema."),
     "demo": ("substitute.cli.demo:demo", "Watch a deployment under load, in a directory of its own."),
     "completion": (

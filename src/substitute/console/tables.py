@@ -41,6 +41,9 @@ def status_lines(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     if runtime := document.get("runtime"):
         told = f", {_running(runtime, paint)}" if "running" in runtime else ""
         yield f"runtime: {runtime['kind']}{told}"
+    if boot := document.get("boot"):
+        unknown = paint("after a reboot nothing comes back by itself (`substitute install`)", "yellow")
+        yield f"boot: {boot['where'] or unknown}"
 
 
 def _slot_table(slots: Mapping[str, Mapping[str, Any]], paint: Paint) -> Iterator[str]:

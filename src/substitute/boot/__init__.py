@@ -1,0 +1,86 @@
+"""What brings a root back after a reboot: a unit of systemd, or a line of cron's where there is no systemd.
+
+Both run ``substitute up``, which starts what was live and settles a deployment that was under way.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from substitute.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from substitute.boot.command import Command
+
+
+class Starter(Protocol):
+    """One way to have a command run at boot."""
+
+    kind: str
+    """``systemd`` or ``cron``."""
+
+    def where(self) -> str | None:
+        """Where it is written down, or None where it is not."""
+
+    def install(self, command: Command) -> str:
+        """Have `command` run at each boot; where that is written down. What was there for the root is replaced.
+
+        Raises SubstituteError with the reason when that cannot be done.
+        """
+
+    def uninstall(self) -> str | None:
+        """Forget it; where it stood. What runs goes on running. None where nothing was installed."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What can be known of this machine and this user without asking a program."""
+
+    systemd: bool
+    """systemd is the init."""
+    root: bool
+    """The user is root."""
+    lingers: bool
+    """The user's own systemd runs from boot on."""
+    crontab: bool
+
+    @classmethod
+    def this(cls) -> Machine:
+        """This one."""
+        linger = Path("/var/lib/systemd/linger", os.environ.get("USER") or os.environ.get("LOGNAME") or "-")
+        return cls(
+            systemd=Path("/run/systemd/system").is_dir(),
+            root=os.geteuid() == 0,
+            lingers=linger.exists(),
+            crontab=shutil.which("crontab") is not None,
+        )
+
+
+def starter(root: Path, runtime: str, machine: Machine) -> Starter:
+    """The way that fits: `runtime` is the kind that keeps the root's instances running.
+
+    Raises UsageError where there is none, with what the user can do.
+    """
+    from substitute.boot.cron import Cron  # noqa: PLC0415
+    from substitute.boot.systemd import Systemd  # noqa: PLC0415
+
+    if machine.systemd and machine.root:
+        return Systemd(root, runtime, user=False)
+    if machine.systemd and machine.lingers:
+        return Systemd(root, runtime, user=True)
+    if machine.crontab:
+        return Cron(root)
+    if machine.systemd:
+        raise UsageError(
+            "Nothing of yours is started at boot: your systemd ends when you log out.",
+            cure="Type `loginctl enable-linger`, then this command again.",
+        )
+    raise UsageError(
+        "There is neither systemd nor cron.",
+        cure=f"Have your init run `{sys.executable} -m substitute -C {root} up` as this user.",
+    )

@@ -1,0 +1,31 @@
+"""The command that is run at boot."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Command:
+    """``substitute up`` of one root, as one user, with the PATH by which git, HAProxy and node are found."""
+
+    program: tuple[str, ...]
+    """What runs substitute."""
+    root: Path
+    user: str
+    path: str
+
+    def argv(self, operation: str) -> list[str]:
+        """Its words."""
+        return [*self.program, "-C", str(self.root), operation]
+
+
+def command_for(root: Path, user: str) -> Command:
+    """The command that runs this very substitute for `root`."""
+    return Command((sys.executable, "-m", "substitute"), root, user, os.environ.get("PATH", os.defpath))

@@ -1,0 +1,93 @@
+"""A reboot of a real machine: everything is back, with nobody typing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from substitute.boot.command import command_for
+from substitute.boot.cron import Cron
+from tests.e2e.site import Site, eventually
+from tests.e2e.test_deployments import fetch
+from tests.machines import USER
+
+if TYPE_CHECKING:
+    from tests.machines import Machine
+
+
+def deployed(place: Path) -> Site:
+    """A root inside the machine whose version 1 serves."""
+    site = Site(place)
+    site.run("deploy")
+    assert fetch(site.url) == "version 1\n"
+    return site
+
+
+def await_answer(machine: Machine, site: Site) -> None:
+    """Wait until the machine answers again."""
+
+    def asked() -> None:
+        eventually(lambda: _answers(site), "the version that was live answers")
+
+    machine.call(asked)
+
+
+def _answers(site: Site) -> bool:
+    try:
+        return fetch(site.url) == "version 1\n"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("user", [None, USER], ids=["root", "a user whose systemd lingers"])
+def test_after_install_a_reboot_brings_everything_back(machine: Machine, user: str | None) -> None:
+    home = Path(f"/home/{USER}" if user else "/srv")
+    site = machine.call(lambda: deployed(home / "shop"), user=user)
+    assert machine.call(lambda: site.status()["boot"], user=user) == {"kind": None, "where": None}
+    said = json.loads(machine.call(lambda: site.run("install", "--json").stdout, user=user))
+    assert said["boot"]["kind"] == "systemd"
+    assert machine.call(lambda: site.status()["boot"], user=user) == said["boot"]
+
+    machine.reboot()
+    await_answer(machine, site)
+    assert machine.call(lambda: site.status()["apps"][0]["live"], user=user) == "a"
+
+    machine.call(lambda: site.run("uninstall"), user=user)
+    assert machine.call(lambda: fetch(site.url)) == "version 1\n"
+    assert not machine.call(lambda: Path(said["boot"]["where"]).exists(), user=user)
+    machine.call(lambda: site.run("down"), user=user)
+
+
+def test_a_deployment_that_a_power_cut_ended_is_settled_at_boot(machine: Machine) -> None:
+    site = machine.call(lambda: deployed(Path("/srv/cut")))
+    machine.call(lambda: site.run("install"))
+
+    def cut() -> None:
+        site.repository.commit("2", build="touch building; sleep 600\n")
+        site.popen("deploy")
+        eventually((site.root / "shop_b" / "building").exists, "the build runs")
+
+    machine.call(cut)
+    machine.reboot()
+    await_answer(machine, site)
+    machine.call(lambda: eventually(lambda: site.status()["apps"][0]["deployment"] is None, "it is closed"))
+    machine.call(lambda: site.run("uninstall"))
+    machine.call(lambda: site.run("down"))
+
+
+def test_cron_does_it_where_there_is_no_systemd(machine: Machine) -> None:
+    site = machine.call(lambda: deployed(Path("/srv/with cron 100%")))
+    cron = Cron(site.root)
+    assert machine.call(cron.where) is None
+    machine.call(lambda: cron.install(command_for(site.root, "root")))
+    assert machine.call(cron.where)
+    machine.run("systemctl", "enable", "cron")
+
+    machine.reboot()
+    await_answer(machine, site)
+    machine.call(cron.uninstall)
+    assert machine.call(cron.where) is None
+    machine.call(lambda: site.run("down"))

@@ -1,0 +1,81 @@
+"""What is written down for the next boot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from substitute.boot import Machine, crontab, starter, unit
+from substitute.boot.command import Command
+from substitute.core.errors import UsageError
+
+COMMAND = Command(
+    ("/opt/py 3/bin/python", "-m", "substitute"), Path("/srv/50%/sh$op"), "deployer", "/opt/bin:/bin"
+)
+HERE = Machine(systemd=True, root=True, lingers=False, crontab=True)
+
+
+def test_a_unit_carries_spaces_dollars_and_percents() -> None:
+    text = unit.render(COMMAND, runtime="systemd", by_user=False)
+    assert 'ExecStart=:"/opt/py 3/bin/python" "-m" "substitute" "-C" "/srv/50%%/sh$op" "up"\n' in text
+    assert 'Environment="PATH=/opt/bin:/bin"\n' in text
+    assert "User=deployer\n" in text
+    assert "WantedBy=multi-user.target\n" in text
+
+
+def test_a_users_own_unit_names_no_user() -> None:
+    text = unit.render(COMMAND, runtime="systemd", by_user=True)
+    assert "User=" not in text
+    assert "WantedBy=default.target\n" in text
+
+
+def test_what_supervisord_runs_is_let_go_in_order_at_shutdown() -> None:
+    assert "ExecStop=" in unit.render(COMMAND, runtime="supervisord", by_user=False)
+    assert "ExecStop=" not in unit.render(COMMAND, runtime="systemd", by_user=False)
+
+
+def test_a_crontab_keeps_every_other_line() -> None:
+    before = "MAILTO=ops\n# comment\n@reboot other  # substitute 00000000\n"
+    after = crontab.with_line(before, COMMAND, "12345678", "/srv/boot.log")
+    assert after.startswith(before)
+    assert crontab.has_line(after, "12345678")
+    assert crontab.without_line(after, "12345678") == before
+
+
+def test_a_crontab_has_one_line_for_a_root_however_often_it_is_installed() -> None:
+    once = crontab.with_line("", COMMAND, "12345678", "/srv/boot.log")
+    assert crontab.with_line(once, COMMAND, "12345678", "/srv/boot.log") == once
+    assert once.count("\n") == 1
+
+
+def test_a_crontabs_percent_is_escaped() -> None:
+    line = crontab.with_line("", COMMAND, "12345678", "/srv/boot.log")
+    assert r"'/srv/50\%/sh$op'" in line
+
+
+def test_a_path_that_no_crontab_can_carry_is_refused() -> None:
+    with pytest.raises(UsageError, match="newline"):
+        crontab.with_line("", Command(("x",), Path("/a\nb"), "", ""), "12345678", "/log")
+
+
+@pytest.mark.parametrize(
+    ("machine", "kind"),
+    [
+        (HERE, "systemd"),
+        (Machine(systemd=True, root=False, lingers=True, crontab=True), "systemd"),
+        (Machine(systemd=True, root=False, lingers=False, crontab=True), "cron"),
+        (Machine(systemd=False, root=True, lingers=False, crontab=True), "cron"),
+    ],
+)
+def test_the_way_that_fits_is_taken(machine: Machine, kind: str, tmp_path: Path) -> None:
+    assert starter(tmp_path, "supervisord", machine).kind == kind
+
+
+def test_where_there_is_none_the_way_out_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as told:
+        starter(tmp_path, "supervisord", Machine(systemd=True, root=False, lingers=False, crontab=False))
+    assert "loginctl enable-linger" in told.value.cure
+    with pytest.raises(UsageError) as told:
+        starter(tmp_path, "supervisord", Machine(systemd=False, root=True, lingers=False, crontab=False))
+    assert "substitute -C" in told.value.cure
