@@ -7,6 +7,8 @@ import statistics
 import subprocess
 import time
 import urllib.request
+from bisect import bisect_right
+from collections import Counter, defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -29,9 +31,9 @@ if TYPE_CHECKING:
     from substitute.drill.recording import Answered
 
 METHODS = ("GET", "POST")
-RATE = 250
-CONNECTIONS = 16
-QUIET = 2.0
+RATE = 400
+CONNECTIONS = 32
+QUIET = 3.0
 """Seconds of load before each operation."""
 _BODY = "0123456789" * 50
 
@@ -41,8 +43,11 @@ class Operation:
     """A deployment or a rollback, in seconds of the monotonic clock."""
 
     name: str
+    """``deploy``, ``rollback``, or ``broken``: the deployment of a version that crashes at boot."""
     began: float
     returned: float
+    status: int
+    """The command's exit status; -9 where it had to be ended."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,13 @@ class Figures:
     """What is told of a procedure."""
 
     deployments: int
+    rollbacks: int
     failed: dict[str, int]
     """In all deployments, by method."""
-    requests: dict[str, int]
     failed_in_rollbacks: int
+    failed_when_broken: int
+    """While a version was deployed that crashes at boot, and in `QUIET` seconds after."""
+    status_when_broken: int
     p99_before: float
     p99_during: float
     deploy: float
@@ -80,7 +88,8 @@ def load_for(method: str, door: Endpoint) -> Load:
 
 def measure(procedure: Procedure, *, deployments: int, rollbacks: int, directory: Path) -> Figures:
     """Deploy and roll back so often, with requests flowing."""
-    procedure.run("deploy")
+    if procedure.run("deploy"):
+        raise RuntimeError("The first deployment failed.")
     until(partial(_answers, procedure.door))
     recordings = {method: Recording() for method in METHODS}
     operations: list[Operation] = []
@@ -91,15 +100,16 @@ def measure(procedure: Procedure, *, deployments: int, rollbacks: int, directory
             place.mkdir()
             loading = LoadProcess(load_for(method, procedure.door), recording, directory=place)
             processes.append(stack.enter_context(loading))
-        for name in ["deploy"] * deployments + ["rollback"] * rollbacks:
+        for name in [*["deploy"] * deployments, *["rollback"] * rollbacks, "broken"]:
             time.sleep(QUIET)
-            if name == "deploy":
-                procedure.repository.commit()
+            if name == "broken":
+                held = resident(procedure.resident())
+            if name != "rollback":
+                procedure.repository.commit(broken=name == "broken")
             began = time.monotonic()
-            procedure.run(name)
-            operations.append(Operation(name, began, time.monotonic()))
+            status = procedure.run("rollback" if name == "rollback" else "deploy")
+            operations.append(Operation(name, began, time.monotonic(), status))
         time.sleep(QUIET)
-        held = resident(procedure.resident())
         for process in processes:
             process.stop()
     return _figures(operations, recordings, held)
@@ -132,25 +142,31 @@ def _figures(operations: list[Operation], recordings: dict[str, Recording], held
     paced = [one for recording in recordings.values() for one in recording.answered() if one.lane in PACED]
     paced.sort(key=lambda one: one.intended)
     limits = [*(operation.began for operation in operations[1:]), float("inf")]
-    ends = [_end(operation, limit, paced) for operation, limit in zip(operations, limits, strict=True)]
-    deploys = [operation for operation in operations if operation.name == "deploy"]
-    border = operations[len(deploys)].began if len(operations) > len(deploys) else float("inf")
+    lasted: dict[str, list[float]] = defaultdict(list)
     before: list[float] = []
     during: list[float] = []
-    for operation, end in zip(deploys, ends, strict=False):
-        before += [o.latency for o in paced if operation.began - QUIET / 2 <= o.intended < operation.began]
-        during += [o.latency for o in paced if operation.began <= o.intended <= end]
-    lasted = [end - operation.began for operation, end in zip(operations, ends, strict=True)]
-    failures = {method: [f.at for f in recording.failures] for method, recording in recordings.items()}
+    for operation, limit in zip(operations, limits, strict=True):
+        end = _end(operation, limit, paced)
+        lasted[operation.name].append(end - operation.began)
+        if operation.name == "deploy":
+            before += [o.latency for o in paced if operation.began - 1 <= o.intended < operation.began]
+            during += [o.latency for o in paced if operation.began <= o.intended <= end]
+    failed: Counter[tuple[str, str]] = Counter()
+    for method, recording in recordings.items():
+        for failure in recording.failures:
+            number = bisect_right(operations, failure.at, key=lambda operation: operation.began)
+            failed[operations[max(number - 1, 0)].name, method] += 1
     return Figures(
-        deployments=len(deploys),
-        failed={method: sum(at < border for at in found) for method, found in failures.items()},
-        requests={method: recording.requests for method, recording in recordings.items()},
-        failed_in_rollbacks=sum(at >= border for found in failures.values() for at in found),
+        deployments=len(lasted["deploy"]),
+        rollbacks=len(lasted["rollback"]),
+        failed={method: failed["deploy", method] for method in METHODS},
+        failed_in_rollbacks=sum(failed["rollback", method] for method in METHODS),
+        failed_when_broken=sum(failed["broken", method] for method in METHODS),
+        status_when_broken=operations[-1].status,
         p99_before=percentile(sorted(before), 99),
         p99_during=percentile(sorted(during), 99),
-        deploy=statistics.median(lasted[: len(deploys)]),
-        rollback=statistics.median(lasted[len(deploys) :]),
+        deploy=statistics.median(lasted["deploy"]),
+        rollback=statistics.median(lasted["rollback"]),
         resident=held,
     )
 

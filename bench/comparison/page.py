@@ -23,23 +23,30 @@ if TYPE_CHECKING:
 _DOCS = Path(__file__).parents[2] / "docs"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 HEAD = (
-    "| procedure | failed a deployment: GET | POST | p99 during / before | added to the app's start "
-    "| rollback | resident |\n|---|---|---|---|---|---|---|\n"
+    "| procedure | failed a deployment: GET | POST | failed a rollback | failed, broken version "
+    "| p99 during / before | added to the app's start | rollback | resident |\n"
+    "|---|---|---|---|---|---|---|---|---|\n"
 )
+_ENDS = {-9: ", hangs", 0: ", says it succeeded"}
 
 
 def table_row(row: Row, figures: Figures, boot: float) -> str:
     """One line of the table."""
-    failed = [_each(figures.failed[method], figures.deployments) for method in METHODS]
+    counts = [
+        *(figures.failed[method] / figures.deployments for method in METHODS),
+        figures.failed_in_rollbacks / figures.rollbacks,
+    ]
     before, during = figures.p99_before * 1000, figures.p99_during * 1000
-    rollback = f"{figures.rollback:.1f} s"
-    if figures.failed_in_rollbacks:
-        rollback += f" ({figures.failed_in_rollbacks} failed)"
-    name = f"**{row.name}**" if row.ours else row.name
-    return (
-        f"| {name} | {failed[0]} | {failed[1]} | {during:.0f} / {before:.0f} ms | {figures.deploy - boot:.1f} s "
-        f"| {rollback} | {figures.resident / 1e6:.0f} MB |"
-    )
+    cells = [
+        f"**{row.name}**" if row.ours else row.name,
+        *map(_count, counts),
+        f"{_count(figures.failed_when_broken)}{_ENDS.get(figures.status_when_broken, '')}",
+        f"{during:.0f} / {before:.0f} ms",
+        f"{figures.deploy - boot:.1f} s",
+        f"{figures.rollback:.1f} s",
+        f"{figures.resident / 1e6:.0f} MB",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def write(
@@ -62,8 +69,8 @@ def write(
     (_DOCS / "benchmarks.svg").write_text(draw(found))
 
 
-def _each(failed: int, deployments: int) -> str:
-    return "**0**" if not failed else f"{failed / deployments:,.1f}"
+def _count(failed: float) -> str:
+    return "**0**" if not failed else f"{failed:,.0f}" if failed >= 10 else f"{failed:.1f}"
 
 
 def _versions(pm2: str) -> str:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from substitute.core.ports import Process
 
 _SCRIPTS = Path(__file__).parent / "scripts"
+PATIENCE = 20.0
+"""Seconds that a command may take."""
 _BIN = Path(sysconfig.get_path("scripts"))
 
 
@@ -40,8 +42,8 @@ class Procedure(Protocol):
     door: Endpoint
     """Where its users connect."""
 
-    def run(self, operation: str) -> None:
-        """``deploy`` or ``rollback``; returns when the command does. CalledProcessError where that fails."""
+    def run(self, operation: str) -> int:
+        """``deploy`` or ``rollback``: the command's exit status, or -9 where it was still at it after `PATIENCE`."""
 
     def resident(self) -> set[int]:
         """The processes that stay, without the app's own."""
@@ -110,19 +112,10 @@ class Script:
             settings |= {"NGINX": shlex.quote(self.nginx.command), "UPSTREAM": self.nginx.file}
         (place / "site.env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
 
-    def run(self, operation: str) -> None:
+    def run(self, operation: str) -> int:
         """Run the script."""
-        with (self._place / "script.log").open("ab") as log:
-            environment = {**os.environ, "PM2_HOME": str(self._place / "pm2"), "HOME": str(self._place)}
-            subprocess.run(
-                [str(_SCRIPTS / self._script), operation],
-                cwd=self._place,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                check=True,
-            )
+        homes = {"HOME": str(self._place), "PM2_HOME": str(self._place / "pm2")}
+        return _run([str(_SCRIPTS / self._script), operation], self._place, **homes)
 
     def resident(self) -> set[int]:
         """What manages the app, and nginx."""
@@ -161,10 +154,9 @@ class Substitute:
             f'repo = "{self.repository.directory}"\nstart = {json.dumps(start)}\nports = [{a}, {b}]\n'
         )
 
-    def run(self, operation: str) -> None:
+    def run(self, operation: str) -> int:
         """Run ``substitute deploy`` or ``rollback``."""
-        command = [sys.executable, "-m", "substitute", operation]
-        subprocess.run(command, cwd=self._root, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+        return _run([sys.executable, "-m", "substitute", operation], self._root)
 
     def resident(self) -> set[int]:
         """Supervisord and, as the case may be, HAProxy or what stands in front."""
@@ -214,6 +206,23 @@ def traefik(place: Path, _a: int, _b: int) -> Front:
     program.start()
     keys = f'kind = "traefik"\nfile = "{program.file}"\napi = "{program.url}"'
     return Front(keys, program.listen, lambda: {program.pid}, program.stop)
+
+
+def _run(argv: list[str], directory: Path, **environment: str) -> int:
+    with (directory / "bench.log").open("ab") as log:
+        command = subprocess.Popen(
+            argv,
+            cwd=directory,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            return command.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            command.kill()
+            return command.wait()
 
 
 def _is_gone(process: Process) -> bool:

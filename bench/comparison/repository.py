@@ -18,7 +18,7 @@ _IDENTITY = {
 
 
 class Repository:
-    """The app in a git repository; `commit` makes a version that says another number."""
+    """The app in a git repository; `commit` makes a version."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -27,10 +27,10 @@ class Repository:
         self.git("init", "--quiet", "--initial-branch=main")
         self.commit()
 
-    def commit(self) -> None:
-        """Commit the next version."""
+    def commit(self, *, broken: bool = False) -> None:
+        """Commit the next version; a `broken` one crashes at boot."""
         self._version += 1
-        (self.directory / "version.txt").write_text(f"{self._version}\n")
+        (self.directory / "version.txt").write_text("broken\n" if broken else f"{self._version}\n")
         self.git("add", "--all")
         self.git("commit", "--quiet", "--message", f"version {self._version}")
 

@@ -95,6 +95,15 @@ class WebSocket:
         length = self._exactly(2)[1]
         return self._exactly(length).decode()
 
+    def await_close(self) -> None:
+        """Wait until the other side closes it, properly or not."""
+        with self._socket:
+            try:
+                while self._socket.recv(65536):
+                    pass
+            except ConnectionError:
+                pass
+
     def close(self) -> None:
         self._socket.close()
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 VERSION = Path(__file__).with_name("version.txt").read_text(encoding="utf-8").strip()
+if VERSION == "broken":
+    raise RuntimeError("a bug")
 time.sleep(1)  # its boot
 
 

@@ -2,6 +2,7 @@
 //   GET /     "version N"      POST /    its body      /slow    the same, 0.3 s later
 const http = require('http')
 const version = require('fs').readFileSync(__dirname + '/version.txt', 'utf8').trim()
+if (version === 'broken') throw new Error('a bug')
 let stopping = false
 
 const server = http.createServer((request, response) => {
