@@ -34,7 +34,7 @@ UNAVAILABLE = (
 )
 _NAMESPACES = ("cgroup", "ipc", "uts", "net", "pid", "mnt")
 _PATIENCE = 60.0
-_TEST_PATIENCE = 20
+_TEST_PATIENCE = 120
 """Seconds for a test inside: where it stands then is shown, as pytest-timeout does outside."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -205,7 +205,7 @@ def test_the_environment_is_carried_faithfully_and_nothing_is_inherited(place: P
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 
 
-@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(TEXT, min_size=60, max_size=60))
 def test_every_value_is_carried_faithfully(place: Place, values: list[str]) -> None:
     environment = {f"VALUE{number}": value for number, value in enumerate(values)}
@@ -218,7 +218,7 @@ def test_every_value_is_carried_faithfully(place: Place, values: list[str]) -> N
     assert {name: seen.get(name) for name in environment} == environment
 
 
-@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(TEXT, min_size=40, max_size=40))
 def test_every_argument_is_carried_faithfully(place: Place, arguments: list[str]) -> None:
     script = place.run / "arguments.py"

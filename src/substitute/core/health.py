@@ -65,7 +65,9 @@ def await_ready(
         _require_alive(host, slot, process, log)
         owned = _owned(host, slot, process)
         pause = min(health.interval, _LISTEN_INTERVAL)
-        if owned:
+        if owned and not host.inspect(slot).ready:
+            good, last = 0, "it has not said READY=1"
+        elif owned:
             good, last = _count_good(host, slot, health, good)
             if good >= health.successes:
                 return
