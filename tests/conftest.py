@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     """Run what is marked ``machine`` inside one; all of a session share it."""
     marker = item.get_closest_marker("machine")
     if not marker or UNAVAILABLE:
@@ -38,6 +38,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for report in reports_from_inside(_machine_of(item.config), item, marker.kwargs.get("user")):
         hook.pytest_runtest_logreport(report=report)
+    item.session._setupstate.teardown_exact(
+        nextitem
+    )  # what earlier tests have set up here for this one's module
     hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
 

@@ -20,6 +20,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,6 +34,8 @@ UNAVAILABLE = (
 )
 _NAMESPACES = ("cgroup", "ipc", "uts", "net", "pid", "mnt")
 _PATIENCE = 60.0
+_TEST_PATIENCE = 120
+"""Seconds for a test inside: where it stands then is shown, as pytest-timeout does outside."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -190,6 +194,10 @@ def _become(user: str | None) -> None:
         os.environ["PATH"] = path
 
 
+def _overdue(*_: object) -> None:
+    pytest.fail(f"not within {_TEST_PATIENCE}s")
+
+
 def reports_from_inside(machine: Machine, item: Any, user: str | None) -> list[Any]:
     """Run a test inside `machine`; the reports of its phases."""
     from _pytest.runner import runtestprotocol  # noqa: PLC0415  # as pytest-forked does
@@ -198,6 +206,8 @@ def reports_from_inside(machine: Machine, item: Any, user: str | None) -> list[A
 
     def run() -> list[Any]:
         # pytest's own directory is not there; this one is on the machine's disk, and not in its /tmp.
+        signal.signal(signal.SIGALRM, _overdue)
+        signal.alarm(_TEST_PATIENCE)
         config._tmp_path_factory._basetemp = Path(
             tempfile.mkdtemp(dir="/srv" if user is None else Path.home())
         )

@@ -30,6 +30,23 @@ def follow(logs: Mapping[Path, int], on_line: Callable[[Path, str], None], *, pa
             time.sleep(pause)
 
 
+class Appended:
+    """The lines that are appended to a log from now on (see `core.ports.Log`)."""
+
+    def __init__(self, path: Path) -> None:
+        self._lines: list[str] = []
+        self._follower = Follower(path, 0, lambda _, line: self._lines.append(line))
+
+    def lines(self, *, ended: bool = False) -> list[str]:
+        """What came since the previous call: the writer itself has put it there, so there is nothing to wait for."""
+        del ended
+        with suppress(OSError):
+            while self._follower.read():
+                pass
+        found, self._lines[:] = list(self._lines), []
+        return found
+
+
 class Follower:
     """Follows one log."""
 

@@ -20,6 +20,7 @@ from substitute.core.errors import ConfigError, SubstituteError, UsageError
 from substitute.core.events import Notice, Warned
 from substitute.core.host import Host
 from substitute.core.journal import Journal
+from substitute.core.ports import Limits
 from substitute.core.status import observe
 from substitute.files import private_directory
 from substitute.probes import Sockets
@@ -27,7 +28,7 @@ from substitute.shell import Shell, spawn_detached
 from substitute.witness import Bystander
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from substitute.boot.command import Command
@@ -42,7 +43,10 @@ BALANCERS = {
     "traefik": "substitute.balancers.traefik:connect",
     "nginx": "substitute.balancers.nginx:connect",
 }
-RUNTIMES = {"supervisord": "substitute.runtimes.supervisord:connect"}
+RUNTIMES = {
+    "supervisord": "substitute.runtimes.supervisord:connect",
+    "systemd": "substitute.runtimes.systemd:connect",
+}
 SOURCES = {"git": "substitute.sources.git:connect"}
 
 
@@ -108,6 +112,7 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
     config = configuration.load(root)
     apps = configuration.apps(config, root)
     runtime_kind = "supervisord" if config.runtime.kind == "auto" else config.runtime.kind
+    _require_possible(runtime_kind, apps.values())
     run = _prepare(root)
 
     def warn(text: str) -> None:
@@ -140,6 +145,20 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
         guardian=lambda app: _guarded(root, app),
     )
     return Site(root, config, apps, host, runtime_kind)
+
+
+def _require_possible(runtime_kind: str, apps: Iterable[App]) -> None:
+    """Raise ConfigError where an app wants what its runtime can't do, rather than leave it undone."""
+    if runtime_kind == "systemd":
+        return
+    for app in apps:
+        wanted = {"user": app.user, "notify": app.notifies, "limits": app.limits != Limits()}
+        for key, value in wanted.items():
+            if value:
+                raise ConfigError(
+                    f"{runtime_kind} has no use for app.{app.name}.{key}.",
+                    cure='Remove it, or set runtime.kind = "systemd".',
+                )
 
 
 def _prepare(root: Path) -> Path:

@@ -1,26 +1,28 @@
-"""What every runtime promises, held against the real program. A new one joins by a line in RUNTIMES."""
+"""What every runtime promises, held against the real program. A new one joins by a line in `runtimes.py`."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from ast import literal_eval
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from substitute.core.errors import RuntimeFailedError
-from substitute.core.ports import Process, Program, Runtime
+from substitute.core.ports import Process, Program
 from substitute.processes import group_of, identify, is_alive, signal_group
-from substitute.runtimes import supervisord
+from tests.contracts.runtimes import CONNECT, KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-RUNTIMES: dict[str, Callable[[Path], Runtime]] = {"supervisord": supervisord.connect}
 
 SLEEPER = f"{sys.executable} -S -E -c 'import time; time.sleep(600)'"
 STUBBORN = (
@@ -41,32 +43,38 @@ class Place:
 
     def __init__(self, kind: str, run: Path) -> None:
         run.mkdir(parents=True)
+        self.kind = kind
         self.run = run
-        self.connect = RUNTIMES[kind]
+        self.connect = CONNECT[kind]
         self.runtime = self.connect(run)
-        self.log = run.parent / "shop" / "log" / "a.log"
+        self.file = run.parent / "shop" / "log" / "a.log"
         self.started: list[Process] = []
 
-    def program(self, command: str, environment: dict[str, str]) -> Program:
+    def program(self, command: str, environment: dict[str, str], **more: Any) -> Program:
         environment = {"PATH": os.environ["PATH"], **environment}
-        return Program("shop_a", command, self.run, environment, self.log, 10.0)
+        return Program("shop_a", command, self.run, environment, self.file, 10.0, **more)
 
     def start(self, command: str = SLEEPER, **environment: str) -> Process:
         process = self.runtime.start(self.program(command, environment))
         self.started.append(process)
         return process
 
+    @property
+    def log(self) -> str:
+        return "\n".join(self.runtime.last_lines("shop_a", self.file, 1000))
+
     def logged(self, text: str) -> None:
-        eventually(lambda: self.log.exists() and text in self.log.read_text(), f"{text!r} in the log")
+        eventually(lambda: text in self.log, f"{text!r} in the log")
 
     def close(self) -> None:
         for process in self.started:
             self.runtime.stop("shop_a", process, timeout=0.0)
             signal_group(process, signal.SIGKILL)
+        self.runtime.stop("shop_a", None, timeout=0.0)
         self.runtime.shutdown()
 
 
-@pytest.fixture(params=RUNTIMES)
+@pytest.fixture(params=KINDS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     made = Place(request.param, tmp_path / "deploy" / "run")
     yield made
@@ -95,7 +103,7 @@ def test_one_that_is_told_to_terminate_may_take_its_time_and_is_not_started_agai
     eventually(lambda: not is_alive(process), "it exits by itself")
     assert not place.runtime.stop("shop_a", process, timeout=10.0).killed
     assert place.runtime.inspect("shop_a").process is None
-    assert place.log.read_text().count("told") == 1
+    assert place.log.count("told") == 1
 
 
 def test_sigterm_is_sent_once_however_often_it_is_asked_for(place: Place) -> None:
@@ -108,7 +116,7 @@ def test_sigterm_is_sent_once_however_often_it_is_asked_for(place: Place) -> Non
     place.runtime.terminate("shop_a", process)
     place.logged("told")
     place.runtime.stop("shop_a", process, timeout=0.5)
-    assert place.log.read_text().count("told") == 1
+    assert place.log.count("told") == 1
 
 
 def test_a_stopped_one_can_be_started_again_at_once(place: Place) -> None:
@@ -131,12 +139,12 @@ def test_it_is_started_again_after_sigkill(place: Place) -> None:
 
 def test_one_that_crashes_at_once_is_tried_again_and_can_be_stopped(place: Place) -> None:
     place.start("sh -c 'echo trying; sleep 0.3; exit 3'")
-    eventually(lambda: place.log.read_text().count("trying") >= 2, "a second try")
+    eventually(lambda: place.log.count("trying") >= 2, "a second try")
     eventually(lambda: "exit status 3" in place.runtime.inspect("shop_a").exit, "its exit status")
     place.runtime.stop("shop_a", None, timeout=5.0)
-    tries = place.log.read_text().count("trying")
+    tries = place.log.count("trying")
     place.start()
-    assert place.log.read_text().count("trying") == tries
+    assert place.log.count("trying") == tries
 
 
 def test_sigterm_reaches_the_main_process_alone(place: Place) -> None:
@@ -146,9 +154,8 @@ def test_sigterm_reaches_the_main_process_alone(place: Place) -> None:
     script.write_text(main)
     process = place.start(f"{sys.executable} -S -E main.py")
     place.logged("child ready")
-    stopped = place.runtime.stop("shop_a", process, timeout=1.0)
-    assert "the child got it" not in place.log.read_text()
-    assert stopped.killed  # the child outlived the limit
+    place.runtime.stop("shop_a", process, timeout=1.0)
+    assert "the child got it" not in place.log
     assert not group_of(process)
 
 
@@ -162,10 +169,10 @@ def test_past_the_limit_the_whole_group_is_killed_and_the_result_says_so(place: 
 def test_it_outlives_the_deployer(place: Place) -> None:
     code = (
         "import sys; from pathlib import Path; from substitute.core.ports import Program\n"
-        "from tests.contracts.test_runtime import RUNTIMES\n"
+        "from tests.contracts.runtimes import CONNECT\n"
         f"run = Path({str(place.run)!r})\n"
-        f"process = RUNTIMES['supervisord'](run).start(Program('shop_a', 'sleep 600', run, {{'PATH': '/bin'}}, "
-        f"Path({str(place.log)!r}), 5.0))\nprint(process.pid)"
+        f"process = CONNECT[{place.kind!r}](run).start(Program('shop_a', 'sleep 600', run, {{'PATH': '/bin'}}, "
+        f"Path({str(place.file)!r}), 5.0))\nprint(process.pid)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     process = identify(int(done.stdout))
@@ -174,51 +181,106 @@ def test_it_outlives_the_deployer(place: Place) -> None:
     assert place.runtime.inspect("shop_a").process == process
 
 
-def test_an_orphan_of_a_killed_runtime_is_stopped_by_its_identity(place: Place) -> None:
-    process = place.start()
-    os.kill(int((place.run / "supervisord.pid").read_text()), signal.SIGKILL)
-    eventually(lambda: place.runtime.inspect("shop_a").process is None, "the runtime is gone")
-    assert is_alive(process)
-    place.runtime.stop("shop_a", process, timeout=10.0)
-    assert not is_alive(process)
-
-
-def test_stale_files_of_a_killed_runtime_do_not_stop_a_start(place: Place) -> None:
-    process = place.start()
-    os.kill(int((place.run / "supervisord.pid").read_text()), signal.SIGKILL)
-    place.runtime.stop("shop_a", process, timeout=10.0)
-    assert (place.run / "supervisord.sock").exists()
-    again = place.start()
-    assert is_alive(again)
-
-
-def test_a_long_root_works(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    far = Place("supervisord", tmp_path / ("long-" * 40) / "deploy" / "run")
-    request.addfinalizer(far.close)
-    assert is_alive(far.start())
-
-
-def test_a_root_with_the_characters_of_every_configuration_works(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    odd = Place("supervisord", tmp_path / "a b;c%d'e\"f[g]$h" / "deploy" / "run")
+@pytest.mark.parametrize("directory", ["long-" * 40, "a b;c%d'e\"f[g]$h"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_root_works(request: pytest.FixtureRequest, tmp_path: Path, kind: str, directory: str) -> None:
+    odd = Place(kind, tmp_path / directory / "deploy" / "run")
     request.addfinalizer(odd.close)
     assert is_alive(odd.start())
 
 
+DUMP = "env -0 >environment; echo written; sleep 600"
+
+
 def test_the_environment_is_carried_faithfully_and_nothing_is_inherited(place: Place) -> None:
-    value = "a b'c\"d$e%f;g\\h\né"
-    place.start("env -0; sleep 600", VALUE=value)
-    place.logged("VALUE=")
-    eventually(lambda: place.log.read_bytes().endswith(b"\0"), "the end of env")
-    seen = dict(item.split("=", 1) for item in place.log.read_text().split("\0") if item)
+    value = "a b'c\"d$e%f;g\\h\n#é\t\\"
+    place.start(DUMP, VALUE=value)
+    place.logged("written")
+    seen = dict(item.split("=", 1) for item in (place.run / "environment").read_text().split("\0") if item)
     assert seen["VALUE"] == value
     assert not [name for name in seen if name.startswith("SUPERVISOR")]
-    assert "HOME" not in seen
+    assert not {"HOME", "USER", "XDG_RUNTIME_DIR"} & set(seen)
 
 
-def test_the_log_belongs_to_its_owner_alone(place: Place) -> None:
-    place.start("echo a secret; sleep 600")
-    place.logged("a secret")
-    assert place.log.stat().st_mode & 0o777 == 0o600
-    assert (place.run / "shop_a.sh").stat().st_mode & 0o777 == 0o700
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
+
+
+@settings(max_examples=2, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(TEXT, min_size=60, max_size=60))
+def test_every_value_is_carried_faithfully(place: Place, values: list[str]) -> None:
+    environment = {f"VALUE{number}": value for number, value in enumerate(values)}
+    process = place.start("env -0 >environment; mv environment seen; sleep 600", **environment)
+    eventually((place.run / "seen").exists, "the environment")
+    entries = (place.run / "seen").read_bytes().decode().split("\0")
+    seen = dict(entry.split("=", 1) for entry in entries if entry)
+    (place.run / "seen").unlink()
+    place.runtime.stop("shop_a", process, timeout=5.0)
+    assert {name: seen.get(name) for name in environment} == environment
+
+
+@settings(max_examples=2, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(TEXT, min_size=40, max_size=40))
+def test_every_argument_is_carried_faithfully(place: Place, arguments: list[str]) -> None:
+    script = place.run / "arguments.py"
+    script.write_text(
+        "import sys, time\nopen('new', 'w').write(ascii(sys.argv[1:]))\nimport os\nos.rename('new', 'seen')\n"
+        "time.sleep(600)\n"
+    )
+    line = shlex.join([sys.executable, "-X", "utf8", "-S", "-E", "arguments.py", *arguments])
+    process = place.start(line)
+    eventually((place.run / "seen").exists, "the arguments")
+    seen = literal_eval((place.run / "seen").read_text())
+    (place.run / "seen").unlink()
+    place.runtime.stop("shop_a", process, timeout=5.0)
+    assert seen == arguments
+
+
+@pytest.mark.parametrize("environment", [{"A-B": "1"}, {"A": "a\0b"}, {"": "1"}])
+def test_an_environment_that_cannot_be_carried_is_refused(place: Place, environment: dict[str, str]) -> None:
+    with pytest.raises(RuntimeFailedError, match="cannot be set"):
+        place.start(SLEEPER, **environment)
+
+
+def test_a_program_that_does_not_exist_is_refused_or_ends_and_says_so(place: Place) -> None:
+    reason = ""
+    try:
+        place.start("no-such-program --at all")
+        eventually(lambda: place.runtime.inspect("shop_a").exit != "", "its end")
+        reason = place.log
+    except RuntimeFailedError as error:
+        reason = error.reason
+    assert "not found" in reason
+
+
+def test_what_it_writes_is_read_from_now_on(place: Place) -> None:
+    process = place.start("echo before; sleep 600")
+    place.logged("before")
+    place.runtime.stop("shop_a", process, timeout=5.0)
+    log = place.runtime.log("shop_a", place.file)
+    place.start("echo one; echo two; sleep 600")
+    seen: list[str] = []
+
+    def both() -> bool:
+        seen.extend(log.lines())
+        return seen[:2] == ["one", "two"]
+
+    eventually(both, "both lines, once")
+
+
+def test_it_is_followed_across_a_restart(place: Place) -> None:
+    """Ctrl-C is how it ends."""
+    seen: list[tuple[str, str]] = []
+    place.start("echo first; sleep 600")
+    place.logged("first")
+
+    def take(name: str, line: str) -> None:
+        seen.append((name, line))
+        if line == "first":
+            place.runtime.stop("shop_a", None, timeout=5.0)
+            place.start("echo second; sleep 600")
+        if line == "second":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        place.runtime.follow({"shop_a": (place.file, 5)}, take)
+    assert seen == [("shop_a", "first"), ("shop_a", "second")]

@@ -81,6 +81,11 @@ class World:
         return "shop_a" if port == PORTS[SlotName.A] else "shop_b"
 
 
+class FakeLog:
+    def lines(self, *, ended: bool = False) -> list[str]:
+        return []
+
+
 @dataclass
 class FakeRuntime:
     world: World
@@ -112,6 +117,15 @@ class FakeRuntime:
         self.world.log.append(f"terminate {name}")
         if name not in self.world.stubborn:
             self.world.clock.at.append((self.world.clock.time + 1.5, lambda: self.world.crash(name)))
+
+    def log(self, name: str, file: Path) -> FakeLog:
+        return FakeLog()
+
+    def last_lines(self, name: str, file: Path, count: int) -> list[str]:
+        return []
+
+    def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
+        raise NotImplementedError
 
     def shutdown(self) -> None:
         self.world.log.append("shutdown")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute import __version__
 from substitute.config import Config, apps, load
 from substitute.config.root import MINIMAL
 from substitute.core.errors import ConfigError
@@ -135,7 +134,12 @@ def test_all_problems_are_listed_at_once_in_the_order_of_the_file(tmp_path: Path
         ("drain.timeout = 07:32:00", "expected a duration"),
         ("verify.share = 100", "a whole number from 1 to 99"),
         ('host = "unix:/run/shop.sock"', "no unix socket: each slot is known by its TCP port"),
-        ('user = "www"', f"not available in version {__version__}"),
+        ('user = "www data"', "expected the name of a user"),
+        ('limits.memory = "512"', 'expected an amount of memory, such as "512M"'),
+        ('limits.memory = "1K"', 'an amount of memory from "1M"'),
+        ("limits.cpu = 1.5", 'expected percent of one processor, such as "150%"'),
+        ("limits.tasks = 0", "a whole number from 1"),
+        ("sandbox.private_tmp = 1", "expected true or false"),
         ('listen = ":80"', "app.shop.listen: unknown key; it belongs in [balancer]"),
         ("timeout = 3", "it belongs in [app.shop.health] or [app.shop.drain]"),
         ("zzzz = 3", "unknown key; the keys here are repo, branch"),

@@ -57,7 +57,7 @@ def test_the_example_shows_every_key_and_its_default() -> None:
             shown = shown["shop" if step == "NAME" else step]
         for name, field in table.model_fields.items():
             key = field.alias or name
-            assert key in shown or key in ("user", "file", "config")
+            assert key in shown or key in ("file", "config")
             assert f"| `{key}` |" in reference_markdown() or isinstance(shown[key], dict)
 
 

@@ -11,7 +11,6 @@ from substitute.balancers.haproxy_configuration import Settings, hard_stop_of, r
 from substitute.balancers.haproxy_socket import WORKER, Silent
 from substitute.core.errors import BalancerError, RuntimeFailedError
 from substitute.files import write_atomically
-from substitute.logs import read_tail
 from substitute.processes import identify
 
 if TYPE_CHECKING:
@@ -221,7 +220,8 @@ class HAProxy:
             write_atomically(self._file, text)
 
     def _said(self) -> str:
-        return haproxy.complaint("\n".join(read_tail(self._run / haproxy.LOG, 12)))
+        lines = self._runtime.last_lines(haproxy.NAME, self._run / haproxy.LOG, 12)
+        return haproxy.complaint("\n".join(lines))
 
     def _wait(
         self,

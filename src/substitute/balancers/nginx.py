@@ -19,6 +19,7 @@ from substitute.core.errors import UnmovedError
 from substitute.core.health import LogTail
 from substitute.core.ports import Traffic
 from substitute.files import write_atomically
+from substitute.following import Appended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -182,7 +183,7 @@ class Nginx:
         return master
 
     def _reload(self, master: Process, setup: program.Setup) -> None:
-        log = setup.error_log and LogTail(setup.error_log)
+        log = setup.error_log and LogTail(Appended(setup.error_log))
         processes.reload(master, lambda: program.complaint("\n".join(log.lines())) if log else "")
         if not setup.patient:
             self._warn_once(_LOSS.format(version=".".join(map(str, setup.version))))

@@ -23,19 +23,25 @@ def logs(call: Call, slot: str | None, lines: int, app: str | None, *, follow: b
     Without SLOT it is the live one's, each line marked with its slot; with -f, what the other slot writes
     follows too, so that a switch loses nothing.
     """
-    from substitute import following  # noqa: PLC0415
-    from substitute.logs import read_tail  # noqa: PLC0415
-
     site = call.site_to_read()
     chosen = site.app(app)
     live = site.host.journal.app(chosen.name).live if chosen.name in site.host.journal.names() else None
     shown = [slot or live] if slot or live else list(SLOTS)
+    files = {f"{chosen.name}_{name}": chosen.log_directory / f"{name}.log" for name in SLOTS}
+
+    def show(instance: str, line: str) -> None:
+        call.console.log_line(instance[-1], line, marked=slot is None)
+
     for name in () if follow else shown:
-        for line in read_tail(chosen.log_directory / f"{name}.log", lines):
-            call.console.log_line(str(name), line, marked=slot is None)
+        instance = f"{chosen.name}_{name}"
+        for line in site.host.runtime.last_lines(instance, files[instance], lines):
+            show(instance, line)
     if follow:
         tails = {name: lines if name in shown else 0 for name in ([slot] if slot else SLOTS)}
-        following.follow(
-            {chosen.log_directory / f"{name}.log": wanted for name, wanted in tails.items()},
-            lambda path, line: call.console.log_line(path.stem, line, marked=slot is None),
+        site.host.runtime.follow(
+            {
+                f"{chosen.name}_{name}": (files[f"{chosen.name}_{name}"], wanted)
+                for name, wanted in tails.items()
+            },
+            show,
         )

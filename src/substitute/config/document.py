@@ -8,8 +8,6 @@ from substitute.config.durations import format_duration
 from substitute.config.envfile import EnvFile
 from substitute.config.literals import key, literal, without_password
 from substitute.config.models import AppConfig, Config, Table
-from substitute.config.problems import annotations_of
-from substitute.config.values import NotYet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,11 +50,10 @@ def _tables(header: tuple[str, ...], table: Table) -> Iterator[str]:
     """The text of `table`, then those of the tables in it."""
     lines = [f"[{'.'.join(map(key, header))}]"]
     inner: list[tuple[str, Table]] = []
-    available = {f.alias or n for n, f in type(table).model_fields.items() if not later(f)}
     for name, value in _entries(table):
         if isinstance(value, Table):
             inner.append((name, value))
-        elif value is not None and name in available:
+        elif value is not None:
             lines.append(f"{key(name)} = {_literal(name, value)}")
             if isinstance(value, EnvFile):
                 lines += [f"# {variable} = {literal(HIDDEN)}" for variable in value.values]
@@ -80,11 +77,6 @@ def schema() -> dict[str, Any]:
         **Config.model_json_schema(by_alias=True),
         "title": "substitute.toml",
     }
-
-
-def later(field: Any) -> bool:
-    """Whether this version refuses the key."""
-    return any(isinstance(item, NotYet) for item in annotations_of(field))
 
 
 def _entries(table: Table) -> Iterator[tuple[str, object]]:

@@ -25,16 +25,19 @@ from substitute.config.values import (
     HealthPath,
     Host,
     HostHeader,
-    LaterUser,
     Listen,
+    Many,
+    Memory,
     Networks,
     Percent,
     Ports,
     PositiveDuration,
+    Processors,
     Refused,
     Repository,
     Switch,
     Url,
+    User,
 )
 
 
@@ -159,7 +162,8 @@ class RuntimeConfig(Table):
     """What keeps the instances running, past logout and crashes."""
 
     kind: Literal["auto", "systemd", "supervisord"] = _key(
-        "Which runtime. `auto` takes the best one of this version: `supervisord`.", default="auto"
+        "Which runtime: systemd, or a supervisord of the root's own. `auto` is `supervisord` in this version.",
+        default="auto",
     )
 
 
@@ -225,6 +229,39 @@ class HooksConfig(Table):
     timeout: PositiveDuration = _key("A hook that runs for longer is ended and has failed.", default="10m")
 
 
+class LimitsConfig(Table):
+    """What each instance may use of the machine. Only systemd can hold an app to it."""
+
+    memory: Memory | None = _key(
+        "Past it the kernel kills the instance, and it is started again.", default=None, example="512M"
+    )
+    cpu: Processors | None = _key(
+        "Percent of one processor: `200%` is two of them.", default=None, example="150%"
+    )
+    tasks: Many | None = _key("How many processes and threads.", default=None, example=512)
+    nofile: Many | None = _key("How many open files each process may have.", default=None, example=65536)
+
+
+class SandboxConfig(Table):
+    """What instances are kept from on systemd; docs/systemd.md says why. supervisord can do none of it."""
+
+    no_new_privileges: Switch = _key("No program gains privileges: sudo, ping with setuid.", default=True)
+    protect_system: Switch = _key("/usr, /boot and /etc can't be written.", default=True)
+    protect_kernel: Switch = _key(
+        "The kernel's settings, modules, log, clock and cgroups can't be changed.", default=True
+    )
+    private_tmp: Switch = _key(
+        "Its temporary directories are its own, and empty at each start.", default=True
+    )
+    private_devices: Switch = _key("No devices but /dev/null and its like: no disks, no GPU.", default=True)
+    restrict_namespaces: Switch = _key(
+        "No namespaces: off for a headless browser's own sandbox.", default=True
+    )
+    restrict_calls: Switch = _key(
+        "No system calls of foreign architectures, no realtime priority.", default=True
+    )
+
+
 class AppConfig(Table):
     """An app. NAME is made of a-z, 0-9 and -, begins with a letter, has at most 32 characters, not `run`."""
 
@@ -267,12 +304,22 @@ class AppConfig(Table):
         default=None,
         example="shop.env",
     )
-    user: LaterUser = _key("The user that the app runs as.", default=None, example="shop")
+    user: User | None = _key(
+        "The user that the app runs as, on the system's systemd. Without it: the user of substitute.",
+        default=None,
+        example="shop",
+    )
+    notify: Switch = _key(
+        "Whether the app tells systemd that it is ready (READY=1, sd_notify); it must, beside the health check.",
+        default=False,
+    )
     health: HealthConfig = _table()
     drain: DrainConfig = _table()
     stop: StopConfig = _table()
     verify: VerifyConfig = _table()
     hooks: HooksConfig = _table()
+    limits: LimitsConfig = _table()
+    sandbox: SandboxConfig = _table()
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -298,5 +345,7 @@ SECTIONS: Mapping[tuple[str, ...], type[Table]] = {
     ("app", "NAME", "stop"): StopConfig,
     ("app", "NAME", "verify"): VerifyConfig,
     ("app", "NAME", "hooks"): HooksConfig,
+    ("app", "NAME", "limits"): LimitsConfig,
+    ("app", "NAME", "sandbox"): SandboxConfig,
 }
 """Every table by its header, in the order of the documentation."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import TYPE_CHECKING, get_args
 
-from substitute.config.document import later
 from substitute.config.literals import literal
 from substitute.config.models import SECTIONS, Table, fits_kind
 from substitute.config.problems import expected_words
@@ -96,7 +95,7 @@ def _example_table(header: tuple[str, ...], table: type[Table], *, everything: b
     yield f"[{'.'.join('shop' if step == 'NAME' else step for step in header)}]"
     for name, field in _keys(table):
         yield from wrap(_text(field), _WIDTH, initial_indent="# ", subsequent_indent="# ")
-        shown = everything and not later(field) and fits_kind(field, _KIND_OF_EXAMPLE)
+        shown = everything and fits_kind(field, _KIND_OF_EXAMPLE)
         idle = field.default is None and not shown
         yield f"{'# ' if idle else ''}{name} = {literal(_value(field))}"
 
@@ -121,8 +120,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _text(field: FieldInfo) -> str:
-    absent = " Not available yet." if later(field) else ""
-    return f"{field.description}{absent}"
+    return field.description or ""
 
 
 def _takes(field: FieldInfo) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from substitute.config.values import parse_memory, parse_processors
 from substitute.core.apps import App, Health
+from substitute.core.ports import Limits, Protection
 from substitute.core.slots import Endpoint, Slot, SlotName
 
 if TYPE_CHECKING:
-    from substitute.config.models import AppConfig, Config
+    from substitute.config.models import AppConfig, Config, LimitsConfig
 
 
 def apps(config: Config, root: Path) -> dict[str, App]:
@@ -43,6 +45,18 @@ def _app(name: str, app: AppConfig, root: Path) -> App:
         verify_share=app.verify.share,
         hooks_timeout=app.hooks.timeout,
         user=app.user,
+        notifies=app.notify,
+        limits=_limits(app.limits),
+        protections=frozenset(one for one in Protection if getattr(app.sandbox, one)),
+    )
+
+
+def _limits(limits: LimitsConfig) -> Limits:
+    return Limits(
+        memory=parse_memory(limits.memory) if limits.memory else None,
+        cpu=parse_processors(limits.cpu) if limits.cpu else None,
+        tasks=limits.tasks,
+        nofile=limits.nofile,
     )
 
 

@@ -22,7 +22,6 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from substitute import __version__
 from substitute.config.addresses import (
     parse_domain,
     parse_host,
@@ -42,20 +41,6 @@ class Expected:
     """Metadata of a type: what a message and the documentation call it."""
 
     words: str
-
-
-@dataclass(frozen=True)
-class NotYet:
-    """Metadata of a key that this version refuses, unless it has its default."""
-
-
-def _not_yet(default: object) -> AfterValidator:
-    def refuse(value: object) -> object:
-        if value != default:
-            raise Refused(f"not available in version {__version__}; remove the key")
-        return value
-
-    return AfterValidator(refuse)
 
 
 def _span(shortest: float) -> Callable[[object], float]:
@@ -120,6 +105,39 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _user(text: str) -> str:
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,30}\$?", text):
+        raise ValueError("the name of a user")
+    return text
+
+
+def parse_memory(text: str) -> int:
+    """Turn ``"512M"`` into bytes. Raises ValueError with what was expected."""
+    match = re.fullmatch(r"([1-9][0-9]{0,8})([KMGT])", text)
+    if not match:
+        raise ValueError('an amount of memory, such as "512M" or "2G"')
+    return int(match[1]) << 10 * ("KMGT".index(match[2]) + 1)
+
+
+def _memory(text: str) -> str:
+    if parse_memory(text) < 1 << 20:
+        raise ValueError('an amount of memory from "1M"')
+    return text
+
+
+def parse_processors(text: str) -> float:
+    """Turn ``"150%"`` into 1.5. Raises ValueError with what was expected."""
+    match = re.fullmatch(r"([1-9][0-9]{0,5})%", text)
+    if not match:
+        raise ValueError('percent of one processor, such as "150%"')
+    return int(match[1]) / 100
+
+
+def _processors(text: str) -> str:
+    parse_processors(text)
+    return text
+
+
 def _binary(text: str) -> str:
     if not Path(_argument("a program")(text)).is_absolute() and "/" in text:
         raise ValueError("an absolute path, or the name of a program on PATH")
@@ -137,7 +155,13 @@ Branch = Annotated[StrictStr, AfterValidator(_branch), Expected("the name of a b
 File = Annotated[StrictStr, AfterValidator(_file), Expected("a path, absolute or relative to the root")]
 Url = Annotated[StrictStr, AfterValidator(_url), Expected('a URL, such as "http://127.0.0.1:8080"')]
 Binary = Annotated[StrictStr, AfterValidator(_binary), Expected("an absolute path, or a name on PATH")]
-LaterUser = Annotated[StrictStr | None, _not_yet(None), NotYet(), Expected("the name of a user")]
+User = Annotated[StrictStr, AfterValidator(_user), Expected("the name of a user")]
+Memory = Annotated[
+    StrictStr, AfterValidator(_memory), Expected('an amount of memory, such as "512M" or "2G"')
+]
+Processors = Annotated[
+    StrictStr, AfterValidator(_processors), Expected('percent of one processor, such as "150%"')
+]
 
 
 def _ports(value: object) -> tuple[int, int]:
@@ -190,6 +214,12 @@ Count = Annotated[
     _between(1, 1000),
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1000}),
     Expected("a whole number from 1 to 1000"),
+]
+Many = Annotated[
+    StrictInt,
+    _between(1, 1 << 20),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1 << 20}),
+    Expected(f"a whole number from 1 to {1 << 20}"),
 ]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from substitute.core.ports import Limits, Protection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +53,9 @@ class App:
     """Percent of the new requests that the candidate gets during `verify`."""
     hooks_timeout: float
     user: str | None = None
+    notifies: bool = False
+    limits: Limits = field(default_factory=Limits)
+    protections: frozenset[Protection] = frozenset(Protection)
 
     def instance(self, slot: SlotName) -> str:
         """Name the process of `slot`: ``shop_a``."""

@@ -136,7 +136,7 @@ def _run_guest(host: Host, program: Program, endpoint: Endpoint, interrupts: Int
         instance_name=program.name,
     )
     require_free(host, slot)
-    log = LogTail(program.log)
+    log = LogTail(host.runtime.log(program.name, program.log))
     try:
         with interrupts.allowed():
             process = host.runtime.start(program)

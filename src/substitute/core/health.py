@@ -8,11 +8,10 @@ from substitute.core.errors import NotReadyError, RuntimeFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from substitute.core.apps import App, Health
     from substitute.core.host import Host
-    from substitute.core.ports import Process
+    from substitute.core.ports import Log, Process
     from substitute.core.records import SlotRecord
 
 _LISTEN_INTERVAL = 0.005
@@ -21,25 +20,15 @@ _STRANGER_PATIENCE = 1.0
 
 
 class LogTail:
-    """Lines that are appended to a log from now on."""
+    """What an instance writes from now on, and the last of it for an error's text."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._position = path.stat().st_size if path.exists() else 0
-        self._rest = b""
+    def __init__(self, log: Log) -> None:
+        self._log = log
         self.last: list[str] = []
 
-    def lines(self) -> list[str]:
-        """The whole lines since the previous call; never raises."""
-        try:
-            with self._path.open("rb") as log:
-                log.seek(self._position)
-                data = log.read(1 << 20)
-        except OSError:
-            return []
-        self._position += len(data)
-        *whole, self._rest = (self._rest + data).split(b"\n")
-        lines = [line.decode(errors="replace").rstrip("\r") for line in whole]
+    def lines(self, *, ended: bool = False) -> list[str]:
+        """The whole lines since the previous call; never raises. `ended`: the instance runs no more."""
+        lines = self._log.lines(ended=ended)
         self.last = [*self.last, *lines][-10:]
         return lines
 
@@ -76,7 +65,9 @@ def await_ready(
         _require_alive(host, slot, process, log)
         owned = _owned(host, slot, process)
         pause = min(health.interval, _LISTEN_INTERVAL)
-        if owned:
+        if owned and not host.inspect(slot).ready:
+            good, last = 0, "it has not said READY=1"
+        elif owned:
             good, last = _count_good(host, slot, health, good)
             if good >= health.successes:
                 return
@@ -144,7 +135,7 @@ def _count_good(host: Host, slot: SlotRecord, health: Health, good: int) -> tupl
 def _require_alive(host: Host, slot: SlotRecord, process: Process, log: LogTail) -> None:
     seen = host.inspect(slot)
     if seen.process != process:
-        log.lines()
+        log.lines(ended=True)
         ended = f"It ended with {seen.exit}." if seen.exit else "Its process is gone."
         raise NotReadyError(
             f"The instance in slot {slot.name} exited.",

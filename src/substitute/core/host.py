@@ -75,6 +75,8 @@ class Host:
         `caller` is the environment to start from; by default the one that the latest deployment had.
         """
         caller = caller or self.journal.environment(app.name) or self.caller
+        if app.user:  # whose own they are then
+            caller = {name: value for name, value in caller.items() if name not in {"HOME", "USER"}}
         return Program(
             name=slot.instance,
             command=app.start,
@@ -83,4 +85,15 @@ class Host:
             log=app.log_directory / f"{slot.name}.log",
             stop_timeout=slot.stop_timeout,
             user=app.user,
+            limits=app.limits,
+            protections=app.protections,
+            notifies=app.notifies,
+            fields=self._fields(app, slot),
         )
+
+    def _fields(self, app: App, slot: SlotRecord) -> dict[str, str]:
+        """What finds the lines of this instance again: its slot, and the deployment that started it, if any did."""
+        under_way = [one.id for one in self.journal.unfinished(app.name) if one.slot is slot.name]
+        known = {"COMMIT": slot.commit, "DEPLOYMENT": str(under_way[-1]) if under_way else None}
+        found = {"ROOT": str(self.root), "APP": app.name, "SLOT": slot.name.value, **known}
+        return {f"SUBSTITUTE_{name}": value for name, value in found.items() if value}

@@ -33,7 +33,7 @@ def start_instance(
     """
     require_free(host, slot)
     program = host.program(app, slot, caller)
-    log = LogTail(program.log)
+    log = LogTail(host.runtime.log(program.name, program.log))
     process = host.runtime.start(program)
     host.journal.running(app.name, slot.name, process, standby=standby)
     return process, log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -30,6 +31,32 @@ class Process:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What an instance may use of the machine; None is as much as there is."""
+
+    memory: int | None = None
+    """Bytes. Past them the kernel kills it."""
+    cpu: float | None = None
+    """Processors: 1.5 is one and a half."""
+    tasks: int | None = None
+    """Processes and threads."""
+    nofile: int | None = None
+    """Open files of each process."""
+
+
+class Protection(StrEnum):
+    """A part of the machine that an instance is kept from, by the name of its key in the configuration."""
+
+    NO_NEW_PRIVILEGES = "no_new_privileges"
+    PROTECT_SYSTEM = "protect_system"
+    PROTECT_KERNEL = "protect_kernel"
+    PRIVATE_TMP = "private_tmp"
+    PRIVATE_DEVICES = "private_devices"
+    RESTRICT_NAMESPACES = "restrict_namespaces"
+    RESTRICT_CALLS = "restrict_calls"
+
+
+@dataclass(frozen=True)
 class Program:
     """What a runtime is asked to keep running.
 
@@ -42,10 +69,18 @@ class Program:
     directory: Path
     environment: Mapping[str, str] = field(repr=False)  # may hold secrets
     log: Path
-    """Standard output and error are appended here, by the process itself."""
+    """Standard output and error are appended here, by the process itself, where the runtime has no log of its own."""
     stop_timeout: float
     """Seconds between SIGTERM and SIGKILL."""
     user: str | None = None
+    """Who it runs as; None is who runs the runtime."""
+    limits: Limits = field(default_factory=Limits)
+    protections: frozenset[Protection] = frozenset(Protection)
+    """What it is kept from, where the runtime can do so."""
+    notifies: bool = False
+    """It says READY=1 when it is (sd_notify)."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """What its log lines are marked with, where the runtime's log has a place for that."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +93,10 @@ class Inspection:
     """How the last one ended, in words (``exit status 3``, ``SIGKILL``), or empty."""
     wanted: bool = False
     """The runtime keeps it running, or is about to start it again."""
+    ready: bool = True
+    """False while a program that notifies has not said that it is."""
+    restarts: int | None = None
+    """How often it was started again by itself, where the runtime counts."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +106,16 @@ class Stopped:
     killed: bool
     """True where SIGKILL was needed: it had not exited within its stop timeout."""
     seconds: float
+
+
+class Log(Protocol):
+    """What a program writes from now on."""
+
+    def lines(self, *, ended: bool = False) -> list[str]:
+        """The whole lines since the previous call. Never raises.
+
+        With `ended` the program runs no more, and what it wrote at last may be waited for, briefly.
+        """
 
 
 class Runtime(Protocol):
@@ -79,7 +128,7 @@ class Runtime(Protocol):
         """Start `program` under its name and return as soon as it has a process (not: is ready).
 
         What ran under that name before must be stopped. Raises RuntimeFailedError with the reason when
-        it cannot be started. Its log file exists afterwards, mode 0600.
+        it cannot be started, what it wrote at last among it. No other user can read its log.
         """
 
     def inspect(self, name: str) -> Inspection:
@@ -97,6 +146,18 @@ class Runtime(Protocol):
         """Begin what `stop` does and return at once: SIGTERM to the main process alone, and it is not started again.
 
         What then becomes of it can be watched; `stop` completes it. Raises as `stop` does.
+        """
+
+    def log(self, name: str, file: Path) -> Log:
+        """What `name` writes from now on. `file` is its `Program.log`, for a runtime that has no log of its own."""
+
+    def last_lines(self, name: str, file: Path, count: int) -> list[str]:
+        """The last lines that `name` wrote, across its restarts."""
+
+    def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
+        """Give `on_line` the last lines of each name, as many as `logs` says, then whatever is written.
+
+        Returns never: Ctrl-C comes through.
         """
 
     def shutdown(self) -> None:

@@ -15,14 +15,16 @@ from xmlrpc.client import Fault
 from substitute.core.errors import RuntimeFailedError
 from substitute.core.ports import Inspection, Process, Stopped
 from substitute.files import private_directory, write_atomically
+from substitute.following import Appended, follow
 from substitute.logs import read_tail, rotate_where_large
-from substitute.processes import enclosing_service, group_of, identify, is_alive, signal_group, signal_process
+from substitute.processes import enclosing_service, identify, is_alive, signal_process
 from substitute.runtimes import launcher
+from substitute.runtimes.orphans import wait_or_kill
 from substitute.runtimes.supervisord_rpc import Silent, call
 from substitute.shell import spawn_detached
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from substitute.core.ports import Program
@@ -124,13 +126,29 @@ class Supervisord:
         began = time.monotonic()
         killed = False
         for one in self._begin_to_stop(name, process):
-            killed |= self._wait_or_kill(name, one, began + timeout)
+            # supervisord kills too, at the same limit: it does so even if this command is killed.
+            killed |= wait_or_kill(name, one, began + timeout)
         self._wait_until_stopped(name)
         return Stopped(killed=killed, seconds=time.monotonic() - began)
 
     def terminate(self, name: str, process: Process | None) -> None:
         """Through supervisord too: it would start again what ends without its doing."""
         self._begin_to_stop(name, process)
+
+    def log(self, name: str, file: Path) -> Appended:
+        """What the instance appends to its file."""
+        del name
+        return Appended(file)
+
+    def last_lines(self, name: str, file: Path, count: int) -> list[str]:
+        """Read them from its file."""
+        del name
+        return read_tail(file, count)
+
+    def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
+        """Follow the files, across their rotation."""
+        names = {file: name for name, (file, _) in logs.items()}
+        follow(dict(logs.values()), lambda file, line: on_line(names[file], line))
 
     def shutdown(self) -> None:
         """End supervisord, and wait until it is gone."""
@@ -245,23 +263,6 @@ class Supervisord:
         if process and process != known:
             signal_process(process, 15)
         return {one for one in (known, process) if one}
-
-    def _wait_or_kill(self, name: str, process: Process, deadline: float) -> bool:
-        """Wait until `process` and its group are gone; past `deadline` SIGKILL the group. True if that was needed.
-
-        supervisord kills too, at the same limit: it does so even if this command is killed.
-        """
-        while time.monotonic() < deadline:
-            if not is_alive(process) and not group_of(process):
-                return False
-            time.sleep(_TICK)
-        killed = signal_group(process, 9)
-        last = time.monotonic() + _KILL_PATIENCE
-        while is_alive(process) or group_of(process):
-            if time.monotonic() > last:
-                raise RuntimeFailedError(f"{name} (pid {process.pid}) cannot be killed.")
-            time.sleep(_TICK)
-        return killed
 
     def _wait_until_stopped(self, name: str) -> None:
         """Have supervisord reap it, so that the name can be started again at once."""

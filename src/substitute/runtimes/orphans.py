@@ -1,0 +1,34 @@
+"""Processes that no runtime keeps any more, ended by their identity."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from substitute.core.errors import RuntimeFailedError
+from substitute.processes import group_of, is_alive, signal_group
+
+if TYPE_CHECKING:
+    from substitute.core.ports import Process
+
+_TICK = 0.005
+_KILL_PATIENCE = 5.0
+
+
+def wait_or_kill(name: str, process: Process, deadline: float) -> bool:
+    """Wait until `process` and its group are gone; past `deadline` SIGKILL the group. True if that was needed.
+
+    Raises RuntimeFailedError where they can't be killed.
+    """
+    while time.monotonic() < deadline:
+        if not is_alive(process) and not group_of(process):
+            return False
+        time.sleep(_TICK)
+    killed = signal_group(process, signal.SIGKILL)
+    last = time.monotonic() + _KILL_PATIENCE
+    while is_alive(process) or group_of(process):
+        if time.monotonic() > last:
+            raise RuntimeFailedError(f"{name} (pid {process.pid}) cannot be killed.")
+        time.sleep(_TICK)
+    return killed

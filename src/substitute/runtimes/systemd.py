@@ -1,0 +1,288 @@
+"""systemd, the system's manager or a user's own: a unit for each program, in a slice of the root's own.
+
+The files lie in /run, so that a reboot leaves none behind: `substitute up` writes them again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from substitute.core.errors import RuntimeFailedError
+from substitute.core.ports import Inspection, Process, Stopped
+from substitute.files import private_directory, write_atomically
+from substitute.processes import identify, signal_process
+from substitute.runtimes import systemd_units as units
+from substitute.runtimes.orphans import wait_or_kill
+from substitute.runtimes.systemd_bus import Bus, Refused, Silent, address_of
+from substitute.runtimes.systemd_journal import Journal, Written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from substitute.core.ports import Program
+
+_TICK = 0.002
+_KILL_PATIENCE = 10.0
+_FOLLOW = 1.0
+"""Seconds between two looks at the journal, where nothing announces itself."""
+_MARGIN = 0.5
+"""Seconds past a limit in which systemd itself, which has the same one, may kill."""
+_AT_REST = frozenset({"inactive", "failed"})
+_UP = frozenset({"active", "activating", "reloading"})
+_EXITED = 1
+"""CLD_EXITED: the status is one that it exited with, else it is a signal."""
+_NOT_STARTED = {
+    200: "its directory cannot be entered",
+    203: "it cannot be executed",
+    216: "its group does not exist",
+    217: "its user does not exist",
+    226: "its sandbox cannot be set up",
+    228: "its sandbox cannot be set up",
+}
+"""Statuses by which systemd says that it did not come to the program."""
+
+
+def connect(run_directory: Path, warn: Callable[[str], None] = lambda _: None) -> Systemd:
+    """Make the runtime of the root whose ``deploy/run`` is `run_directory`: root's is the system's manager."""
+    del warn
+    return Systemd(run_directory.resolve().parent.parent, user=os.geteuid() != 0)
+
+
+class Systemd:
+    """See `core.ports.Runtime`."""
+
+    def __init__(self, root: Path, *, user: bool) -> None:
+        self._names = units.Names(root)
+        self._user = user
+        self._bus = Bus(address_of(user=user))
+        run = Path(address_of(user=user)).parent.parent
+        self._units = run / "systemd" / ("user" if user else "system")
+        self._environments = run / self._names.prefix
+
+    def start(self, program: Program) -> Process:
+        """Write its unit and its environment, and start it. systemd reads what is new without being told."""
+        unit = self._names.service(program.name)
+        if program.user and self._user:
+            raise RuntimeFailedError(
+                f"{program.name} cannot run as {program.user}: a user's systemd runs programs of that user alone."
+            )
+        log = self.log(program.name, program.log)
+        try:
+            self._require_at_rest(program.name)
+            self._write(program)
+            if self._is_loaded(unit) and self._bus.property(unit, "Unit", "NeedDaemonReload"):
+                self._bus.call("Reload")
+            self._bus.call("StartUnit", "ss", unit, "replace")
+            process = self._await_process(unit, program)
+        except Silent as silent:
+            raise self._silent(silent) from silent
+        except Refused as refused:
+            raise RuntimeFailedError(f"{program.name} cannot be started.", fact=str(refused)) from refused
+        if process is None:
+            ending = self._ending(unit)
+            self.stop(program.name, None, timeout=program.stop_timeout)  # else it would be tried again
+            tail = [f"  | {line}" for line in log.lines(ended=True)[-10:]]
+            raise RuntimeFailedError(
+                f"{program.name} exited as soon as it was started.",
+                fact="\n".join([f"Its end: {ending}.", *tail]),
+            )
+        return process
+
+    def inspect(self, name: str) -> Inspection:
+        """Ask systemd. One that does not answer knows nothing."""
+        unit = self._names.service(name)
+        try:
+            state = self._bus.property(unit, "Unit", "ActiveState")
+            process = self._main(unit)
+            return Inspection(
+                process,
+                exit="" if process else self._ending(unit),
+                wanted=state in _UP,
+                ready=state == "active",
+                restarts=self._bus.property(unit, "Service", "NRestarts"),
+            )
+        except (Silent, Refused):
+            return Inspection(None)
+
+    def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
+        """Through systemd, whose own limit holds even if this command is killed; an orphan directly."""
+        began = time.monotonic()
+        unit = self._names.service(name)
+        killed = False
+        try:
+            orphan = self._begin_to_stop(unit, process)
+            killed = self._finish_stopping(name, unit, began + timeout)
+        except Silent as silent:
+            if process is None:
+                return Stopped(killed=False, seconds=time.monotonic() - began)
+            orphan = process
+            if not signal_process(process, signal.SIGTERM):
+                raise self._silent(silent) from silent
+        if orphan:
+            killed |= wait_or_kill(name, orphan, began + timeout)
+        return Stopped(killed=killed, seconds=time.monotonic() - began)
+
+    def terminate(self, name: str, process: Process | None) -> None:
+        """Through systemd too: it would start again what ends without its doing."""
+        try:
+            self._begin_to_stop(self._names.service(name), process)
+        except Silent as silent:
+            raise self._silent(silent) from silent
+
+    def log(self, name: str, file: Path) -> Written:
+        """What the journal gets of its unit."""
+        del file
+        return Written(self._names.service(name), user=self._user)
+
+    def last_lines(self, name: str, file: Path, count: int) -> list[str]:
+        """Read them from the journal."""
+        del file
+        with suppress(OSError):
+            found = Journal([self._names.service(name)], user=self._user).last(count)
+            return [line for _, line in found]
+        return []
+
+    def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
+        """Follow the units in one journal, so that their lines come in the order they were written in."""
+        names = {self._names.service(name): name for name in logs}
+        journal = Journal(list(names), user=self._user)
+        for name, (_, count) in logs.items():
+            for _, line in Journal([self._names.service(name)], user=self._user, since=journal.since).last(
+                count
+            ):
+                on_line(name, line)
+        while True:
+            for unit, line in journal.new():
+                on_line(names[unit], line)
+            journal.wait(_FOLLOW)
+
+    def shutdown(self) -> None:
+        """Remove what was written for this root. The manager itself is the machine's, or the user's."""
+        with suppress(Silent, Refused):
+            for file in self._units.glob(f"{self._names.prefix}-*.service"):
+                if self._bus.property(file.name, "Unit", "ActiveState") in _AT_REST:
+                    file.unlink(missing_ok=True)
+                    environment = file.stem.removeprefix(f"{self._names.prefix}-")
+                    self._environment(environment).unlink(missing_ok=True)
+            if not list(self._units.glob(f"{self._names.prefix}-*.service")):
+                self._bus.call("StopUnit", "ss", self._names.slice, "replace")
+                (self._units / self._names.slice).unlink(missing_ok=True)
+                with suppress(OSError):
+                    self._environments.rmdir()
+
+    # -- starting -------------------------------------------------------------------------------
+
+    def _require_at_rest(self, name: str) -> None:
+        unit = self._names.service(name)
+        if not self._is_loaded(
+            unit
+        ):  # asked first, as a question for its state would load the file that is there now
+            return
+        if self._main(unit):
+            raise RuntimeFailedError(f"{name} runs already.")
+        self.stop(name, None, timeout=0.0)  # what waits for its next try, or has given up
+
+    def _is_loaded(self, unit: str) -> bool:
+        try:
+            self._bus.call("GetUnit", "s", unit)
+        except Refused:
+            return False
+        return True
+
+    def _write(self, program: Program) -> None:
+        self._units.mkdir(parents=True, exist_ok=True)
+        private_directory(self._environments)
+        environment = self._environment(program.name)
+        unit = units.render(program, self._names, self._manager, environment)
+        write_atomically(environment, units.render_environment(program.environment))
+        _write_where_new(self._units / self._names.slice, units.render_slice(self._names.root))
+        _write_where_new(self._units / self._names.service(program.name), unit)
+
+    def _environment(self, name: str) -> Path:
+        return self._environments / f"{name}.env"
+
+    @cached_property
+    def _manager(self) -> units.Manager:
+        version = re.search(r"\d+", str(self._bus.manager_property("Version")))
+        inherited = [entry.partition("=")[0] for entry in self._bus.manager_property("Environment")]
+        return units.Manager(self._user, int(version[0]) if version else 0, inherited)
+
+    def _await_process(self, unit: str, program: Program) -> Process | None:
+        """The main process as soon as there is one; None where it ended before that."""
+        while True:
+            waiting = self._bus.property(unit, "Unit", "Job")[0]
+            if program.notifies or not waiting:
+                pid = self._bus.property(unit, "Service", "MainPID")
+                process = identify(pid, zombie=True) if pid else None
+                if process or not waiting:
+                    return process
+            time.sleep(_TICK)
+
+    # -- observing ------------------------------------------------------------------------------
+
+    def _main(self, unit: str) -> Process | None:
+        pid = self._bus.property(unit, "Service", "MainPID")
+        return identify(pid) if pid else None
+
+    def _ending(self, unit: str) -> str:
+        """How its main process last ended, in words."""
+        code = self._bus.property(unit, "Service", "ExecMainCode")
+        status = self._bus.property(unit, "Service", "ExecMainStatus")
+        result = self._bus.property(unit, "Service", "Result")
+        if not code:
+            return ""
+        if result == "oom-kill":
+            return "out of memory (SIGKILL by the kernel)"
+        ending = f"exit status {status}" if code == _EXITED else signal.Signals(status).name
+        why = _NOT_STARTED.get(status) if code == _EXITED else None
+        if result == "start-limit-hit":
+            why = "too often: it is not started again"
+        return f"{ending} ({why})" if why else ending
+
+    # -- stopping -------------------------------------------------------------------------------
+
+    def _begin_to_stop(self, unit: str, process: Process | None) -> Process | None:
+        """SIGTERM, unless it had it already. Returns `process` where it is none of the unit's."""
+        known = self._main(unit)
+        if self._bus.property(unit, "Unit", "ActiveState") not in _AT_REST:
+            with suppress(Refused):  # it ended by itself in this moment
+                self._bus.call("StopUnit", "ss", unit, "replace")
+        if process is None or process == known or not signal_process(process, signal.SIGTERM):
+            return None
+        return process
+
+    def _finish_stopping(self, name: str, unit: str, deadline: float) -> bool:
+        """Wait until nothing is left in its cgroup; past `deadline` SIGKILL to all of it. True if that was needed."""
+        killed = not self._rests_by(unit, deadline + _MARGIN if deadline > time.monotonic() else deadline)
+        if killed:
+            with suppress(Refused):  # it ended by itself in this moment
+                self._bus.call("KillUnit", "ssi", unit, "all", signal.SIGKILL)
+            if not self._rests_by(unit, time.monotonic() + _KILL_PATIENCE):
+                raise RuntimeFailedError(f"{name} cannot be killed.", fact=f"See `systemctl status {unit}`.")
+        killed = killed or self._bus.property(unit, "Service", "Result") == "timeout"
+        with suppress(Refused):  # a failed unit would be kept in memory, as its file is now
+            self._bus.call("ResetFailedUnit", "s", unit)
+        return killed
+
+    def _rests_by(self, unit: str, deadline: float) -> bool:
+        while self._bus.property(unit, "Unit", "ActiveState") not in _AT_REST:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_TICK)
+        return True
+
+    def _silent(self, silent: Silent) -> RuntimeFailedError:
+        cure = "`loginctl enable-linger` keeps your own systemd running." if self._user else ""
+        return RuntimeFailedError("systemd does not answer.", fact=str(silent), cure=cure)
+
+
+def _write_where_new(file: Path, text: str) -> None:
+    if not file.exists() or file.read_text() != text:
+        write_atomically(file, text, mode=0o644)

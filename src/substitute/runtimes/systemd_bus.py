@@ -1,0 +1,144 @@
+"""Calls to a systemd manager: D-Bus on the manager's own socket, so that no bus daemon need run."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from jeepney import DBusAddress, HeaderFields, MessageType, Parser, new_method_call
+
+if TYPE_CHECKING:
+    from jeepney import Message
+
+_NAME, _PATH = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
+_PROPERTIES = "org.freedesktop.DBus.Properties"
+_GREETING = b"\0AUTH EXTERNAL\r\nDATA\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n"
+"""Who asks is known by the socket; no answer comes to the last line."""
+_TIMEOUT = 30.0
+
+
+class Silent(Exception):  # noqa: N818
+    """No manager answers."""
+
+
+class Refused(Exception):  # noqa: N818
+    """The manager says no."""
+
+
+def address_of(*, user: bool) -> str:
+    """Where the manager listens: the system's, or that of the user who asks."""
+    if not user:
+        return "/run/systemd/private"
+    return f"{os.environ.get('XDG_RUNTIME_DIR') or f'/run/user/{os.getuid()}'}/systemd/private"
+
+
+class Bus:
+    """One connection, made at the first call, and made again where the manager closed it (it executed itself anew)."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._socket: socket.socket | None = None
+        self._parser = Parser()
+        self._serial = 0
+
+    def __del__(self) -> None:
+        self._close()
+
+    def call(self, method: str, signature: str = "", *arguments: object) -> Any:
+        """Call a method of the manager; its first result. Raises Silent and Refused."""
+        return self._ask(_PATH, f"{_NAME}.Manager", method, signature, arguments)
+
+    def manager_property(self, name: str) -> Any:
+        """One property of the manager itself."""
+        return self._ask(_PATH, _PROPERTIES, "Get", "ss", (f"{_NAME}.Manager", name))[1]
+
+    def property(self, unit: str, kind: str, name: str) -> Any:
+        """One property of a unit; `kind` is ``Unit`` or ``Service``. An unknown unit has those of one at rest."""
+        return self._ask(_object(unit), _PROPERTIES, "Get", "ss", (f"{_NAME}.{kind}", name))[1]
+
+    def _ask(
+        self, path: str, interface: str, method: str, signature: str, arguments: tuple[object, ...]
+    ) -> Any:
+        message = new_method_call(DBusAddress(path, _NAME, interface), method, signature or None, arguments)
+        fresh = self._socket is None
+        try:
+            return self._exchange(message)
+        except (OSError, EOFError) as error:
+            self._close()
+            if fresh or isinstance(error, TimeoutError):
+                raise Silent(str(error)) from error
+        # The connection was made earlier, and ended with the manager's process before this call.
+        try:
+            return self._exchange(message)
+        except (OSError, EOFError) as error:
+            self._close()
+            raise Silent(str(error)) from error
+
+    def _exchange(self, message: Message) -> Any:
+        connection = self._connected()
+        self._serial += 1
+        connection.sendall(message.serialise(serial=self._serial))
+        deadline = time.monotonic() + _TIMEOUT
+        while True:
+            answer = self._receive(connection, deadline)
+            if answer.header.fields.get(HeaderFields.reply_serial) != self._serial:
+                continue  # a signal, which nobody waits for
+            if answer.header.message_type is MessageType.error:
+                raise Refused(str(answer.body[0] if answer.body else "no reason given"))
+            return answer.body[0] if answer.body else None
+
+    def _receive(self, connection: socket.socket, deadline: float) -> Message:
+        while (message := self._parser.get_next_message()) is None:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([connection], [], [], left)[0]:
+                raise TimeoutError("the manager does not answer")
+            data = connection.recv(1 << 16)
+            if not data:
+                raise EOFError("the manager closed the connection")
+            self._parser.add_data(data)
+        return message
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            self._socket, self._parser = _connect(self._address), Parser()
+        return self._socket
+
+    def _close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def _connect(address: str) -> socket.socket:
+    """Connect and authenticate. Raises OSError, EOFError.
+
+    All of it at once, as systemd's own programs do: where a first call comes in one piece with the end of the
+    authentication, the manager does not look at it before it gets another.
+    """
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(_TIMEOUT)
+    try:
+        connection.connect(address)
+        connection.sendall(_GREETING)
+        answer = b""
+        while answer.count(b"\r\n") < _GREETING.count(b"\r\n") - 1:
+            data = connection.recv(256)
+            if not data:
+                raise EOFError("the manager lets nobody in")
+            answer += data
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _object(unit: str) -> str:
+    """The object that is `unit`. D-Bus allows letters, digits and _ in its name; the rest is written in hex."""
+    encoded = (
+        chr(b) if chr(b).isalnum() and b < 128 and not (at == 0 and chr(b).isdigit()) else f"_{b:02x}"
+        for at, b in enumerate(unit.encode())
+    )
+    return f"{_PATH}/unit/{''.join(encoded)}"

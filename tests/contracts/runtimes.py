@@ -1,0 +1,27 @@
+"""Every runtime, and where its tests run. A new one joins by a line in KINDS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from substitute.runtimes import supervisord, systemd
+from tests.machines import USER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from substitute.core.ports import Runtime
+
+CONNECT: dict[str, Callable[[Path], Runtime]] = {
+    "supervisord": supervisord.connect,
+    "systemd": systemd.connect,
+    "systemd-user": systemd.connect,
+}
+KINDS = [
+    pytest.param("supervisord"),
+    pytest.param("systemd", marks=pytest.mark.machine),
+    pytest.param("systemd-user", marks=pytest.mark.machine(user=USER)),
+]
