@@ -11,12 +11,13 @@ from tests.machines import UNAVAILABLE, Machine, reports_from_inside
 # A shell starts what runs in its background with SIGINT ignored; some tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_MACHINE = pytest.StashKey[Machine]()
+_MACHINES = pytest.StashKey[dict[bool, Machine]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "machine(user): runs inside a machine with a real systemd, as root or as that user"
+        "markers",
+        "machine(user, unified): runs inside a machine with a real systemd, as root or as that user",
     )
 
 
@@ -36,7 +37,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return None
     hook = item.ihook
     hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for report in reports_from_inside(_machine_of(item.config), item, marker.kwargs.get("user")):
+    machine = _machine_of(item.config, unified=marker.kwargs.get("unified", False))
+    for report in reports_from_inside(machine, item, marker.kwargs.get("user")):
         hook.pytest_runtest_logreport(report=report)
     item.session._setupstate.teardown_exact(
         nextitem
@@ -45,15 +47,16 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     return True
 
 
-def _machine_of(config: pytest.Config) -> Machine:
-    if _MACHINE not in config.stash:
-        config.stash[_MACHINE] = Machine().__enter__()
-    return config.stash[_MACHINE]
+def _machine_of(config: pytest.Config, *, unified: bool = False) -> Machine:
+    machines = config.stash.setdefault(_MACHINES, {})
+    if unified not in machines:
+        machines[unified] = Machine(unified=unified).__enter__()
+    return machines[unified]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if _MACHINE in config.stash:
-        config.stash[_MACHINE].down()
+    for machine in config.stash.get(_MACHINES, {}).values():
+        machine.down()
 
 
 @pytest.fixture

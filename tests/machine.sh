@@ -10,8 +10,11 @@ if [ -z "${2:-}" ]; then  # a mount namespace first, so that nothing that is mou
   exec setpriv --pdeathsig TERM unshare --mount --propagation private "$0" "$D" ready
 fi
 
-# Where this machine has cgroup v1 beside v2, the controllers are there: limits must bite inside.
-if [ -d $G/unified ]; then
+# Where this machine has cgroup v1 beside v2, the controllers are there: limits must bite inside. With UNIFIED=1
+# it is v2 alone, without them.
+if [ -d $G/unified ] && [ "${UNIFIED:-}" ]; then
+  GROUPS_OF="$G/unified/$NAME" V1=
+elif [ -d $G/unified ]; then
   GROUPS_OF="$G/unified/$NAME" V1="memory cpu cpuacct pids systemd"
   for c in $V1; do GROUPS_OF="$GROUPS_OF $G/$c/$NAME"; done
 else

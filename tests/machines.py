@@ -42,13 +42,17 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Machine:
     """A machine, from entering to leaving. What is written to its disk survives `reboot`, /tmp and /run do not."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, unified: bool = False) -> None:
+        """With `unified` it has cgroup v2 alone, whatever controllers that has here."""
+        self._unified = "1" if unified else ""
         self._directory = Path(tempfile.mkdtemp(prefix="machine-"))
         self._power: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self._power = subprocess.Popen(
-            [Path(__file__).with_name("machine.sh"), self._directory], start_new_session=True
+            [Path(__file__).with_name("machine.sh"), self._directory],
+            start_new_session=True,
+            env={**os.environ, "UNIFIED": self._unified},
         )
         try:
             self.await_boot(0)

@@ -90,6 +90,7 @@ def test_a_path_that_no_unit_can_carry_is_refused(directory: str) -> None:
         lines(program(directory=Path(directory)))
 
 
-def test_a_value_that_is_not_text_is_refused() -> None:
+@pytest.mark.parametrize("value", ["\udcff", "\ufdd0", "a\0b"])
+def test_a_value_that_is_no_text_to_systemd_is_refused_and_not_left_out(value: str) -> None:
     with pytest.raises(RuntimeFailedError):
-        render_environment({"A": "\udcff"})
+        render_environment({"A": value})

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _TICK = 0.002
 _KILL_PATIENCE = 10.0
+_ENDING_PATIENCE = 1.0
 _FOLLOW = 1.0
 """Seconds between two looks at the journal, where nothing announces itself."""
 _MARGIN = 0.5
@@ -86,7 +87,7 @@ class Systemd:
         except Refused as refused:
             raise RuntimeFailedError(f"{program.name} cannot be started.", fact=str(refused)) from refused
         if process is None:
-            ending = self._ending(unit)
+            ending = self._known_ending(unit)
             self.stop(program.name, None, timeout=program.stop_timeout)  # else it would be tried again
             tail = [f"  | {line}" for line in log.lines(ended=True)[-10:]]
             raise RuntimeFailedError(
@@ -231,11 +232,17 @@ class Systemd:
         pid = self._bus.property(unit, "Service", "MainPID")
         return identify(pid) if pid else None
 
+    def _known_ending(self, unit: str) -> str:
+        """As `_ending`. In the moment of the next try systemd knows of none."""
+        deadline = time.monotonic() + _ENDING_PATIENCE
+        while not (ending := self._ending(unit)) and time.monotonic() < deadline:
+            time.sleep(_TICK)
+        return ending or "unknown"
+
     def _ending(self, unit: str) -> str:
         """How its main process last ended, in words."""
-        code = self._bus.property(unit, "Service", "ExecMainCode")
-        status = self._bus.property(unit, "Service", "ExecMainStatus")
-        result = self._bus.property(unit, "Service", "Result")
+        known = self._bus.properties(unit, "Service")
+        code, status, result = known["ExecMainCode"], known["ExecMainStatus"], known["Result"]
         if not code:
             return ""
         if result == "oom-kill":

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 _NAME, _PATH = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
 _GREETING = b"\0AUTH EXTERNAL\r\nDATA\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n"
-"""Who asks is known by the socket; no answer comes to the last line."""
+"""Who asks is known by the socket."""
+_ANSWERS = 3
+"""Lines of the answer; none comes to the last one."""
 _TIMEOUT = 30.0
 
 
@@ -54,6 +56,11 @@ class Bus:
     def manager_property(self, name: str) -> Any:
         """One property of the manager itself."""
         return self._ask(_PATH, _PROPERTIES, "Get", "ss", (f"{_NAME}.Manager", name))[1]
+
+    def properties(self, unit: str, kind: str) -> dict[str, Any]:
+        """All of them at one moment."""
+        found = self._ask(_object(unit), _PROPERTIES, "GetAll", "s", (f"{_NAME}.{kind}",))
+        return {name: value for name, (_, value) in found.items()}
 
     def property(self, unit: str, kind: str, name: str) -> Any:
         """One property of a unit; `kind` is ``Unit`` or ``Service``. An unknown unit has those of one at rest."""
@@ -103,7 +110,9 @@ class Bus:
 
     def _connected(self) -> socket.socket:
         if self._socket is None:
-            self._socket, self._parser = _connect(self._address), Parser()
+            self._socket, rest = _connect(self._address)
+            self._parser = Parser()
+            self._parser.add_data(rest)
         return self._socket
 
     def _close(self) -> None:
@@ -112,8 +121,8 @@ class Bus:
             self._socket = None
 
 
-def _connect(address: str) -> socket.socket:
-    """Connect and authenticate. Raises OSError, EOFError.
+def _connect(address: str) -> tuple[socket.socket, bytes]:
+    """Connect and authenticate; what came after that already, a signal perhaps, is returned. Raises OSError, EOFError.
 
     All of it at once, as systemd's own programs do: where a first call comes in one piece with the end of the
     authentication, the manager does not look at it before it gets another.
@@ -124,7 +133,7 @@ def _connect(address: str) -> socket.socket:
         connection.connect(address)
         connection.sendall(_GREETING)
         answer = b""
-        while answer.count(b"\r\n") < _GREETING.count(b"\r\n") - 1:
+        while answer.count(b"\r\n") < _ANSWERS:
             data = connection.recv(256)
             if not data:
                 raise EOFError("the manager lets nobody in")
@@ -132,7 +141,7 @@ def _connect(address: str) -> socket.socket:
     except BaseException:
         connection.close()
         raise
-    return connection
+    return connection, answer.split(b"\r\n", _ANSWERS)[_ANSWERS]
 
 
 def _object(unit: str) -> str:

@@ -140,7 +140,7 @@ def render_environment(environment: Mapping[str, str]) -> str:
     """
     lines = []
     for name, value in environment.items():
-        if not _NAME.fullmatch(name) or not _is_text(value):
+        if not _NAME.fullmatch(name) or not _is_text(value) or any(map(_is_noncharacter, value)):
             raise RuntimeFailedError(f"The environment variable {name!r} cannot be set.")
         escaped = re.sub(r'([\\"$`])', r"\\\1", value)
         lines.append(f'{name}="{escaped}"\n')
@@ -269,4 +269,10 @@ def _quoted_character(c: str) -> str:
         return "\\" + c
     if c == "%":
         return "%%"
-    return c if c >= " " and c != "\x7f" else f"\\x{ord(c):02x}"
+    plain = c >= " " and c != "\x7f" and not _is_noncharacter(c)
+    return c if plain else "".join(f"\\x{byte:02x}" for byte in c.encode())
+
+
+def _is_noncharacter(c: str) -> bool:
+    """Whether Unicode promises never to give it a meaning; to systemd it is not UTF-8 then."""
+    return ord(c) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(c) <= 0xFDEF
