@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
-import signal
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -23,19 +22,23 @@ from substitute.core.journal import Journal
 from substitute.core.ports import Limits
 from substitute.core.status import observe
 from substitute.files import private_directory
+from substitute.machine import Machine
 from substitute.probes import Sockets
-from substitute.shell import Shell, spawn_detached
+from substitute.runtimes.choice import choose
+from substitute.runtimes.succession import Succession
+from substitute.shell import Shell
 from substitute.witness import Bystander
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from substitute.boot.command import Command
     from substitute.config import Config
     from substitute.core.apps import App
     from substitute.core.events import Emit
-    from substitute.core.ports import Source
+    from substitute.core.ports import Runtime, Source
+    from substitute.runtimes.choice import Choice
 
 BALANCERS = {
     "haproxy": "substitute.balancers.haproxy:connect",
@@ -47,6 +50,17 @@ RUNTIMES = {
     "supervisord": "substitute.runtimes.supervisord:connect",
     "systemd": "substitute.runtimes.systemd:connect",
 }
+_GUARDIANS = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "TZ",
+    "XDG_RUNTIME_DIR",
+    "PYTHONPATH",
+    "PYTHONDONTWRITEBYTECODE",
+)
+"""What a guardian gets of the environment; it settles by what the journal remembers."""
 SOURCES = {"git": "substitute.sources.git:connect"}
 
 
@@ -58,7 +72,7 @@ class Site:
     config: Config
     apps: dict[str, App]
     host: Host
-    runtime_kind: str
+    runtime: Choice
 
     def app(self, name: str | None = None) -> App:
         """The app called `name`, or the only one. UsageError where that is not clear."""
@@ -84,13 +98,13 @@ class Site:
         return {
             "apps": seen["apps"],
             "balancer": {"kind": balancer.kind, "listen": listen, **seen["balancer"]},
-            "runtime": {"kind": self.runtime_kind},
+            "runtime": {"kind": self.runtime.kind, "advice": self.runtime.advice},
             "boot": self._boot(),
         }
 
     def starter(self) -> boot.Starter:
         """What brings this root back after a reboot. UsageError where nothing can."""
-        return boot.starter(self.root, self.runtime_kind, boot.Machine.this())
+        return boot.starter(self.root, self.runtime.kind, Machine.this())
 
     def boot_command(self) -> Command:
         """What is run then, as the user whose the root's state is."""
@@ -111,14 +125,15 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
     root = configuration.find_root(directory=directory, environ=os.environ)
     config = configuration.load(root)
     apps = configuration.apps(config, root)
-    runtime_kind = "supervisord" if config.runtime.kind == "auto" else config.runtime.kind
-    _require_possible(runtime_kind, apps.values())
+    machine = Machine.this()
+    choice = choose(config.runtime.kind, machine)
+    _require_possible(choice.kind, apps.values())
     run = _prepare(root)
 
     def warn(text: str) -> None:
         emit(Warned(text))
 
-    runtime = _adapter(RUNTIMES, runtime_kind, "runtime.kind")(run, warn)
+    runtime = _runtime(choice.kind, run, machine, warn)
     balancer = _adapter(BALANCERS, config.balancer.kind, "balancer.kind")(
         root, runtime, config.balancer, warn
     )
@@ -142,9 +157,20 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
         emit=emit,
         source=source,
         caller=caller,
-        guardian=lambda app: _guarded(root, app),
+        guardian=lambda app: _guarded(root, app, runtime),
     )
-    return Site(root, config, apps, host, runtime_kind)
+    return Site(root, config, apps, host, choice)
+
+
+def _runtime(kind: str, run: Path, machine: Machine, warn: Callable[[str], None]) -> Runtime:
+    """The runtime of `kind`; while another one still keeps something of the root, both."""
+    found: Runtime = _adapter(RUNTIMES, kind, "runtime.kind")(run, warn)
+    for other in RUNTIMES:
+        if other != kind and (other != "systemd" or machine.manager):
+            earlier: Runtime = _adapter(RUNTIMES, other, "")(run, warn)
+            if earlier.kept():
+                return Succession(found, earlier)
+    return found
 
 
 def _require_possible(runtime_kind: str, apps: Iterable[App]) -> None:
@@ -184,24 +210,23 @@ def _adapter(table: dict[str, str], kind: str, key: str) -> Any:
 
 
 @contextmanager
-def _guarded(root: Path, app: str) -> Iterator[None]:
+def _guarded(root: Path, app: str, runtime: Runtime) -> Iterator[None]:
     """Have a small process settle `app` if this one dies inside; end it unused otherwise.
 
     It blocks on the lock that the deployer holds, so it must be gone before that is released.
     """
     run = root / "deploy" / "run"
-    pid = spawn_detached(
+    end = runtime.spawn(
+        f"{app}_guardian",
         [
             *(sys.executable, "-I", "-S", guardian.__file__, str(run / f"{app}.lock")),
             *(sys.executable, "-m", "substitute.recovery", str(root), app),
         ],
         directory=root,
-        environment=dict(os.environ),
+        environment={name: os.environ[name] for name in _GUARDIANS if name in os.environ},
         log=run / "guardian.log",
     )
     try:
         yield
     finally:
-        with suppress(ProcessLookupError, ChildProcessError):
-            os.kill(pid, signal.SIGKILL)  # our own child, not yet waited for: no other can have its pid
-            os.waitpid(pid, 0)
+        end()

@@ -99,8 +99,11 @@ class Site:
             f"{more}"
         )
 
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "substitute", "-C", str(self.root), *arguments]
+
     def popen(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "substitute", "-C", str(self.root), *arguments]
+        command = self.command(*arguments)
         piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
         return subprocess.Popen(command, text=True, **{**piped, **options})
 

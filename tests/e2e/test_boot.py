@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from tests.machines import Machine
 
 
-def deployed(place: Path) -> Site:
+def deployed(place: Path, runtime: str = "auto") -> Site:
     """A root inside the machine whose version 1 serves."""
     site = Site(place)
+    site.balancer += f'\n[runtime]\nkind = "{runtime}"'
+    site.configure()
     site.run("deploy")
     assert fetch(site.url) == "version 1\n"
     return site
@@ -42,10 +44,13 @@ def _answers(site: Site) -> bool:
         return False
 
 
+@pytest.mark.parametrize("runtime", ["supervisord", "systemd"])
 @pytest.mark.parametrize("user", [None, USER], ids=["root", "a user whose systemd lingers"])
-def test_after_install_a_reboot_brings_everything_back(machine: Machine, user: str | None) -> None:
+def test_after_install_a_reboot_brings_everything_back(
+    machine: Machine, user: str | None, runtime: str
+) -> None:
     home = Path(f"/home/{USER}" if user else "/srv")
-    site = machine.call(lambda: deployed(home / "shop"), user=user)
+    site = machine.call(lambda: deployed(home / runtime, runtime), user=user)
     assert machine.call(lambda: site.status()["boot"], user=user) == {"kind": None, "where": None}
     said = json.loads(machine.call(lambda: site.run("install", "--json").stdout, user=user))
     assert said["boot"]["kind"] == "systemd"
@@ -79,7 +84,7 @@ def test_a_deployment_that_a_power_cut_ended_is_settled_at_boot(machine: Machine
 
 
 def test_cron_does_it_where_there_is_no_systemd(machine: Machine) -> None:
-    site = machine.call(lambda: deployed(Path("/srv/with cron 100%")))
+    site = machine.call(lambda: deployed(Path("/srv/with cron 100%"), "supervisord"))
     cron = Cron(site.root)
     assert machine.call(cron.where) is None
     machine.call(lambda: cron.install(command_for(site.root, "root")))

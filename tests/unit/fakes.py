@@ -118,6 +118,20 @@ class FakeRuntime:
         if name not in self.world.stubborn:
             self.world.clock.at.append((self.world.clock.time + 1.5, lambda: self.world.crash(name)))
 
+    def kept(self) -> set[str]:
+        return set(self.world.running)
+
+    def release(self, name: str) -> bool:
+        return True
+
+    def abandon(self) -> None:
+        raise NotImplementedError
+
+    def spawn(
+        self, name: str, argv: Sequence[str], *, directory: Path, environment: Mapping[str, str], log: Path
+    ) -> Callable[[], None]:
+        raise NotImplementedError
+
     def log(self, name: str, file: Path) -> FakeLog:
         return FakeLog()
 

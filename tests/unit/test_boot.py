@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from substitute.boot import Machine, crontab, starter, unit
+from substitute.boot import crontab, starter, unit
 from substitute.boot.command import Command
 from substitute.core.errors import UsageError
+from substitute.machine import Machine
 
 COMMAND = Command(
     ("/opt/py 3/bin/python", "-m", "substitute"), Path("/srv/50%/sh$op"), "deployer", "/opt/bin:/bin"
 )
-HERE = Machine(systemd=True, root=True, lingers=False, crontab=True)
+HERE = Machine(systemd=True, root=True, manager=True, lingers=True, crontab=True)
+LINGERING = replace(HERE, root=False)
+PASSING = replace(LINGERING, lingers=False)
+NOTHING = Machine(systemd=False, root=True, manager=False, lingers=True, crontab=False)
 
 
 def test_a_unit_carries_spaces_dollars_and_percents() -> None:
@@ -63,9 +68,9 @@ def test_a_path_that_no_crontab_can_carry_is_refused() -> None:
     ("machine", "kind"),
     [
         (HERE, "systemd"),
-        (Machine(systemd=True, root=False, lingers=True, crontab=True), "systemd"),
-        (Machine(systemd=True, root=False, lingers=False, crontab=True), "cron"),
-        (Machine(systemd=False, root=True, lingers=False, crontab=True), "cron"),
+        (LINGERING, "systemd"),
+        (PASSING, "cron"),
+        (replace(NOTHING, crontab=True), "cron"),
     ],
 )
 def test_the_way_that_fits_is_taken(machine: Machine, kind: str, tmp_path: Path) -> None:
@@ -74,8 +79,8 @@ def test_the_way_that_fits_is_taken(machine: Machine, kind: str, tmp_path: Path)
 
 def test_where_there_is_none_the_way_out_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as told:
-        starter(tmp_path, "supervisord", Machine(systemd=True, root=False, lingers=False, crontab=False))
+        starter(tmp_path, "supervisord", replace(PASSING, crontab=False))
     assert "loginctl enable-linger" in told.value.cure
     with pytest.raises(UsageError) as told:
-        starter(tmp_path, "supervisord", Machine(systemd=False, root=True, lingers=False, crontab=False))
+        starter(tmp_path, "supervisord", NOTHING)
     assert "substitute -C" in told.value.cure

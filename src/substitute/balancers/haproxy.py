@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Protocol
 
 from substitute.balancers import haproxy_program as haproxy
@@ -10,8 +13,9 @@ from substitute.balancers import haproxy_socket as api
 from substitute.balancers.haproxy_configuration import Settings, hard_stop_of, render, shares, structure
 from substitute.balancers.haproxy_socket import WORKER, Silent
 from substitute.core.errors import BalancerError, RuntimeFailedError
+from substitute.core.ports import Process
 from substitute.files import write_atomically
-from substitute.processes import identify
+from substitute.processes import identify, is_alive, signal_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -87,9 +91,13 @@ class HAProxy:
     def _route(self, backends: Sequence[Backend]) -> None:
         text, wanted = render(self._settings, backends), structure(self._settings, backends)
         patience = max(hard_stop_of(text), hard_stop_of(self._written())) + _MARGIN
+        self._dismiss(patience)
         running = self._running()
         if running is None:
             self._start(text, wanted)
+        elif haproxy.NAME not in self._runtime.kept() and self._runtime.release(haproxy.NAME):
+            self._succeed(text, wanted)
+            self._dismiss(patience)
         elif running != wanted:
             self._reload(text, wanted)
         else:
@@ -154,6 +162,43 @@ class HAProxy:
             self._runtime.stop(haproxy.NAME, process, timeout=1.0)  # else it would be tried for ever
             raise
 
+    def _succeed(self, text: str, wanted: str) -> None:
+        """Put one that is kept running in the place of one that nobody would start again, or an earlier runtime.
+
+        It takes the listening sockets, so no connection is refused; then the other one finishes its requests and ends.
+        """
+        binary, before = self._checked(text), self._master()
+        self._write(text)
+        process = identify(before.master)
+        if process:
+            write_atomically(self._leaving, json.dumps(asdict(process)))
+        try:
+            self._runtime.start(haproxy.program(binary, self._run, heir=True))
+        except RuntimeFailedError as error:
+            self._leaving.unlink(missing_ok=True)
+            raise BalancerError("Another HAProxy does not start.", fact=error.reason) from error
+        self._wait(
+            lambda: self._leads_since(before) and api.description(self._run) == wanted,
+            _PATIENCE,
+            "Another HAProxy does not take over.",
+        )
+
+    def _dismiss(self, patience: float) -> None:
+        """Have the one that was succeeded finish its requests and end, though the command that began it was killed."""
+        try:
+            process = Process(**json.loads(self._leaving.read_text()))
+        except FileNotFoundError:
+            return
+        known = api.processes(self._run)
+        if known is None or known.master != process.pid:  # else its heir did not come
+            signal_process(process, signal.SIGUSR1)
+            self._wait(lambda: not is_alive(process), patience, "The earlier HAProxy does not leave.")
+        self._leaving.unlink(missing_ok=True)
+
+    def _leads_since(self, before: Processes) -> bool:
+        now = api.processes(self._run)
+        return now is not None and now.master != before.master
+
     def _reload(self, text: str, wanted: str) -> None:
         self._checked(text)
         self._require_free_address(running=True)
@@ -211,6 +256,10 @@ class HAProxy:
     @property
     def _file(self) -> Path:
         return self._run / haproxy.FILE
+
+    @property
+    def _leaving(self) -> Path:
+        return self._run / "haproxy.leaving"
 
     def _written(self) -> str:
         return self._file.read_text() if self._file.exists() else ""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from substitute import listeners
-from substitute.balancers.haproxy_socket import MASTER
+from substitute.balancers.haproxy_socket import MASTER, WORKER
 from substitute.core.errors import BalancerError
 from substitute.core.ports import Program
 from substitute.core.slots import Endpoint
@@ -46,11 +46,15 @@ def choose(configured: str | None) -> str:
         raise BalancerError("No HAProxy can be used.", fact=too_old, cure=_CURE) from error
 
 
-def program(binary: str, run_directory: Path) -> Program:
-    """What the runtime keeps running. Its paths are relative: a socket's may not be longer than 108 bytes."""
+def program(binary: str, run_directory: Path, *, heir: bool = False) -> Program:
+    """What the runtime keeps running. Its paths are relative: a socket's may not be longer than 108 bytes.
+
+    An `heir` takes the listening sockets of the one that runs.
+    """
+    inherited = f" -x {WORKER}" if heir else ""
     return Program(
         name=NAME,
-        command=f"{shlex.quote(binary)} -W -S /proc/self/cwd/{MASTER},mode,600 -f {FILE}",
+        command=f"{shlex.quote(binary)} -W -S /proc/self/cwd/{MASTER},mode,600{inherited} -f {FILE}",
         directory=run_directory,
         environment={"PATH": os.defpath},
         log=run_directory / LOG,

@@ -5,17 +5,16 @@ Both run ``substitute up``, which starts what was live and settles a deployment 
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from substitute.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from substitute.boot.command import Command
+    from substitute.machine import Machine
 
 
 class Starter(Protocol):
@@ -37,30 +36,6 @@ class Starter(Protocol):
         """Forget it; where it stood. What runs goes on running. None where nothing was installed."""
 
 
-@dataclass(frozen=True)
-class Machine:
-    """What can be known of this machine and this user without asking a program."""
-
-    systemd: bool
-    """systemd is the init."""
-    root: bool
-    """The user is root."""
-    lingers: bool
-    """The user's own systemd runs from boot on."""
-    crontab: bool
-
-    @classmethod
-    def this(cls) -> Machine:
-        """This one."""
-        linger = Path("/var/lib/systemd/linger", os.environ.get("USER") or os.environ.get("LOGNAME") or "-")
-        return cls(
-            systemd=Path("/run/systemd/system").is_dir(),
-            root=os.geteuid() == 0,
-            lingers=linger.exists(),
-            crontab=shutil.which("crontab") is not None,
-        )
-
-
 def starter(root: Path, runtime: str, machine: Machine) -> Starter:
     """The way that fits: `runtime` is the kind that keeps the root's instances running.
 
@@ -71,7 +46,7 @@ def starter(root: Path, runtime: str, machine: Machine) -> Starter:
 
     if machine.systemd and machine.root:
         return Systemd(root, runtime, user=False)
-    if machine.systemd and machine.lingers:
+    if machine.keeps:
         return Systemd(root, runtime, user=True)
     if machine.crontab:
         return Cron(root)

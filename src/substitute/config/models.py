@@ -162,7 +162,8 @@ class RuntimeConfig(Table):
     """What keeps the instances running, past logout and crashes."""
 
     kind: Literal["auto", "systemd", "supervisord"] = _key(
-        "Which runtime: systemd, or a supervisord of the root's own. `auto` is `supervisord` in this version.",
+        "Which runtime: systemd, or a supervisord of the root's own. `auto` is `systemd` where it is the init and this "
+        "user has one that keeps what it runs (root, or `loginctl enable-linger`), else `supervisord`.",
         default="auto",
     )
 

@@ -40,7 +40,8 @@ def status_lines(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     yield f"balancer: {balancer['kind']}{place}, {_running(balancer, paint)}"
     if runtime := document.get("runtime"):
         told = f", {_running(runtime, paint)}" if "running" in runtime else ""
-        yield f"runtime: {runtime['kind']}{told}"
+        advice = f" ({runtime['advice']})" if runtime.get("advice") else ""
+        yield f"runtime: {runtime['kind']}{told}{advice}"
     if boot := document.get("boot"):
         unknown = paint("after a reboot nothing comes back by itself (`substitute install`)", "yellow")
         yield f"boot: {boot['where'] or unknown}"

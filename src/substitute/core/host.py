@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from substitute.core.environment import instance_environment
+from substitute.core.errors import BalancerError
+from substitute.core.events import Warned
 from substitute.core.lock import short_lock
 from substitute.core.ports import Inspection, Program
 
@@ -61,6 +63,14 @@ class Host:
         with short_lock(self.root / "deploy" / "run" / "routes.lock"):
             self.journal.share(app, shares)
             self.balancer.route(self.journal.backends())
+
+    def reroute(self) -> None:
+        """Have the balancer look once more at what it was told; cheap where nothing has changed. Never raises."""
+        try:
+            with short_lock(self.root / "deploy" / "run" / "routes.lock"):
+                self.balancer.route(self.journal.backends())
+        except BalancerError as error:
+            self.emit(Warned(error.reason))
 
     def inspect(self, slot: SlotRecord) -> Inspection:
         """Observe the instance of `slot`; one that its runtime lost is found by the journal's memory."""

@@ -148,6 +148,23 @@ class Runtime(Protocol):
         What then becomes of it can be watched; `stop` completes it. Raises as `stop` does.
         """
 
+    def kept(self) -> set[str]:
+        """The names of all that it keeps running, or is about to start again. Empty where it does not run."""
+
+    def release(self, name: str) -> bool:
+        """Have no other runtime of the root keep `name`, which then goes on, and is not started again when it ends.
+
+        False where that can't be done yet. The caller starts another one beside it, and ends it.
+        """
+
+    def abandon(self) -> None:
+        """Keep nothing any more: what runs goes on, and is not started again when it ends."""
+
+    def spawn(
+        self, name: str, argv: Sequence[str], *, directory: Path, environment: Mapping[str, str], log: Path
+    ) -> Callable[[], None]:
+        """Run a program once, past this command and what this command runs in. What is returned ends it at once."""
+
     def log(self, name: str, file: Path) -> Log:
         """What `name` writes from now on. `file` is its `Program.log`, for a runtime that has no log of its own."""
 

@@ -88,6 +88,8 @@ def settle(host: Host, app: App, steps: Steps | None = None) -> Settled:
         steps.hook("pre_stop")
         with steps.phase(Phase.STOP):
             stop_instance(host, slot)
+        # A balancer that an earlier runtime keeps comes over with the last instance that it kept.
+        host.reroute()
         steps.hook("post_stop")
     write_signposts(host, app)
     return Settled(live, problem, drained)

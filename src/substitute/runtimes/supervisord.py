@@ -6,6 +6,7 @@ import fcntl
 import math
 import os
 import re
+import signal
 import sys
 import time
 from contextlib import contextmanager, suppress
@@ -24,7 +25,7 @@ from substitute.runtimes.supervisord_rpc import Silent, call
 from substitute.shell import spawn_detached
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from substitute.core.ports import Program
@@ -149,6 +150,45 @@ class Supervisord:
         """Follow the files, across their rotation."""
         names = {file: name for name, (file, _) in logs.items()}
         follow(dict(logs.values()), lambda file, line: on_line(names[file], line))
+
+    def kept(self) -> set[str]:
+        """Ask supervisord for all it knows."""
+        if not (self._run / "supervisord.sock").exists():
+            return set()
+        try:
+            return {info["name"] for info in self._call("getAllProcessInfo") if info["statename"] in _WANTED}
+        except Silent:
+            return set()
+
+    def release(self, name: str) -> bool:
+        """It is the only one."""
+        del name
+        return True
+
+    def abandon(self) -> None:
+        """SIGKILL: what it runs writes to files, and lives on."""
+        with self._starting(), suppress(Silent):
+            process = identify(self._call("getPID"))
+            if process:
+                signal_process(process, signal.SIGKILL)
+                deadline = time.monotonic() + _KILL_PATIENCE
+                while is_alive(process) and time.monotonic() < deadline:
+                    time.sleep(_TICK)
+            (self._run / "supervisord.sock").unlink(missing_ok=True)
+
+    def spawn(
+        self, name: str, argv: Sequence[str], *, directory: Path, environment: Mapping[str, str], log: Path
+    ) -> Callable[[], None]:
+        """A process of its own session, beside supervisord."""
+        del name
+        pid = spawn_detached(argv, directory=directory, environment=environment, log=log)
+
+        def end() -> None:
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)  # our own child, not yet waited for: no other can have its pid
+                os.waitpid(pid, 0)
+
+        return end
 
     def shutdown(self) -> None:
         """End supervisord, and wait until it is gone."""

@@ -24,7 +24,7 @@ from substitute.runtimes.systemd_bus import Bus, Refused, Silent, address_of
 from substitute.runtimes.systemd_journal import Journal, Written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from substitute.core.ports import Program
 
@@ -164,14 +164,68 @@ class Systemd:
                 on_line(names[unit], line)
             journal.wait(_FOLLOW)
 
+    def kept(self) -> set[str]:
+        """Of the units that lie there, those that are not at rest."""
+        found = set()
+        with suppress(Silent, Refused):
+            for file in self._units.glob(f"{self._names.prefix}-*.service"):
+                if self._bus.property(file.name, "Unit", "ActiveState") not in _AT_REST:
+                    found.add(file.stem.removeprefix(f"{self._names.prefix}-"))
+        return found
+
+    def release(self, name: str) -> bool:
+        """It is the only one."""
+        del name
+        return True
+
+    def abandon(self) -> None:
+        """Each unit is told not to be started again; its process stays where it is."""
+        with suppress(Silent, Refused):
+            for name in self.kept():
+                drop_in = self._drop_in(name)
+                drop_in.parent.mkdir(exist_ok=True)
+                write_atomically(drop_in, "[Service]\nRestart=no\n", mode=0o644)
+            self._bus.call("Reload")
+
+    def spawn(
+        self, name: str, argv: Sequence[str], *, directory: Path, environment: Mapping[str, str], log: Path
+    ) -> Callable[[], None]:
+        """A transient unit, which ends with no login and with no job that this command is part of."""
+        del log
+        unit = self._names.service(name)
+        properties = [
+            ("Description", ("s", f"substitute: {name} of {self._names.root}")),
+            ("Slice", ("s", self._names.slice)),
+            ("WorkingDirectory", ("s", str(directory))),
+            ("Environment", ("as", [f"{key}={value}" for key, value in environment.items()])),
+            ("KillSignal", ("i", signal.SIGKILL)),
+            ("CollectMode", ("s", "inactive-or-failed")),
+            ("ExecStart", ("a(sasb)", [(argv[0], list(argv), False)])),
+        ]
+        self._rests_by(unit, time.monotonic() + _KILL_PATIENCE)  # one that an earlier command left
+        try:
+            self._bus.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", properties, [])
+        except Silent as silent:
+            raise self._silent(silent) from silent
+        except Refused as refused:
+            raise RuntimeFailedError(f"{unit} cannot be started.", fact=str(refused)) from refused
+
+        def end() -> None:
+            with suppress(Silent, Refused):
+                self._bus.call("StopUnit", "ss", unit, "replace")
+                self._rests_by(unit, time.monotonic() + _KILL_PATIENCE)
+
+        return end
+
     def shutdown(self) -> None:
         """Remove what was written for this root. The manager itself is the machine's, or the user's."""
         with suppress(Silent, Refused):
             for file in self._units.glob(f"{self._names.prefix}-*.service"):
                 if self._bus.property(file.name, "Unit", "ActiveState") in _AT_REST:
                     file.unlink(missing_ok=True)
-                    environment = file.stem.removeprefix(f"{self._names.prefix}-")
-                    self._environment(environment).unlink(missing_ok=True)
+                    name = file.stem.removeprefix(f"{self._names.prefix}-")
+                    self._environment(name).unlink(missing_ok=True)
+                    self._forget_abandoned(name)
             if not list(self._units.glob(f"{self._names.prefix}-*.service")):
                 self._bus.call("StopUnit", "ss", self._names.slice, "replace")
                 (self._units / self._names.slice).unlink(missing_ok=True)
@@ -205,9 +259,18 @@ class Systemd:
         write_atomically(environment, units.render_environment(program.environment))
         _write_where_new(self._units / self._names.slice, units.render_slice(self._names.root))
         _write_where_new(self._units / self._names.service(program.name), unit)
+        self._forget_abandoned(program.name)
 
     def _environment(self, name: str) -> Path:
         return self._environments / f"{name}.env"
+
+    def _drop_in(self, name: str) -> Path:
+        return self._units / f"{self._names.service(name)}.d" / "abandoned.conf"
+
+    def _forget_abandoned(self, name: str) -> None:
+        self._drop_in(name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self._drop_in(name).parent.rmdir()
 
     @cached_property
     def _manager(self) -> units.Manager:

@@ -1,0 +1,49 @@
+"""What this machine has to start programs and to keep them: known without asking a program."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The machine, as the user sees it who asks."""
+
+    systemd: bool
+    """systemd is the init."""
+    root: bool
+    """The user is root."""
+    manager: bool
+    """The user's own systemd runs; root's is the system's."""
+    lingers: bool
+    """The user's own systemd runs from boot on, and past logout."""
+    crontab: bool
+
+    @classmethod
+    def this(cls) -> Machine:
+        """This one."""
+        uid = os.geteuid()
+        runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}") if uid else Path("/run")
+        return cls(
+            systemd=Path("/run/systemd/system").is_dir(),  # sd_booted(3)
+            root=uid == 0,
+            manager=(runtime / "systemd" / "private").exists(),
+            lingers=uid == 0 or Path("/var/lib/systemd/linger", _user(uid)).exists(),
+            crontab=shutil.which("crontab") is not None,
+        )
+
+    @property
+    def keeps(self) -> bool:
+        """A systemd of this user's keeps programs, past logout and across reboots."""
+        return self.systemd and self.manager and self.lingers
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,0 +1,84 @@
+"""A root that goes from one runtime to another, with nothing stopped for it.
+
+What the earlier one keeps goes on there until it is stopped in the course of things; what is started is the later
+one's. So a root has changed with its next deployment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from substitute.core.ports import Inspection, Log, Process, Program, Runtime, Stopped
+
+
+class Succession:
+    """See `core.ports.Runtime`."""
+
+    def __init__(self, later: Runtime, earlier: Runtime) -> None:
+        self._later = later
+        self._earlier = earlier
+
+    def start(self, program: Program) -> Process:
+        """By the later one."""
+        return self._later.start(program)
+
+    def inspect(self, name: str) -> Inspection:
+        """By the one that keeps it."""
+        return self._keeper(name).inspect(name)
+
+    def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
+        """By the one that keeps it; with its last program the earlier one ends."""
+        stopped = self._keeper(name).stop(name, process, timeout=timeout)
+        if not self._earlier.kept():
+            self._earlier.shutdown()
+        return stopped
+
+    def terminate(self, name: str, process: Process | None) -> None:
+        """By the one that keeps it."""
+        self._keeper(name).terminate(name, process)
+
+    def kept(self) -> set[str]:
+        """What the later one keeps: the rest is on its way."""
+        return self._later.kept()
+
+    def release(self, name: str) -> bool:
+        """Where `name` is the last that the earlier one keeps."""
+        if self._earlier.kept() - {name}:
+            return False
+        self._earlier.abandon()
+        return True
+
+    def abandon(self) -> None:
+        """Both."""
+        self._earlier.abandon()
+        self._later.abandon()
+
+    def log(self, name: str, file: Path) -> Log:
+        """What is started writes by the later one."""
+        return self._later.log(name, file)
+
+    def last_lines(self, name: str, file: Path, count: int) -> list[str]:
+        """By the one that keeps it."""
+        return self._keeper(name).last_lines(name, file, count)
+
+    def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
+        """By the one that keeps the first of them."""
+        self._keeper(next(iter(logs))).follow(logs, on_line)
+
+    def spawn(
+        self, name: str, argv: Sequence[str], *, directory: Path, environment: Mapping[str, str], log: Path
+    ) -> Callable[[], None]:
+        """By the later one."""
+        return self._later.spawn(name, argv, directory=directory, environment=environment, log=log)
+
+    def shutdown(self) -> None:
+        """Both."""
+        self._earlier.shutdown()
+        self._later.shutdown()
+
+    def _keeper(self, name: str) -> Runtime:
+        return self._earlier if name in self._earlier.kept() else self._later
