@@ -36,18 +36,20 @@ class Manager:
                 return
             with connection:
                 connection.recv(1024)
-                connection.sendall(b"DATA\r\nOK 0123\r\nAGREE_UNIX_FD\r\n" + SIGNAL)
+                connection.sendall(b"DATA\r\nOK 0123\r\nAGREE_UNIX_FD\r\n" + SIGNAL[:10])
                 self.talk(connection)
 
     def talk(self, connection: socket.socket) -> None:
         parser = Parser()
+        rest = SIGNAL[10:]
         while data := connection.recv(1024):
             for call in parser.feed(data):
                 method = next(value for field, value in call.header.fields.items() if field.name == "member")
                 good = new_method_return(call, "s", (method,))
                 answer = new_error(call, "a.b.Not", "s", ("never",)) if method == "Refuse" else good
                 answer.header.serial = 7
-                connection.sendall(SIGNAL + answer.serialise(serial=7))
+                connection.sendall(rest + SIGNAL + answer.serialise(serial=7))
+                rest = b""
                 if method == "Leave":
                     return
 
