@@ -12,7 +12,7 @@ from ast import literal_eval
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from substitute.core.errors import RuntimeFailedError
@@ -209,6 +209,25 @@ CHARACTERS = st.text(st.characters(exclude_characters="\0", exclude_categories=[
 
 @settings(max_examples=2, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(CHARACTERS, min_size=60, max_size=60))
+@example(
+    [
+        "%h %%",
+        "$HOME",
+        "${HOME}",
+        "\\",
+        "\\\\n",
+        "a\\\nb",
+        " a ",
+        "it's",
+        '"',
+        "`a`",
+        "a\r\n",
+        "#",
+        ";",
+        "",
+        "é",
+    ]
+)
 def test_every_value_is_carried_faithfully(place: Place, values: list[str]) -> None:
     environment = {f"VALUE{number}": value for number, value in enumerate(values)}
     process = place.start("env -0 >environment; mv environment seen; sleep 600", **environment)
@@ -221,7 +240,11 @@ def test_every_value_is_carried_faithfully(place: Place, values: list[str]) -> N
 
 
 @settings(max_examples=2, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(TEXT | st.just("\ufdd0 \uffff"), min_size=40, max_size=40))
+@given(st.lists(TEXT, min_size=40, max_size=40))
+@example(
+    ["%h %%", ";", "a;b", "\\", "\\x41", "a b", "it's", '"', "é", "", "-x", "A=b", "\t", "\ufdd0 \uffff"]
+)
+@example(["$HOME", "${HOME}", "$$", "*", "~", "a\nb", "#", "%h"])
 def test_every_argument_is_carried_faithfully(place: Place, arguments: list[str]) -> None:
     script = place.run / "arguments.py"
     script.write_text(

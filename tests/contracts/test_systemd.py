@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.core.errors import RuntimeFailedError
-from substitute.core.ports import Limits
+from substitute.core.ports import Limits, Protection
 from substitute.processes import identify, is_alive, signal_process
 from tests.contracts.test_runtime import SLEEPER, Place, eventually
 from tests.machines import USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from substitute.core.ports import Log
 
 pytestmark = pytest.mark.machine
 PYTHON = f"{sys.executable} -S -E"
@@ -170,3 +172,35 @@ def test_systemd_finds_no_fault_with_a_unit(place: Place) -> None:
         check=False,
     )
     assert (checked.stdout + checked.stderr, checked.returncode) == ("", 0)
+
+
+def read_until(log: Log, last: str) -> list[str]:
+    seen: list[str] = []
+
+    def all_is_there() -> bool:
+        seen.extend(log.lines())
+        return last in seen
+
+    eventually(all_is_there, last)
+    return seen
+
+
+def test_the_sandbox_bites_and_each_part_of_it_can_be_turned_off(place: Place) -> None:
+    Path("/tmp/of-another").touch()  # noqa: S108  # the machine's
+    tried = (
+        "touch /usr/here 2>/dev/null && rm /usr/here && echo usr; [ -e /tmp/of-another ] && echo tmp; "
+        "unshare --net true 2>/dev/null && echo namespaces; echo tried; sleep 600"
+    )
+    cases: list[tuple[Protection | None, set[str]]] = [
+        (None, set()),
+        (Protection.PROTECT_SYSTEM, {"usr"}),
+        (Protection.PRIVATE_TMP, {"tmp"}),
+        (Protection.RESTRICT_NAMESPACES, {"namespaces"}),
+    ]
+    for off, found in cases:
+        log = place.runtime.log("shop_a", place.file)
+        protections = frozenset(one for one in Protection if one is not off)
+        process = place.runtime.start(place.program(tried, {}, protections=protections))
+        seen = read_until(log, "tried")
+        place.runtime.stop("shop_a", process, timeout=5.0)
+        assert set(seen) - {"tried"} == found

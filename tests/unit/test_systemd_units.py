@@ -84,6 +84,19 @@ def test_a_newer_systemd_waits_longer_each_time_and_never_gives_up() -> None:
     assert "RestartSteps=10" not in lines(program())
 
 
+def test_the_unit_in_the_documentation_is_what_is_written() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "systemd.md").read_text()
+    fields = {"ROOT": "/srv/shop", "APP": "shop", "SLOT": "a", "COMMIT": "c0ffee", "DEPLOYMENT": "12"}
+    shown = program(
+        "gunicorn -b $HOST:$PORT shop:app",
+        user="shop",
+        limits=Limits(memory=512 << 20, nofile=65536),
+        fields={f"SUBSTITUTE_{name}": value for name, value in fields.items()},
+    )
+    names = Names(ROOT)
+    assert render(shown, names, SYSTEM, Path("/run", names.prefix, "shop_a.env")) in page
+
+
 @pytest.mark.parametrize("directory", ["/srv/a\nb", "/srv/a ", "/srv/a\\"])
 def test_a_path_that_no_unit_can_carry_is_refused(directory: str) -> None:
     with pytest.raises(RuntimeFailedError, match="cannot carry the path"):

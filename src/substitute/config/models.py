@@ -249,12 +249,14 @@ class SandboxConfig(Table):
     no_new_privileges: Switch = _key("No program gains privileges: sudo, ping with setuid.", default=True)
     protect_system: Switch = _key("/usr, /boot and /etc can't be written.", default=True)
     protect_kernel: Switch = _key(
-        "The kernel's settings, modules, log, clock and cgroups can't be changed.", default=True
+        "The kernel's settings, modules, log and cgroups can't be changed.", default=True
     )
     private_tmp: Switch = _key(
         "Its temporary directories are its own, and empty at each start.", default=True
     )
-    private_devices: Switch = _key("No devices but /dev/null and its like: no disks, no GPU.", default=True)
+    private_devices: Switch = _key(
+        "No devices but /dev/null and its like: no disks, no GPU, no clock to set.", default=True
+    )
     restrict_namespaces: Switch = _key(
         "No namespaces: off for a headless browser's own sandbox.", default=True
     )

@@ -35,11 +35,13 @@ _SYSTEM = {
         "ProtectKernelModules=yes",
         "ProtectKernelLogs=yes",
         "ProtectControlGroups=yes",
-        "ProtectClock=yes",
         "ProtectHostname=yes",
     ),
     Protection.PRIVATE_TMP: ("PrivateTmp=yes",),
-    Protection.PRIVATE_DEVICES: ("PrivateDevices=yes",),
+    Protection.PRIVATE_DEVICES: (
+        "PrivateDevices=yes",
+        "ProtectClock=yes",
+    ),  # the latter shuts devices out as well
     Protection.RESTRICT_NAMESPACES: ("RestrictNamespaces=yes",),
     Protection.RESTRICT_CALLS: (
         "SystemCallArchitectures=native",
