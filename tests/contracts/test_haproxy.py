@@ -209,7 +209,7 @@ def test_routing_right_after_it_was_killed_succeeds(
     assert {get(site.listen)[1] for _ in range(10)} == {"b0"}
 
 
-def test_an_orphan_of_a_killed_supervisord_is_used_as_it_is(site: Site) -> None:
+def test_an_orphan_of_a_killed_supervisord_is_succeeded_by_one_that_is_kept(site: Site) -> None:
     site.route(100, 0)
     first = master(site)
     daemon = identify(int((site.run_directory / "supervisord.pid").read_text()))
@@ -224,11 +224,13 @@ def test_an_orphan_of_a_killed_supervisord_is_used_as_it_is(site: Site) -> None:
         running.wait_for_more()
         assert get(site.listen) == (200, "b0")
     assert running.failures == []
-    assert master(site) == first
-    orphan = identify(first)
-    assert orphan
+    assert master(site) != first
+    assert identify(first) is None
+    assert site.runtime.kept() == {"haproxy"}
+    heir = identify(master(site))
+    assert heir
     site.balancer.stop()
-    assert not is_alive(orphan)
+    assert not is_alive(heir)
     assert site.balancer.traffic() is None
 
 
