@@ -147,19 +147,6 @@ def test_a_failed_first_deployment_exits_with_4(site: Site) -> None:
     assert site.app()["live"] is None
 
 
-def test_a_slow_request_that_straddles_the_switch_is_finished(site: Site) -> None:
-    site.run("deploy")
-    answers: list[str] = []
-    slow = threading.Thread(target=lambda: answers.append(fetch(site.url + "slow?3")))
-    slow.start()
-    eventually(lambda: site.app()["slots"]["a"]["in_flight"] == 1, "the slow request is in flight")
-    site.repository.commit("2")
-    events = site.events("deploy")
-    slow.join()
-    assert answers == ["version 1\n"]
-    assert events[-1]["drained"] == {"finished": 1, "cut": 0}
-
-
 def test_a_stream_is_waited_for_until_the_drain_timeout_and_then_counted_as_cut(site: Site) -> None:
     site.configure(more='[app.shop.drain]\ntimeout = "1s"\n[app.shop.stop]\ntimeout = "2s"\n')
     site.run("deploy")
