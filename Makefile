@@ -35,6 +35,7 @@ check: lint test
 bench: setup
 	@tools/packages $(DEBIAN) curl npm
 	$(BIN)/python -m bench.speed
+	$(BIN)/python -m bench.runtimes
 	$(BIN)/python -m bench.balancers
 	$(BIN)/python -m bench.comparison
 

@@ -24,7 +24,7 @@ def free_port() -> int:
 class BenchSite:
     """A git repository with the sample app, and a root that deploys it by the real command."""
 
-    def __init__(self, place: Path, app: Path) -> None:
+    def __init__(self, place: Path, app: Path, *, runtime: str = "auto") -> None:
         self.repository = place / "repository"
         self.root = place / "root"
         self.start = f"{sys.executable} -S -E app.py"
@@ -35,7 +35,8 @@ class BenchSite:
         self._git("init", "--quiet", "--initial-branch=main")
         self.commit("1")
         (self.root / "substitute.toml").write_text(
-            f'[balancer]\nlisten = "127.0.0.1:{self.listen}"\n\n[app.bench]\nrepo = "{self.repository}"\n'
+            f'[balancer]\nlisten = "127.0.0.1:{self.listen}"\n\n[runtime]\nkind = "{runtime}"\n\n'
+            f'[app.bench]\nrepo = "{self.repository}"\n'
             f'start = "{self.start}"\nports = [{free_port()}, {free_port()}]\n'
         )
 

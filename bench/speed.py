@@ -18,21 +18,22 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import substitute
 from bench.site import BenchSite, free_port
 
-_APP = Path(__file__).parent.parent / "src/substitute/demo/app.py"
+APP = Path(__file__).parent.parent / "src/substitute/demo/app.py"
 
 
 def main(rounds: int) -> None:
     """Run every measurement and print a table."""
     compileall.compile_dir(Path(substitute.__file__).parent, quiet=1)  # as `pip install` leaves it
     with tempfile.TemporaryDirectory(prefix="substitute-bench-") as place:
-        site = BenchSite(Path(place), _APP)
+        site = BenchSite(Path(place), APP)
         try:
-            rows = measure(site, rounds)
+            rows = table(measure(site, rounds))
         finally:
             site.close()
     width = max(len(name) for name, _ in rows)
@@ -41,8 +42,31 @@ def main(rounds: int) -> None:
         print(f"  {name:<{width}}  {text}")  # noqa: T201
 
 
-def measure(site: BenchSite, rounds: int) -> list[tuple[str, str]]:
-    """All rows of the table."""
+@dataclass(frozen=True)
+class Speed:
+    """What was measured: seconds of each round, and bytes."""
+
+    own: list[float]
+    """The app alone, from exec to its first answer."""
+    deploy: list[float]
+    switch: list[float]
+    rollback: list[float]
+    status: list[float]
+    version: list[float]
+    resident: int
+
+    @staticmethod
+    def median(seconds: list[float]) -> float:
+        """In the middle."""
+        return statistics.median(seconds)
+
+    def added(self, seconds: list[float]) -> float:
+        """What a command takes beyond the app's own boot."""
+        return self.median(seconds) - self.median(self.own)
+
+
+def measure(site: BenchSite, rounds: int) -> Speed:
+    """Run every command so often."""
     own = [_own_start(site) for _ in range(rounds)]
     site.run("deploy")
     deploys, switches = [], []
@@ -50,20 +74,29 @@ def measure(site: BenchSite, rounds: int) -> list[tuple[str, str]]:
         site.commit(f"{number + 2}")
         deploys.append(_timed(site, "deploy"))
         switches.append(site.seconds()["admit"])
-    rollbacks = [_timed(site, "rollback") for _ in range(rounds)]
-    statuses = [_timed(site, "status") for _ in range(rounds)]
-    versions = [_timed(site, "--version") for _ in range(rounds)]
-    app = statistics.median(own)
+    return Speed(
+        own,
+        deploys,
+        switches,
+        rollback=[_timed(site, "rollback") for _ in range(rounds)],
+        status=[_timed(site, "status") for _ in range(rounds)],
+        version=[_timed(site, "--version") for _ in range(rounds)],
+        resident=site.resident(),
+    )
+
+
+def table(speed: Speed) -> list[tuple[str, str]]:
+    """Its rows, for people."""
     return [
-        ("the app alone, exec to first answer", _row(own)),
-        ("substitute deploy", _row(deploys)),
-        ("  of it added by substitute", f"{(statistics.median(deploys) - app) * 1000:.0f} ms"),
-        ("substitute rollback", _row(rollbacks)),
-        ("  of it added by substitute", f"{(statistics.median(rollbacks) - app) * 1000:.0f} ms"),
-        ("the switch itself (phase admit)", _row(switches)),
-        ("substitute status", _row(statuses)),
-        ("substitute --version", _row(versions)),
-        ("supervisord and HAProxy, resident", f"{site.resident() / 1e6:.1f} MB"),
+        ("the app alone, exec to first answer", _row(speed.own)),
+        ("substitute deploy", _row(speed.deploy)),
+        ("  of it added by substitute", f"{speed.added(speed.deploy) * 1000:.0f} ms"),
+        ("substitute rollback", _row(speed.rollback)),
+        ("  of it added by substitute", f"{speed.added(speed.rollback) * 1000:.0f} ms"),
+        ("the switch itself (phase admit)", _row(speed.switch)),
+        ("substitute status", _row(speed.status)),
+        ("substitute --version", _row(speed.version)),
+        ("supervisord and HAProxy, resident", f"{speed.resident / 1e6:.1f} MB"),
     ]
 
 
