@@ -11,11 +11,11 @@ if [ -z "${2:-}" ]; then  # a mount namespace first, so that nothing that is mou
 fi
 
 # Where this machine has cgroup v1 beside v2, the controllers are there: limits must bite inside. With UNIFIED=1
-# it is v2 alone, without them.
+# it is v2 alone, without them. What systemd manages must be listed, or it would do so in the groups of outside.
 if [ -d $G/unified ] && [ "${UNIFIED:-}" ]; then
   GROUPS_OF="$G/unified/$NAME" V1=
 elif [ -d $G/unified ]; then
-  GROUPS_OF="$G/unified/$NAME" V1="memory cpu cpuacct pids systemd"
+  GROUPS_OF="$G/unified/$NAME" V1="memory cpu cpuacct pids devices blkio systemd"
   for c in $V1; do GROUPS_OF="$GROUPS_OF $G/$c/$NAME"; done
 else
   GROUPS_OF="$G/$NAME" V1=
