@@ -66,6 +66,24 @@ def test_after_install_a_reboot_brings_everything_back(
     machine.call(lambda: site.run("down"), user=user)
 
 
+def test_the_gate_is_back_too(machine: Machine) -> None:
+    def prepare() -> Site:
+        site = Site(Path("/srv/gate"))
+        site.balancer = 'kind = "passive"'
+        site.configure()
+        site.run("deploy")
+        site.run("install")
+        site.url = f"http://127.0.0.1:{site.ports[1]}/"  # the port of the slot that is not live
+        assert fetch(site.url) == "version 1\n"
+        return site
+
+    site = machine.call(prepare)
+    machine.reboot()
+    await_answer(machine, site)
+    machine.call(lambda: site.run("uninstall"))
+    machine.call(lambda: site.run("down"))
+
+
 def test_a_deployment_that_a_power_cut_ended_is_settled_at_boot(machine: Machine) -> None:
     site = machine.call(lambda: deployed(Path("/srv/cut")))
     machine.call(lambda: site.run("install"))

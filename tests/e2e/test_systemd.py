@@ -58,7 +58,7 @@ def test_deploy_rollback_and_restart_fail_no_request(site: Site, manager: str) -
     )
     assert versions == {"1", "2"}
     site.assert_only_serves("b")
-    assert site.status()["runtime"] == {"kind": "systemd"}
+    assert site.status()["runtime"]["kind"] == "systemd"
     shown = systemctl(manager, "cat", unit(site, manager, "shop_b"))
     assert "KillMode=mixed" in shown
     assert systemctl(manager, "show", "-P", "Slice", unit(site, manager, "haproxy")) in shown.replace(
@@ -92,6 +92,8 @@ def test_a_live_instance_that_is_killed_comes_back_and_the_next_requests_wait(
     assert under_load(site) == {"1"}
     site.assert_only_serves("a")
     assert systemctl(manager, "show", "-P", "NRestarts", unit(site, manager, "shop_a")) == "1\n"
+    assert site.app()["slots"]["a"]["restarts"] == 1
+    assert "crashed 1x" in site.run("status").stdout
 
 
 @pytest.mark.machine

@@ -58,11 +58,18 @@ def _slot_table(slots: Mapping[str, Mapping[str, Any]], paint: Paint) -> Iterato
             _or_dash(slot["pid"]),
             f"{slot['share']}%" if slot["share"] is not None else "-",
             _or_dash(slot["in_flight"]),
-            "-" if slot["up_seconds"] is None else seconds(slot["up_seconds"]),
+            _up(slot),
         )
         for name, slot in slots.items()
     ]
     yield from _table(heads, rows, paint, styles={1: _STATE_STYLE})
+
+
+def _up(slot: Mapping[str, Any]) -> str:
+    if slot["up_seconds"] is None:
+        return "-"
+    restarts = slot.get("restarts")  # by itself: it crashed
+    return seconds(slot["up_seconds"]) + (f", crashed {restarts}x" if restarts else "")
 
 
 def _under_way(deployment: Mapping[str, Any] | int) -> str:

@@ -57,7 +57,8 @@ def _slot(
     traffic: Mapping[Endpoint, Traffic],
 ) -> dict[str, Any]:
     slot = record.slots[name]
-    process = host.inspect(slot).process
+    inspected = host.inspect(slot)
+    process = inspected.process
     seen = [traffic[endpoint] for endpoint in slot.endpoints if endpoint in traffic]
     return {
         "state": _state(record, slot, process, deployment),
@@ -67,6 +68,7 @@ def _slot(
         "share": _share(seen),
         "in_flight": sum(one.in_flight for one in seen),
         "up_seconds": round(host.prober.age(process), 1) if process else None,
+        "restarts": inspected.restarts if process else None,
     }
 
 
