@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import threading
-import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.demo.load import Load
-from tests.e2e.site import eventually
-from tests.e2e.websocket import SERVER, WebSocket
+from tests.e2e.site import eventually, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,22 +38,6 @@ def under_load(site: Site, *operations: Callable[[], object]) -> set[str]:
         reports = [load.stop() for load in loads]
     assert [failure for report in reports for failure in report.failures] == []
     return {version for report in reports for version in report.versions}
-
-
-def fetch(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        return str(answer.read().decode())
-
-
-def test_deploy_rollback_and_restart_fail_no_request(site: Site) -> None:
-    site.run("deploy")
-    site.repository.commit("2")
-    versions = under_load(
-        site, lambda: site.run("deploy"), lambda: site.run("rollback"), lambda: site.run("restart")
-    )
-    assert versions == {"1", "2"}
-    site.assert_only_serves("b")
-    assert fetch(site.url) == "version 1\n"
 
 
 def test_ten_deployments_in_a_row_fail_no_request(site: Site) -> None:
@@ -145,52 +126,6 @@ def test_a_failed_first_deployment_exits_with_4(site: Site) -> None:
     site.repository.commit("2", build="exit 1\n")
     site.run("deploy", exit_status=4)
     assert site.app()["live"] is None
-
-
-def test_a_slow_request_that_straddles_the_switch_is_finished(site: Site) -> None:
-    site.run("deploy")
-    answers: list[str] = []
-    slow = threading.Thread(target=lambda: answers.append(fetch(site.url + "slow?3")))
-    slow.start()
-    eventually(lambda: site.app()["slots"]["a"]["in_flight"] == 1, "the slow request is in flight")
-    site.repository.commit("2")
-    events = site.events("deploy")
-    slow.join()
-    assert answers == ["version 1\n"]
-    assert events[-1]["drained"] == {"finished": 1, "cut": 0}
-
-
-def test_a_stream_is_waited_for_until_the_drain_timeout_and_then_counted_as_cut(site: Site) -> None:
-    site.configure(more='[app.shop.drain]\ntimeout = "1s"\n[app.shop.stop]\ntimeout = "2s"\n')
-    site.run("deploy")
-    with socket.create_connection(("127.0.0.1", site.port), timeout=30) as stream:
-        stream.sendall(b"GET /stream?30 HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert stream.recv(64)
-        site.repository.commit("2")
-        events = site.events("deploy")
-    assert events[-1]["drained"] == {"finished": 0, "cut": 1}
-    site.assert_only_serves("b")
-
-
-def test_a_websocket_goes_on_across_the_switch_until_its_client_leaves(site: Site) -> None:
-    site.repository.commit("1", app=SERVER)
-    site.run("deploy")
-    old = WebSocket(site.port)
-    assert old.ask("hello") == "1:hello"
-    site.repository.commit("2", app=SERVER)
-    with site.popen("deploy", "--json") as deploying:
-        assert deploying.stdout
-        for line in deploying.stdout:
-            if json.loads(line).get("phase") == "drain":
-                break
-        assert old.ask("still there?") == "1:still there?"
-        new = WebSocket(site.port)
-        assert new.ask("hello") == "2:hello"
-        old.close()
-        ended = json.loads(deploying.stdout.read().splitlines()[-1])
-    new.close()
-    assert ended["drained"] == {"finished": 1, "cut": 0}
-    site.assert_only_serves("b")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

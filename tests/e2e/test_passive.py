@@ -17,8 +17,8 @@ from substitute.balancers.gate_table import table_name
 from substitute.core.slots import Endpoint
 from substitute.processes import identify, signal_process
 from tests.contracts.strict_client import accepts, get, until
-from tests.e2e.site import Site, eventually
-from tests.e2e.test_deployments import fetch, under_load
+from tests.e2e.site import Site, eventually, fetch
+from tests.e2e.test_deployments import under_load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

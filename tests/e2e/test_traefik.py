@@ -11,8 +11,8 @@ import pytest
 from substitute.core.slots import Endpoint
 from tests.contracts.strict_client import free_port, until
 from tests.contracts.traefiks import Program, program_at
-from tests.e2e.site import Site, eventually
-from tests.e2e.test_deployments import fetch, under_load
+from tests.e2e.site import Site, eventually, fetch
+from tests.e2e.test_deployments import under_load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
