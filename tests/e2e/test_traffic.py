@@ -215,11 +215,12 @@ def fail(site: Site, versions: Mapping[str, str]) -> list[dict[str, Any]]:
     """Deploy one bad version after the other, and then be as before; how each of them ended."""
     configuration = site.root / "substitute.toml"
     before = configuration.read_text()
-    configuration.write_text(
-        f'{before}[app.shop.health]\ntimeout = "500ms"\n[app.shop.verify]\nfor = "60s"\n'
-    )
     ended = []
     for version, phase in versions.items():
+        patience = "500ms" if phase == "ready" else "60s"
+        configuration.write_text(
+            f'{before}[app.shop.health]\ntimeout = "{patience}"\n[app.shop.verify]\nfor = "60s"\n'
+        )
         site.repository.commit(version, app=APP, build="exit 1\n" if phase == "build" else "true\n")
         ended.append(site.events("deploy", exit_status=1)[-1])
     configuration.write_text(before)
