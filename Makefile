@@ -33,9 +33,10 @@ lint: setup
 check: lint test
 
 bench: setup
-	@tools/packages $(DEBIAN)
+	@tools/packages $(DEBIAN) curl npm
 	$(BIN)/python -m bench.speed
 	$(BIN)/python -m bench.balancers
+	$(BIN)/python -m bench.comparison
 
 docs: setup
 	$(BIN)/python -m substitute.config > docs/configuration.md

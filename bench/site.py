@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.memory import resident, within
+
 
 def free_port() -> int:
     """A port that nobody listens on now."""
@@ -55,18 +57,8 @@ class BenchSite:
         return found
 
     def resident(self) -> int:
-        """Bytes of memory that supervisord and HAProxy hold: their proportional set size."""
-        total = 0
-        for entry in Path("/proc").iterdir():
-            try:
-                inside = (entry / "cwd").resolve() == self.root / "deploy" / "run"
-                rollup = (entry / "smaps_rollup").read_text() if inside and entry.name.isdigit() else ""
-            except OSError:
-                continue
-            for line in rollup.splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1]) * 1024
-        return total
+        """Bytes of memory that supervisord and HAProxy hold."""
+        return resident(within(self.root / "deploy" / "run"))
 
     def close(self) -> None:
         """Stop everything."""

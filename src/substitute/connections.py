@@ -52,16 +52,20 @@ def arrives_at(endpoint: Endpoint, ports: Iterable[int]) -> int | None:
     0 where it was none of them; None where nobody accepted it, so that nothing can be said.
     """
     host = WILDCARDS.get(endpoint.host, endpoint.host)
+    candidates = tuple(ports)
+    # Somebody else's connection may have the port that ours is given, or its led counterpart.
+    earlier = {(port, seen.remote) for port in candidates for seen in sock_diag.sockets(port, _TAKEN)}
     try:
         connection = socket.create_connection((host, endpoint.port), timeout=_PATIENCE)
     except OSError:
         return None
     with connection:
-        own = connection.getsockname()[1]
-        candidates, deadline = tuple(ports), time.monotonic() + _PATIENCE
+        own, deadline = connection.getsockname()[1], time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             for port in candidates:
-                if any(seen.remote.port in {own, own ^ LED_BIT} for seen in sock_diag.sockets(port, _TAKEN)):
+                expected = {own} if port == endpoint.port else {own, own ^ LED_BIT}
+                seen = {one.remote for one in sock_diag.sockets(port, _TAKEN) if one.remote.port in expected}
+                if any((port, remote) not in earlier for remote in seen):
                     return port
             time.sleep(_TICK)
     return 0

@@ -37,6 +37,12 @@ class Program:
     _process: subprocess.Popen[bytes] | None = None
 
     @property
+    def pid(self) -> int:
+        """Of the running program."""
+        assert self._process
+        return self._process.pid
+
+    @property
     def url(self) -> str:
         """Where its API answers."""
         return f"http://{self.api}"

@@ -101,7 +101,7 @@ def test_streams_that_outlive_the_drain_timeout_are_cut_after_it_and_counted(
             kind: Ending(stack.enter_context(closing(begin(impatient.port))))
             for kind, begin in STREAMS.items()
         }
-        loads = stack.enter_context(under(FLOWING["GET"](impatient.url)))
+        loads = stack.enter_context(under(all_that_flows(impatient)))
         events = operate(impatient, operation)
         cut_at = {kind: stream.cut_at() for kind, stream in streams.items()}
     assert [failure for load in loads for failure in load.stop().failures] == []
@@ -117,9 +117,7 @@ def test_a_version_that_dies_with_traffic_fails_what_it_had_itself_and_cuts_no_s
     name = fetch(impatient.url)
     with ExitStack() as stack:
         streams = [stack.enter_context(closing(begin(impatient.port))) for begin in STREAMS.values()]
-        loads = stack.enter_context(
-            under([make for kind in FLOWING.values() for make in kind(impatient.url)])
-        )
+        loads = stack.enter_context(under(all_that_flows(impatient)))
         (died,) = fail(impatient, {"dying": "verify"})
         release(impatient, name)
         for stream in streams:
@@ -128,6 +126,10 @@ def test_a_version_that_dies_with_traffic_fails_what_it_had_itself_and_cuts_no_s
     # A request that has reached an instance which dies can't be mended; each load has one at a time.
     failures = [load.stop().failures for load in loads]
     assert max(map(len, failures)) <= 1, failures
+
+
+def all_that_flows(site: Site) -> list[Load]:
+    return [load for make in FLOWING.values() for load in make(site.url)]
 
 
 class Ending:

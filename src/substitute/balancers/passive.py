@@ -140,15 +140,17 @@ class Passive:
         target = passage.target if leads or passage.target == passage.endpoint else None
         if target is None or not listeners.on(target):
             return
-        # The one that is meant stands first.
-        arrived = connections.arrives_at(passage.endpoint, dict.fromkeys((target.port, *ports)))
-        if arrived not in {None, target.port}:
-            raise UnmovedError(
-                f"New connections to {passage.endpoint} should arrive at port {target.port}.",
-                fact=f"They arrive {f'at port {arrived}' if arrived else 'elsewhere'}: other rules lead them, "
-                "or a gate that this user may not change.",
-                cure="See `nft list ruleset` and docs/balancers.md.",
-            )
+        # The one that is meant stands first. A second look: another client's connection can be taken for ours.
+        for _ in range(2):
+            arrived = connections.arrives_at(passage.endpoint, dict.fromkeys((target.port, *ports)))
+            if arrived in {None, target.port}:
+                return
+        raise UnmovedError(
+            f"New connections to {passage.endpoint} should arrive at port {target.port}.",
+            fact=f"They arrive {f'at port {arrived}' if arrived else 'elsewhere'}: other rules lead them, "
+            "or a gate that this user may not change.",
+            cure="See `nft list ruleset` and docs/balancers.md.",
+        )
 
     def _let_it_notice(self, backends: Sequence[Backend]) -> None:
         """A balancer avoids a slot that has refused it, for a while; till then the other one may not leave."""
