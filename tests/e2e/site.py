@@ -149,10 +149,12 @@ class Site:
         return found - {os.getpid()}
 
     def close(self) -> None:
-        with self.popen("down") as process:
-            with suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=60)
-            process.kill()
-        for pid in self.pids():
-            if process_found := identify(pid):
-                signal_process(process_found, signal.SIGKILL)
+        """Kill what is left, whatever state it is in."""
+        eventually(lambda: not self._kill(), "nothing of it runs")
+
+    def _kill(self) -> set[int]:
+        left = self.pids()
+        for pid in left:
+            if process := identify(pid):
+                signal_process(process, signal.SIGKILL)
+        return left
