@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return str(answer.read().decode())
 
 
 def eventually(reached: Callable[[], bool], what: str, *, patience: float = 30.0) -> None:
@@ -146,10 +152,12 @@ class Site:
         return found - {os.getpid()}
 
     def close(self) -> None:
-        with self.popen("down") as process:
-            with suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=60)
-            process.kill()
-        for pid in self.pids():
-            if process_found := identify(pid):
-                signal_process(process_found, signal.SIGKILL)
+        """Kill what is left, whatever state it is in."""
+        eventually(lambda: not self._kill(), "nothing of it runs")
+
+    def _kill(self) -> set[int]:
+        left = self.pids()
+        for pid in left:
+            if process := identify(pid):
+                signal_process(process, signal.SIGKILL)
+        return left

@@ -9,18 +9,18 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e import traffic_app
 from tests.e2e.site import APP, eventually
-from tests.e2e.websocket import SERVER
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.e2e.site import Site
 
+TRAFFIC = Path(traffic_app.__file__).read_text(encoding="utf-8")
 SHORT = ("--before", "500ms", "--after", "500ms")
 BROKEN_PAGE = APP.read_text().replace(
     '    if path == "/crash":',
@@ -74,13 +74,10 @@ def test_the_other_operations_can_be_drilled_with_posts(site: Site, operation: s
 
 
 def test_a_websocket_of_the_old_version_is_closed_without_a_close_frame_and_that_is_told(site: Site) -> None:
-    answers_pings = SERVER.replace('answer = VERSION.encode() + b":" + text', "answer = text").replace(
-        "bytes([0x81, len(answer)])", "bytes([0x8a, len(answer)])"
-    )
-    site.configure(more='[app.shop.drain]\ntimeout = "1s"\n[app.shop.stop]\ntimeout = "1s"\n')
-    site.repository.commit("1", app=answers_pings)
+    site.configure(more='[app.shop.drain]\ntimeout = "500ms"\n')
+    site.repository.commit("1", app=TRAFFIC)
     site.run("deploy")
-    site.repository.commit("2", app=answers_pings)
+    site.repository.commit("2", app=TRAFFIC)
     found = drill(site, "deploy", *SHORT, "--websocket", "/websocket", exit_status=1)
     assert found["outcome"] == "succeeded"
     assert {one["lane"] for one in found["failures"]} == {"websocket"}

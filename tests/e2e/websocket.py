@@ -1,83 +1,20 @@
-"""A WebSocket, both ends (RFC 6455, short text frames only): an app for a slot, and its client."""
+"""A client of WebSockets (RFC 6455, short frames only)."""
 
 from __future__ import annotations
 
 import base64
 import os
 import socket
+from contextlib import suppress
 
-SERVER = """
-import base64, hashlib, os, signal, socket, sys, threading
-VERSION = open("version.txt").read().strip()
-listener = socket.create_server((os.environ["HOST"], int(os.environ["PORT"])))
-stopping = threading.Event()
-open_ones = []
-
-def stop(*_):
-    stopping.set()
-    listener.shutdown(socket.SHUT_RDWR)
-
-def exactly(connection, count):
-    data = b""
-    while len(data) < count:
-        more = connection.recv(count - len(data))
-        if not more:
-            raise ConnectionError
-        data += more
-    return data
-
-def echo(connection):
-    while True:
-        _, length = exactly(connection, 2)
-        mask = exactly(connection, 4)
-        text = bytes(b ^ mask[i % 4] for i, b in enumerate(exactly(connection, length & 127)))
-        answer = VERSION.encode() + b":" + text
-        connection.sendall(bytes([0x81, len(answer)]) + answer)
-
-def serve(connection):
-    try:
-        head = b""
-        while b"\\r\\n\\r\\n" not in head:
-            more = connection.recv(65536)
-            if not more:
-                return
-            head += more
-        headers = dict(l.split(": ", 1) for l in head.decode().lower().split("\\r\\n")[1:] if ": " in l)
-        key = [l.split(": ")[1] for l in head.decode().split("\\r\\n") if l.lower().startswith("sec-websocket-key")]
-        if not key:
-            body = VERSION.encode()
-            head = b"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body)
-            connection.sendall(head + body)
-            return
-        magic = (key[0] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()
-        accept = base64.b64encode(hashlib.sha1(magic).digest())
-        connection.sendall(b"HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: websocket\\r\\n"
-                           b"Connection: Upgrade\\r\\nSec-WebSocket-Accept: " + accept + b"\\r\\n\\r\\n")
-        echo(connection)
-    except ConnectionError:
-        pass
-    finally:
-        connection.close()
-
-signal.signal(signal.SIGTERM, stop)
-threads = []
-while not stopping.is_set():
-    try:
-        connection, _ = listener.accept()
-    except OSError:
-        break
-    threads.append(threading.Thread(target=serve, args=(connection,)))
-    threads[-1].start()
-for thread in threads:
-    thread.join()
-"""
+_TEXT, _CLOSE = 1, 8
 
 
 class WebSocket:
     """A client that sends a short text and reads the short text that comes back."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         key = base64.b64encode(os.urandom(16)).decode()
         self._socket.sendall(
             f"GET /websocket HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -89,23 +26,35 @@ class WebSocket:
         assert b" 101 " in head.partition(b"\r\n")[0], head
 
     def ask(self, text: str) -> str:
-        data, mask = text.encode(), os.urandom(4)
-        masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(data))
-        self._socket.sendall(bytes([0x81, 0x80 | len(data)]) + mask + masked)
-        length = self._exactly(2)[1]
-        return self._exactly(length).decode()
+        self._send(_TEXT, text.encode())
+        kind, answer = self._frame()
+        assert kind == _TEXT, f"a frame of kind {kind}"
+        return answer.decode()
 
-    def await_close(self) -> None:
-        """Wait until the other side closes it, properly or not."""
-        with self._socket:
-            try:
-                while self._socket.recv(65536):
-                    pass
-            except ConnectionError:
-                pass
+    def leave(self) -> None:
+        """Close it as both sides should: a Close frame, answered by one, and nothing after it."""
+        self._send(_CLOSE, b"\x03\xe8")
+        assert self._frame() == (_CLOSE, b"\x03\xe8")
+        assert self._socket.recv(1) == b""
 
     def close(self) -> None:
         self._socket.close()
+
+    def is_cut(self) -> bool:
+        """Wait until the other side says or does something: whether it closed the connection without a word."""
+        said = b""
+        with suppress(ConnectionResetError):
+            said = self._socket.recv(1)
+        return not said
+
+    def _send(self, kind: int, data: bytes) -> None:
+        mask = os.urandom(4)
+        masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(data))
+        self._socket.sendall(bytes([0x80 | kind, 0x80 | len(data)]) + mask + masked)
+
+    def _frame(self) -> tuple[int, bytes]:
+        kind, length = self._exactly(2)
+        return kind & 0x0F, self._exactly(length)
 
     def _exactly(self, count: int) -> bytes:
         data = b""

@@ -1,4 +1,4 @@
-"""Load that hides nothing: strict HTTP/1.1 clients which never retry.
+"""Load that hides nothing: strict HTTP/1 clients which never retry.
 
 Browsers and libraries send a request again when a kept-alive connection turns out to be closed; here that is a
 failure, and so is everything else that is not the whole right answer.
@@ -60,6 +60,7 @@ class Load:
         method: str = "GET",
         keepalive: bool = True,
         pause: float = 0.0,
+        protocol: str = "HTTP/1.1",
     ) -> None:
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
@@ -69,7 +70,7 @@ class Load:
             path += f"?{parts.query}"
         ending = "keep-alive" if keepalive else "close"
         self._request = (
-            f"{method} {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: {ending}\r\n"
+            f"{method} {path} {protocol}\r\nHost: {parts.netloc}\r\nConnection: {ending}\r\n"
             f"Content-Length: {len(self._body)}\r\n\r\n"
         ).encode() + self._body
         self._keepalive = keepalive
