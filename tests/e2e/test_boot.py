@@ -10,8 +10,7 @@ import pytest
 
 from substitute.boot.command import command_for
 from substitute.boot.cron import Cron
-from tests.e2e.site import Site, eventually
-from tests.e2e.test_deployments import fetch
+from tests.e2e.site import Site, eventually, fetch
 from tests.machines import USER
 
 if TYPE_CHECKING:
