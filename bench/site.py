@@ -24,7 +24,7 @@ def free_port() -> int:
 class BenchSite:
     """A git repository with the sample app, and a root that deploys it by the real command."""
 
-    def __init__(self, place: Path, app: Path, *, runtime: str = "auto") -> None:
+    def __init__(self, place: Path, app: Path, *, runtime: str = "supervisord") -> None:
         self.repository = place / "repository"
         self.root = place / "root"
         self.start = f"{sys.executable} -S -E app.py"

@@ -93,13 +93,15 @@ class Site:
         self.url = f"http://127.0.0.1:{self.port}/"
         self.balancer = f'listen = "127.0.0.1:{self.port}"'
         """The keys of [balancer]."""
+        self.runtime = "supervisord"
+        """Its kind; the tests need not know what this machine would be given."""
         self.configure()
 
     def configure(self, *, more: str = "", start: str = "", balancer: str = "") -> None:
         """Write substitute.toml."""
         start = start or f"{sys.executable} -S -E app.py"
         (self.root / "substitute.toml").write_text(
-            f"[balancer]\n{self.balancer}\n{balancer}\n"
+            f'[balancer]\n{self.balancer}\n{balancer}\n[runtime]\nkind = "{self.runtime}"\n'
             f'[app.shop]\nrepo = "{self.repository.directory}"\nbuild = ["sh build.sh"]\n'
             f"start = {json.dumps(start)}\nports = [{self.ports[0]}, {self.ports[1]}]\n"
             f"{more}"

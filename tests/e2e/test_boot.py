@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def deployed(place: Path, runtime: str = "auto") -> Site:
     """A root inside the machine whose version 1 serves."""
     site = Site(place)
-    site.balancer += f'\n[runtime]\nkind = "{runtime}"'
+    site.runtime = runtime
     site.configure()
     site.run("deploy")
     assert fetch(site.url) == "version 1\n"

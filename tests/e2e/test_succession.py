@@ -31,7 +31,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def run_by(site: Site, kind: str) -> None:
-    site.balancer = f'listen = "127.0.0.1:{site.port}"\n[runtime]\nkind = "{kind}"'
+    site.runtime = kind
     site.configure()
 
 

@@ -31,7 +31,7 @@ BOTH = pytest.mark.parametrize(
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     made = Site(tmp_path)
-    made.balancer += '\n[runtime]\nkind = "systemd"'
+    made.runtime = "systemd"
     made.configure()
     yield made
     made.close()
