@@ -11,7 +11,7 @@ from tests.machines import UNAVAILABLE, Machine, reports_from_inside
 # A shell starts what runs in its background with SIGINT ignored; some tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_MACHINES = pytest.StashKey[dict[bool, Machine]]()
+_MACHINES = pytest.StashKey[dict[bool, Machine | str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,9 +35,12 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     marker = item.get_closest_marker("machine")
     if not marker or UNAVAILABLE:
         return None
+    machine = _machine_of(item.config, unified=marker.kwargs.get("unified", False))
+    if isinstance(machine, str):
+        item.add_marker(pytest.mark.skip(reason=machine))
+        return None
     hook = item.ihook
     hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    machine = _machine_of(item.config, unified=marker.kwargs.get("unified", False))
     for report in reports_from_inside(machine, item, marker.kwargs.get("user")):
         hook.pytest_runtest_logreport(report=report)
     item.session._setupstate.teardown_exact(
@@ -47,19 +50,27 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     return True
 
 
-def _machine_of(config: pytest.Config, *, unified: bool = False) -> Machine:
+def _machine_of(config: pytest.Config, *, unified: bool = False) -> Machine | str:
+    """The session's machine, or why there can be none here."""
     machines = config.stash.setdefault(_MACHINES, {})
     if unified not in machines:
-        machines[unified] = Machine(unified=unified).__enter__()
+        try:
+            machines[unified] = Machine(unified=unified).__enter__()
+        except (AssertionError, OSError) as error:
+            machines[unified] = f"no machine can be booted here: {error}"
     return machines[unified]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     for machine in config.stash.get(_MACHINES, {}).values():
-        machine.down()
+        if isinstance(machine, Machine):
+            machine.down()
 
 
 @pytest.fixture
 def machine(request: pytest.FixtureRequest) -> Machine:
     """The session's machine, for a test that stands outside: it may reboot it."""
-    return _machine_of(request.config)
+    found = _machine_of(request.config)
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found

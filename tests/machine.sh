@@ -66,6 +66,12 @@ boot() {
   for d in dev:755 dev/shm:1777 run:755 tmp:1777; do
     mkdir -p $R/${d%:*}; mount -t tmpfs -o mode=${d#*:} tmpfs $R/${d%:*}
   done
+  while read -r shown; do  # what of outside lies in one of those, and is needed: the checkout, its Python
+    [ -n "$shown" ] || continue
+    own=$D/disk/shown$shown
+    mkdir -p "$own/upper" "$own/work" "$R$shown"
+    mount -t overlay overlay -o "lowerdir=$shown,upperdir=$own/upper,workdir=$own/work" "$R$shown"
+  done <<<"$SHOWN"
   for n in null zero full random urandom tty; do touch $R/dev/$n; mount --bind /dev/$n $R/dev/$n; done
   mkdir $R/dev/pts
   mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts $R/dev/pts

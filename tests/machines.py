@@ -36,6 +36,8 @@ _NAMESPACES = ("cgroup", "ipc", "uts", "net", "pid", "mnt")
 _PATIENCE = 60.0
 _TEST_PATIENCE = 120
 """Seconds for a test inside: where it stands then is shown, as pytest-timeout does outside."""
+_NEEDED = (Path(__file__).parents[1], Path(sys.prefix), Path(sys.base_prefix))
+_NEW_THERE = (Path("/tmp"), Path("/run"), Path("/dev"))  # noqa: S108  # of outside: looked at, not written
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -52,11 +54,11 @@ class Machine:
         self._power = subprocess.Popen(
             [Path(__file__).with_name("machine.sh"), self._directory],
             start_new_session=True,
-            env={**os.environ, "UNIFIED": self._unified},
+            env={**os.environ, "UNIFIED": self._unified, "SHOWN": "\n".join(_shown())},
         )
         try:
             self.await_boot(0)
-            for path in (Path(__file__), Path(sys.base_prefix), Path(sys.prefix)):
+            for path in _NEEDED:
                 self._open_to_users(path)
         except BaseException:
             self.down()
@@ -160,6 +162,12 @@ class Machine:
     def _open_to_users(self, path: Path) -> None:
         """Let every user search the directories on the way to `path`; only inside, of course."""
         self.run("chmod", "a+rx", *(str(parent) for parent in [path, *path.parents]))
+
+
+def _shown() -> list[str]:
+    """What of outside would be hidden, and is needed; a directory within another one is shown with it."""
+    hidden = [path for path in _NEEDED if any(path.is_relative_to(new) for new in _NEW_THERE)]
+    return [str(path) for path in hidden if not any(path.is_relative_to(o) for o in hidden if o != path)]
 
 
 def environment_of(user: str) -> dict[str, str]:
