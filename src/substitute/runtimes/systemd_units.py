@@ -228,13 +228,21 @@ def _sandbox(program: Program, root: Path, manager: Manager) -> Iterator[str]:
     for protection in possible:
         if protection not in program.protections:
             continue
-        if protection is Protection.PRIVATE_TMP and (
-            _lies_in(root, _SHARED_TMP) or _lies_in(program.directory, _SHARED_TMP)
-        ):
+        if protection is Protection.PRIVATE_TMP and _needs_tmp(program, root):
             continue  # the program itself would be hidden
         yield from _SYSTEM[protection]
         if protection is Protection.PROTECT_SYSTEM and _lies_in(root, _READ_ONLY):
             yield f"ReadWritePaths={_quoted('-' + str(root))}"
+
+
+def _needs_tmp(program: Program, root: Path) -> bool:
+    """Whether anything that it is made of lies in /tmp: its root, its directory, a program that it names."""
+    named = (program.command, program.environment.get("PATH", ""))
+    return (
+        _lies_in(root, _SHARED_TMP)
+        or _lies_in(program.directory, _SHARED_TMP)
+        or any(f"{place}/" in text for place in _SHARED_TMP for text in named)
+    )
 
 
 def _lies_in(path: Path, parents: Collection[Path]) -> bool:
