@@ -64,7 +64,8 @@ def test_limits_and_protections_are_lines_and_each_can_be_left_out() -> None:
 def test_a_root_in_tmp_keeps_the_common_tmp() -> None:
     inside = Path("/tmp/shop")  # noqa: S108
     assert "PrivateTmp=yes" not in lines(program(), root=inside)
-    assert "PrivateTmp=yes" not in lines(program("/tmp/venv/bin/python app.py"))
+    assert "PrivateTmp=yes" not in lines(program(f"{inside}/bin/python app.py"))
+    assert "PrivateTmp=yes" in lines(program(f"python app.py {inside}/scratch"))
     assert "PrivateTmp=yes" in lines(program())
 
 

@@ -197,8 +197,8 @@ def _words(program: Program) -> list[str]:
     if "/" in words[0]:
         binary: str | None = str(program.directory / words[0])
     else:
-        places = program.environment.get("PATH", "").split(":")
-        binary = shutil.which(words[0], path=":".join(str(program.directory / place) for place in places))
+        places = (str(program.directory / place) for place in _path_of(program))
+        binary = shutil.which(words[0], path=":".join(places))
     return [binary, *words] if binary and _is_executable(binary) else []
 
 
@@ -236,13 +236,14 @@ def _sandbox(program: Program, root: Path, manager: Manager) -> Iterator[str]:
 
 
 def _needs_tmp(program: Program, root: Path) -> bool:
-    """Whether anything that it is made of lies in /tmp: its root, its directory, a program that it names."""
-    named = (program.command, program.environment.get("PATH", ""))
-    return (
-        _lies_in(root, _SHARED_TMP)
-        or _lies_in(program.directory, _SHARED_TMP)
-        or any(f"{place}/" in text for place in _SHARED_TMP for text in named)
-    )
+    """Whether it lies in /tmp: its root, its directory, the program that it begins with, or one of its PATH."""
+    first = program.command.split(maxsplit=1)[:1]
+    places = [root, program.directory, *map(Path, first), *map(Path, _path_of(program))]
+    return any(place.is_absolute() and _lies_in(place, _SHARED_TMP) for place in places)
+
+
+def _path_of(program: Program) -> list[str]:
+    return program.environment.get("PATH", "").split(":")
 
 
 def _lies_in(path: Path, parents: Collection[Path]) -> bool:
