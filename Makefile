@@ -1,4 +1,4 @@
-# make setup | demo | test | lint | check | bench
+# make setup | demo | test | lint | check | bench | soak MINUTES=30
 #
 # Everything lands in .venv; `setup` installs what the tests need of Debian's packages where apt-get is there.
 
@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEBIAN := git haproxy nftables nginx nodejs wrk systemd dbus libpam-systemd iproute2 cron
 
-.PHONY: setup demo test lint check bench docs clean
+.PHONY: setup demo test lint check bench soak docs clean
 
 setup: .venv/.done
 
@@ -38,6 +38,11 @@ bench: setup
 	$(BIN)/python -m bench.runtimes
 	$(BIN)/python -m bench.balancers
 	$(BIN)/python -m bench.comparison
+
+MINUTES ?= 30
+soak: setup
+	@tools/packages $(DEBIAN)
+	$(BIN)/python -m bench.soak $(MINUTES)
 
 docs: setup
 	$(BIN)/python -m substitute.config > docs/configuration.md

@@ -51,6 +51,17 @@ class BenchSite:
         command = [str(Path(sys.executable).with_name("substitute")), *arguments]
         return subprocess.run(command, cwd=self.root, check=True, capture_output=True, text=True).stdout
 
+    def popen(self, *arguments: str) -> subprocess.Popen[str]:
+        """The same, as a process whose whole output can be read."""
+        command = [str(Path(sys.executable).with_name("substitute")), *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
+        return subprocess.Popen(command, cwd=self.root, text=True, **pipes)  # type: ignore[call-overload,no-any-return]
+
+    def status(self) -> dict[str, Any]:
+        """What ``status --json`` says."""
+        found: dict[str, Any] = json.loads(self.run("status", "--json"))
+        return found
+
     def seconds(self) -> dict[str, float]:
         """The times of the latest deployment, by phase."""
         latest: dict[str, Any] = json.loads(self.run("history", "--json"))["deployments"][0]

@@ -15,7 +15,7 @@ from substitute.connections import PROBE_MARK, WILDCARDS
 from substitute.core.ports import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from substitute.core.apps import Health
     from substitute.core.ports import Process
@@ -62,6 +62,18 @@ class Sockets:
         for pid in family:
             wanted -= sockets_of(pid)
         return not wanted
+
+    def stray(self, endpoint: Endpoint, directory: Path, marks: Mapping[str, str]) -> Process | None:
+        """The one of its family that started the others: that gets the signal."""
+        wanted = {listener.inode for listener in listeners.on(endpoint)}
+        if not wanted:
+            return None
+        for pid in _every_pid():
+            if sockets_of(pid) & wanted and processes.is_at(pid, directory, marks):
+                while (parent := processes.parent(pid)) and processes.is_at(parent, directory, marks):
+                    pid = parent  # noqa: PLW2901  # towards the root
+                return processes.identify(pid)
+        return None
 
     def probe(self, endpoint: Endpoint, health: Health) -> Answer:
         """Ask once, as `health` says. Never raises."""

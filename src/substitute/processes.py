@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from substitute.core.ports import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 _PROC = "/proc"
 _GONE = frozenset("ZXx")
@@ -70,6 +70,25 @@ def name(pid: int) -> str:
     title = _read(pid, "cmdline").split(b"\0", 1)[0].decode(errors="replace")
     words = os.path.basename(title.split(" ", 1)[0]).rstrip(":")  # noqa: PTH119  # no path object for a title
     return words or _read(pid, "comm").decode(errors="replace").strip() or "?"
+
+
+def parent(pid: int) -> int | None:
+    """The process that started `pid`, where it still runs and is not init."""
+    stat = _stat(pid)
+    return stat.parent if stat and stat.parent > 1 else None
+
+
+def is_at(pid: int, directory: Path, environment: Mapping[str, str]) -> bool:
+    """Whether `pid` works in `directory`, and was started with all of `environment`.
+
+    False also where that can't be known: another user's, or a program that writes over it (setproctitle).
+    """
+    try:
+        here = Path(_PROC, str(pid), "cwd").samefile(directory)
+    except OSError:
+        return False
+    given = set(_read(pid, "environ").decode(errors="replace").split("\0"))
+    return here and given >= {f"{name}={value}" for name, value in environment.items()}
 
 
 def descendants(pid: int) -> set[int]:

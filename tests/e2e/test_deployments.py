@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -252,6 +253,30 @@ def test_when_supervisord_is_killed_its_orphans_serve_until_the_next_deployment(
 
     assert under_load(site, kill_and_deploy) == {"1", "2"}
     site.assert_only_serves("b")
+
+
+def test_an_instance_that_supervisord_started_again_before_it_died_is_known_by_where_it_is(
+    site: Site,
+) -> None:
+    site.run("deploy")
+    first = site.app()["slots"]["a"]["pid"]
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: site.app()["slots"]["a"]["pid"] not in {None, first}, "it was started again")
+    again = site.app()["slots"]["a"]["pid"]
+    os.kill(int((site.root / "deploy/run/supervisord.pid").read_text()), signal.SIGKILL)
+    eventually(lambda: site.app()["slots"]["a"]["pid"] == again, "it is found")
+    for version, slot in (("2", "b"), ("3", "a")):
+        site.repository.commit(version)
+        site.run("deploy")
+        site.assert_only_serves(slot)
+
+
+def test_up_waits_for_a_live_instance_that_was_started_again_a_moment_ago(site: Site) -> None:
+    site.configure(start=f"sleep 3; exec {sys.executable} -S -E app.py")
+    site.run("deploy")
+    os.kill(site.app()["slots"]["a"]["pid"], signal.SIGKILL)
+    site.run("up")
+    site.assert_only_serves("a")
 
 
 def test_hooks_run_in_their_order_and_the_last_always_runs(site: Site) -> None:

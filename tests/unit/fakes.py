@@ -224,6 +224,9 @@ class FakeProber:
         good = self.world.answering.get(self.world.name_on(endpoint.port), False)
         return Answer(good, "200" if good else "500")
 
+    def stray(self, endpoint: Endpoint, directory: Path, marks: Mapping[str, str]) -> Process | None:
+        return None
+
     def alive(self, process: Process) -> bool:
         return process in self.world.running.values()
 

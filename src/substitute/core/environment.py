@@ -20,6 +20,15 @@ def caller_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **found}
 
 
+def marks(app: str, slot: SlotRecord) -> dict[str, str]:
+    """The variables by which an instance of `slot` is known as such, whoever started it."""
+    return {
+        "SUBSTITUTE_APP": app,
+        "SUBSTITUTE_SLOT": slot.name.value,
+        "SUBSTITUTE_PORT": str(slot.endpoints[0].port),
+    }
+
+
 def instance_environment(app: App, slot: SlotRecord, caller: Mapping[str, str]) -> dict[str, str]:
     """Compose caller's, `env_file`, `env` and the variables that tell an instance its place."""
     endpoint = slot.endpoints[0]
@@ -29,8 +38,6 @@ def instance_environment(app: App, slot: SlotRecord, caller: Mapping[str, str]) 
         "PORT": str(endpoint.port),
         "HOST": endpoint.host,
         "BIND": endpoint.host,
-        "SUBSTITUTE_APP": app.name,
-        "SUBSTITUTE_SLOT": slot.name.value,
-        "SUBSTITUTE_PORT": str(endpoint.port),
+        **marks(app.name, slot),
         "SUBSTITUTE_COMMIT": slot.commit or "",
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from substitute.core.environment import instance_environment
+from substitute.core.environment import instance_environment, marks
 from substitute.core.errors import BalancerError
 from substitute.core.events import Warned
 from substitute.core.lock import short_lock
@@ -73,11 +73,19 @@ class Host:
             self.emit(Warned(error.reason))
 
     def inspect(self, slot: SlotRecord) -> Inspection:
-        """Observe the instance of `slot`; one that its runtime lost is found by the journal's memory."""
+        """Observe the instance of `slot`; one that its runtime lost is found by the journal's memory.
+
+        Or by where it is: a runtime that had started it again, and then died, took what it knew with it.
+        """
         seen = self.runtime.inspect(slot.instance)
-        if seen.process is None and slot.process and self.prober.alive(slot.process):
+        if seen.process:
+            return seen
+        if slot.process and self.prober.alive(slot.process):
             return Inspection(slot.process, seen.exit, seen.wanted)
-        return seen
+        known = marks(slot.app, slot)
+        strays = (self.prober.stray(endpoint, slot.directory, known) for endpoint in slot.endpoints)
+        stray = next(filter(None, strays), None)
+        return Inspection(stray, seen.exit, seen.wanted) if stray else seen
 
     def program(self, app: App, slot: SlotRecord, caller: Mapping[str, str] | None = None) -> Program:
         """What the runtime is to run for `slot`, with the endpoints of the journal.

@@ -74,7 +74,8 @@ def _in_flight(host: Host, slot: SlotRecord) -> int | None:
 
 def stop_instance(host: Host, slot: SlotRecord) -> None:
     """SIGTERM, and SIGKILL past the slot's stop timeout, which is told."""
-    stopped = host.runtime.stop(slot.instance, slot.process, timeout=slot.stop_timeout)
+    process = host.inspect(slot).process or slot.process
+    stopped = host.runtime.stop(slot.instance, process, timeout=slot.stop_timeout)
     host.journal.gone(slot.app, slot.name)
     if stopped.killed:
         host.emit(

@@ -328,6 +328,12 @@ class Prober(Protocol):
         None while nobody listens.
         """
 
+    def stray(self, endpoint: Endpoint, directory: Path, marks: Mapping[str, str]) -> Process | None:
+        """The main process of an instance that nobody remembers: it listens on the port, and is known by where it is.
+
+        Its working directory is `directory`, and it was started with the variables of `marks`.
+        """
+
     def probe(self, endpoint: Endpoint, health: Health) -> Answer:
         """Ask once, as `health` says. Never raises."""
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 2.0
 """Seconds that a running live instance has for one good answer before it counts as not answering."""
+_TICK = 0.02
 
 
 class Steps(Protocol):
@@ -121,8 +122,7 @@ def _choose_live(host: Host, app: App, record: AppRecord) -> tuple[SlotName | No
     live = record.live_slot
     if live is None or record.stopped:
         return None, "" if live is None else "It was stopped by hand."
-    patience = _PATIENCE if host.inspect(live).process else 0.0
-    if answers(host, app, live, patience=patience):
+    if answers(host, app, live, patience=_patience(host, app, live)):
         return live.name, ""
     other = record.slots[live.name.other]
     if other.share and answers(host, app, other):
@@ -135,6 +135,16 @@ def _choose_live(host: Host, app: App, record: AppRecord) -> tuple[SlotName | No
         host.emit(Warned(f"The live slot {live.name} could not be revived. {error.reason}"))
         return live.name, error.reason
     return live.name, ""
+
+
+def _patience(host: Host, app: App, live: SlotRecord) -> float:
+    """Seconds until it should answer: one that was started again a moment ago may still boot."""
+    deadline = host.clock.monotonic() + _PATIENCE
+    while (seen := host.inspect(live)).wanted and not seen.process and host.clock.monotonic() < deadline:
+        host.clock.sleep(_TICK)  # between its end and its next beginning
+    if seen.process is None:
+        return 0.0
+    return max(_PATIENCE, app.health.timeout - host.prober.age(seen.process))
 
 
 def _gave_out(host: Host, app: App, live: SlotRecord, leaving: SlotRecord) -> bool:
