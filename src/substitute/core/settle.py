@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _PATIENCE = 2.0
 """Seconds that a running live instance has for one good answer before it counts as not answering."""
+_LIVES = 3
+"""Processes one after the other that a live instance may have while it is looked at."""
 _TICK = 0.02
 
 
@@ -122,7 +124,7 @@ def _choose_live(host: Host, app: App, record: AppRecord) -> tuple[SlotName | No
     live = record.live_slot
     if live is None or record.stopped:
         return None, "" if live is None else "It was stopped by hand."
-    if answers(host, app, live, patience=_patience(host, app, live)):
+    if _answers_in_time(host, app, live):
         return live.name, ""
     other = record.slots[live.name.other]
     if other.share and answers(host, app, other):
@@ -137,14 +139,23 @@ def _choose_live(host: Host, app: App, record: AppRecord) -> tuple[SlotName | No
     return live.name, ""
 
 
-def _patience(host: Host, app: App, live: SlotRecord) -> float:
-    """Seconds until it should answer: one that was started again a moment ago may still boot."""
-    deadline = host.clock.monotonic() + _PATIENCE
-    while (seen := host.inspect(live)).wanted and not seen.process and host.clock.monotonic() < deadline:
-        host.clock.sleep(_TICK)  # between its end and its next beginning
-    if seen.process is None:
-        return 0.0
-    return max(_PATIENCE, app.health.timeout - host.prober.age(seen.process))
+def _answers_in_time(host: Host, app: App, live: SlotRecord) -> bool:
+    """Whether it answers; one that was started again by itself has the time to boot that a candidate has.
+
+    Not one that ends again and again.
+    """
+    began, lives = host.clock.monotonic(), set()
+    while not answers(host, app, live):
+        seen = host.inspect(live)
+        if not seen.process and not seen.wanted:
+            return False
+        lives.add(seen.process)
+        boots = seen.process and host.prober.age(seen.process) < app.health.timeout
+        patience = app.health.timeout if boots else _PATIENCE
+        if len(lives - {None}) > _LIVES or host.clock.monotonic() - began >= patience:
+            return False
+        host.clock.sleep(_TICK)
+    return True
 
 
 def _gave_out(host: Host, app: App, live: SlotRecord, leaving: SlotRecord) -> bool:
