@@ -29,7 +29,8 @@ from substitute.processes import identify, is_alive
 from substitute.runtimes.supervisord import Supervisord
 from tests.contracts import haproxies
 from tests.contracts.balanced_site import A, Kind, Site, other_app, site_in
-from tests.contracts.strict_client import conversation, free_port, get, load, until
+from tests.contracts.strict_client import conversation, get, load, until
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -478,12 +479,13 @@ def test_it_and_supervisord_together_take_at_most_60_mb(site: Site) -> None:
 @pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
 def test_switches_and_reloads_fail_no_request_of_a_load_generator(site: Site) -> None:
     site.route(100, 0)
-    command = ["wrk", "-t1", "-c32", "-d12s", f"http://{site.listen}/"]
+    command = ["wrk", "-t1", "-c32", "-d60s", f"http://{site.listen}/"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as wrk:
         until(lambda: site.requests(A) > 100)
-        for turn in range(30):
+        for turn in range(20):
             more = [other_app(site.endpoints[A])] if turn % 10 > 5 else []
             site.balancer.route([site.shop(*((0, 100), (100, 0))[turn % 2]), *more])
+        wrk.send_signal(signal.SIGINT)  # it tells what it saw, as at its end
         said = wrk.communicate()[0]
     assert "Requests/sec" in said
     assert "Socket errors" not in said

@@ -14,7 +14,8 @@ from substitute.core.errors import BalancerError
 from substitute.core.slots import Endpoint
 from tests.contracts import traefiks
 from tests.contracts.balanced_site import A, B, Site, other_app, site_in
-from tests.contracts.strict_client import conversation, free_port, get, get_as_a_probe, load, until
+from tests.contracts.strict_client import conversation, get, get_as_a_probe, load, until
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,7 @@ def test_a_replaced_file_is_noticed(site: Site, program: Program, provider: str,
     site.route(100, 0)  # a provider of one file does not start without it
     again(program, provider=provider, throttle=throttle)
     until(program.api_answers)
-    for a in (0, 100, 0):
+    for a in (0, 100):
         site.route(a, 100 - a)
         assert site.traffic(A).share == a
 

@@ -179,7 +179,7 @@ def test_a_go_program_is_recognized_by_its_file(tmp_path: Path) -> None:
     (tmp_path / "main.go").write_text(
         'package main\nimport ("fmt"; "time")\nfunc main() { fmt.Println(); time.Sleep(time.Hour) }\n'
     )
-    environment = {**os.environ, "GOCACHE": str(tmp_path / "cache"), "GO111MODULE": "off"}
+    environment = {**os.environ, "GO111MODULE": "off"}
     subprocess.run(
         ["go", "build", "-o", "shop", "main.go"], cwd=tmp_path, env=environment, check=True, timeout=150
     )

@@ -80,8 +80,6 @@ def test_a_well_mannered_node_app_passes_and_is_recognized(site: Site) -> None:
         ("cuts", {"finish"}),
         ("listens", {"refuse"}),
         ("idles", {"idle"}),
-        ("child", {"children"}),
-        ("daemon", {"children"}),
     ],
 )
 def test_each_fault_is_found_and_nothing_else_is(site: Site, fault: str, names: set[str]) -> None:
@@ -101,7 +99,9 @@ def test_each_fault_is_found_and_nothing_else_is(site: Site, fault: str, names: 
 
 def test_a_child_that_survives_is_named_and_does_not_outlive_the_check(site: Site) -> None:
     site.repository.commit("child", app=badly_mannered("child"))
-    seen = by_name(checked(site, exit_status=1))["children"]["seen"]
+    document = checked(site, exit_status=1)
+    assert wrong(document) == {"children"}, document
+    seen = by_name(document)["children"]["seen"]
     assert "sleep (pid " in seen
     left = [pid for pid in site.pids() if b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert left == []
@@ -182,11 +182,12 @@ def test_the_table_shows_each_with_its_cure(site: Site) -> None:
 def test_no_request_to_the_live_version_fails_during_a_check(site: Site) -> None:
     site.run("deploy")
     site.repository.commit("2")
-    with Load(site.url) as get, Load(site.url, method="POST", connections=2) as post:
-        for _ in range(2):
-            for load in (get, post):
-                load.wait_for(200)
-            assert checked(site)["passed"]
+    with Load(site.url, connections=1) as get, Load(site.url, method="POST", connections=1) as post:
+        for load in (get, post):
+            load.wait_for(50)
+        assert checked(site)["passed"]
+        for load in (get, post):
+            load.wait_for(50)
         reports = [get.stop(), post.stop()]
     assert [failure for report in reports for failure in report.failures] == []
     assert {version for report in reports for version in report.versions} == {"1"}
@@ -238,7 +239,7 @@ def test_a_version_that_does_not_start_is_no_outage(site: Site) -> None:
 def in_the_check(site: Site) -> subprocess.Popen[str]:
     """A check that waits for an app which ignores SIGTERM."""
     site.run("deploy")
-    site.configure(more='[app.shop.stop]\ntimeout = "8s"\n')
+    site.configure(more='[app.shop.stop]\ntimeout = "5s"\n')
     site.repository.commit("ignores", app=badly_mannered("ignores"))
     process = site.popen("check")
 
@@ -274,7 +275,9 @@ def test_a_check_that_is_killed_is_settled_without_anybody(site: Site) -> None:
 
 def test_a_daemon_that_left_its_group_is_named(site: Site) -> None:
     site.repository.commit("daemon", app=badly_mannered("daemon"))
-    seen = by_name(checked(site, exit_status=1))["children"]["seen"]
+    document = checked(site, exit_status=1)
+    assert wrong(document) == {"children"}, document
+    seen = by_name(document)["children"]["seen"]
     pid = int(seen.partition("(pid ")[2].partition(")")[0])
     daemon = identify(pid)
     assert daemon, "what left the group of the instance is not the runtime's to kill"

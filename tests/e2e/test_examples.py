@@ -29,13 +29,14 @@ def test_an_example_is_deployed_and_rolled_back_without_a_failed_request(site: S
 
     site.run("deploy")
     site.repository.commit("example 2", app=_app(name))
-    with Load(site.url) as get, Load(site.url, method="POST", connections=2) as post:
+    # With pauses, or the build beside them would starve.
+    with Load(site.url, pause=0.01) as get, Load(site.url, method="POST", connections=2, pause=0.01) as post:
         for operation in ("deploy", "rollback"):
             for load in (get, post):
-                load.wait_for(100)
+                load.wait_for(50)
             site.run(operation)
         for load in (get, post):
-            load.wait_for(100)
+            load.wait_for(50)
         reports = [get.stop(), post.stop()]
     assert [failure for report in reports for failure in report.failures] == []
     site.assert_only_serves("a")

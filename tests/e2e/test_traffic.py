@@ -111,7 +111,7 @@ def test_streams_that_outlive_the_drain_timeout_are_cut_after_it_and_counted(
         assert moment >= datetime.fromisoformat(stopping["time"]).timestamp(), kind
 
 
-def test_a_version_that_dies_with_traffic_fails_what_it_had_itself_and_cuts_no_stream(
+def test_a_version_that_dies_with_traffic_fails_what_it_had_itself_and_the_next_deploy_works_unaided(
     impatient: Site,
 ) -> None:
     name = fetch(impatient.url)
@@ -126,6 +126,8 @@ def test_a_version_that_dies_with_traffic_fails_what_it_had_itself_and_cuts_no_s
     # A request that has reached an instance which dies can't be mended; each load has one at a time.
     failures = [load.stop().failures for load in loads]
     assert max(map(len, failures)) <= 1, failures
+    operate(impatient, "deploy")
+    assert fetch(impatient.url) != name
 
 
 def all_that_flows(site: Site) -> list[Load]:
