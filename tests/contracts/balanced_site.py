@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from substitute.core.ports import Backend, Server
 from substitute.core.slots import Endpoint, SlotName
 from substitute.runtimes.supervisord import Supervisord
-from tests.contracts.strict_client import free_port, until
+from tests.contracts.strict_client import until
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

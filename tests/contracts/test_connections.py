@@ -10,7 +10,7 @@ import pytest
 
 from substitute import connections
 from substitute.core.slots import Endpoint
-from tests.contracts.strict_client import free_port
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

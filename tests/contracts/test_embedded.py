@@ -11,7 +11,8 @@ from substitute.core.errors import BalancerError
 from substitute.core.slots import Endpoint
 from tests.contracts import haproxies
 from tests.contracts.balanced_site import Site, other_app, site_in
-from tests.contracts.strict_client import free_port, get, load
+from tests.contracts.strict_client import get, load
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

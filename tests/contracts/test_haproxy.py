@@ -29,7 +29,8 @@ from substitute.processes import identify, is_alive
 from substitute.runtimes.supervisord import Supervisord
 from tests.contracts import haproxies
 from tests.contracts.balanced_site import A, Kind, Site, other_app, site_in
-from tests.contracts.strict_client import conversation, free_port, get, load, until
+from tests.contracts.strict_client import conversation, get, load, until
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,7 +19,8 @@ from substitute.core.slots import Endpoint
 from substitute.processes import is_alive, signal_process
 from tests.contracts import nginxes
 from tests.contracts.balanced_site import A, B, Kind, Site, other_app, site_in
-from tests.contracts.strict_client import conversation, free_port, get, get_as_a_probe, load, until
+from tests.contracts.strict_client import conversation, get, get_as_a_probe, load, until
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,6 +19,7 @@ from substitute.core.ports import Process
 from substitute.core.slots import Endpoint
 from substitute.probes import Sockets
 from substitute.processes import boot_id, identify, signal_group
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,11 +92,6 @@ def answering(answer: bytes, *, close: bool = True) -> Iterator[tuple[Endpoint, 
         done.set()
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_a_free_port_has_neither_holder_nor_owner() -> None:

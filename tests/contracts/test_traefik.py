@@ -14,7 +14,8 @@ from substitute.core.errors import BalancerError
 from substitute.core.slots import Endpoint
 from tests.contracts import traefiks
 from tests.contracts.balanced_site import A, B, Site, other_app, site_in
-from tests.contracts.strict_client import conversation, free_port, get, get_as_a_probe, load, until
+from tests.contracts.strict_client import conversation, get, get_as_a_probe, load, until
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

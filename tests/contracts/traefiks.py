@@ -13,7 +13,8 @@ from substitute.balancers.traefik import Traefik
 from substitute.balancers.traefik_api import SilentError, service
 from substitute.core.slots import Endpoint
 from tests.contracts.balanced_site import Kind
-from tests.contracts.strict_client import free_port, until
+from tests.contracts.strict_client import until
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from tests.contracts.balanced_site import Site

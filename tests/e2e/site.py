@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import substitute
 from substitute.processes import identify, signal_process
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,12 +29,6 @@ IDENTITY = {
     "GIT_COMMITTER_EMAIL": "test@localhost",
     "GIT_CONFIG_GLOBAL": os.devnull,
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def fetch(url: str) -> str:
@@ -154,7 +148,10 @@ class Site:
         return found - {os.getpid()}
 
     def close(self) -> None:
-        """Kill what is left, whatever state it is in."""
+        """Kill what is left, whatever state it is in; systemd would start it again, and is told first."""
+        if self.runtime != "supervisord":
+            with self.popen("down") as process:
+                process.communicate(timeout=60)
         eventually(lambda: not self._kill(), "nothing of it runs")
 
     def _kill(self) -> set[int]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.core.slots import Endpoint
-from tests.contracts.strict_client import free_port
 from tests.contracts.traefiks import Program, program_at
 from tests.e2e.site import Site, fetch
 from tests.e2e.test_deployments import under_load
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

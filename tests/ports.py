@@ -1,0 +1,19 @@
+"""Ports for what the tests start."""
+
+from __future__ import annotations
+
+import random
+import socket
+from contextlib import suppress
+
+_QUIET: tuple[int, ...] = (*range(28232, 32768), *range(61000, 65500))
+"""Neither in the range that the kernel takes the ports of outgoing connections from (32768 to 60999), nor where the
+gate moves those: a port that is free now is not some client's in the moment before the app binds it."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    while True:
+        port = random.choice(_QUIET)  # noqa: S311  # no secret
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
