@@ -91,6 +91,11 @@ def is_at(pid: int, directory: Path, environment: Mapping[str, str]) -> bool:
     return here and given >= {f"{name}={value}" for name, value in environment.items()}
 
 
+def command_line(pid: int) -> list[str]:
+    """What `pid` was executed with; empty where that can't be known."""
+    return _read(pid, "cmdline").decode(errors="replace").split("\0")[:-1]
+
+
 def descendants(pid: int) -> set[int]:
     """List the running children of `pid`, their children, and so on; not `pid` itself.
 

@@ -46,3 +46,9 @@ def test_the_log_belongs_to_its_owner_alone(place: Place) -> None:
     place.logged("a secret")
     assert place.file.stat().st_mode & 0o777 == 0o600
     assert (place.run / "shop_a.sh").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_sigterm_right_after_a_start_is_not_lost(place: Place) -> None:
+    for _ in range(40):
+        process = place.start()
+        assert not place.runtime.stop("shop_a", process, timeout=10.0).killed

@@ -18,7 +18,7 @@ from substitute.core.ports import Inspection, Process, Stopped
 from substitute.files import private_directory, write_atomically
 from substitute.following import Appended, follow
 from substitute.logs import read_tail, rotate_where_large
-from substitute.processes import enclosing_service, identify, is_alive, signal_process
+from substitute.processes import command_line, enclosing_service, identify, is_alive, signal_process
 from substitute.runtimes import launcher
 from substitute.runtimes.orphans import wait_or_kill
 from substitute.runtimes.supervisord_rpc import Silent, call
@@ -111,6 +111,7 @@ class Supervisord:
                 f"{program.name} exited as soon as it was started.",
                 fact="\n".join([f"Its end: {ending}.", *tail]),
             )
+        self._await_execution(process)
         return process
 
     def inspect(self, name: str) -> Inspection:
@@ -202,6 +203,12 @@ class Supervisord:
             deadline = time.monotonic() + _KILL_PATIENCE
             while process and is_alive(process) and time.monotonic() < deadline:
                 time.sleep(_TICK)
+
+    def _await_execution(self, process: Process) -> None:
+        """Until then it is a copy of supervisord, which would take a SIGTERM for its own and forget it."""
+        deadline = time.monotonic() + _START_PATIENCE
+        while "supervisor.supervisord" in command_line(process.pid) and time.monotonic() < deadline:
+            time.sleep(_TICK / 5)
 
     # -- supervisord itself ---------------------------------------------------------------------
 
