@@ -14,7 +14,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
@@ -243,25 +243,19 @@ class Model(RuleBasedStateMachine):
     def sicken(self, app: str, slot: SlotName) -> None:
         self.world.sicken(app, slot)
 
-    @rule(app=APPS)
-    def heal(self, app: str) -> None:
-        self.world.heal(app)
+    @rule(lose=st.sampled_from(("runtime", "balancer", "power", "power, and what was not waited for")))
+    def lose(self, lose: str) -> None:
+        if lose == "runtime":
+            self.world.runtime.lose()
+        elif lose == "balancer":
+            self.world.balancer.lose()
+        else:
+            self.world.lose_power(lately_written=lose == "power")
 
-    @rule()
-    def lose_the_runtime(self) -> None:
-        self.world.runtime.lose()
-
-    @rule()
-    def lose_the_balancer(self) -> None:
-        self.world.balancer.lose()
-
-    @rule(lately_written=st.booleans())
-    def lose_power(self, *, lately_written: bool) -> None:
-        self.world.lose_power(lately_written=lately_written)
-
-    @rule(seconds=st.sampled_from((0.1, 10.0)))
-    def wait(self, seconds: float) -> None:
+    @rule(seconds=st.sampled_from((0.1, 10.0)), app=APPS)
+    def wait(self, seconds: float, app: str) -> None:
         self.world.clock.sleep(seconds)
+        self.world.heal(app)
 
     def teardown(self) -> None:
         """From wherever it has come to, one `settle` is enough, and the next version can be deployed."""
@@ -274,7 +268,6 @@ class Model(RuleBasedStateMachine):
 
 
 SEQUENCES = os.environ.get("SEQUENCES")
-SHRINK = True
 
 
 def test_the_rules_hold_in_any_sequence() -> None:
@@ -283,7 +276,6 @@ def test_the_rules_hold_in_any_sequence() -> None:
         settings=settings(
             max_examples=int(SEQUENCES or 2000),
             derandomize=not SEQUENCES,
-            phases=(Phase.generate, Phase.shrink) if SHRINK else (Phase.generate,),
             database=None,
             stateful_step_count=7,
             deadline=None,
