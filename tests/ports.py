@@ -11,9 +11,17 @@ _QUIET: tuple[int, ...] = (*range(28232, 32768), *range(61000, 65500))
 gate moves those: a port that is free now is not some client's in the moment before the app binds it."""
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that nobody listens on, and that was not given before: its app may not have bound it yet."""
     while True:
+        if len(_given) > len(_QUIET) // 2:
+            _given.clear()
         port = random.choice(_QUIET)  # noqa: S311  # no secret
+        if port in _given:
+            continue
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            _given.add(port)
             return port

@@ -247,7 +247,8 @@ def _path_of(program: Program) -> list[str]:
 
 
 def _lies_in(path: Path, parents: Collection[Path]) -> bool:
-    return any(path.resolve().is_relative_to(parent) for parent in parents)
+    # Both where it is said to be and where it is: the python of a virtual environment is a link out of it.
+    return any(place.is_relative_to(parent) for parent in parents for place in (path, path.resolve()))
 
 
 def _is_text(value: str) -> bool:
