@@ -32,6 +32,8 @@ _GRACE = 2.0
 _TICK = 0.01
 _BLIND_TICK_MS = 50
 """How often a program's end is looked for where Python or the kernel has no pidfd."""
+_GATE = ("/bin/sh", "-c", 'read -r go && exec "$@" </dev/null', "sh")
+"""Waits for a line on its standard input, then becomes the program. Where none comes, its deployer was killed."""
 _HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -63,22 +65,25 @@ class Shell:
 
         A carriage return ends a line too (progress bars). What the program leaves in the background is
         neither waited for nor ended. After `timeout` seconds, or when an exception comes through, the whole
-        group gets SIGTERM, and SIGKILL 2 s later. Raises OSError where the program cannot be started.
+        group gets SIGTERM, and SIGKILL 2 s later. Raises OSError where nothing can be started in `directory`.
         """
         lines = Lines(on_line)
-        with _running(argv, directory, environment, out=subprocess.PIPE, err=subprocess.STDOUT) as (
+        argv, pipe = [*_GATE, *argv], subprocess.PIPE
+        with _running(argv, directory, environment, out=pipe, err=subprocess.STDOUT, stdin=pipe) as (
             program,
             process,
         ):
-            pipe = program.stdout
-            assert pipe is not None  # noqa: S101  # it was asked for
-            with pipe:
+            assert program.stdin is not None  # noqa: S101  # both were asked for
+            assert program.stdout is not None  # noqa: S101
+            with program.stdout as output:
                 on_start(process)
-                timed_out = not _pump(program, pipe, lines, timeout)
+                with suppress(BrokenPipeError), program.stdin as gate:  # it may have been ended from outside
+                    gate.write(b"\n")
+                timed_out = not _pump(program, output, lines, timeout)
                 if timed_out:
                     _end(process)
                     program.wait()
-                _drain(pipe, lines)
+                _drain(output, lines)
                 lines.close()
         return Finished(program.returncode, tuple(lines.tail), timed_out)
 
@@ -182,8 +187,8 @@ def _running(
             if process is not None:
                 _end(process)
             program.wait()
-            if program.stdout is not None:
-                program.stdout.close()
+            for stream in filter(None, (program.stdin, program.stdout)):
+                stream.close()
         raise
 
 

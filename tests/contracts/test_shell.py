@@ -168,15 +168,35 @@ def test_an_exception_of_the_callers_ends_the_group(tmp_path: Path, watched: Wat
     assert not group_of(watched.started[0])
 
 
-def test_a_program_that_does_not_exist_is_an_os_error(tmp_path: Path) -> None:
+def test_a_program_that_does_not_exist_ends_as_in_a_shell(tmp_path: Path, watched: Watched) -> None:
+    ended = Shell().run(
+        ["substitute-no-such-program"],
+        directory=tmp_path,
+        environment=ENVIRONMENT,
+        on_line=watched.lines.append,
+        on_start=watched.started.append,
+    )
+    assert ended.status == 127
+    assert "substitute-no-such-program" in ended.tail[-1]
+
+
+def test_a_directory_that_does_not_exist_is_an_os_error(tmp_path: Path, watched: Watched) -> None:
     with pytest.raises(FileNotFoundError):
-        Shell().run(
-            ["substitute-no-such-program"],
-            directory=tmp_path,
-            environment=ENVIRONMENT,
-            on_line=print,
-            on_start=print,
-        )
+        run("true", tmp_path / "nowhere", watched)
+
+
+def test_a_program_whose_start_could_not_be_noted_has_not_begun(tmp_path: Path) -> None:
+    """Its deployer is killed in that moment."""
+    code = (
+        "import os, pathlib, signal, sys; from substitute.shell import Shell\n"
+        "def note(process): print(process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Shell().run(['touch', 'begun'], directory=pathlib.Path(sys.argv[1]),"
+        " environment={'PATH': os.environ['PATH']}, on_line=print, on_start=note)"
+    )
+    deployer = capture([sys.executable, "-c", code, str(tmp_path)], environment=ENVIRONMENT)
+    assert deployer.status == -signal.SIGKILL
+    wait_for(lambda: identify(int(deployer.out)) is None)
+    assert not (tmp_path / "begun").exists()
 
 
 def test_ending_a_group_whose_leader_has_exited_ends_its_members(tmp_path: Path, watched: Watched) -> None:

@@ -141,14 +141,6 @@ class Attempt:
             self._seconds[phase] += took
         self.emit(PhaseFinished(*identity, seconds=round(took, 4)))
 
-    def shares(self) -> dict[SlotName, int]:
-        """What both slots get while the candidate is verified; all to it where nothing else is live."""
-        candidate = self.plan.slot
-        if self.host.journal.app(self.app.name).live is None:
-            return {candidate: 100, candidate.other: 0}
-        share = self.app.verify_share
-        return {candidate: share, candidate.other: 100 - share}
-
     def environment(self) -> dict[str, str]:
         """What builds and hooks get: the instance's variables, and where the deployment stands."""
         slot = self.slot

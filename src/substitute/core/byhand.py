@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from substitute.core.apps import Health
 from substitute.core.environment import caller_environment
-from substitute.core.errors import SubstituteError, UsageError
+from substitute.core.errors import NothingServesError, NotReadyError, SubstituteError, UsageError
 from substitute.core.events import Notice, Output
 from substitute.core.health import LogTail, await_ready, require_free
-from substitute.core.instances import drain, start_instance, stop_instance
+from substitute.core.instances import start_instance, stop_instance
 from substitute.core.interrupts import Interrupts
 from substitute.core.lock import deployment_lock
 from substitute.core.ports import Program
 from substitute.core.records import SlotRecord
+from substitute.core.settle import settle
 from substitute.core.slots import Endpoint, SlotName
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from substitute.core.apps import App
     from substitute.core.host import Host
     from substitute.core.records import GuestRecord
+    from substitute.core.settle import Settled
 
 _GUEST_PATIENCE = 30.0
 _GUEST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -62,22 +64,42 @@ def _start_slot(host: Host, app: App, name: SlotName, directory: Path, port: int
                 cure=f"Type `substitute start {slot.instance} {slot.directory} {slot.endpoints[0].port}`, "
                 "or choose another name.",
             )
-        if host.inspect(slot).process:
+        if record.live is name:
+            host.journal.stop_by_hand(app.name, stopped=False)
+        elif slot.standby and host.inspect(slot).process:
             host.emit(Notice(f"{slot.instance} runs already."))
             return
-        is_live = record.live is name
-        try:
-            with interrupts.allowed():
-                process, log = start_instance(host, app, slot, standby=not is_live)
-                await_ready(host, app.health, slot, process, show=_shower(host), log=log)
-        except SubstituteError:
-            stop_instance(host, host.journal.app(app.name).slots[name])
-            raise
-        state = "serves" if is_live else "stands by, without requests, until the app's next operation"
-        host.emit(Notice(f"{slot.instance} (pid {process.pid}) {state}."))
-        if is_live:
-            host.journal.stop_by_hand(app.name, stopped=False)
-            host.route(app.name, {name: 100, name.other: 0})
+        # Whatever runs there may be what a killed command has left, and get requests.
+        settled = settle(host, app)
+        if record.live is name or settled.live is name:
+            _say_who_serves(host, slot, settled)
+        else:
+            _stand_by(host, app, slot, interrupts)
+
+
+def _say_who_serves(host: Host, slot: SlotRecord, settled: Settled) -> None:
+    cure = f"See `substitute logs {slot.name}`."
+    if settled.problem:
+        raise NothingServesError(f"{slot.instance} does not serve.", fact=settled.problem, cure=cure)
+    if settled.live is not slot.name:
+        serves = f"Slot {settled.live} serves."
+        raise NotReadyError(f"{slot.instance} does not answer.", serves=serves, cure=cure)
+    host.emit(Notice(f"{slot.instance} serves."))
+
+
+def _stand_by(host: Host, app: App, slot: SlotRecord, interrupts: Interrupts) -> None:
+    try:
+        with interrupts.allowed():
+            process, log = start_instance(host, app, slot, standby=True)
+            await_ready(host, app.health, slot, process, show=_shower(host), log=log)
+    except SubstituteError:
+        stop_instance(host, host.journal.app(app.name).slots[slot.name])
+        raise
+    host.emit(
+        Notice(
+            f"{slot.instance} (pid {process.pid}) stands by, without requests, until the app's next operation."
+        )
+    )
 
 
 def resume_guest(host: Host, guest: GuestRecord) -> None:
@@ -183,20 +205,20 @@ def _stop_slot(host: Host, app: App, name: SlotName, *, force: bool) -> None:
         slot = record.slots[name]
         serves = record.live is name and not record.stopped
         if serves and not force:
-            raise UsageError(
-                f"{slot.instance} serves {app.name}: if it stops, nothing does.",
-                cure=f"Type `substitute stop {slot.instance} --force` if that is what you want.",
-            )
+            raise _needed(app, slot)
         if serves:
             host.journal.stop_by_hand(app.name, stopped=True)
-        if record.live is name:
-            host.route(app.name, dict.fromkeys(SlotName, 0))
-        if host.inspect(slot).process is None and slot.process is None:
-            host.emit(Notice(f"{slot.instance} does not run."))
-            return
-        drain(host, slot)
-        stop_instance(host, slot)
-        host.emit(Notice(f"{slot.instance} stopped."))
+        runs = slot.process or host.inspect(slot).process
+        if settle(host, app).live is name:
+            raise _needed(app, slot)  # the other one is down, and this one has taken its place
+        host.emit(Notice(f"{slot.instance} stopped." if runs else f"{slot.instance} does not run."))
+
+
+def _needed(app: App, slot: SlotRecord) -> UsageError:
+    return UsageError(
+        f"{slot.instance} serves {app.name}: if it stops, nothing does.",
+        cure=f"Type `substitute stop {slot.instance} --force` if that is what you want.",
+    )
 
 
 def _shower(host: Host) -> Callable[[str], None]:

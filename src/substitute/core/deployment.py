@@ -21,7 +21,7 @@ from substitute.core.errors import (
     UsageError,
 )
 from substitute.core.events import Notice, Output, Warned
-from substitute.core.health import answers, await_ready, observe_for
+from substitute.core.health import answers, answers_in_time, await_ready, observe_for
 from substitute.core.instances import start_instance
 from substitute.core.interrupts import Interrupts
 from substitute.core.lock import deployment_lock
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from substitute.core.ports import Process
     from substitute.core.records import AppRecord
     from substitute.core.settle import Settled
+    from substitute.core.slots import SlotName
 
     Choose = Callable[[Host, App, AppRecord], Plan]
 
@@ -175,10 +176,18 @@ def _admit(attempt: Attempt, process: Process, log: LogTail) -> None:
     """Give the candidate its share of the traffic, and watch it; the old version serves the rest, untouched."""
     host, app = attempt.host, attempt.app
     with attempt.phase(Phase.ADMIT):
-        host.route(app.name, attempt.shares())
+        host.route(app.name, _shares(attempt))
     with attempt.phase(Phase.VERIFY):
         observe_for(host, app, attempt.slot, process, seconds=app.verify_for, log=log)
     attempt.hook("running")
+
+
+def _shares(attempt: Attempt) -> dict[SlotName, int]:
+    """What both slots get while the candidate is verified; all to it where nothing else answers."""
+    host, app, candidate = attempt.host, attempt.app, attempt.plan.slot
+    live = host.journal.app(app.name).live_slot
+    share = app.verify_share if live and answers_in_time(host, app, live) else 100
+    return {candidate: share, candidate.other: 100 - share}
 
 
 def _build(attempt: Attempt) -> None:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 _LISTEN_INTERVAL = 0.005
 _STRANGER_PATIENCE = 1.0
 """Seconds that a listener may look like a stranger's: between fork and listen, /proc is a moment behind."""
+PATIENCE = 2.0
+"""Seconds that a running live instance has for one good answer before it counts as not answering."""
+_LIVES = 3
+"""Processes one after the other that a live instance may have while it is looked at."""
+_TICK = 0.02
 
 
 class LogTail:
@@ -93,6 +98,25 @@ def answers(host: Host, app: App, slot: SlotRecord, *, patience: float = 0.0) ->
         if host.clock.monotonic() >= deadline:
             return False
         host.clock.sleep(min(app.health.interval, 0.05))
+
+
+def answers_in_time(host: Host, app: App, live: SlotRecord) -> bool:
+    """Whether it answers; one that was started again by itself has the time to boot that a candidate has.
+
+    Not one that ends again and again.
+    """
+    began, lives = host.clock.monotonic(), set()
+    while not answers(host, app, live):
+        seen = host.inspect(live)
+        if not seen.process and not seen.wanted:
+            return False
+        lives.add(seen.process)
+        boots = seen.process and host.prober.age(seen.process) < app.health.timeout
+        patience = app.health.timeout if boots else PATIENCE
+        if len(lives - {None}) > _LIVES or host.clock.monotonic() - began >= patience:
+            return False
+        host.clock.sleep(_TICK)
+    return True
 
 
 def observe_for(

@@ -39,6 +39,12 @@ def start_instance(
     return process, log
 
 
+def remains(host: Host, slot: SlotRecord) -> bool:
+    """Whether there is anything of `slot` to retire: running, remembered, or about to be started again."""
+    seen = host.inspect(slot)
+    return slot.process is not None or seen.process is not None or seen.wanted
+
+
 def drain(host: Host, slot: SlotRecord) -> Drained:
     """Wait until `slot` has no request in flight, at most its drain timeout.
 

@@ -1,7 +1,8 @@
 """The durable record of what is live and what is under way: one SQLite file.
 
-Write-ahead logging makes every transaction atomic whatever is killed. The two writes that a power cut must
-not undo, the beginning of a deployment and its commit, also wait for the disk (``synchronous = FULL``).
+Write-ahead logging makes every transaction atomic whatever is killed. The writes that a power cut must not undo
+also wait for the disk (``synchronous = FULL``): the beginning of a deployment, that its slot is no finished build
+any more, its commit, and what is stopped by hand.
 """
 
 from __future__ import annotations
@@ -161,8 +162,8 @@ class Journal:
                 db.execute("UPDATE slot SET share = ? WHERE app = ? AND name = ?", (share, app, slot))
 
     def spoil(self, app: str, slot: SlotName) -> None:
-        """Note that the slot's files are about to change."""
-        with self._write() as db:
+        """Note that the slot's files are about to change: on the disk before they are."""
+        with self._write(durably=True) as db:
             db.execute("UPDATE slot SET intact = 0 WHERE app = ? AND name = ?", (app, slot))
 
     def built(self, app: str, slot: SlotName, commit: str) -> None:

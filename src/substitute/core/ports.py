@@ -298,9 +298,10 @@ class Commands(Protocol):
     ) -> Finished:
         """Run to the end, output merged and given to `on_line` line by line.
 
-        `on_start` is called with the leader of the group before the first line. When `timeout` passes or
-        an exception (Ctrl-C) comes through, the whole group is ended first. Raises OSError where the program
-        cannot be started.
+        `on_start` is called with the leader of the group, and the program begins when that has returned: whoever
+        kills this process finds it noted, or nothing. When `timeout` passes or an exception (Ctrl-C) comes through,
+        the whole group is ended first. A program that cannot be executed ends with status 126 or 127, as in a shell.
+        Raises OSError where nothing can be started in `directory`.
         """
 
     def end(self, process: Process) -> None:

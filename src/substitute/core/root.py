@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from substitute.core.byhand import resume_guest, stop_guest
 from substitute.core.errors import NothingServesError, SubstituteError
 from substitute.core.events import Notice, Warned
-from substitute.core.instances import drain, stop_instance
+from substitute.core.instances import remains
 from substitute.core.interrupts import Interrupts
 from substitute.core.lock import deployment_lock
 from substitute.core.settle import settle
-from substitute.core.slots import SlotName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,13 +61,15 @@ def down(host: Host, apps: Iterable[App], *, everything: bool) -> None:
         with deployment_lock(host.lock_path(app.name), "down"), Interrupts():
             host.journal.register(app)
             record = host.journal.app(app.name)
-            if any(slot.share for slot in record.slots.values()):
-                host.route(app.name, dict.fromkeys(SlotName, 0))
-            for slot in record.slots.values():
-                if slot.process or host.inspect(slot).process:
-                    drain(host, slot)
-                    stop_instance(host, slot)
-                    host.emit(Notice(f"{slot.instance} stopped."))
+            running = [slot for slot in record.slots.values() if remains(host, slot)]
+            if (
+                running
+                or any(slot.share for slot in record.slots.values())
+                or host.journal.unfinished(app.name)
+            ):
+                settle(host, app, serve=False)
+            for slot in running:
+                host.emit(Notice(f"{slot.instance} stopped."))
     if everything:
         for guest in host.journal.guests().values():
             stop_guest(host, guest)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from substitute.core.errors import DeploymentFailedError, NotReadyError
 from substitute.core.events import Drained, Notice, Warned
-from substitute.core.health import answers, await_ready
-from substitute.core.instances import drain, start_instance, stop_instance
+from substitute.core.health import PATIENCE, answers, answers_in_time, await_ready
+from substitute.core.instances import drain, remains, start_instance, stop_instance
 from substitute.core.signposts import write_signposts
 from substitute.core.slots import Phase, SlotName
 
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
     from substitute.core.apps import App
     from substitute.core.host import Host
     from substitute.core.records import AppRecord, SlotRecord
-
-_PATIENCE = 2.0
-"""Seconds that a running live instance has for one good answer before it counts as not answering."""
-_LIVES = 3
-"""Processes one after the other that a live instance may have while it is looked at."""
-_TICK = 0.02
 
 
 class Steps(Protocol):
@@ -68,20 +62,21 @@ class Settled:
     drained: Drained = field(default_factory=Drained)
 
 
-def settle(host: Host, app: App, steps: Steps | None = None) -> Settled:
+def settle(host: Host, app: App, steps: Steps | None = None, *, serve: bool = True) -> Settled:
     """Make the world match the journal for `app`. The caller holds the app's lock.
 
-    A live slot that cannot be revived is a `problem` and no exception: the fix must get through. Raises
-    BalancerError where traffic could not be moved; then nothing was stopped.
+    Without `serve` no slot is to serve for now, and the journal stays as it is. A live slot that cannot be revived
+    is a `problem` and no exception: the fix must get through. Raises BalancerError where traffic could not be moved;
+    then nothing was stopped.
     """
     steps = steps or _Quiet()
     record = host.journal.app(app.name)
     _end_leftovers(host, record, steps)
-    live, problem = _choose_live(host, app, record)
+    live, problem = _choose_live(host, app, record) if serve else (None, "")
     host.route(app.name, {name: 100 if name is live else 0 for name in SlotName})
     drained = Drained()
     for slot in record.slots.values():
-        if slot.name is live or not _remains(host, slot):
+        if slot.name is live or not remains(host, slot):
             continue
         with steps.phase(Phase.DRAIN):
             drained = drain(host, slot)
@@ -124,7 +119,7 @@ def _choose_live(host: Host, app: App, record: AppRecord) -> tuple[SlotName | No
     live = record.live_slot
     if live is None or record.stopped:
         return None, "" if live is None else "It was stopped by hand."
-    if _answers_in_time(host, app, live):
+    if answers_in_time(host, app, live):
         return live.name, ""
     other = record.slots[live.name.other]
     if other.share and answers(host, app, other):
@@ -139,28 +134,9 @@ def _choose_live(host: Host, app: App, record: AppRecord) -> tuple[SlotName | No
     return live.name, ""
 
 
-def _answers_in_time(host: Host, app: App, live: SlotRecord) -> bool:
-    """Whether it answers; one that was started again by itself has the time to boot that a candidate has.
-
-    Not one that ends again and again.
-    """
-    began, lives = host.clock.monotonic(), set()
-    while not answers(host, app, live):
-        seen = host.inspect(live)
-        if not seen.process and not seen.wanted:
-            return False
-        lives.add(seen.process)
-        boots = seen.process and host.prober.age(seen.process) < app.health.timeout
-        patience = app.health.timeout if boots else _PATIENCE
-        if len(lives - {None}) > _LIVES or host.clock.monotonic() - began >= patience:
-            return False
-        host.clock.sleep(_TICK)
-    return True
-
-
 def _gave_out(host: Host, app: App, live: SlotRecord, leaving: SlotRecord) -> bool:
     """Whether the live slot stopped answering while the one that is to leave still does."""
-    return not answers(host, app, live, patience=_PATIENCE) and answers(host, app, leaving)
+    return not answers(host, app, live, patience=PATIENCE) and answers(host, app, leaving)
 
 
 def _revive(host: Host, app: App, live: SlotRecord) -> None:
@@ -175,9 +151,3 @@ def _commit_back(host: Host, slot: SlotRecord) -> SlotName:
     host.journal.commit(slot.app, slot.name)
     host.emit(Warned(f"Slot {slot.name.other} does not answer; slot {slot.name} does and is live again."))
     return slot.name
-
-
-def _remains(host: Host, slot: SlotRecord) -> bool:
-    """Whether there is anything of `slot` to retire: running, remembered, or about to be started again."""
-    seen = host.inspect(slot)
-    return slot.process is not None or seen.process is not None or seen.wanted

@@ -1,0 +1,374 @@
+"""The specification of the tool, as a model: whatever is typed, crashes or is killed, in any order.
+
+`world.World` holds each deed of a deployer against the rules of the contract, while it is done. Here stands what is
+promised of each command where nothing disturbs it, and that this holds after any trouble too: no state needs fixing.
+
+The sequences are the same each time, so that a red one tells of the change and not of luck. For others, and more:
+``SEQUENCES=50000 pytest tests/unit/test_model.py -k sequence``.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from substitute.core import byhand, root
+from substitute.core.deployment import deploy, restart, rollback
+from substitute.core.errors import SubstituteError, UsageError
+from substitute.core.lock import RECOVERY
+from substitute.core.manners import check
+from substitute.core.slots import SlotName
+from tests.unit.world import BAD, GOOD, PORTS, Mishap, Outcome, What, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from substitute.core.host import Host
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # who is killed closes no file
+    pytest.mark.timeout(3600),
+]
+
+
+class Operator:
+    """Types commands, and holds each to its promise where nothing disturbed it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def deploy(self, app: str, version: str, *mishaps: Mishap) -> Outcome:
+        outcome = self._type("deploy", app, lambda host: deploy(host, self.world.apps[app], version), mishaps)
+        if not outcome.disturbed and version in GOOD:
+            self._promised("a good version is deployed", outcome.succeeded)
+            live = self.world.record(app).live_slot
+            self._promised("it is live", live is not None and live.commit == version)
+            self._promised("it serves", self.world.serves(app))
+            self._settled(app)
+        elif not outcome.disturbed:
+            status = 1 if self.world.serves(app) else 4
+            self._promised("a bad version is refused", isinstance(outcome.error, SubstituteError))
+            self._promised(f"the exit status is {status}", _exit_status(outcome) == status)
+            self._settled(app)
+        return outcome
+
+    def rollback(self, app: str, *mishaps: Mishap) -> Outcome:
+        outcome = self._type("rollback", app, lambda host: rollback(host, self.world.apps[app]), mishaps)
+        if not outcome.disturbed:
+            fine = self.world.serves(app) if outcome.succeeded else isinstance(outcome.error, UsageError)
+            self._promised("an earlier version serves, or there is none", fine)
+            self._settled(app)
+        return outcome
+
+    def restart(self, app: str, *mishaps: Mishap) -> Outcome:
+        known = self.world.record(app).live is not None
+        outcome = self._type("restart", app, lambda host: restart(host, self.world.apps[app]), mishaps)
+        if not outcome.disturbed:
+            fine = self.world.serves(app) if outcome.succeeded else isinstance(outcome.error, UsageError)
+            self._promised("the live version serves, or there is none", fine and outcome.succeeded == known)
+            self._settled(app)
+        return outcome
+
+    def check(self, app: str, version: str, *mishaps: Mishap) -> Outcome:
+        outcome = self._type("check", app, lambda host: check(host, self.world.apps[app], version), mishaps)
+        if not outcome.disturbed:
+            self._promised("a version that runs is judged", outcome.succeeded == (version in GOOD))
+            self._settled(app)
+        return outcome
+
+    def start(self, app: str, slot: SlotName, *mishaps: Mishap) -> Outcome:
+        instance = self.world.apps[app].slots[slot]
+        name, directory, port = f"{app}_{slot}", instance.directory, instance.endpoints[0].port
+        act = lambda host: byhand.start(host, self.world.apps, name, directory, port)  # noqa: E731
+        was_live = self.world.record(app).live is slot
+        outcome = self._type("start", app, act, mishaps)
+        if not outcome.disturbed and (was_live or self.world.record(app).live is slot):
+            serves = self.world.serves(app) and self.world.record(app).live is slot
+            self._promised("the live slot serves again, or it says so", outcome.succeeded == serves)
+            self._settled(app)
+        elif not outcome.disturbed:
+            runs, share = len(self.world.of(app, slot)), self.world.shares(app)[slot]
+            self._promised("another stands by, without requests", (runs, share) == (outcome.succeeded, 0))
+        return outcome
+
+    def stop(self, app: str, slot: SlotName, *mishaps: Mishap, force: bool = False) -> Outcome:
+        record = self.world.record(app)
+        command = "stop --force" if force and record.live is slot and not record.stopped else "stop"
+        act = lambda host: byhand.stop(host, self.world.apps, f"{app}_{slot}", force=force)  # noqa: E731
+        outcome = self._type(command, app, act, mishaps)
+        if not outcome.disturbed:
+            record = self.world.record(app)
+            refused = isinstance(outcome.error, UsageError) and record.live is slot and not record.stopped
+            self._promised("what serves is stopped by force alone", outcome.succeeded or refused)
+            if outcome.succeeded:
+                self._promised("what is stopped does not run", not self.world.of(app, slot))
+                self._settled(app)
+        return outcome
+
+    def up(self, *mishaps: Mishap) -> Outcome:
+        outcome = self._type("up", None, lambda host: root.up(host, self.world.apps.values()), mishaps)
+        if not outcome.disturbed:
+            down = [
+                app for app in self.world.apps if self.world.should_serve(app) and not self.world.serves(app)
+            ]
+            self._promised("all that should serve does, or it says so", outcome.succeeded == (not down))
+            for app in self.world.apps:
+                self._settled(app)
+        return outcome
+
+    def guardian(self, app: str, *mishaps: Mishap) -> Outcome:
+        """Nobody types it: it wakes up when a deployer dies."""
+        chosen = [self.world.apps[app]]
+        act = lambda host: root.up(host, chosen, guests=False, operation=RECOVERY)  # noqa: E731
+        outcome = self._type("recovery", app, act, mishaps)
+        if not outcome.disturbed:
+            self._settled(app)
+        return outcome
+
+    def down(self, *mishaps: Mishap, everything: bool = True) -> Outcome:
+        act = lambda host: root.down(host, self.world.apps.values(), everything=everything)  # noqa: E731
+        outcome = self._type("down", None, act, mishaps)
+        if not outcome.disturbed:
+            self._promised("all is down", outcome.succeeded)
+            self._promised("nothing runs", not self.world.instances and not self.world.builds)
+        return outcome
+
+    def _type(
+        self, command: str, app: str | None, act: Callable[[Host], object], mishaps: tuple[Mishap, ...]
+    ) -> Outcome:
+        apps = [app] if app else list(self.world.apps)
+        if command in {"down", "stop --force"}:
+            self.world.retired |= set(apps)
+        elif command not in {"stop", "check", "recovery"}:
+            self.world.retired -= set(apps)
+        return self.world.run(command, apps, act, mishaps)
+
+    def _settled(self, app: str) -> None:
+        """Rule 5: journal live == routed == running; and nothing is left of what was under way."""
+        world, record = self.world, self.world.record(app)
+        live = None if record.stopped else record.live
+        shares = {slot: 100 if slot is live else 0 for slot in SlotName}
+        self._promised("the live slot gets all requests", world.shares(app) == shares)
+        self._promised(
+            "it runs, and nothing else",
+            [one.slot for one in world.of(app)] == [slot for slot in [live] if slot],
+        )
+        kept = {name for name in world.runtime.kept() if name.startswith(app)}
+        self._promised("nothing else is kept running", kept <= {f"{app}_{live}"})
+        self._promised("no deployment is under way", not world.journal.unfinished(app))
+        self._promised("no build runs", not [at for at in world.builds.values() if at.name.startswith(app)])
+        signposts = (world.signpost(app), world.current(app))
+        self._promised("signposts tell the truth", signposts == (record.next_slot, record.live))
+
+    def _promised(self, what: str, kept: bool) -> None:  # noqa: FBT001
+        self.world.promised(what, kept=kept)
+
+
+def _exit_status(outcome: Outcome) -> int | None:
+    return outcome.error.exit_status if isinstance(outcome.error, SubstituteError) else None
+
+
+# -- any sequence ---------------------------------------------------------------------------------
+
+APPS = st.sampled_from(tuple(PORTS))
+SLOTS = st.sampled_from(tuple(SlotName))
+VERSIONS = st.sampled_from((*GOOD, *BAD))
+MISHAPS = st.lists(
+    st.builds(Mishap, st.sampled_from((What.KILL, What.FAIL, What.INTERRUPT)), st.integers(1, 45))
+    | st.builds(Mishap, st.sampled_from(What), st.integers(1, 150)),
+    max_size=2,
+)
+
+
+class Model(RuleBasedStateMachine):
+    """Commands, each with what happens in its middle, and what happens between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.operator = Operator(self.world)
+
+    @initialize(versions=st.lists(st.sampled_from(GOOD), max_size=2))
+    def begin(self, versions: list[str]) -> None:
+        for version in versions:
+            self.operator.deploy("shop", version)
+
+    @rule(app=APPS, version=VERSIONS, mishaps=MISHAPS)
+    def deploy(self, app: str, version: str, mishaps: list[Mishap]) -> None:
+        self.operator.deploy(app, version, *mishaps)
+
+    @rule(app=APPS, mishaps=MISHAPS)
+    def rollback(self, app: str, mishaps: list[Mishap]) -> None:
+        self.operator.rollback(app, *mishaps)
+
+    @rule(app=APPS, mishaps=MISHAPS)
+    def restart(self, app: str, mishaps: list[Mishap]) -> None:
+        self.operator.restart(app, *mishaps)
+
+    @rule(app=APPS, version=VERSIONS, mishaps=MISHAPS)
+    def check(self, app: str, version: str, mishaps: list[Mishap]) -> None:
+        self.operator.check(app, version, *mishaps)
+
+    @rule(app=APPS, slot=SLOTS, mishaps=MISHAPS)
+    def start(self, app: str, slot: SlotName, mishaps: list[Mishap]) -> None:
+        self.operator.start(app, slot, *mishaps)
+
+    @rule(app=APPS, slot=SLOTS, force=st.booleans(), mishaps=MISHAPS)
+    def stop(self, app: str, slot: SlotName, mishaps: list[Mishap], *, force: bool) -> None:
+        self.operator.stop(app, slot, *mishaps, force=force)
+
+    @rule(mishaps=MISHAPS)
+    def up(self, mishaps: list[Mishap]) -> None:
+        self.operator.up(*mishaps)
+
+    @rule(app=APPS, mishaps=MISHAPS)
+    def guardian(self, app: str, mishaps: list[Mishap]) -> None:
+        self.operator.guardian(app, *mishaps)
+
+    @rule(everything=st.booleans(), mishaps=MISHAPS)
+    def down(self, mishaps: list[Mishap], *, everything: bool) -> None:
+        self.operator.down(*mishaps, everything=everything)
+
+    @rule(app=APPS, slot=SLOTS)
+    def crash(self, app: str, slot: SlotName) -> None:
+        self.world.crash(app, slot)
+
+    @rule(app=APPS, slot=SLOTS)
+    def sicken(self, app: str, slot: SlotName) -> None:
+        self.world.sicken(app, slot)
+
+    @rule(lose=st.sampled_from(("runtime", "balancer", "power", "power, and what was not waited for")))
+    def lose(self, lose: str) -> None:
+        if lose == "runtime":
+            self.world.runtime.lose()
+        elif lose == "balancer":
+            self.world.balancer.lose()
+        else:
+            self.world.lose_power(lately_written=lose == "power")
+
+    @rule(seconds=st.sampled_from((0.1, 10.0)), app=APPS)
+    def wait(self, seconds: float, app: str) -> None:
+        self.world.clock.sleep(seconds)
+        self.world.heal(app)
+
+    def teardown(self) -> None:
+        """From wherever it has come to, one `settle` is enough, and the next version can be deployed."""
+        try:
+            if not self.world.wrongs:
+                self.operator.up()
+                self.operator.deploy("shop", "v1")
+        finally:
+            self.world.close()
+
+
+SEQUENCES = os.environ.get("SEQUENCES")
+
+
+def test_the_rules_hold_in_any_sequence() -> None:
+    run_state_machine_as_test(
+        Model,
+        settings=settings(
+            max_examples=int(SEQUENCES or 2000),
+            derandomize=not SEQUENCES,
+            database=None,
+            stateful_step_count=7,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+# -- each deed of each command --------------------------------------------------------------------
+
+type_: dict[str, Callable[..., Outcome]] = {
+    "deploy": lambda operator, *mishaps: operator.deploy("shop", "v3", *mishaps),
+    "deploy of what the slot holds": lambda operator, *mishaps: operator.deploy("shop", "v1", *mishaps),
+    "deploy of a bad version": lambda operator, *mishaps: operator.deploy("shop", "sick", *mishaps),
+    "first deploy": lambda operator, *mishaps: operator.deploy("blog", "v1", *mishaps),
+    "rollback": lambda operator, *mishaps: operator.rollback("shop", *mishaps),
+    "restart": lambda operator, *mishaps: operator.restart("shop", *mishaps),
+    "check": lambda operator, *mishaps: operator.check("shop", "v3", *mishaps),
+    "start": lambda operator, *mishaps: operator.start("shop", SlotName.A, *mishaps),
+    "stop": lambda operator, *mishaps: operator.stop("shop", SlotName.B, *mishaps, force=True),
+    "up": lambda operator, *mishaps: operator.up(*mishaps),
+    "down": lambda operator, *mishaps: operator.down(*mishaps),
+    "recovery": lambda operator, *mishaps: operator.guardian("shop", *mishaps),
+}
+COMMANDS = tuple(type_)
+
+
+@pytest.fixture
+def operator() -> Iterator[Operator]:
+    """Two versions of shop were deployed; slot b is live."""
+    world = World()
+    made = Operator(world)
+    made.deploy("shop", "v1")
+    made.deploy("shop", "v2")
+    yield made
+    world.close()
+
+
+def each(operator: Operator, command: str, what: What) -> Iterator[Outcome]:
+    """Type `command` again and again from the same point, with `what` one moment later each time."""
+    before = operator.world.remember()
+    for at in count(1):
+        operator.world.go_back(before)
+        outcome = type_[command](operator, Mishap(what, at))
+        if not outcome.disturbed:
+            assert at > 5
+            return
+        yield outcome
+
+
+@pytest.mark.parametrize("then", ["the same", "up", "deploy", "down"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_killed_at_any_deed_the_next_command_needs_nothing_fixed(
+    operator: Operator, command: str, then: str
+) -> None:
+    for killed in each(operator, command, What.KILL):
+        assert killed.killed
+        type_[command if then == "the same" else then](operator)
+        operator.up()
+
+
+@pytest.mark.parametrize("command", ["deploy", "stop", "down"])
+def test_killed_and_killed_in_settling_that_the_next_command_needs_nothing_fixed(
+    operator: Operator, command: str
+) -> None:
+    for _ in each(operator, command, What.KILL):
+        for _ in each(operator, "recovery", What.KILL):
+            type_["deploy"](operator)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_power_is_lost_at_any_deed_and_a_rollback_needs_nothing_fixed(
+    operator: Operator, command: str
+) -> None:
+    for _ in each(operator, command, What.KILL):
+        operator.world.lose_power(lately_written=False)
+        type_["rollback"](operator)
+
+
+@pytest.mark.parametrize("what", [What.FAIL, What.INTERRUPT])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_whatever_fails_or_is_interrupted_the_next_command_needs_nothing_fixed(
+    operator: Operator, command: str, what: What
+) -> None:
+    for _ in each(operator, command, what):
+        type_["deploy"](operator)
+
+
+@pytest.mark.parametrize("what", [one for one in What if one not in {What.KILL, What.FAIL, What.INTERRUPT}])
+@pytest.mark.parametrize("command", ["deploy", "up"])
+def test_whatever_crashes_at_any_call_the_next_command_needs_nothing_fixed(
+    operator: Operator, command: str, what: What
+) -> None:
+    for _ in each(operator, command, what):
+        operator.world.heal("shop")
+        type_["deploy"](operator)
