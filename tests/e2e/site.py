@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import substitute
-from substitute.processes import identify, signal_process
+from substitute.processes import identify, is_alive, signal_process
 from tests.ports import free_port
 
 if TYPE_CHECKING:
@@ -41,6 +41,14 @@ def eventually(reached: Callable[[], bool], what: str, *, patience: float = 30.0
     while not reached():
         assert time.monotonic() < deadline, f"not within {patience:g}s: {what}"
         time.sleep(0.02)
+
+
+def killed(pid: int) -> None:
+    """SIGKILL `pid`, and wait until it is gone: until then its port still takes connections, that it will never answer."""
+    process = identify(pid)
+    assert process
+    signal_process(process, signal.SIGKILL)
+    eventually(lambda: not is_alive(process), f"{pid} is gone")
 
 
 class Repository:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import threading
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.site import Site, eventually
+from tests.e2e.site import Site, eventually, killed
 from tests.e2e.test_deployments import BAD, under_load
 from tests.machines import USER
 
@@ -88,7 +87,7 @@ def test_a_live_instance_that_is_killed_comes_back_and_the_next_requests_wait(
 ) -> None:
     site.run("deploy")
     before = site.app()["slots"]["a"]["pid"]
-    os.kill(before, signal.SIGKILL)
+    killed(before)
     assert under_load(site) == {"1"}
     site.assert_only_serves("a")
     assert systemctl(manager, "show", "-P", "NRestarts", unit(site, manager, "shop_a")) == "1\n"
