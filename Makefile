@@ -22,7 +22,7 @@ demo: setup
 
 test: setup
 	@tools/packages $(DEBIAN)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 from contextlib import suppress
@@ -11,15 +12,20 @@ _QUIET: tuple[int, ...] = (*range(28232, 32768), *range(61000, 65500))
 gate moves those: a port that is free now is not some client's in the moment before the app binds it."""
 
 
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_OURS = _QUIET[_WORKER::_WORKERS]
+"""Workers share one network, but no port."""
+
 _given: set[int] = set()
 
 
 def free_port() -> int:
     """A port that nobody listens on, and that was not given before: its app may not have bound it yet."""
     while True:
-        if len(_given) > len(_QUIET) // 2:
+        if len(_given) > len(_OURS) // 2:
             _given.clear()
-        port = random.choice(_QUIET)  # noqa: S311  # no secret
+        port = random.choice(_OURS)  # noqa: S311  # no secret
         if port in _given:
             continue
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
