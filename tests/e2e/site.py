@@ -44,7 +44,7 @@ def eventually(reached: Callable[[], bool], what: str, *, patience: float = 30.0
 
 
 def killed(pid: int) -> None:
-    """SIGKILL `pid`, and wait until it is gone: until then its port still takes connections, that it will never answer."""
+    """SIGKILL `pid`, and wait until it is gone: until then its port takes connections that nobody answers."""
     process = identify(pid)
     assert process
     signal_process(process, signal.SIGKILL)
