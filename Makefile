@@ -37,6 +37,7 @@ bench: setup
 	$(BIN)/python -m bench.speed
 	$(BIN)/python -m bench.runtimes
 	$(BIN)/python -m bench.balancers
+	$(BIN)/python -m bench.recovery
 	$(BIN)/python -m bench.comparison
 
 MINUTES ?= 30

@@ -135,9 +135,10 @@ class Site:
         found: dict[str, Any] = self.status()["apps"][0]
         return found
 
-    def assert_only_serves(self, slot: str) -> None:
-        """Slot `slot` is live with all requests, and nothing of the other runs."""
+    def assert_only_serves(self, slot: str = "") -> None:
+        """Slot `slot`, or one of them, is live with all requests, and nothing of the other runs."""
         app = self.app()
+        slot = slot or app["live"]
         other = "b" if slot == "a" else "a"
         assert app["live"] == slot
         assert app["slots"][slot]["state"] == "live"

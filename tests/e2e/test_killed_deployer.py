@@ -86,8 +86,7 @@ class Killer:
 
     def assert_nothing_is_left(self) -> None:
         """One instance runs, and of everything else there is what there was."""
-        app = self.site.app()
-        self.site.assert_only_serves(app["live"])
+        self.site.assert_only_serves()
         expected = sorted(["app.py", "haproxy", "haproxy", *self.keepers])
         eventually(lambda: self.programs() == expected, "one instance, the balancer and what keeps them")
         assert self.state() == self.before

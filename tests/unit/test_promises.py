@@ -1,0 +1,21 @@
+"""The pages that promise something name tests; each of them is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NAMED = re.compile(r"`(tests/\S+\.py)::(\w+)`")
+
+
+@pytest.mark.parametrize("page", ["reliability.md", "security.md"])
+def test_every_test_that_a_page_names_exists(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    named = NAMED.findall(text)
+    assert len(named) > 10
+    assert text.count("::") == len(named), "all that look like names were read as such"
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / file).read_text(), f"{file}::{name}"
