@@ -1,4 +1,4 @@
-# make setup | demo | test | lint | check | bench | soak MINUTES=30
+# make setup | demo | test | lint | audit | check | bench | soak MINUTES=30
 #
 # Everything lands in .venv; `setup` installs what the tests need of Debian's packages where apt-get is there.
 
@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEBIAN := git haproxy nftables nginx nodejs wrk systemd dbus libpam-systemd iproute2 cron
 
-.PHONY: setup demo test lint check bench soak docs clean
+.PHONY: setup demo test lint audit check bench soak docs clean
 
 setup: .venv/.done
 
@@ -29,8 +29,12 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml src
 
-check: lint test
+audit: setup
+	$(BIN)/pip-audit --skip-editable
+
+check: lint audit test
 
 bench: setup
 	@tools/packages $(DEBIAN) curl npm
