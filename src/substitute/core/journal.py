@@ -3,6 +3,9 @@
 Write-ahead logging makes every transaction atomic whatever is killed. The writes that a power cut must not undo
 also wait for the disk (``synchronous = FULL``): the beginning of a deployment, that its slot is no finished build
 any more, its commit, and what is stopped by hand.
+
+A file that is damaged is set aside, and an empty one takes its place; `core.recollection` fills it from what is
+observed. On a full disk a reserve is given up, so that what is under way can still be settled.
 """
 
 from __future__ import annotations
@@ -10,22 +13,26 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.errors import SubstituteError
+from substitute.core.lock import short_lock
 from substitute.core.ports import Backend, Process, Server
 from substitute.core.records import AppRecord, DeploymentRecord, DrillRecord, GuestRecord, SlotRecord
 from substitute.core.slots import Endpoint, SlotName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from substitute.core.apps import App
     from substitute.core.ports import Program
 
+VERSION = 1
+"""Of the schema; raised with every change of it."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS app (
     name TEXT PRIMARY KEY, live TEXT, stopped INTEGER NOT NULL DEFAULT 0,
@@ -49,28 +56,110 @@ CREATE TABLE IF NOT EXISTS drill (
     started REAL NOT NULL, seconds REAL NOT NULL, requests INTEGER NOT NULL, failed INTEGER NOT NULL,
     exit INTEGER NOT NULL, summary TEXT NOT NULL);
 """
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+_RESERVE = 1 << 20
+"""Bytes kept for a full disk: to settle takes some transactions and the balancer's file."""
+
+
+class _DamagedError(sqlite3.DatabaseError):
+    """What is in the file is no journal any more."""
 
 
 class Journal:
     """The only state that `settle` believes. Each method that writes is one transaction."""
 
     def __init__(self, path: Path) -> None:
-        """Open, or make, the journal at `path` (mode 0600)."""
+        """Open, or make, the journal at `path` (mode 0600). A damaged file is set aside: see `damaged`.
+
+        Raises SubstituteError where it cannot be used, or was written by a newer version of this program.
+        """
         self.path = path
+        self.damaged: Path | None = None
+        """Where a damaged journal was put, that this one has taken the place of."""
+        self._reserve = path.with_name("journal.reserve")
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'drill'").fetchone():
-                self._db.executescript(_SCHEMA)
+            try:
+                self._with_reserve(self._open)
+            except _DamagedError:
+                self._replace()
         except (OSError, sqlite3.Error) as error:
             raise SubstituteError(
                 f"The journal {path} cannot be used.",
                 fact=str(error),
                 cure="Give this user write access to it and room on its disk.",
             ) from error
+        self._keep_reserve()
+
+    def _open(self) -> None:
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        try:
+            self._db.row_factory = sqlite3.Row
+            self._prepare()
+        except sqlite3.Error as error:
+            self._db.close()
+            if _primary(error) in _DAMAGE:
+                raise _DamagedError(*error.args) from error
+            raise
+        except SubstituteError:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise _DamagedError(found)
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise SubstituteError(
+                f"The journal {self.path} was written by a newer version of substitute.",
+                fact=f"Its schema is {version}; this version knows {VERSION}.",
+                cure="Use that version again, or a later one. Nothing was changed.",
+            )
+        if version < VERSION:
+            self._db.executescript(f"{_SCHEMA}PRAGMA user_version = {VERSION};")
+
+    def _replace(self) -> None:
+        """Set the damaged file aside, unless another command has done so meanwhile."""
+        with short_lock(self.path.with_name("journal.lock")):
+            try:
+                self._open()
+            except _DamagedError:
+                aside = self.path.with_name(f"{self.path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
+                self.path.rename(aside)
+                for ending in ("-wal", "-shm"):
+                    with suppress(FileNotFoundError):
+                        self.path.with_name(self.path.name + ending).rename(
+                            aside.with_name(aside.name + ending)
+                        )
+                self.damaged = aside
+                self._open()
+
+    def _keep_reserve(self) -> None:
+        """Take room for a full disk, while there is some."""
+        with suppress(OSError):
+            if self._reserve.exists():
+                return
+            descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, _RESERVE)
+            except OSError:
+                self._reserve.unlink()
+            finally:
+                os.close(descriptor)
+
+    def _with_reserve(self, act: Callable[[], object]) -> None:
+        """Do `act`; where there is no room for it, give the reserve up and do it again."""
+        try:
+            act()
+        except sqlite3.Error as error:
+            if _primary(error) not in _NO_ROOM or not self._reserve.exists():
+                raise
+            self._reserve.unlink(missing_ok=True)
+            act()
 
     def close(self) -> None:
         """Close the file."""
@@ -80,38 +169,51 @@ class Journal:
     def _write(self, *, durably: bool = False) -> Iterator[sqlite3.Connection]:
         try:
             self._db.execute(f"PRAGMA synchronous = {'FULL' if durably else 'NORMAL'}")
-            self._db.execute("BEGIN IMMEDIATE")
+            self._with_reserve(lambda: self._db.execute("BEGIN IMMEDIATE"))
             try:
                 yield self._db
-                self._db.execute("COMMIT")
+                self._with_reserve(lambda: self._db.execute("COMMIT"))
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise SubstituteError(f"The journal {self.path} cannot be written.", fact=str(error)) from error
+            raise SubstituteError(
+                f"The journal {self.path} cannot be written.",
+                fact=str(error),
+                cure="Give this user write access to it and room on its disk.",
+            ) from error
 
     # -- apps and slots -------------------------------------------------------------------------
 
     def register(self, app: App) -> None:
         """Take over what the configuration says of `app`, except for slots that run: those keep theirs."""
         with self._write() as db:
-            db.execute("INSERT OR IGNORE INTO app (name) VALUES (?)", (app.name,))
-            db.execute("UPDATE app SET domains = ? WHERE name = ?", (json.dumps(app.domains), app.name))
-            for slot in app.slots.values():
-                where = (json.dumps([[e.host, e.port] for e in slot.endpoints]), str(slot.directory))
-                limits = (app.drain_timeout, app.stop_timeout)
-                db.execute(
-                    "INSERT OR IGNORE INTO slot"
-                    " (endpoints, directory, drain_timeout, stop_timeout, app, name)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
-                    (*where, *limits, app.name, slot.name),
-                )
-                db.execute(
-                    "UPDATE slot SET endpoints = ?, directory = ?, drain_timeout = ?, stop_timeout = ?"
-                    " WHERE app = ? AND name = ? AND process IS NULL",
-                    (*where, *limits, app.name, slot.name),
-                )
+            _register(db, app)
+
+    def restore(self, found: Iterable[tuple[App, AppRecord]], *, now: float) -> None:
+        """Fill an empty journal with what was observed: all apps in one transaction, so that none is forgotten.
+
+        What is live counts as deployed and as a finished build: there is something to go back to.
+        """
+        with self._write(durably=True) as db:
+            for app, record in found:
+                _register(db, app)
+                for slot in record.slots.values():
+                    db.execute(
+                        "UPDATE slot SET share = ?, hash = ?, intact = ?, process = ? WHERE app = ? AND name = ?",
+                        (
+                            *(slot.share, slot.commit, slot.intact),
+                            *(slot.process and _dump(slot.process), app.name, slot.name),
+                        ),
+                    )
+                db.execute("UPDATE app SET live = ? WHERE name = ?", (record.live, app.name))
+                if record.live_slot and record.live_slot.commit:
+                    db.execute(
+                        "INSERT INTO deployment (app, operation, slot, hash, started, finished, outcome)"
+                        " VALUES (?, 'found', ?, ?, ?, ?, 'succeeded')",
+                        (app.name, record.live, record.live_slot.commit, now, now),
+                    )
 
     def app(self, name: str) -> AppRecord:
         """Return the record of a registered app."""
@@ -305,6 +407,30 @@ class Journal:
         """Forget a guest."""
         with self._write() as db:
             db.execute("DELETE FROM guest WHERE name = ?", (name,))
+
+
+def _register(db: sqlite3.Connection, app: App) -> None:
+    db.execute("INSERT OR IGNORE INTO app (name) VALUES (?)", (app.name,))
+    db.execute("UPDATE app SET domains = ? WHERE name = ?", (json.dumps(app.domains), app.name))
+    for slot in app.slots.values():
+        where = (json.dumps([[e.host, e.port] for e in slot.endpoints]), str(slot.directory))
+        limits = (app.drain_timeout, app.stop_timeout)
+        db.execute(
+            "INSERT OR IGNORE INTO slot"
+            " (endpoints, directory, drain_timeout, stop_timeout, app, name)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (*where, *limits, app.name, slot.name),
+        )
+        db.execute(
+            "UPDATE slot SET endpoints = ?, directory = ?, drain_timeout = ?, stop_timeout = ?"
+            " WHERE app = ? AND name = ? AND process IS NULL",
+            (*where, *limits, app.name, slot.name),
+        )
+
+
+def _primary(error: sqlite3.Error) -> int:
+    """The kind of an error, without its subdivision."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _dump(process: Process) -> str:
