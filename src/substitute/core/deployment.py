@@ -15,6 +15,7 @@ from substitute.core.attempt import Attempt, Plan
 from substitute.core.command_line import is_simple
 from substitute.core.errors import (
     BuildError,
+    JournalError,
     NotReadyError,
     SubstituteError,
     UnmovedError,
@@ -245,7 +246,7 @@ def _give_up(attempt: Attempt, error: SubstituteError) -> SubstituteError:
     problem = ""
     try:
         settled: Settled | None = settle(host, app)
-    except UnmovedError as trouble:  # nothing was stopped either, so who was live serves if it answers
+    except (UnmovedError, JournalError) as trouble:  # who was live was not stopped, and serves if it answers
         settled, problem = None, "" if _live_answers(host, app) else trouble.reason
     except SubstituteError as trouble:
         settled, problem = None, trouble.reason

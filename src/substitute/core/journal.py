@@ -19,14 +19,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from substitute.core.errors import SubstituteError
+from substitute.core.errors import JournalError, SubstituteError
 from substitute.core.lock import short_lock
 from substitute.core.ports import Backend, Process, Server
 from substitute.core.records import AppRecord, DeploymentRecord, DrillRecord, GuestRecord, SlotRecord
 from substitute.core.slots import Endpoint, SlotName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from substitute.core.apps import App
     from substitute.core.ports import Program
@@ -57,9 +57,10 @@ CREATE TABLE IF NOT EXISTS drill (
     exit INTEGER NOT NULL, summary TEXT NOT NULL);
 """
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 _RESERVE = 1 << 20
 """Bytes kept for a full disk: to settle takes some transactions and the balancer's file."""
+_ENOUGH = _RESERVE // 4
+"""Bytes that a disk which is not full has left."""
 
 
 class _DamagedError(sqlite3.DatabaseError):
@@ -78,9 +79,10 @@ class Journal:
         self.damaged: Path | None = None
         """Where a damaged journal was put, that this one has taken the place of."""
         self._reserve = path.with_name("journal.reserve")
+        self._make_room()
         try:
             try:
-                self._with_reserve(self._open)
+                self._open()
             except _DamagedError:
                 self._replace()
         except (OSError, sqlite3.Error) as error:
@@ -151,15 +153,12 @@ class Journal:
             finally:
                 os.close(descriptor)
 
-    def _with_reserve(self, act: Callable[[], object]) -> None:
-        """Do `act`; where there is no room for it, give the reserve up and do it again."""
-        try:
-            act()
-        except sqlite3.Error as error:
-            if _primary(error) not in _NO_ROOM or not self._reserve.exists():
-                raise
-            self._reserve.unlink(missing_ok=True)
-            act()
+    def _make_room(self) -> None:
+        """Give the reserve up where the disk is full, before it is needed: half a transaction can't be repeated."""
+        with suppress(OSError):
+            disk = os.statvfs(self.path.parent)
+            if disk.f_bavail * disk.f_frsize < _ENOUGH:
+                self._reserve.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file."""
@@ -167,18 +166,19 @@ class Journal:
 
     @contextmanager
     def _write(self, *, durably: bool = False) -> Iterator[sqlite3.Connection]:
+        self._make_room()
         try:
             self._db.execute(f"PRAGMA synchronous = {'FULL' if durably else 'NORMAL'}")
-            self._with_reserve(lambda: self._db.execute("BEGIN IMMEDIATE"))
+            self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
-                self._with_reserve(lambda: self._db.execute("COMMIT"))
+                self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise SubstituteError(
+            raise JournalError(
                 f"The journal {self.path} cannot be written.",
                 fact=str(error),
                 cure="Give this user write access to it and room on its disk.",
