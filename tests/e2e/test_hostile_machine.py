@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -300,3 +301,57 @@ def test_a_command_without_descriptors_left_says_so_and_harms_nothing(site: Site
         site.assert_only_serves("b")
 
     assert under_load(site, starved) == {"1", "2"}
+
+
+def test_a_remote_that_vanishes_or_hangs_is_said_and_ctrl_c_ends_the_wait(site: Site) -> None:
+    site.run("deploy")
+    earlier = (site.root / "substitute.toml").read_text()
+
+    def vanishes_or_hangs() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as remote:
+            url = f"http://127.0.0.1:{remote.getsockname()[1]}/shop.git"
+            text = earlier.replace(str(site.repository.directory), url)
+            (site.root / "substitute.toml").write_text(text)
+            with site.popen("deploy") as deploy:
+                asked, _ = remote.accept()
+                asked.recv(1)
+                deploy.send_signal(signal.SIGINT)
+                said = deploy.communicate(timeout=60)[1]
+                asked.close()
+            assert deploy.returncode == 130
+            assert "Slot a" in said
+            with site.popen("deploy") as deploy:
+                remote.accept()[0].close()
+                remote.close()
+                said = deploy.communicate(timeout=60)[1]
+            assert deploy.returncode == 1
+            assert url in said
+            assert "Traceback" not in said
+            assert "Slot a" in said
+
+    def comes_back() -> None:
+        (site.root / "substitute.toml").write_text(earlier)
+        site.repository.commit("2")
+        site.run("deploy")
+        site.assert_only_serves("b")
+
+    assert under_load(site, vanishes_or_hangs, comes_back) == {"1", "2"}
+
+
+def test_an_app_that_was_renamed_says_what_is_left_and_loses_no_request(site: Site) -> None:
+    site.run("deploy")
+    earlier = (site.root / "substitute.toml").read_text()
+
+    def renamed() -> None:
+        (site.root / "substitute.toml").write_text(earlier.replace("app.shop", "app.store"))
+        site.repository.commit("2")
+        said = site.run("deploy", exit_status=4).stderr
+        assert "Traceback" not in said
+        print(said)
+
+    def back() -> None:
+        (site.root / "substitute.toml").write_text(earlier)
+        site.run("deploy")
+        site.assert_only_serves("b")
+
+    assert under_load(site, renamed, back) == {"1", "2"}
