@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.site import fetch
 from tests.e2e.test_deployments import under_load
 from tests.ports import free_port
 
@@ -343,11 +344,11 @@ def test_an_app_that_was_renamed_says_what_is_left_and_loses_no_request(site: Si
     earlier = (site.root / "substitute.toml").read_text()
 
     def renamed() -> None:
-        (site.root / "substitute.toml").write_text(earlier.replace("app.shop", "app.store"))
+        (site.root / "substitute.toml").write_text(earlier.replace("app.shop", "app.a"))
         site.repository.commit("2")
-        said = site.run("deploy", exit_status=4).stderr
-        assert "Traceback" not in said
-        print(said)
+        said = site.run("deploy", exit_status=2).stderr
+        assert "is that of shop, which still runs under its old name" in said
+        assert "`substitute down`" in said
 
     def back() -> None:
         (site.root / "substitute.toml").write_text(earlier)
@@ -355,3 +356,9 @@ def test_an_app_that_was_renamed_says_what_is_left_and_loses_no_request(site: Si
         site.assert_only_serves("b")
 
     assert under_load(site, renamed, back) == {"1", "2"}
+    site.run("down")
+    (site.root / "substitute.toml").write_text(earlier.replace("app.shop", "app.a"))
+    site.repository.commit("3")
+    site.run("deploy")
+    assert fetch(site.url) == "version 3\n"
+    site.assert_only_serves("a")

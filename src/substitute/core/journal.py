@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from substitute.core.errors import JournalError, SubstituteError
+from substitute.core.errors import JournalError, SubstituteError, UsageError
 from substitute.core.lock import short_lock
 from substitute.core.ports import Backend, Process, Server
 from substitute.core.records import AppRecord, DeploymentRecord, DrillRecord, GuestRecord, SlotRecord
@@ -188,8 +188,22 @@ class Journal:
 
     def register(self, app: App) -> None:
         """Take over what the configuration says of `app`, except for slots that run: those keep theirs."""
+        self._require_own_ports(app)
         with self._write() as db:
             _register(db, app)
+
+    def _require_own_ports(self, app: App) -> None:
+        """No other app that is still in use has them: an app that was renamed is another one."""
+        wanted = {endpoint for slot in app.slots.values() for endpoint in slot.endpoints}
+        for name in self.names():
+            used = [slot for slot in self.app(name).slots.values() if slot.process or slot.share]
+            taken = [endpoint for slot in used for endpoint in slot.endpoints if endpoint in wanted]
+            if name != app.name and taken:
+                raise UsageError(
+                    f"Port {taken[0].port} of {app.name} is that of {name}, which still runs under its old name.",
+                    cure=f"Call it {name} in substitute.toml again. To rename it: `substitute down` before, and "
+                    "`substitute deploy` after.",
+                )
 
     def restore(self, found: Iterable[tuple[App, AppRecord]], *, now: float) -> None:
         """Fill an empty journal with what was observed: all apps in one transaction, so that none is forgotten.
@@ -245,7 +259,7 @@ class Journal:
             )
             patience = max(slot.drain_timeout for slot in record.slots.values())
             found.append(Backend(record.name, tuple(json.loads(row["domains"])), servers, patience))
-        return found
+        return [backend for backend in found if not _is_left_behind(backend, found)]
 
     def environment(self, app: str) -> dict[str, str]:
         """PATH, HOME and the like of the latest deploying command, so that `up` uses the same."""
@@ -407,6 +421,19 @@ class Journal:
         """Forget a guest."""
         with self._write() as db:
             db.execute("DELETE FROM guest WHERE name = ?", (name,))
+
+
+def _is_left_behind(backend: Backend, among: list[Backend]) -> bool:
+    """Whether another app answers in its place: of those without a domain only one can get requests."""
+
+    def gets_some(one: Backend) -> bool:
+        return any(server.share for server in one.servers)
+
+    return (
+        not backend.domains
+        and not gets_some(backend)
+        and any(gets_some(one) for one in among if not one.domains)
+    )
 
 
 def _register(db: sqlite3.Connection, app: App) -> None:
