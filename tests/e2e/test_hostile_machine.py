@@ -8,6 +8,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -362,3 +363,46 @@ def test_an_app_that_was_renamed_says_what_is_left_and_loses_no_request(site: Si
     site.run("deploy")
     assert fetch(site.url) == "version 3\n"
     site.assert_only_serves("a")
+
+
+def test_a_root_that_became_read_only_is_said_and_the_next_command_works(site: Site) -> None:
+    site.run("deploy")
+    readonly = f"mount --bind {site.root} {site.root} && mount -o remount,bind,ro {site.root}"
+    namespace = ["unshare", "--mount", "sh", "-c"]
+    if subprocess.run([*namespace, readonly], check=False, capture_output=True).returncode:
+        pytest.skip("no disk can be made read-only here")
+
+    def refused() -> None:
+        site.repository.commit("2")
+        command = [*namespace, f'{readonly} && exec "$@"', "sh", *site.command("deploy")]
+        ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 1, ended.stderr
+        assert str(site.root / "deploy") in ended.stderr
+        assert "write access" in ended.stderr
+        assert "Traceback" not in ended.stderr
+        site.run("deploy")
+        site.assert_only_serves("b")
+
+    assert under_load(site, refused) == {"1", "2"}
+
+
+def test_a_clock_that_is_set_back_and_forward_changes_nothing(site: Site) -> None:
+    site.run("deploy")
+
+    def deploy_with_the_clock_off_by(seconds: str) -> None:
+        site.repository.commit(seconds)
+        program = (
+            "import random, runpy, sys, time; real = time.time\n"
+            f"time.time = lambda: real() + random.choice([0, {seconds}])\n"
+            "runpy.run_module('substitute', run_name='__main__')"
+        )
+        command = [sys.executable, "-c", program, *site.command("deploy")[3:]]
+        ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 0, ended.stderr
+
+    back, forward = "-1e8", "1e8"
+    assert under_load(
+        site, partial(deploy_with_the_clock_off_by, back), partial(deploy_with_the_clock_off_by, forward)
+    ) == {"1", back, forward}
+    site.run("rollback")
+    assert fetch(site.url) == f"version {back}\n"
