@@ -20,6 +20,7 @@ from substitute.core.events import Notice, Warned
 from substitute.core.host import Host
 from substitute.core.journal import Journal
 from substitute.core.ports import Limits
+from substitute.core.recollection import recollect
 from substitute.core.status import observe
 from substitute.files import private_directory
 from substitute.machine import Machine
@@ -159,6 +160,7 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
         caller=caller,
         guardian=lambda app: _guarded(root, app, runtime),
     )
+    recollect(host, apps.values())
     return Site(root, config, apps, host, choice)
 
 

@@ -4,12 +4,16 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from substitute.core.errors import SourceError, UsageError
 from substitute.shell import capture
 from substitute.sources.git import Git
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 IDENTITY = {
     "PATH": os.environ["PATH"],
@@ -601,3 +605,41 @@ def test_an_unusable_directory_is_named(place: Place) -> None:
     (place.root / "file").write_text("x")
     with pytest.raises(SourceError, match="file/shop_a cannot be used"):
         place.source().resolve(place.root / "file/shop_a", None)
+
+
+def _no_git(slot: Path) -> None:
+    shutil.rmtree(slot / ".git")
+
+
+def _no_head(slot: Path) -> None:
+    (slot / ".git" / "HEAD").unlink()
+
+
+def _no_objects(slot: Path) -> None:
+    shutil.rmtree(slot / ".git" / "objects")
+    (slot / ".git" / "objects").mkdir()
+    (slot / ".git" / "substitute-update").touch()  # the update that stumbled over it
+
+
+@pytest.mark.parametrize("spoil", [_no_git, _no_head, _no_objects])
+def test_a_broken_clone_of_ours_is_set_aside_aloud_and_made_afresh(
+    place: Place, spoil: Callable[[Path], None]
+) -> None:
+    source = place.source()
+    source.update(place.a, source.resolve(place.a, None).commit, clean=False)
+    (place.a / "upload").write_text("precious")
+    spoil(place.a)
+    second = place.repository.commit("two")
+    assert source.resolve(place.a, None, ours=True).commit == second
+    source.update(place.a, second, clean=False)
+    assert page(place.a) == "two"
+    assert (place.root / "shop_a.broken" / "upload").read_text() == "precious"
+    assert "was broken" in place.warnings[0]
+
+
+def test_a_remote_that_does_not_answer_breaks_no_clone_of_ours(place: Place) -> None:
+    place.source().resolve(place.a, None)
+    place.lose_the_remote()
+    with pytest.raises(SourceError, match="cannot be reached"):
+        place.source().resolve(place.a, None, ours=True)
+    assert not (place.root / "shop_a.broken").exists()

@@ -171,7 +171,9 @@ class FakeBalancer:
 class FakeSource:
     world: World
 
-    def resolve(self, directory: Path, commit: str | None, *, fetch: bool = True) -> Revision:
+    def resolve(
+        self, directory: Path, commit: str | None, *, fetch: bool = True, ours: bool = False
+    ) -> Revision:
         if fetch and not self.world.fetchable:
             raise SourceError("The remote does not answer.")
         return Revision(commit or "newest", "a change", "branch main of origin")

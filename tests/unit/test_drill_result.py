@@ -343,6 +343,7 @@ def test_a_journal_from_before_there_were_drills_can_be_opened(tmp_path: Path) -
     Journal(path).close()
     old = sqlite3.connect(path)
     old.execute("DROP TABLE drill")
+    old.execute("PRAGMA user_version = 0")
     old.commit()
     old.close()
     journal = Journal(path)

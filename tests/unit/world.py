@@ -740,7 +740,9 @@ class ModelBalancer:
 class ModelSource:
     world: World
 
-    def resolve(self, directory: Path, commit: str | None, *, fetch: bool = True) -> Revision:
+    def resolve(
+        self, directory: Path, commit: str | None, *, fetch: bool = True, ours: bool = False
+    ) -> Revision:
         self.world.deed(f"resolve {commit}", SourceError("The remote does not answer."))
         return Revision(commit or "v1", "a change", "branch main of origin")
 

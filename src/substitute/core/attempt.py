@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from substitute.core.errors import (
     DeploymentFailedError,
     HookError,
     InterruptedByUserError,
+    JournalError,
     NothingServesError,
     SubstituteError,
     UsageError,
@@ -171,10 +172,12 @@ class Attempt:
             self.emit(Warned(error.reason))
 
     def close(self, error: SubstituteError) -> None:
-        """Write the failure into the journal, before anything is settled."""
+        """Write the failure into the journal, before anything is settled; where it can't be written, settle yet."""
         self._outcome = "interrupted" if isinstance(error, InterruptedByUserError) else "failed"
-        if self.id is not None:
-            self.host.journal.finish(self.id, self._outcome, now=self.host.clock.now(), reason=error.reason)
+        with suppress(JournalError):
+            if self.id is not None:
+                now = self.host.clock.now()
+                self.host.journal.finish(self.id, self._outcome, now=now, reason=error.reason)
 
     def failed(self, error: SubstituteError, live: SlotName | None, *, problem: str = "") -> SubstituteError:
         """Say how it ended and which slot serves; the error to raise is returned."""

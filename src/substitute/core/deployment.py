@@ -15,6 +15,7 @@ from substitute.core.attempt import Attempt, Plan
 from substitute.core.command_line import is_simple
 from substitute.core.errors import (
     BuildError,
+    JournalError,
     NotReadyError,
     SubstituteError,
     UnmovedError,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from substitute.core.health import LogTail
     from substitute.core.host import Host
     from substitute.core.ports import Process
-    from substitute.core.records import AppRecord
+    from substitute.core.records import AppRecord, SlotRecord
     from substitute.core.settle import Settled
     from substitute.core.slots import SlotName
 
@@ -71,7 +72,7 @@ def rollback(host: Host, app: App) -> None:
         if slot.intact and slot.commit == target and source.current(slot.directory) == target:
             return Plan("rollback", slot.name, Revision(target, "", "as it stands"), update=False)
         host.emit(Notice(f"Slot {slot.name} no longer holds {target[:10]}: it is updated and built again."))
-        return Plan("rollback", slot.name, source.resolve(slot.directory, target, fetch=False), update=True)
+        return Plan("rollback", slot.name, _resolve(host, app, slot, target, fetch=False), update=True)
 
     _operate(host, app, "rollback", choose)
 
@@ -84,7 +85,7 @@ def restart(host: Host, app: App) -> None:
         if live is None or live.commit is None:
             raise UsageError(f"No version of {app.name} is live yet.", cure="Type `substitute deploy`.")
         slot = record.slots[live.name.other]
-        revision = host.source(app).resolve(slot.directory, live.commit, fetch=False)
+        revision = _resolve(host, app, slot, live.commit, fetch=False)
         return Plan("restart", slot.name, revision, update=True)
 
     _operate(host, app, "restart", choose)
@@ -95,9 +96,14 @@ def into_next_slot(operation: str, commit: str | None) -> Choose:
 
     def choose(host: Host, app: App, record: AppRecord) -> Plan:
         slot = record.slots[record.next_slot]
-        return Plan(operation, slot.name, host.source(app).resolve(slot.directory, commit), update=True)
+        return Plan(operation, slot.name, _resolve(host, app, slot, commit), update=True)
 
     return choose
+
+
+def _resolve(host: Host, app: App, slot: SlotRecord, commit: str | None, *, fetch: bool = True) -> Revision:
+    # What was built there once is a clone of ours, and may be replaced when it is broken.
+    return host.source(app).resolve(slot.directory, commit, fetch=fetch, ours=slot.commit is not None)
 
 
 def _operate(host: Host, app: App, operation: str, choose: Choose) -> None:
@@ -245,7 +251,7 @@ def _give_up(attempt: Attempt, error: SubstituteError) -> SubstituteError:
     problem = ""
     try:
         settled: Settled | None = settle(host, app)
-    except UnmovedError as trouble:  # nothing was stopped either, so who was live serves if it answers
+    except (UnmovedError, JournalError) as trouble:  # who was live was not stopped, and serves if it answers
         settled, problem = None, "" if _live_answers(host, app) else trouble.reason
     except SubstituteError as trouble:
         settled, problem = None, trouble.reason

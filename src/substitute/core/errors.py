@@ -4,6 +4,7 @@
     ├── UsageError                  2   what was typed cannot be done
     │   └── ConfigError             2   substitute.toml
     ├── LockedError                 3   another deployment is under way
+    ├── JournalError                1   what is done can't be noted
     ├── NothingServesError          4   no version serves, and it could not be mended
     ├── InterruptedByUserError    130   Ctrl-C, SIGTERM, SIGHUP before the commit
     └── DeploymentFailedError       1   the earlier version serves
@@ -65,6 +66,10 @@ class LockedError(SubstituteError):
     """Another deployment of the app holds the lock."""
 
     exit_status = 3
+
+
+class JournalError(SubstituteError):
+    """The journal cannot be written: its disk is full, or read-only."""
 
 
 class NothingServesError(SubstituteError):

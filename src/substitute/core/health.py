@@ -174,7 +174,7 @@ def _not_ready(slot: SlotRecord, health: Health, last: str, log: LogTail) -> Not
     return NotReadyError(
         f"Slot {slot.name} did not {wanted} within {health.timeout:g}s (last: {last}).",
         fact=_with_log("", log),
-        cure=f"See `substitute logs {slot.name}`.",
+        cure=f"See `substitute logs {slot.name}`; one that needs longer is given it by app.{slot.app}.health.timeout.",
     )
 
 

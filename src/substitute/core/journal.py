@@ -3,6 +3,9 @@
 Write-ahead logging makes every transaction atomic whatever is killed. The writes that a power cut must not undo
 also wait for the disk (``synchronous = FULL``): the beginning of a deployment, that its slot is no finished build
 any more, its commit, and what is stopped by hand.
+
+A file that is damaged is set aside, and an empty one takes its place; `core.recollection` fills it from what is
+observed. On a full disk a reserve is given up, so that what is under way can still be settled.
 """
 
 from __future__ import annotations
@@ -10,22 +13,26 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from substitute.core.errors import SubstituteError
+from substitute.core.errors import JournalError, SubstituteError, UsageError
+from substitute.core.lock import short_lock
 from substitute.core.ports import Backend, Process, Server
 from substitute.core.records import AppRecord, DeploymentRecord, DrillRecord, GuestRecord, SlotRecord
 from substitute.core.slots import Endpoint, SlotName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from substitute.core.apps import App
     from substitute.core.ports import Program
 
+VERSION = 1
+"""Of the schema; raised with every change of it."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS app (
     name TEXT PRIMARY KEY, live TEXT, stopped INTEGER NOT NULL DEFAULT 0,
@@ -49,28 +56,109 @@ CREATE TABLE IF NOT EXISTS drill (
     started REAL NOT NULL, seconds REAL NOT NULL, requests INTEGER NOT NULL, failed INTEGER NOT NULL,
     exit INTEGER NOT NULL, summary TEXT NOT NULL);
 """
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_RESERVE = 1 << 20
+"""Bytes kept for a full disk: to settle takes some transactions and the balancer's file."""
+_ENOUGH = _RESERVE // 4
+"""Bytes that a disk which is not full has left."""
+
+
+class _DamagedError(sqlite3.DatabaseError):
+    """What is in the file is no journal any more."""
 
 
 class Journal:
     """The only state that `settle` believes. Each method that writes is one transaction."""
 
     def __init__(self, path: Path) -> None:
-        """Open, or make, the journal at `path` (mode 0600)."""
+        """Open, or make, the journal at `path` (mode 0600). A damaged file is set aside: see `damaged`.
+
+        Raises SubstituteError where it cannot be used, or was written by a newer version of this program.
+        """
         self.path = path
+        self.damaged: Path | None = None
+        """Where a damaged journal was put, that this one has taken the place of."""
+        self._reserve = path.with_name("journal.reserve")
+        self._make_room()
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'drill'").fetchone():
-                self._db.executescript(_SCHEMA)
+            try:
+                self._open()
+            except _DamagedError:
+                self._replace()
         except (OSError, sqlite3.Error) as error:
             raise SubstituteError(
                 f"The journal {path} cannot be used.",
                 fact=str(error),
                 cure="Give this user write access to it and room on its disk.",
             ) from error
+        self._keep_reserve()
+
+    def _open(self) -> None:
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        try:
+            self._db.row_factory = sqlite3.Row
+            self._prepare()
+        except sqlite3.Error as error:
+            self._db.close()
+            if _primary(error) in _DAMAGE:
+                raise _DamagedError(*error.args) from error
+            raise
+        except SubstituteError:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise _DamagedError(found)
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise SubstituteError(
+                f"The journal {self.path} was written by a newer version of substitute.",
+                fact=f"Its schema is {version}; this version knows {VERSION}.",
+                cure="Use that version again, or a later one. Nothing was changed.",
+            )
+        if version < VERSION:
+            self._db.executescript(f"{_SCHEMA}PRAGMA user_version = {VERSION};")
+
+    def _replace(self) -> None:
+        """Set the damaged file aside, unless another command has done so meanwhile."""
+        with short_lock(self.path.with_name("journal.lock")):
+            try:
+                self._open()
+            except _DamagedError:
+                aside = self.path.with_name(f"{self.path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
+                self.path.rename(aside)
+                for ending in ("-wal", "-shm"):
+                    with suppress(FileNotFoundError):
+                        self.path.with_name(self.path.name + ending).rename(
+                            aside.with_name(aside.name + ending)
+                        )
+                self.damaged = aside
+                self._open()
+
+    def _keep_reserve(self) -> None:
+        """Take room for a full disk, while there is some."""
+        with suppress(OSError):
+            if self._reserve.exists():
+                return
+            descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, _RESERVE)
+            except OSError:
+                self._reserve.unlink()
+            finally:
+                os.close(descriptor)
+
+    def _make_room(self) -> None:
+        """Give the reserve up where the disk is full, before it is needed: half a transaction can't be repeated."""
+        with suppress(OSError):
+            disk = os.statvfs(self.path.parent)
+            if disk.f_bavail * disk.f_frsize < _ENOUGH:
+                self._reserve.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file."""
@@ -78,6 +166,7 @@ class Journal:
 
     @contextmanager
     def _write(self, *, durably: bool = False) -> Iterator[sqlite3.Connection]:
+        self._make_room()
         try:
             self._db.execute(f"PRAGMA synchronous = {'FULL' if durably else 'NORMAL'}")
             self._db.execute("BEGIN IMMEDIATE")
@@ -89,29 +178,56 @@ class Journal:
                     self._db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise SubstituteError(f"The journal {self.path} cannot be written.", fact=str(error)) from error
+            raise JournalError(
+                f"The journal {self.path} cannot be written.",
+                fact=str(error),
+                cure="Give this user write access to it and room on its disk.",
+            ) from error
 
     # -- apps and slots -------------------------------------------------------------------------
 
     def register(self, app: App) -> None:
         """Take over what the configuration says of `app`, except for slots that run: those keep theirs."""
+        self._require_own_ports(app)
         with self._write() as db:
-            db.execute("INSERT OR IGNORE INTO app (name) VALUES (?)", (app.name,))
-            db.execute("UPDATE app SET domains = ? WHERE name = ?", (json.dumps(app.domains), app.name))
-            for slot in app.slots.values():
-                where = (json.dumps([[e.host, e.port] for e in slot.endpoints]), str(slot.directory))
-                limits = (app.drain_timeout, app.stop_timeout)
-                db.execute(
-                    "INSERT OR IGNORE INTO slot"
-                    " (endpoints, directory, drain_timeout, stop_timeout, app, name)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
-                    (*where, *limits, app.name, slot.name),
+            _register(db, app)
+
+    def _require_own_ports(self, app: App) -> None:
+        """No other app that is still in use has them: an app that was renamed is another one."""
+        wanted = {endpoint for slot in app.slots.values() for endpoint in slot.endpoints}
+        for name in self.names():
+            used = [slot for slot in self.app(name).slots.values() if slot.process or slot.share]
+            taken = [endpoint for slot in used for endpoint in slot.endpoints if endpoint in wanted]
+            if name != app.name and taken:
+                raise UsageError(
+                    f"Port {taken[0].port} of {app.name} is that of {name}, which still runs under its old name.",
+                    cure=f"Call it {name} in substitute.toml again. To rename it: `substitute down` before, and "
+                    "`substitute deploy` after.",
                 )
-                db.execute(
-                    "UPDATE slot SET endpoints = ?, directory = ?, drain_timeout = ?, stop_timeout = ?"
-                    " WHERE app = ? AND name = ? AND process IS NULL",
-                    (*where, *limits, app.name, slot.name),
-                )
+
+    def restore(self, found: Iterable[tuple[App, AppRecord]], *, now: float) -> None:
+        """Fill an empty journal with what was observed: all apps in one transaction, so that none is forgotten.
+
+        What is live counts as deployed and as a finished build: there is something to go back to.
+        """
+        with self._write(durably=True) as db:
+            for app, record in found:
+                _register(db, app)
+                for slot in record.slots.values():
+                    db.execute(
+                        "UPDATE slot SET share = ?, hash = ?, intact = ?, process = ? WHERE app = ? AND name = ?",
+                        (
+                            *(slot.share, slot.commit, slot.intact),
+                            *(slot.process and _dump(slot.process), app.name, slot.name),
+                        ),
+                    )
+                db.execute("UPDATE app SET live = ? WHERE name = ?", (record.live, app.name))
+                if record.live_slot and record.live_slot.commit:
+                    db.execute(
+                        "INSERT INTO deployment (app, operation, slot, hash, started, finished, outcome)"
+                        " VALUES (?, 'found', ?, ?, ?, ?, 'succeeded')",
+                        (app.name, record.live, record.live_slot.commit, now, now),
+                    )
 
     def app(self, name: str) -> AppRecord:
         """Return the record of a registered app."""
@@ -143,7 +259,7 @@ class Journal:
             )
             patience = max(slot.drain_timeout for slot in record.slots.values())
             found.append(Backend(record.name, tuple(json.loads(row["domains"])), servers, patience))
-        return found
+        return [backend for backend in found if not _is_left_behind(backend, found)]
 
     def environment(self, app: str) -> dict[str, str]:
         """PATH, HOME and the like of the latest deploying command, so that `up` uses the same."""
@@ -305,6 +421,43 @@ class Journal:
         """Forget a guest."""
         with self._write() as db:
             db.execute("DELETE FROM guest WHERE name = ?", (name,))
+
+
+def _is_left_behind(backend: Backend, among: list[Backend]) -> bool:
+    """Whether another app answers in its place: of those without a domain only one can get requests."""
+
+    def gets_some(one: Backend) -> bool:
+        return any(server.share for server in one.servers)
+
+    return (
+        not backend.domains
+        and not gets_some(backend)
+        and any(gets_some(one) for one in among if not one.domains)
+    )
+
+
+def _register(db: sqlite3.Connection, app: App) -> None:
+    db.execute("INSERT OR IGNORE INTO app (name) VALUES (?)", (app.name,))
+    db.execute("UPDATE app SET domains = ? WHERE name = ?", (json.dumps(app.domains), app.name))
+    for slot in app.slots.values():
+        where = (json.dumps([[e.host, e.port] for e in slot.endpoints]), str(slot.directory))
+        limits = (app.drain_timeout, app.stop_timeout)
+        db.execute(
+            "INSERT OR IGNORE INTO slot"
+            " (endpoints, directory, drain_timeout, stop_timeout, app, name)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (*where, *limits, app.name, slot.name),
+        )
+        db.execute(
+            "UPDATE slot SET endpoints = ?, directory = ?, drain_timeout = ?, stop_timeout = ?"
+            " WHERE app = ? AND name = ? AND process IS NULL",
+            (*where, *limits, app.name, slot.name),
+        )
+
+
+def _primary(error: sqlite3.Error) -> int:
+    """The kind of an error, without its subdivision."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _dump(process: Process) -> str:

@@ -253,12 +253,15 @@ class Revision:
 class Source(Protocol):
     """Brings a commit into a slot."""
 
-    def resolve(self, directory: Path, commit: str | None, *, fetch: bool = True) -> Revision:
+    def resolve(
+        self, directory: Path, commit: str | None, *, fetch: bool = True, ours: bool = False
+    ) -> Revision:
         """Choose the commit: a branch of origin, a tag, any commit; None is the newest of the app's branch.
 
         Makes the clone in `directory` where there is none and, with `fetch`, gets what is new from the
         remote. The slot's files are not touched. An unreachable remote is a warning where the commit is
-        there already. Raises UsageError for a commit that does not exist, is ambiguous or looks like an
+        there already. `ours` says that a clone was made in `directory` before: a broken one is set aside, aloud, and
+        a fresh one takes its place. Raises UsageError for a commit that does not exist, is ambiguous or looks like an
         option, SourceError when the remote is needed and does not answer.
         """
 

@@ -84,6 +84,28 @@ class Clones:
             except OSError as error:
                 raise SourceError(f"{directory} cannot be made.", fact=f"{error.strerror}.") from error
 
+    def replace_broken(self, directory: Path) -> bool:
+        """Set a clone aside that git can't read any more, or that has lost objects; whether it was one.
+
+        What was in it beside tracked files is kept, in one place: what an earlier time set aside goes.
+        """
+        if not directory.is_dir() or not any(directory.iterdir()):
+            return False
+        if is_clone(directory):
+            checked = self._git.run(
+                directory, "fsck", "--connectivity-only", "--no-dangling", "--no-progress"
+            )
+            if not checked.status:
+                return False
+        aside = directory.with_name(f"{directory.name}.broken")
+        if aside.exists():
+            shutil.rmtree(aside)
+        directory.rename(aside)
+        self._warn(
+            f"The clone in {directory} was broken. It is kept as {aside}; a fresh one takes its place."
+        )
+        return True
+
     def siblings(self, directory: Path) -> list[Path]:
         """The other slots' clones."""
         return [other for other in self._directories if other != directory and is_clone(other)]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _BRANCHES = "refs/remotes/origin"
 _HEAD = "refs/substitute/head"
 """Where the commit of the remote's HEAD is kept: with it one connection fetches everything."""
+_HALF = "substitute-update"
+"""In the clone's own directory while its files change."""
 _FORMAT = "%00".join(
     f"%({field})"
     for field in ("refname", "objecttype", "objectname", "subject", "*objecttype", "*objectname", "*subject")
@@ -68,14 +70,26 @@ class Git:
         others = [Path(os.path.realpath(directory)) for directory in directories]
         self._clones = Clones(self._git, self._repo, others, notice=notice, warn=warn)
 
-    def resolve(self, directory: Path, commit: str | None, *, fetch: bool = True) -> Revision:
+    def resolve(
+        self, directory: Path, commit: str | None, *, fetch: bool = True, ours: bool = False
+    ) -> Revision:
         """Choose the commit (see `core.ports.Source.resolve`)."""
+        directory = Path(os.path.realpath(directory))
+        if ours and (_is_half_updated(directory) or not is_clone(directory)):
+            self._clones.replace_broken(directory)
+        try:
+            return self._resolve(directory, commit, fetch=fetch)
+        except SourceError:
+            if ours and self._clones.replace_broken(directory):
+                return self._resolve(directory, commit, fetch=fetch)
+            raise
+
+    def _resolve(self, directory: Path, commit: str | None, *, fetch: bool) -> Revision:
         wanted: Wanted | None = None
         if commit is not None:
             wanted = names.parse(commit)
         elif self._branch:
             wanted = names.parse_branch(self._branch)
-        directory = Path(os.path.realpath(directory))
         with _explained(directory):
             self._clones.ensure(directory)
             silent = self._fetch(directory, head=wanted is None) if fetch else None
@@ -97,7 +111,7 @@ class Git:
         directory = Path(os.path.realpath(directory))
         checkout = ("checkout", "--quiet", "--force", "--detach", "--no-recurse-submodules", commit)
         with _explained(directory):
-            half = _git_directory(directory) / "substitute-update"
+            half = _git_directory(directory) / _HALF
             half.touch()
             self._git.demand(directory, *checkout, failing=f"{directory} cannot be set to {commit[:10]}.")
             if clean:
@@ -112,7 +126,7 @@ class Git:
         if not is_clone(directory):
             return None
         own = _git_directory(directory)
-        if (own / "substitute-update").exists() or not (own / "index").exists():
+        if (own / _HALF).exists() or not (own / "index").exists():
             return None
         with suppress(OSError):
             head = (own / "HEAD").read_text(encoding="ascii", errors="replace").strip()
@@ -255,6 +269,12 @@ def _explained(directory: Path) -> Iterator[None]:
     except OSError as error:
         place = error.filename or directory
         raise SourceError(f"{directory} cannot be used.", fact=f"{place}: {error.strerror}.") from error
+
+
+def _is_half_updated(directory: Path) -> bool:
+    with suppress(OSError):
+        return (_git_directory(directory) / _HALF).exists()
+    return True
 
 
 def _git_directory(directory: Path) -> Path:
