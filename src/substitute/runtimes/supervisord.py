@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _TICK = 0.005
 _START_PATIENCE = 15.0
 _KILL_PATIENCE = 5.0
+_LATER = 2
+"""Seconds after a program's limit when supervisord kills it too: so it ends even if the command that stops it does not
+live so long, and a command that does knows that it had to kill."""
 _NO_SUCH_PROGRAM = "BAD_NAME"
 _WANTED = frozenset({"STARTING", "RUNNING", "BACKOFF"})
 _RUNNING = frozenset({"STARTING", "RUNNING", "STOPPING"})
@@ -128,7 +131,6 @@ class Supervisord:
         began = time.monotonic()
         killed = False
         for one in self._begin_to_stop(name, process):
-            # supervisord kills too, at the same limit: it does so even if this command is killed.
             killed |= wait_or_kill(name, one, began + timeout)
         self._wait_until_stopped(name)
         return Stopped(killed=killed, seconds=time.monotonic() - began)
@@ -271,7 +273,7 @@ class Supervisord:
 
     def _register(self, program: Program) -> None:
         path = self._run / "programs" / f"{program.name}.conf"
-        text = _PROGRAM.format(name=program.name, limit=max(1, math.ceil(program.stop_timeout)))
+        text = _PROGRAM.format(name=program.name, limit=math.ceil(program.stop_timeout) + _LATER)
         unchanged = path.exists() and path.read_text() == text
         state = self._state(program.name)
         if state in _RUNNING:
