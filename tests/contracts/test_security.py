@@ -1,0 +1,50 @@
+"""What another local user may not learn, and what a value may not do, seen on real programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from substitute.core.ports import Program
+from substitute.runtimes.launcher import render
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VALUE = "only-in-the-env-file"
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_config_never_prints_a_value_of_the_env_file(tmp_path: Path, form: list[str]) -> None:
+    (tmp_path / "shop.env").write_text(f"TOKEN={VALUE}\n")
+    (tmp_path / "substitute.toml").write_text(
+        '[app.shop]\nrepo = "/srv/shop.git"\nstart = "true"\nports = [3001, 3002]\nenv_file = "shop.env"\n'
+    )
+
+    said = subprocess.run(
+        [sys.executable, "-m", "substitute", "-C", tmp_path, "config", *form],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert "TOKEN" in said.stdout
+    assert VALUE not in said.stdout + said.stderr
+
+
+def test_a_directory_with_syntax_of_the_shell_is_only_a_directory(tmp_path: Path) -> None:
+    directory = tmp_path / "-a 'b' $(touch broken) `touch broken`\n%(x)s ; touch broken"
+    directory.mkdir()
+    log = directory / "its; log"
+    told = f"{sys.executable} -c 'import json, os; print(json.dumps([os.getcwd(), dict(os.environ)]))'"
+    program = Program("shop_a", told, directory, {"VALUE": "'; touch broken; '\n%(y)s $HOME"}, log, 30.0)
+
+    subprocess.run(["/bin/sh", "-c", render(program)], cwd=tmp_path, check=True, env={})
+
+    where, environment = json.loads(log.read_text())
+    assert where == os.fspath(directory)
+    assert environment["VALUE"] == program.environment["VALUE"]
+    assert not list(tmp_path.rglob("broken"))
