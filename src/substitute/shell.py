@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from substitute.accounts import account
 from substitute.core.ports import Finished, Process
 from substitute.lines import Lines
 from substitute.processes import group_of, identify, signal_group
@@ -23,6 +24,8 @@ from substitute.processes import group_of, identify, signal_group
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from substitute.accounts import Account
 
 _CHUNK = 65536
 _LEFT = 1 << 20
@@ -60,16 +63,19 @@ class Shell:
         on_line: Callable[[str], None],
         on_start: Callable[[Process], None],
         timeout: float | None = None,
+        user: str | None = None,
     ) -> Finished:
         """Run to the end, standard output and error merged and given to `on_line` line by line.
 
         A carriage return ends a line too (progress bars). What the program leaves in the background is
         neither waited for nor ended. After `timeout` seconds, or when an exception comes through, the whole
-        group gets SIGTERM, and SIGKILL 2 s later. Raises OSError where nothing can be started in `directory`.
+        group gets SIGTERM, and SIGKILL 2 s later. Raises OSError where nothing can be started in `directory`, and
+        ConfigError where `user` can't be become.
         """
         lines = Lines(on_line)
         argv, pipe = [*_GATE, *argv], subprocess.PIPE
-        with _running(argv, directory, environment, out=pipe, err=subprocess.STDOUT, stdin=pipe) as (
+        become = account(user)
+        with _running(argv, directory, environment, become, out=pipe, err=subprocess.STDOUT, stdin=pipe) as (
             program,
             process,
         ):
@@ -102,8 +108,9 @@ def capture(
     environment: Mapping[str, str] | None = None,
     timeout: float | None = None,
     given: str | None = None,
+    become: Account | None = None,
 ) -> Captured:
-    """Run a short program and return what it wrote; `given` is its standard input (default: none).
+    """Run a short program, as `become`, and return what it wrote; `given` is its standard input (default: none).
 
     Undecodable bytes are replaced. After `timeout` seconds its group is ended and `timed_out` is true.
     Raises OSError where it cannot be started.
@@ -115,7 +122,10 @@ def capture(
             source.write(given.encode())
             source.seek(0)
         stdin = source if given is not None else subprocess.DEVNULL
-        with _running(argv, directory, environment, out=out, err=err, stdin=stdin) as (program, process):
+        with _running(argv, directory, environment, become, out=out, err=err, stdin=stdin) as (
+            program,
+            process,
+        ):
             ended = _wait(program, timeout)
             if not ended:
                 _end(process)
@@ -133,8 +143,8 @@ def spawn_detached(
 ) -> int:
     """Start a program that outlives this one, and return its pid.
 
-    A session of its own, no standard input, no descriptor but `pass_fds`; what it writes is appended to
-    `log` (0600). Raises OSError where it cannot be started.
+    A session of its own, no standard input, no descriptor but `pass_fds`, a umask of 077; what it writes is appended
+    to `log` (0600). Raises OSError where it cannot be started.
     """
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
@@ -147,6 +157,7 @@ def spawn_detached(
             stderr=descriptor,
             start_new_session=True,
             pass_fds=pass_fds,
+            umask=0o077,
         )
     finally:
         os.close(descriptor)
@@ -160,6 +171,7 @@ def _running(
     argv: Sequence[str],
     directory: Path | None,
     environment: Mapping[str, str] | None,
+    become: Account | None,
     *,
     out: int | IO[bytes],
     err: int | IO[bytes],
@@ -168,6 +180,8 @@ def _running(
     """Start a program; whatever exception leaves the block, its group is ended first."""
     program: subprocess.Popen[bytes] | None = None
     process: Process | None = None
+    if become:
+        environment = {**become.environment, **(os.environ if environment is None else environment)}
     try:
         with _held_signals():
             program = subprocess.Popen(
@@ -178,6 +192,7 @@ def _running(
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                **(become.popen() if become else {}),
             )
             process = identify(program.pid, zombie=True)
         assert process is not None  # noqa: S101  # a child that is not yet waited for has an entry

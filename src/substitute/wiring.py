@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from substitute import boot, guardian
 from substitute import config as configuration
+from substitute.accounts import account
 from substitute.boot.command import command_for
 from substitute.clock import SystemClock
 from substitute.core.environment import caller_environment
@@ -62,6 +63,10 @@ _GUARDIANS = (
     "PYTHONDONTWRITEBYTECODE",
 )
 """What a guardian gets of the environment; it settles by what the journal remembers."""
+AS_ROOT = (
+    "What {app}'s repository holds runs as root: build, hooks and app. "
+    'Name another user in app.{app}.user, or "root" where that is meant.'
+)
 SOURCES = {"git": "substitute.sources.git:connect"}
 
 
@@ -141,6 +146,8 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
     caller = caller_environment(os.environ)
 
     def source(app: App) -> Source:
+        if app.user is None and os.geteuid() == 0:
+            warn(AS_ROOT.format(app=app.name))
         found: Source = _adapter(SOURCES, "git", "")(
             app, dict(os.environ), lambda text: emit(Notice(text)), warn
         )
@@ -177,10 +184,11 @@ def _runtime(kind: str, run: Path, machine: Machine, warn: Callable[[str], None]
 
 def _require_possible(runtime_kind: str, apps: Iterable[App]) -> None:
     """Raise ConfigError where an app wants what its runtime can't do, rather than leave it undone."""
-    if runtime_kind == "systemd":
-        return
     for app in apps:
-        wanted = {"user": app.user, "notify": app.notifies, "limits": app.limits != Limits()}
+        account(app.user)
+        if runtime_kind == "systemd":
+            continue
+        wanted = {"notify": app.notifies, "limits": app.limits != Limits()}
         for key, value in wanted.items():
             if value:
                 raise ConfigError(

@@ -199,6 +199,7 @@ class FakeCommands:
         on_line: Callable[[str], None],
         on_start: Callable[[Process], None],
         timeout: float | None = None,
+        user: str | None = None,
     ) -> Finished:
         what = argv[-1].rsplit("/", 1)[-1]
         self.world.log.append(f"run {what}")

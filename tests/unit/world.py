@@ -771,6 +771,7 @@ class ModelCommands:
         on_line: Callable[[str], None],
         on_start: Callable[[Process], None],
         timeout: float | None = None,
+        user: str | None = None,
     ) -> Finished:
         what, is_build = argv[-1].rsplit("/", 1)[-1], argv[0] == "/bin/sh"
         self.world.deed(f"run {what} in {directory.name}", PermissionError(13, "Permission denied"))

@@ -308,7 +308,8 @@ class AppConfig(Table):
         example="shop.env",
     )
     user: User | None = _key(
-        "The user that the app runs as, on the system's systemd. Without it: the user of substitute.",
+        "The user that the app runs as, and its git, its builds and the hooks in its repository. For root's commands "
+        "alone. Without it: the user of substitute.",
         default=None,
         example="shop",
     )

@@ -206,6 +206,7 @@ def _build(attempt: Attempt) -> None:
             environment=attempt.environment(),
             on_line=attempt.show(Phase.BUILD),
             on_start=lambda process: host.journal.command_started(app.name, process),
+            user=app.user,
         )
         host.journal.forget_commands(app.name)
         if ended.status:

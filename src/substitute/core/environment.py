@@ -30,8 +30,13 @@ def marks(app: str, slot: SlotRecord) -> dict[str, str]:
 
 
 def instance_environment(app: App, slot: SlotRecord, caller: Mapping[str, str]) -> dict[str, str]:
-    """Compose caller's, `env_file`, `env` and the variables that tell an instance its place."""
+    """Compose caller's, `env_file`, `env` and the variables that tell an instance its place.
+
+    Where it runs as a user of its own, its home is not the caller's: whoever starts it sets that.
+    """
     endpoint = slot.endpoints[0]
+    if app.user:
+        caller = {name: value for name, value in caller.items() if name not in {"HOME", "USER"}}
     return {
         **caller,
         **app.env,

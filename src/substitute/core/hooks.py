@@ -64,6 +64,7 @@ def run_hook(
             on_line=show,
             on_start=lambda process: host.journal.command_started(app.name, process),
             timeout=app.hooks_timeout,
+            user=None if path.is_relative_to(app.state_directory) else app.user,  # the root's are its owner's
         )
     except OSError as error:
         raise HookError(

@@ -93,8 +93,6 @@ class Host:
         `caller` is the environment to start from; by default the one that the latest deployment had.
         """
         caller = caller or self.journal.environment(app.name) or self.caller
-        if app.user:  # whose own they are then
-            caller = {name: value for name, value in caller.items() if name not in {"HOME", "USER"}}
         return Program(
             name=slot.instance,
             command=app.start,

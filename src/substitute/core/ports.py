@@ -298,8 +298,9 @@ class Commands(Protocol):
         on_line: Callable[[str], None],
         on_start: Callable[[Process], None],
         timeout: float | None = None,
+        user: str | None = None,
     ) -> Finished:
-        """Run to the end, output merged and given to `on_line` line by line.
+        """Run to the end, as `user`, output merged and given to `on_line` line by line.
 
         `on_start` is called with the leader of the group, and the program begins when that has returned: whoever
         kills this process finds it noted, or nothing. When `timeout` passes or an exception (Ctrl-C) comes through,

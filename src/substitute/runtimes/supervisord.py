@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from xmlrpc.client import Fault
 
+from substitute.accounts import account
 from substitute.core.errors import RuntimeFailedError
 from substitute.core.ports import Inspection, Process, Stopped
 from substitute.files import private_directory, write_atomically
@@ -48,7 +49,6 @@ logfile = supervisord.log
 logfile_maxbytes = 1MB
 logfile_backups = 1
 pidfile = supervisord.pid
-umask = 077
 identifier = substitute
 {user}
 [unix_http_server]
@@ -77,6 +77,7 @@ stopwaitsecs = {limit}
 stopasgroup = false
 killasgroup = true
 redirect_stderr = true
+umask = 022
 stdout_logfile = NONE
 """
 
@@ -266,10 +267,14 @@ class Supervisord:
     # -- programs -------------------------------------------------------------------------------
 
     def _prepare(self, program: Program) -> None:
+        become = account(program.user)
         private_directory(program.log.parent)
-        os.close(os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
+        log = os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        if become:
+            os.fchown(log, become.uid, become.gid)  # an app may open /dev/stdout anew
+        os.close(log)
         rotate_where_large(program.log)
-        write_atomically(self._run / f"{program.name}.sh", launcher.render(program), mode=0o700)
+        write_atomically(self._run / f"{program.name}.sh", launcher.render(program, become), mode=0o700)
 
     def _register(self, program: Program) -> None:
         path = self._run / "programs" / f"{program.name}.conf"

@@ -118,7 +118,7 @@ def render(program: Program, names: Names, manager: Manager, environment_file: P
             "KillMode=mixed",
             "KillSignal=SIGTERM",
             f"TimeoutStopSec={program.stop_timeout:g}s",
-            "UMask=0077",
+            "UMask=0022",
             "",
             "StandardInput=null",
             "StandardOutput=journal",

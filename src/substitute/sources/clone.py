@@ -75,9 +75,11 @@ class Clones:
         # Elsewhere first: an interruption leaves nothing that looks like a clone.
         with tempfile.TemporaryDirectory(prefix=prefix, dir=directory.parent) as place:
             made = Path(place) / "clone"
+            if self._git.become:
+                os.chown(place, self._git.become.uid, self._git.become.gid)
             if not self._from_sibling(directory, made):
                 self._from_repo(directory, made)
-            if directory.exists():
+            if directory.exists() and not self._git.become:
                 _take_over(directory, made)
             try:
                 made.rename(directory)
@@ -105,6 +107,10 @@ class Clones:
             f"The clone in {directory} was broken. It is kept as {aside}; a fresh one takes its place."
         )
         return True
+
+    @property
+    def _user(self) -> str:
+        return f"the user {self._git.become.name}" if self._git.become else "this user"
 
     def siblings(self, directory: Path) -> list[Path]:
         """The other slots' clones."""
@@ -146,7 +152,7 @@ class Clones:
             raise SourceError(
                 f"{shown(self._repo)} cannot be cloned.",
                 fact=reason(ended),
-                cure=f"Make `git ls-remote {shown(self._repo)}` work for this user without a question.",
+                cure=f"Make `git ls-remote {shown(self._repo)}` work for {self._user} without a question.",
             )
 
     def _point_at_repo(self, directory: Path) -> None:

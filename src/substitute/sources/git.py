@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from substitute.accounts import account
 from substitute.core.errors import SourceError, UsageError
 from substitute.core.ports import Revision
 from substitute.sources import names
@@ -17,6 +18,7 @@ from substitute.sources.submodules import update_submodules
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from substitute.accounts import Account
     from substitute.core.apps import App
     from substitute.sources.names import Wanted
 
@@ -41,7 +43,7 @@ def connect(
 ) -> Git:
     """Make the source of `app`; git gets `environment`."""
     directories = [slot.directory for slot in app.slots.values()]
-    return Git(app.repo, app.branch, directories, environment, notice, warn)
+    return Git(app.repo, app.branch, directories, environment, notice, warn, become=account(app.user))
 
 
 class Git:
@@ -55,8 +57,10 @@ class Git:
         environment: Mapping[str, str],
         notice: Callable[[str], None],
         warn: Callable[[str], None],
+        *,
+        become: Account | None = None,
     ) -> None:
-        """`directories`: of all slots, so that one can be made from another.
+        """`directories`: of all slots, so that one can be made from another. They are the property of `become`.
 
         `notice` and `warn` take what the user should read.
         """
@@ -66,7 +70,7 @@ class Git:
         self._shown = shown(self._repo)
         self._branch = branch
         self._warn = warn
-        self._git = GitProgram(environment, notice, local=local)
+        self._git = GitProgram(environment, notice, local=local, become=become)
         others = [Path(os.path.realpath(directory)) for directory in directories]
         self._clones = Clones(self._git, self._repo, others, notice=notice, warn=warn)
 
@@ -75,6 +79,7 @@ class Git:
     ) -> Revision:
         """Choose the commit (see `core.ports.Source.resolve`)."""
         directory = Path(os.path.realpath(directory))
+        self._require_owner(directory)
         if ours and (_is_half_updated(directory) or not is_clone(directory)):
             self._clones.replace_broken(directory)
         try:
@@ -112,13 +117,13 @@ class Git:
         checkout = ("checkout", "--quiet", "--force", "--detach", "--no-recurse-submodules", commit)
         with _explained(directory):
             half = _git_directory(directory) / _HALF
-            half.touch()
+            self._git.touch(half)
             self._git.demand(directory, *checkout, failing=f"{directory} cannot be set to {commit[:10]}.")
             if clean:
                 self._git.demand(directory, "clean", "-ffdxq", failing=f"{directory} cannot be cleaned.")
             if (directory / ".gitmodules").exists():
                 update_submodules(self._git, directory, _git_directory(directory), clean=clean)
-            half.unlink()
+            self._git.unlink(half)
 
     def current(self, directory: Path) -> str | None:
         """The commit that the slot's files are at; None where there is no clone, or an unfinished one."""
@@ -248,6 +253,15 @@ class Git:
             elif inner_kind == "tag" and (peeled := self._read(directory, name)):
                 found[name] = peeled
         return found
+
+    def _require_owner(self, directory: Path) -> None:
+        """It must be the user's that git runs as: what root has built there, that user could not change."""
+        become = self._git.become
+        if become and directory.exists() and directory.stat().st_uid != become.uid:
+            raise UsageError(
+                f"{directory} does not belong to {become.name}, the user of the app.",
+                cure=f"Move it away, and a fresh clone is made; or: chown -R {become.name}: {directory}",
+            )
 
     def _references(self, directory: Path) -> list[str]:
         return self._git.run(

@@ -16,6 +16,8 @@ from substitute.shell import Captured, capture
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from substitute.accounts import Account
+
 # A git hook that deploys has these in its environment: they name the repository of the hook.
 _FOREIGN = frozenset(
     {
@@ -38,6 +40,19 @@ _FOREIGN = frozenset(
         "GIT_WORK_TREE",
     }
 )
+_PERSONAL = frozenset(
+    {
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "SSH_AUTH_SOCK",
+        "XDG_CACHE_HOME",
+        "XDG_CONFIG_HOME",
+        "XDG_RUNTIME_DIR",
+        "GIT_CONFIG_GLOBAL",
+    }
+)
+"""Of the one who deploys: places that another user may not enter."""
 _FIXED = {
     "GIT_TERMINAL_PROMPT": "0",
     "SSH_ASKPASS_REQUIRE": "never",
@@ -68,12 +83,24 @@ _NOISE = ("warning:", "hint:", "remote:", "From ", "Cloning into", "done.")
 class GitProgram:
     """Runs ``git`` with the app's surroundings."""
 
-    def __init__(self, environment: Mapping[str, str], notice: Callable[[str], None], *, local: bool) -> None:
-        """`local`: the repository is a path on this machine, so its submodules may be too."""
-        kept = {name: value for name, value in environment.items() if name not in _FOREIGN}
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        notice: Callable[[str], None],
+        *,
+        local: bool,
+        become: Account | None = None,
+    ) -> None:
+        """`local`: the repository is a path on this machine, so its submodules may be too.
+
+        What `become` owns, that user may have turned into a trap: nothing in a slot of its is touched as root.
+        """
+        left_out = _FOREIGN | _PERSONAL if become else _FOREIGN
+        kept = {name: value for name, value in environment.items() if name not in left_out}
         self._environment = {**kept, **_FIXED}
         self._notice = notice
         self._local = local
+        self.become = become
         # A repository on this machine may belong to another user, as a bare one of a user "git" does.
         self.serving = ("--upload-pack=git -c safe.directory='*' upload-pack",) if local else ()
         # By default git takes no submodule from a path: whoever writes .gitmodules could name any.
@@ -99,6 +126,7 @@ class GitProgram:
                     directory=directory or Path("/"),
                     environment=environment,
                     given=given,
+                    become=self.become,
                 )
             except FileNotFoundError as error:
                 raise self._no_git(error) from error
@@ -114,6 +142,25 @@ class GitProgram:
         if ended.status:
             raise SourceError(failing, fact=reason(ended))
         return ended.out
+
+    def touch(self, file: Path) -> None:
+        """Make an empty file in a clone."""
+        if self.become:
+            self._as_its_owner("touch", "--", str(file))
+        else:
+            file.touch()
+
+    def unlink(self, file: Path) -> None:
+        """Delete a file in a clone, if it is there."""
+        if self.become:
+            self._as_its_owner("rm", "-f", "--", str(file))
+        else:
+            file.unlink(missing_ok=True)
+
+    def _as_its_owner(self, *argv: str) -> None:
+        ended = capture(argv, directory=Path("/"), environment=self._environment, become=self.become)
+        if ended.status:
+            raise SourceError(f"{argv[-1]} cannot be changed.", fact=reason(ended))
 
     def _with_ssh(self, directory: Path | None) -> Mapping[str, str]:
         environment = self._environment
@@ -145,7 +192,7 @@ class GitProgram:
                 )
             time.sleep(0.05)
         if lock.exists():
-            lock.unlink(missing_ok=True)
+            self.unlink(lock)
             self._notice(f"Removed {lock}, which an interrupted git had left.")
 
 

@@ -1,0 +1,147 @@
+"""What others can see and do: files, sockets, secrets, and whom a repository's code runs as."""
+
+from __future__ import annotations
+
+import stat
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.site import Site
+from tests.e2e.test_deployments import under_load
+from tests.machines import USER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ON_BOTH = pytest.mark.parametrize(
+    "runtime", ["supervisord", pytest.param("systemd", marks=pytest.mark.machine)]
+)
+SECRET = "s3cr3t-0f-the-env-file"  # noqa: S105  # it is what is looked for
+
+
+@pytest.fixture
+def site(tmp_path: Path, runtime: str) -> Iterator[Site]:
+    made = Site(tmp_path)
+    made.runtime = runtime
+    made.configure()
+    yield made
+    made.close()
+
+
+@ON_BOTH
+def test_all_state_is_its_owners_alone(site: Site) -> None:
+    site.run("deploy")
+    site.repository.commit("2")
+    site.run("deploy")
+    site.run("drill", "restart", "--duration", "1s")
+    modes = {path: path.lstat() for path in [site.root / "deploy", *(site.root / "deploy").rglob("*")]}
+    assert len(modes) > 10
+    assert [
+        path for path, seen in modes.items() if not stat.S_ISLNK(seen.st_mode) and seen.st_mode & 0o077
+    ] == []
+
+
+@ON_BOTH
+def test_a_secret_of_the_env_file_is_given_to_build_and_app_and_to_nothing_else(site: Site) -> None:
+    (site.root / "shop.env").write_text(f"TOKEN={SECRET}\n")
+    (site.root / "shop.env").chmod(0o600)
+    seen: list[str] = []
+    done = threading.Event()
+    watching = threading.Thread(target=watch_command_lines, args=(seen, done))
+    watching.start()
+    try:
+        site.configure(more='env_file = "shop.env"\n')
+        site.repository.commit("1", build='[ "$TOKEN" ] || exit 9\n')
+        said = [site.run("deploy", "--json").stdout]
+        site.repository.commit("2", app="raise SystemExit('a bug')\n")
+        failed = site.run("deploy", "--json", exit_status=1)
+        said += [failed.stdout, failed.stderr]
+        site.repository.commit("3")
+        shown = ("deploy", "check", "status", "history", "config")
+        said += [site.run(command, "--json").stdout for command in shown]
+        said += [site.run(command).stdout for command in ("status", "history", "config", "logs")]
+    finally:
+        done.set()
+        watching.join()
+    pid = site.app()["slots"][site.app()["live"]]["pid"]
+    assert SECRET.encode() in Path(f"/proc/{pid}/environ").read_bytes()
+    assert [text for text in said if SECRET in text] == []
+    assert seen == []
+    files = [path for path in site.root.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+    allowed = {"shop.env", "shop_a.sh", "shop_b.sh"}  # the launchers: 0700, as everything in deploy/run
+    assert {path.name for path in files} <= allowed
+
+
+def watch_command_lines(seen: list[str], done: threading.Event) -> None:
+    while not done.wait(0.01):
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                line = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if SECRET.encode() in line:
+                seen.append(line.decode())
+
+
+@pytest.mark.parametrize("runtime", ["supervisord"])
+def test_links_in_a_slot_lead_nobody_outside(site: Site, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("kept")
+    site.configure(more="clean = true\n")
+    site.repository.commit("1", build=f"ln -s {outside} cache; ln -s {outside} .substitute\n")
+    (site.repository.directory / "data").symlink_to(outside)
+    site.repository.commit("1")
+    site.run("deploy")
+    site.repository.commit("2", build=f"ln -sfn {outside} cache\n")
+    site.run("deploy")
+    # What was a link is a directory of the next version: git has to replace it, not to follow it.
+    (site.repository.directory / "data").unlink()
+    for name in ("data", "cache", ".substitute"):
+        (site.repository.directory / name).mkdir()
+        (site.repository.directory / name / "kept").write_text("overwritten")
+    site.repository.commit("3")
+    site.run("deploy")
+    site.run("rollback")
+    site.run("restart")
+    assert [(path.name, path.read_text()) for path in outside.iterdir()] == [("kept", "kept")]
+
+
+@pytest.mark.machine
+@pytest.mark.parametrize("runtime", ["supervisord", "systemd"])
+def test_with_a_user_nothing_of_the_repository_runs_as_root(site: Site, tmp_path: Path) -> None:
+    for directory in (tmp_path.parent, tmp_path, site.root, site.repository.directory):
+        directory.chmod(0o755)
+    site.configure(more=f'user = "{USER}"\n')
+    hook = site.repository.directory / ".substitute" / "hooks" / "running"
+    hook.parent.mkdir(parents=True)
+    hook.write_text("#!/bin/sh\nid -un > hook_ran_as\n")
+    hook.chmod(0o755)
+    own = site.root / "deploy" / "shop" / "hooks" / "post_start"
+    own.parent.mkdir(parents=True)
+    own.write_text(f"#!/bin/sh\nid -un > {site.root}/own_hook_ran_as\n")
+    own.chmod(0o755)
+    build = 'id -un > build_ran_as; echo "$HOME" > home; id -Gn > groups\n'
+    site.repository.commit("1", build=build)
+    site.run("deploy")
+
+    def operate() -> None:
+        site.repository.commit("2", build=build)
+        said = site.run("deploy")
+        assert "runs as root" not in said.stdout + said.stderr
+        site.run("rollback")
+        site.run("restart")
+
+    under_load(site, operate)
+    app = site.app()
+    slot = site.root / f"shop_{app['live']}"
+    process = Path(f"/proc/{app['slots'][app['live']]['pid']}")
+    assert process.stat().st_uid == slot.stat().st_uid != 0
+    assert b"HOME=/home/" in (process / "environ").read_bytes()
+    ran_as = [(slot / name).read_text().strip() for name in ("build_ran_as", "hook_ran_as", "home")]
+    assert ran_as == [USER, USER, f"/home/{USER}"]
+    assert (site.root / "own_hook_ran_as").read_text() == "root\n"
+    assert {path.lstat().st_uid for path in slot.rglob("*")} == {slot.stat().st_uid}
