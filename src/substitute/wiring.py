@@ -145,8 +145,11 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
     )
     caller = caller_environment(os.environ)
 
+    warned: set[str] = set()
+
     def source(app: App) -> Source:
-        if app.user is None and os.geteuid() == 0:
+        if app.user is None and os.geteuid() == 0 and app.name not in warned:
+            warned.add(app.name)
             warn(AS_ROOT.format(app=app.name))
         found: Source = _adapter(SOURCES, "git", "")(
             app, dict(os.environ), lambda text: emit(Notice(text)), warn

@@ -102,6 +102,8 @@ class Site:
     def configure(self, *, more: str = "", start: str = "", balancer: str = "") -> None:
         """Write substitute.toml."""
         start = start or f"{sys.executable} -S -E app.py"
+        if os.geteuid() == 0 and "user =" not in more:  # else each deployment warns that it runs code as root
+            more = 'user = "root"\n' + more
         (self.root / "substitute.toml").write_text(
             f'[balancer]\n{self.balancer}\n{balancer}\n[runtime]\nkind = "{self.runtime}"\n'
             f'[app.shop]\nrepo = "{self.repository.directory}"\nbuild = ["sh build.sh"]\n'

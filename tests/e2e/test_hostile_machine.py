@@ -252,6 +252,7 @@ def test_hooks_and_builds_that_hang_flood_or_want_a_terminal_do_no_harm(site: Si
         hook.unlink()
 
     def flood() -> None:
+        site.configure(more='[app.shop.hooks]\ntimeout = "60s"\n')
         binary = r"head -c 3000000 /dev/urandom; printf '\033]0;owned\007\033[2J\033[31mred\n'; sleep 0 &"
         hook = _hook(site, "pre_start", binary)
         build = "if read line </dev/tty; then exit 9; fi\nif read line; then exit 8; fi\n"

@@ -165,7 +165,7 @@ def test_killed_at_any_event_the_next_command_needs_nothing_fixed(
     tmp_path: Path, runtime: str, operation: str
 ) -> None:
     with killer(tmp_path, runtime) as made:
-        following = cycle([operation, "up"])
+        following = cycle(["up", "up", operation])
         for event in count(1 + (runtime == "systemd"), 1 if KILLS else 2):
             if not made.type_and_kill(operation, event=event):
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import threading
 from pathlib import Path
@@ -36,7 +37,7 @@ def test_all_state_is_its_owners_alone(site: Site) -> None:
     site.run("deploy")
     site.repository.commit("2")
     site.run("deploy")
-    site.run("drill", "restart", "--duration", "1s")
+    site.run("drill", "restart", "--before", "0.2s", "--after", "0.2s")
     modes = {path: path.lstat() for path in [site.root / "deploy", *(site.root / "deploy").rglob("*")]}
     assert len(modes) > 10
     assert [
@@ -145,3 +146,21 @@ def test_with_a_user_nothing_of_the_repository_runs_as_root(site: Site, tmp_path
     assert ran_as == [USER, USER, f"/home/{USER}"]
     assert (site.root / "own_hook_ran_as").read_text() == "root\n"
     assert {path.lstat().st_uid for path in slot.rglob("*")} == {slot.stat().st_uid}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is warned")
+@pytest.mark.parametrize("runtime", ["supervisord"])
+def test_root_is_told_once_that_a_repositorys_code_runs_as_root(site: Site) -> None:
+    file = site.root / "substitute.toml"
+    file.write_text(file.read_text().replace('user = "root"\n', ""))
+    told = [event["message"] for event in site.events("deploy") if event["event"] == "warning"]
+    assert len(told) == 1
+    assert 'app.shop.user, or "root"' in told[0]
+
+
+@pytest.mark.parametrize("runtime", ["supervisord"])
+def test_a_user_that_cannot_be_become_is_named_before_anything_runs(site: Site) -> None:
+    site.configure(more='user = "nobody-of-that-name"\n')
+    said = site.run("deploy", exit_status=2).stderr
+    assert "There is no user 'nobody-of-that-name'" in said
+    assert not (site.root / "shop_a").exists()

@@ -74,7 +74,9 @@ def test_a_bad_version_leaves_the_old_one_serving(site: Site, name: str) -> None
 
     def fail() -> None:
         failed = site.events("deploy", exit_status=1)[-1]
-        assert (failed["event"], failed["phase"], failed["live"]) == ("failed", phase, "a")
+        assert (failed["event"], failed["live"]) == ("failed", "a")
+        # One that exits at boot may do so before anybody has seen it start.
+        assert failed["phase"] in ({"start", "ready"} if phase == "ready" else {phase})
         assert phase != "ready" or "cannot find the database" in failed["reason"]
 
     assert under_load(site, fail) == {"1"}

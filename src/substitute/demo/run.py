@@ -83,6 +83,8 @@ class _Stage:
             f'[balancer]\nlisten = "127.0.0.1:{self.listen}"\n\n[app.shop]\nrepo = "../repository"\n'
             f'start = "{sys.executable} -S -E app.py"\nports = [{_free_port()}, {_free_port()}]\n'
         )
+        if os.geteuid() == 0:
+            text += 'user = "root"\n'
         (self.root / "substitute.toml").write_text(text, encoding="utf-8")
         self.say(f"substitute.toml:\n\n    {text.replace(chr(10), chr(10) + '    ').rstrip()}")
 
