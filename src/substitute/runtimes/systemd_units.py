@@ -52,7 +52,8 @@ _SYSTEM = {
 """The lines of each protection. docs/systemd.md says why each is on."""
 _USER = (Protection.NO_NEW_PRIVILEGES, Protection.RESTRICT_NAMESPACES, Protection.RESTRICT_CALLS)
 """What a user's own manager can do: filters, but no mounts."""
-_SHARED_TMP = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108  # nosec B108: what PrivateTmp hides
+_SHARED_TMP = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108  # nosec B108
+"""What PrivateTmp hides."""
 _READ_ONLY = (Path("/usr"), Path("/etc"), Path("/boot"))
 """What ProtectSystem=full makes read-only."""
 
