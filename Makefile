@@ -22,7 +22,7 @@ demo: setup
 
 test: setup
 	@tools/packages $(DEBIAN)
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --durations 25
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 25
 
 lint: setup
 	$(BIN)/ruff check .
