@@ -20,6 +20,8 @@ demo: setup
 	@command -v git >/dev/null || tools/packages git
 	@$(BIN)/substitute demo
 
+# Hundreds of short programs are started: without bytecode each would compile everything anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: setup
 	@tools/packages $(DEBIAN)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 25

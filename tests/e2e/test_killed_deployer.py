@@ -148,8 +148,8 @@ def killer(place: Path, runtime: str) -> Iterator[Killer]:
         made = Killer(site)
         made.before = made.state()
         with (
-            Load(site.url, connections=1, pause=0.002) as get,
-            Load(site.url, connections=1, method="POST", pause=0.002) as post,
+            Load(site.url, connections=1, pause=0.01) as get,
+            Load(site.url, connections=1, method="POST", pause=0.01) as post,
         ):
             yield made
             reports = [get.stop(), post.stop()]

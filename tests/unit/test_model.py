@@ -9,6 +9,7 @@ The sequences are the same each time, so that a red one tells of the change and 
 
 from __future__ import annotations
 
+import gc
 import os
 from itertools import count
 from typing import TYPE_CHECKING
@@ -35,6 +36,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # who is killed closes no file
     pytest.mark.timeout(3600),
 ]
+
+
+@pytest.fixture(autouse=True)
+def buried() -> Iterator[None]:
+    """The dead are collected with the test that killed them, and not in the middle of another one."""
+    yield
+    gc.collect()
 
 
 class Operator:

@@ -529,6 +529,13 @@ class ModelJournal(Journal):
     def __init__(self, world: World) -> None:
         super().__init__(world.journal_file)
         self._world = world
+        self._known: dict[str, AppRecord] = {}
+
+    def app(self, name: str) -> AppRecord:
+        """Read once from one write to the next: the rules look at each moment, a hundred times a sequence."""
+        if name not in self._known or self._db.in_transaction:
+            self._known[name] = super().app(name)
+        return self._known[name]
 
     def on_the_disk(self) -> bytes:
         """The whole of it, as it would be found after a power cut right now."""
@@ -536,10 +543,13 @@ class ModelJournal(Journal):
 
     @contextmanager
     def _write(self, *, durably: bool = False) -> Iterator[sqlite3.Connection]:
-        with super()._write(durably=durably) as db:
-            yield db
-            what = sys._getframe(2).f_code.co_name  # a name in the story tells more than "a write"
-            self._world.deed(f"journal: {what}", sqlite3.OperationalError("database or disk is full"))
+        try:
+            with super()._write(durably=durably) as db:
+                yield db
+                what = sys._getframe(2).f_code.co_name  # a name in the story tells more than "a write"
+                self._world.deed(f"journal: {what}", sqlite3.OperationalError("database or disk is full"))
+        finally:
+            self._known.clear()
         if durably:
             self._world.disk = self.on_the_disk()
 
