@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from substitute.core.apps import App
     from substitute.core.ports import Program
 
-VERSION = 1
-"""Of the schema; raised with every change of it."""
-_SCHEMA = """
+_SCHEMAS = (
+    """
 CREATE TABLE IF NOT EXISTS app (
     name TEXT PRIMARY KEY, live TEXT, stopped INTEGER NOT NULL DEFAULT 0,
     domains TEXT NOT NULL DEFAULT '[]',
@@ -55,7 +54,27 @@ CREATE TABLE IF NOT EXISTS drill (
     id INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL, deployment INTEGER, operation TEXT,
     started REAL NOT NULL, seconds REAL NOT NULL, requests INTEGER NOT NULL, failed INTEGER NOT NULL,
     exit INTEGER NOT NULL, summary TEXT NOT NULL);
+""",
+    # The root's own facts; what a slot's version was proven with, and whether it was ever live; when a deployment
+    # was committed; what a guest was started with.
+    """
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+ALTER TABLE slot ADD COLUMN version TEXT;
+ALTER TABLE slot ADD COLUMN committed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE deployment ADD COLUMN committed REAL;
+ALTER TABLE guest ADD COLUMN settings TEXT NOT NULL DEFAULT '{}';
+UPDATE deployment SET committed = finished WHERE outcome = 'succeeded';
+UPDATE slot SET committed = 1
+    WHERE name = (SELECT live FROM app WHERE app.name = slot.app) OR EXISTS (
+        SELECT 1 FROM deployment AS past WHERE past.app = slot.app AND past.slot = slot.name
+            AND past.hash = slot.hash AND past.committed IS NOT NULL);
+""",
+)
+"""What takes a journal from each version of the schema to the next; the first makes an empty file a journal.
+
+Columns are only added, and `INSERT` names its columns: a command of the version before that is still under way goes on.
 """
+VERSION = len(_SCHEMAS)
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _RESERVE = 1 << 20
 """Bytes kept for a full disk: to settle takes some transactions and the balancer's file."""
@@ -122,7 +141,22 @@ class Journal:
                 cure="Use that version again, or a later one. Nothing was changed.",
             )
         if version < VERSION:
-            self._db.executescript(f"{_SCHEMA}PRAGMA user_version = {VERSION};")
+            self._upgrade()
+
+    def _upgrade(self) -> None:
+        """Bring the schema up to date in one transaction: killed in its middle, it was never begun."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            # Asked again, now that no other command can be upgrading it.
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            for script in _SCHEMAS[version:]:
+                for statement in filter(str.strip, script.split(";")):
+                    self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version = {VERSION}")
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     def _replace(self) -> None:
         """Set the damaged file aside, unless another command has done so meanwhile."""
@@ -183,6 +217,19 @@ class Journal:
                 fact=str(error),
                 cure="Give this user write access to it and room on its disk.",
             ) from error
+
+    # -- the root -------------------------------------------------------------------------------
+
+    def fact(self, name: str) -> str | None:
+        """What is remembered of the root itself under `name`, or None."""
+        row = self._db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return row["value"] if row else None
+
+    def remember(self, name: str, value: str) -> None:
+        """Record what `fact` returns; nothing is written where it is so already."""
+        if self.fact(name) != value:
+            with self._write(durably=True) as db:
+                db.execute("INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)", (name, value))
 
     # -- apps and slots -------------------------------------------------------------------------
 
@@ -386,7 +433,7 @@ class Journal:
     def command_started(self, app: str, process: Process) -> None:
         """Note the process group of a build or a hook, which may outlive its deployer."""
         with self._write() as db:
-            db.execute("INSERT INTO command VALUES (?, ?)", (app, _dump(process)))
+            db.execute("INSERT INTO command (app, process) VALUES (?, ?)", (app, _dump(process)))
 
     def commands(self, app: str) -> list[Process]:
         """The groups noted and not forgotten."""
@@ -413,7 +460,7 @@ class Journal:
         """Note a guest."""
         with self._write() as db:
             db.execute(
-                "INSERT OR REPLACE INTO guest VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO guest (name, directory, port, command, process) VALUES (?, ?, ?, ?, ?)",
                 (program.name, str(program.directory), port, program.command, process and _dump(process)),
             )
 
