@@ -4,41 +4,69 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from typing import TYPE_CHECKING
 
 from substitute.core.command_line import begins_with_assignment, is_simple
 from substitute.core.errors import RuntimeFailedError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from substitute.accounts import Account
     from substitute.core.ports import Program
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SYSTEM = "/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where the machine's own programs are, whatever PATH anybody has set."""
 
 
 def render(program: Program, become: Account | None = None) -> str:
-    """The script's text; `become` is whom it turns into before the command.
+    """The script's text; `become` is whom it turns into before anything of the app's is looked at.
 
     Values are carried faithfully: spaces, quotes, ``%``, ``$``, newlines, UTF-8.
 
     Raises RuntimeFailedError for a name that no shell can export, and for a NUL.
     """
-    lines = ["#!/bin/sh", "unset SUPERVISOR_ENABLED SUPERVISOR_PROCESS_NAME SUPERVISOR_GROUP_NAME"]
-    lines += ["unset SUPERVISOR_SERVER_URL"]
     environment = {**(become.environment if become else {}), **program.environment}
     for name, value in environment.items():
         if not _NAME.fullmatch(name) or "\0" in value:
             raise RuntimeFailedError(f"The environment variable {name!r} cannot be set.")
-        lines.append(f"export {name}={shlex.quote(value)}")
-    lines.append(f"cd {shlex.quote(str(program.directory))} || exit 126")
-    # Set before the directory's own output can go anywhere else; the file belongs to the instance, no pipe does.
+    lines = ["#!/bin/sh", "unset SUPERVISOR_ENABLED SUPERVISOR_PROCESS_NAME SUPERVISOR_GROUP_NAME"]
+    lines += ["unset SUPERVISOR_SERVER_URL"]
+    # Before anything of its own can go anywhere else; the file belongs to the instance, no pipe does.
     lines.append(f"exec </dev/null >>{shlex.quote(str(program.log))} 2>&1")
-    command = _command(program.command)
+    begin = [f"cd {shlex.quote(str(program.directory))} || exit 126", _command(program.command)]
     if become and become.is_another:
-        switch = f"--reuid={become.uid} --regid={become.gid} --init-groups"
-        command = f"exec setpriv {switch} -- /bin/sh -c {shlex.quote(command)}"
-    lines.append(command)
+        lines += _switched(environment, begin, become)
+    else:
+        lines += [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+        lines += begin
     return "\n".join(lines) + "\n"
+
+
+def _switched(environment: Mapping[str, str], begin: list[str], become: Account) -> list[str]:
+    """As root nothing but setpriv runs, by its absolute name; what PATH and LD_PRELOAD say is the app's user's alone.
+
+    Until then the values have names that mean nothing to anybody. A command line would show them to all users.
+    """
+    inert = {name: f"SUBSTITUTE_{number}" for number, name in enumerate(environment)}
+    carried = [f"export {inert[name]}={shlex.quote(value)}" for name, value in environment.items()]
+    renamed = [f'export {name}="${inert[name]}"; unset {inert[name]}' for name in environment]
+    switch = f"--reuid={become.uid} --regid={become.gid} --init-groups"
+    script = "\n".join([*renamed, *begin])
+    return [*carried, f"exec {shlex.quote(_setpriv())} {switch} -- /bin/sh -c {shlex.quote(script)}"]
+
+
+def _setpriv() -> str:
+    found = shutil.which("setpriv", path=_SYSTEM)
+    if found is None:
+        raise RuntimeFailedError(
+            "No app can run as a user of its own here: there is no setpriv.",
+            fact=f"It was looked for in {_SYSTEM}.",
+            cure="Install it (`apt install util-linux`), or remove the key user of the app.",
+        )
+    return found
 
 
 def _command(command: str) -> str:
