@@ -88,3 +88,10 @@ def test_a_fact_of_the_root_is_remembered(tmp_path: Path) -> None:
     journal.remember("runtime", "supervisord")
     assert journal.fact("runtime") == "supervisord"
     journal.close()
+
+
+def test_a_reserve_that_was_begun_and_not_taken_is_taken(tmp_path: Path) -> None:
+    reserve = tmp_path / "journal.reserve"
+    reserve.touch()
+    Journal(tmp_path / "journal.db").close()
+    assert reserve.stat().st_size == 1 << 20

@@ -220,7 +220,8 @@ def _build(attempt: Attempt) -> None:
 
 def _commit(attempt: Attempt) -> None:
     with attempt.phase(Phase.COMMIT):
-        attempt.host.journal.commit(attempt.app.name, attempt.slot.name)
+        now = attempt.host.clock.now()
+        attempt.host.journal.commit(attempt.app.name, attempt.slot.name, deployment=attempt.id, now=now)
 
 
 def _finish(attempt: Attempt) -> None:

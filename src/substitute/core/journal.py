@@ -177,8 +177,8 @@ class Journal:
     def _keep_reserve(self) -> None:
         """Take room for a full disk, while there is some."""
         with suppress(OSError):
-            if self._reserve.exists():
-                return
+            if self._reserve.exists() and self._reserve.stat().st_size >= _RESERVE:
+                return  # a smaller one is of a command that was killed while it took it
             descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 os.posix_fallocate(descriptor, 0, _RESERVE)
@@ -262,18 +262,19 @@ class Journal:
                 _register(db, app)
                 for slot in record.slots.values():
                     db.execute(
-                        "UPDATE slot SET share = ?, hash = ?, intact = ?, process = ? WHERE app = ? AND name = ?",
+                        "UPDATE slot SET share = ?, hash = ?, intact = ?, committed = ?, process = ?"
+                        " WHERE app = ? AND name = ?",
                         (
-                            *(slot.share, slot.commit, slot.intact),
+                            *(slot.share, slot.commit, slot.intact, slot.name is record.live),
                             *(slot.process and _dump(slot.process), app.name, slot.name),
                         ),
                     )
                 db.execute("UPDATE app SET live = ? WHERE name = ?", (record.live, app.name))
                 if record.live_slot and record.live_slot.commit:
                     db.execute(
-                        "INSERT INTO deployment (app, operation, slot, hash, started, finished, outcome)"
-                        " VALUES (?, 'found', ?, ?, ?, ?, 'succeeded')",
-                        (app.name, record.live, record.live_slot.commit, now, now),
+                        "INSERT INTO deployment (app, operation, slot, hash, started, finished, committed, outcome)"
+                        " VALUES (?, 'found', ?, ?, ?, ?, ?, 'succeeded')",
+                        (app.name, record.live, record.live_slot.commit, now, now, now),
                     )
 
     def app(self, name: str) -> AppRecord:
@@ -327,7 +328,7 @@ class Journal:
     def spoil(self, app: str, slot: SlotName) -> None:
         """Note that the slot's files are about to change: on the disk before they are."""
         with self._write(durably=True) as db:
-            db.execute("UPDATE slot SET intact = 0 WHERE app = ? AND name = ?", (app, slot))
+            db.execute("UPDATE slot SET intact = 0, committed = 0 WHERE app = ? AND name = ?", (app, slot))
 
     def built(self, app: str, slot: SlotName, commit: str) -> None:
         """Note that the slot's files are a finished build of `commit`."""
@@ -377,11 +378,30 @@ class Journal:
                 (phase, json.dumps(dict(seconds)), deployment),
             )
 
-    def commit(self, app: str, slot: SlotName) -> None:
-        """Make `slot` the live one: the point of no return, on the disk when this returns."""
+    def commit(self, app: str, slot: SlotName, *, deployment: int | None = None, now: float = 0.0) -> None:
+        """Make `slot` the live one, as `deployment` had it or as recovery found it: the one atomic write.
+
+        It is on the disk when this returns.
+        """
         with self._write(durably=True) as db:
             db.execute("UPDATE app SET live = ?, stopped = 0 WHERE name = ?", (slot, app))
-            db.execute("UPDATE slot SET standby = 0 WHERE app = ? AND name = ?", (app, slot))
+            db.execute("UPDATE slot SET standby = 0, committed = 1 WHERE app = ? AND name = ?", (app, slot))
+            db.execute("UPDATE deployment SET committed = ? WHERE id = ?", (now, deployment))
+
+    def commit_back(self, app: str, slot: SlotName) -> None:
+        """Make `slot` the live one, since the other does not answer.
+
+        What a deployment that is under way has committed there was then never live, for whoever looks back.
+        """
+        with self._write(durably=True) as db:
+            db.execute("UPDATE app SET live = ?, stopped = 0 WHERE name = ?", (slot, app))
+            db.execute("UPDATE slot SET standby = 0, committed = 1 WHERE app = ? AND name = ?", (app, slot))
+            under_way = "SELECT slot FROM deployment WHERE app = ? AND outcome IS NULL"
+            db.execute(
+                f"UPDATE slot SET committed = 0 WHERE app = ? AND name <> ? AND name IN ({under_way})",  # noqa: S608
+                (app, slot, app),
+            )
+            db.execute("UPDATE deployment SET committed = NULL WHERE app = ? AND outcome IS NULL", (app,))
 
     def finish(self, deployment: int, outcome: str, *, now: float, reason: str = "") -> None:
         """Close a deployment: ``succeeded``, ``failed`` or ``interrupted``."""
@@ -404,10 +424,11 @@ class Journal:
         return [_deployment(row) for row in rows]
 
     def rollback_commit(self, app: str, live_commit: str | None) -> str | None:
-        """Return the commit of the latest succeeded deployment that differs from the live one's."""
+        """Return the commit that was live before: the latest that was committed and differs from the live one's."""
         row = self._db.execute(
-            "SELECT hash FROM deployment WHERE app = ? AND outcome = 'succeeded' AND hash IS NOT ?"
-            " ORDER BY id DESC LIMIT 1",
+            "SELECT hash FROM deployment WHERE app = ? AND hash IS NOT ?"
+            # The version before this one knew outcomes only, and may be under way.
+            " AND (committed IS NOT NULL OR outcome = 'succeeded') ORDER BY id DESC LIMIT 1",
             (app, live_commit),
         ).fetchone()
         return row["hash"] if row else None
@@ -524,6 +545,7 @@ def _slot(row: sqlite3.Row) -> SlotRecord:
         share=row["share"],
         commit=row["hash"],
         intact=bool(row["intact"]),
+        committed=bool(row["committed"]),
         process=_load(row["process"]),
         standby=bool(row["standby"]),
         drain_timeout=row["drain_timeout"],

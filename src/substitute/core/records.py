@@ -32,6 +32,8 @@ class SlotRecord:
     """Started by hand beside the live one."""
     drain_timeout: float
     stop_timeout: float
+    committed: bool = False
+    """What it holds was live once, so recovery may make it live again."""
     instance_name: str = ""
     """Where the process is not called after its slot: a guest's."""
 

@@ -148,6 +148,6 @@ def _revive(host: Host, app: App, live: SlotRecord) -> None:
 
 
 def _commit_back(host: Host, slot: SlotRecord) -> SlotName:
-    host.journal.commit(slot.app, slot.name)
+    host.journal.commit_back(slot.app, slot.name)
     host.emit(Warned(f"Slot {slot.name.other} does not answer; slot {slot.name} does and is live again."))
     return slot.name
