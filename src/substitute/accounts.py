@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from substitute.core.errors import ConfigError
+from substitute.signals import held_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,12 @@ class Account:
         """The arguments by which `subprocess.Popen` becomes this user, with all of its groups."""
         if not self.is_another:
             return {}
-        return {"user": self.uid, "group": self.gid, "extra_groups": os.getgrouplist(self.name, self.gid)}
+        return {"user": self.uid, "group": self.gid, "extra_groups": self.groups}
+
+    @property
+    def groups(self) -> list[int]:
+        """All of its groups."""
+        return os.getgrouplist(self.name, self.gid)
 
 
 def account(name: str | None) -> Account | None:
@@ -60,6 +68,38 @@ def account(name: str | None) -> Account | None:
             cure="Remove the key user of the app, or run substitute as root.",
         )
     return found
+
+
+@contextmanager
+def acting_as(become: Account | None) -> Iterator[None]:
+    """Reach files in here as `become` does, and no others: a link that it made leads nowhere it could not go itself.
+
+    For looking at, and changing, what that user can turn into a trap at any moment. It counts for files and for this
+    thread alone, so no program may be started in here. Signals are held. None, or oneself: nothing changes.
+    Raises OSError where it is not possible.
+    """
+    if become is None or not become.is_another:
+        yield
+        return
+    with held_signals():
+        earlier = os.getgroups()
+        try:
+            os.setgroups(become.groups)
+            _reach_files_as(become.uid, become.gid)
+            yield
+        finally:
+            _reach_files_as(os.geteuid(), os.getegid())
+            os.setgroups(earlier)
+
+
+def _reach_files_as(uid: int, gid: int) -> None:
+    """setfsuid(2), which takes root's power over files away with it, and gives it back."""
+    libc = ctypes.CDLL(None)
+    for change, wanted in ((libc.setfsgid, gid), (libc.setfsuid, uid)):
+        change.restype = ctypes.c_uint
+        change(ctypes.c_uint(wanted))  # it tells of no failure, only who it was before
+        if change(ctypes.c_uint(-1)) != wanted:
+            raise PermissionError(f"This process cannot reach files as the user with the number {uid}.")
 
 
 def _whoami() -> str:

@@ -1,9 +1,11 @@
-"""Files that are there whole or not at all, whenever the machine stops."""
+"""Files that are there whole or not at all, whenever the machine stops; and those that others may have made."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +32,20 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o600) -> 
         temporary.unlink(missing_ok=True)
         raise
     _sync_directory(path.parent)
+
+
+def read_regular(path: Path, *, limit: int = 1 << 20) -> bytes:
+    """What is in `path`, at most `limit` bytes. Raises OSError, also where it is no regular file.
+
+    A FIFO would be waited for, for ever; so nothing of a directory that somebody else fills is opened in another way.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # asked first: to open a device may do something
+        raise OSError(errno.EINVAL, "It is not a regular file", str(path))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "It is not a regular file", str(path))
+        return stream.read(limit)
 
 
 def replace_link(link: Path, target: Path | str) -> None:

@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import subprocess
-import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from substitute.accounts import account
 from substitute.core.ports import Finished, Process
 from substitute.lines import Lines
 from substitute.processes import group_of, identify, signal_group
+from substitute.signals import held_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,7 +37,6 @@ _BLIND_TICK_MS = 50
 """How often a program's end is looked for where Python or the kernel has no pidfd."""
 _GATE = ("/bin/sh", "-c", 'read -r go && exec "$@" </dev/null', "sh")
 """Waits for a line on its standard input, then becomes the program. Where none comes, its deployer was killed."""
-_HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,7 @@ def _running(
     if become:
         environment = {**become.environment, **(os.environ if environment is None else environment)}
     try:
-        with _held_signals():
+        with held_signals():  # a handler that raises would lose the child just forked
             program = subprocess.Popen(
                 argv,
                 cwd=directory,
@@ -205,25 +204,6 @@ def _running(
             for stream in filter(None, (program.stdin, program.stdout)):
                 stream.close()
         raise
-
-
-@contextmanager
-def _held_signals() -> Iterator[None]:
-    """Let no handler raise in here (it would lose the child just forked); signals are delivered after."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received: list[int] = []
-    earlier = {number: signal.getsignal(number) for number in _HELD if callable(signal.getsignal(number))}
-    for number in earlier:
-        signal.signal(number, lambda number, _frame: received.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
-    for late in received:
-        signal.raise_signal(late)
 
 
 def _pump(program: subprocess.Popen[bytes], pipe: IO[bytes], lines: Lines, timeout: float | None) -> bool:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+import stat
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.accounts import account
+from substitute.accounts import account, acting_as
+from substitute.core.errors import SourceError
 from substitute.core.ports import Program
 from substitute.runtimes.launcher import render
+from substitute.sources.git import Git
+from substitute.sources.program import GitProgram
+from substitute.sources.submodules import update_submodules
+from tests.contracts.test_git import IDENTITY, Place, page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,3 +84,105 @@ def test_a_launcher_runs_nothing_of_the_slot_and_obeys_none_of_its_variables_bef
     assert any(path.name.startswith("loader.") for path in traces.iterdir())
     assert any(path.name.startswith("sh.") for path in traces.iterdir())
     assert owners(traces) == {become.uid}
+
+
+class TheirPlace(Place):
+    """Slots of the app's user's, in a root of root's."""
+
+    def source(self, branch: str | None = None, repo: str | None = None, **environment: str) -> Git:
+        directories, given = [self.a, self.b], {**IDENTITY, **environment}
+        said = (self.notices.append, self.warnings.append)
+        return Git(str(self.repository.directory), branch, directories, given, *said, become=account(USER))
+
+    def fill(self) -> None:
+        source = self.source()
+        source.update(self.a, source.resolve(self.a, None).commit, clean=False)
+        assert owners(self.a) == {account(USER).uid}  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> TheirPlace:
+    for parent in [tmp_path, *tmp_path.parents][:-2]:
+        parent.chmod(0o755)
+    return TheirPlace(tmp_path)
+
+
+def test_a_clone_that_became_a_link_has_root_remove_nothing(place: TheirPlace) -> None:
+    place.fill()
+    victim = place.root / "victim"
+    (victim / "modules" / "kernel").mkdir(parents=True)
+    shutil.rmtree(place.a / ".git")
+    (place.a / ".git").symlink_to(victim)
+    git = GitProgram(IDENTITY, print, local=True, become=account(USER))
+
+    with pytest.raises(SourceError):  # it is no repository, so what seem to be its submodules are removed
+        update_submodules(git, place.a, place.a / ".git", clean=False)
+
+    assert (victim / "modules" / "kernel").is_dir()
+
+
+def test_a_clone_that_became_a_link_is_set_aside_and_its_end_is_untouched(place: TheirPlace) -> None:
+    place.fill()
+    victim = place.root / "victim"
+    (victim / "modules" / "kernel").mkdir(parents=True)
+    (victim / "substitute-update").touch()
+    before = sorted(path.name for path in victim.iterdir())
+    (place.a / ".git").rename(place.a / ".git.away")
+    (place.a / ".git").symlink_to(victim)
+    second = place.repository.commit("two")
+    source = place.source()
+
+    source.update(place.a, source.resolve(place.a, None, ours=True).commit, clean=False)
+
+    assert source.current(place.a) == second
+    assert sorted(path.name for path in victim.iterdir()) == before
+    assert (place.root / "shop_a.broken" / "page").read_text() == "one"
+
+
+def test_a_clone_that_was_exchanged_for_a_link_becomes_no_slot(place: TheirPlace) -> None:
+    (place.root / "outside").mkdir()
+    script(
+        place.root / "bin" / "git",
+        'for last; do :; done; case "$*" in *" clone "*) exec ln -s '
+        f'{place.root}/outside "$last";; esac; exec /usr/bin/git "$@"',
+    )
+
+    with pytest.raises(SourceError, match="cannot be made"):
+        place.source(PATH=f"{place.root}/bin:/usr/bin:/bin").resolve(place.a, None)
+
+    assert not place.a.is_symlink()
+    assert not list(place.root.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["config", "HEAD", "packed-refs"])
+def test_a_pipe_in_a_clone_keeps_nobody_waiting(place: TheirPlace, name: str) -> None:
+    place.fill()
+    (place.a / ".git" / name).unlink(missing_ok=True)
+    os.mkfifo(place.a / ".git" / name, 0o666)
+    second = place.repository.commit("two")
+    source = place.source()
+
+    source.update(place.a, source.resolve(place.a, None, ours=True).commit, clean=False)
+
+    assert source.current(place.a) == second
+    assert page(place.a) == "two"
+
+
+def test_files_are_reached_as_the_user_does_and_then_as_before(slot: Path, tmp_path: Path) -> None:
+    become = account(USER)
+    secret = tmp_path / "secret"
+    secret.write_text("of root's")
+    secret.chmod(0o640)
+    (slot / "link").symlink_to(secret)
+    groups = os.getgroups()
+
+    with acting_as(become):
+        for attempt in ((slot / "link").read_text, secret.unlink, (tmp_path / "new").touch):
+            with pytest.raises(PermissionError):
+                attempt()
+        (slot / "made").touch()
+
+    assert (slot / "link").read_text() == "of root's"
+    assert owners(slot) == {become.uid, 0}  # type: ignore[union-attr]
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o640
+    assert os.getgroups() == groups

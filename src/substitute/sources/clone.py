@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.errors import SourceError, UsageError
+from substitute.files import read_regular
 from substitute.sources.program import reason
+from substitute.sources.workplace import Workplace, set_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from substitute.sources.program import GitProgram
 
@@ -30,11 +31,6 @@ def is_local(repo: str) -> bool:
 def shown(repo: str) -> str:
     """Name `repo` without the password that it may hold."""
     return _CREDENTIALS.sub("", repo)
-
-
-def is_clone(directory: Path) -> bool:
-    """Whether git has made something of `directory`."""
-    return (directory / ".git").exists()
 
 
 class Clones:
@@ -55,54 +51,56 @@ class Clones:
         self._notice = notice
         self._warn = warn
 
+    def is_clone(self, directory: Path) -> bool:
+        """Whether git has made something of `directory`."""
+        with self._git.theirs():
+            return (directory / ".git").exists()
+
+    def is_trap(self, directory: Path) -> bool:
+        """Whether git would wait for ever for what a build has put there."""
+        with self._git.theirs(), suppress(OSError):
+            files = [directory / ".git" / name for name in ("config", "HEAD", "index", "packed-refs")]
+            return any(file.exists() and not file.is_file() for file in files)
+        return False
+
     def ensure(self, directory: Path) -> None:
         """Make `directory` a clone; one that is there already is taken as it is.
 
         Raises UsageError where something else is in it, SourceError where the repository can't be cloned.
         """
-        if is_clone(directory):
+        if self.is_clone(directory):
             self._point_at_repo(directory)
             return
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        with self._git.theirs():
+            taken = directory.exists() and (not directory.is_dir() or any(directory.iterdir()))
+        if taken:
             raise UsageError(
                 f"{directory} is not empty and is no git clone.",
                 cure="Move it away, or give the app another directory; a clone is made there.",
             )
         directory.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".{directory.name}.cloning-"
-        for left in directory.parent.glob(f"{prefix}*"):
-            shutil.rmtree(left, ignore_errors=True)
-        # Elsewhere first: an interruption leaves nothing that looks like a clone.
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=directory.parent) as place:
-            made = Path(place) / "clone"
-            if self._git.become:
-                os.chown(place, self._git.become.uid, self._git.become.gid)
-            if not self._from_sibling(directory, made):
-                self._from_repo(directory, made)
+        with Workplace(directory, self._git.become) as place:
+            if not self._from_sibling(directory, place.clone):
+                self._from_repo(directory, place.clone)
             if directory.exists() and not self._git.become:
-                _take_over(directory, made)
-            try:
-                made.rename(directory)
-            except OSError as error:
-                raise SourceError(f"{directory} cannot be made.", fact=f"{error.strerror}.") from error
+                _take_over(directory, place.clone)
+            place.publish()
 
     def replace_broken(self, directory: Path) -> bool:
         """Set a clone aside that git can't read any more, or that has lost objects; whether it was one.
 
         What was in it beside tracked files is kept, in one place: what an earlier time set aside goes.
         """
-        if not directory.is_dir() or not any(directory.iterdir()):
-            return False
-        if is_clone(directory):
+        with self._git.theirs():
+            if not directory.is_dir() or not any(directory.iterdir()):
+                return False
+        if self.is_clone(directory) and not self.is_trap(directory):
             checked = self._git.run(
                 directory, "fsck", "--connectivity-only", "--no-dangling", "--no-progress"
             )
             if not checked.status:
                 return False
-        aside = directory.with_name(f"{directory.name}.broken")
-        if aside.exists():
-            shutil.rmtree(aside)
-        directory.rename(aside)
+        aside = set_aside(directory)
         self._warn(
             f"The clone in {directory} was broken. It is kept as {aside}; a fresh one takes its place."
         )
@@ -114,7 +112,7 @@ class Clones:
 
     def siblings(self, directory: Path) -> list[Path]:
         """The other slots' clones."""
-        return [other for other in self._directories if other != directory and is_clone(other)]
+        return [other for other in self._directories if other != directory and self.is_clone(other)]
 
     def _from_sibling(self, directory: Path, made: Path) -> bool:
         """Clone another slot's clone: its objects are linked, not copied, and survive its deletion."""
@@ -139,7 +137,8 @@ class Clones:
                 copied = git.run(made, "remote", "set-url", "origin", self._repo)
             if not copied.status:
                 return True
-            shutil.rmtree(made, ignore_errors=True)
+            with git.theirs():
+                shutil.rmtree(made, ignore_errors=True)
         return False
 
     def _from_repo(self, directory: Path, made: Path) -> None:
@@ -174,8 +173,8 @@ class Clones:
 
     def _origin(self, directory: Path) -> str | None:
         # What git writes itself is read without starting it; anything unusual is git's to understand.
-        with suppress(OSError, UnicodeDecodeError):
-            found = _ORIGIN.findall((directory / ".git" / "config").read_text(encoding="utf-8"))
+        with suppress(OSError, UnicodeDecodeError), self._git.theirs():
+            found = _ORIGIN.findall(read_regular(directory / ".git" / "config").decode())
             if len(found) == 1:
                 return str(found[0]).strip()
         return self._git.run(directory, "config", "--get", "remote.origin.url").out.strip() or None

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from substitute.accounts import account
 from substitute.core.errors import SourceError, UsageError
 from substitute.core.ports import Revision
+from substitute.files import read_regular
 from substitute.sources import names
-from substitute.sources.clone import Clones, is_clone, is_local, shown
+from substitute.sources.clone import Clones, is_local, shown
 from substitute.sources.program import GitProgram, reason
 from substitute.sources.submodules import update_submodules
 
@@ -80,8 +81,11 @@ class Git:
         """Choose the commit (see `core.ports.Source.resolve`)."""
         directory = Path(os.path.realpath(directory))
         self._require_owner(directory)
-        if ours and (_is_half_updated(directory) or not is_clone(directory)):
-            self._clones.replace_broken(directory)
+        clones = self._clones
+        if ours and (
+            self._is_half_updated(directory) or not clones.is_clone(directory) or clones.is_trap(directory)
+        ):
+            clones.replace_broken(directory)
         try:
             return self._resolve(directory, commit, fetch=fetch)
         except SourceError:
@@ -116,27 +120,33 @@ class Git:
         directory = Path(os.path.realpath(directory))
         checkout = ("checkout", "--quiet", "--force", "--detach", "--no-recurse-submodules", commit)
         with _explained(directory):
-            half = _git_directory(directory) / _HALF
-            self._git.touch(half)
+            with self._git.theirs():
+                own = _git_directory(directory)
+                (own / _HALF).touch()
             self._git.demand(directory, *checkout, failing=f"{directory} cannot be set to {commit[:10]}.")
             if clean:
                 self._git.demand(directory, "clean", "-ffdxq", failing=f"{directory} cannot be cleaned.")
-            if (directory / ".gitmodules").exists():
-                update_submodules(self._git, directory, _git_directory(directory), clean=clean)
-            self._git.unlink(half)
+            with self._git.theirs():
+                has_submodules = (directory / ".gitmodules").exists()
+            if has_submodules:
+                update_submodules(self._git, directory, own, clean=clean)
+            with self._git.theirs():
+                (own / _HALF).unlink(missing_ok=True)
 
     def current(self, directory: Path) -> str | None:
         """The commit that the slot's files are at; None where there is no clone, or an unfinished one."""
         directory = Path(os.path.realpath(directory))
-        if not is_clone(directory):
-            return None
-        own = _git_directory(directory)
-        if (own / _HALF).exists() or not (own / "index").exists():
-            return None
-        with suppress(OSError):
-            head = (own / "HEAD").read_text(encoding="ascii", errors="replace").strip()
-            if len(head) in {40, 64} and not head.startswith("ref:"):
-                return head
+        with _explained(directory):
+            if not self._clones.is_clone(directory):
+                return None
+            with self._git.theirs():
+                own = _git_directory(directory)
+                if (own / _HALF).exists() or not (own / "index").exists():
+                    return None
+                with suppress(OSError):
+                    head = read_regular(own / "HEAD").decode("ascii", errors="replace").strip()
+                    if len(head) in {40, 64} and not head.startswith("ref:"):
+                        return head
         return self._git.run(directory, "rev-parse", "--verify", "--quiet", "HEAD").out.strip() or None
 
     def _fetch(self, directory: Path, *, head: bool) -> str | None:
@@ -263,6 +273,11 @@ class Git:
                 cure=f"Move it away, and a fresh clone is made; or: chown -R {become.name}: {directory}",
             )
 
+    def _is_half_updated(self, directory: Path) -> bool:
+        with suppress(OSError), self._git.theirs():
+            return (_git_directory(directory) / _HALF).exists()
+        return True
+
     def _references(self, directory: Path) -> list[str]:
         return self._git.run(
             directory, "for-each-ref", "--format=%(refname)", _BRANCHES, "refs/tags"
@@ -285,15 +300,9 @@ def _explained(directory: Path) -> Iterator[None]:
         raise SourceError(f"{directory} cannot be used.", fact=f"{place}: {error.strerror}.") from error
 
 
-def _is_half_updated(directory: Path) -> bool:
-    with suppress(OSError):
-        return (_git_directory(directory) / _HALF).exists()
-    return True
-
-
 def _git_directory(directory: Path) -> Path:
     own = directory / ".git"
     if own.is_file():  # a worktree, or a submodule
-        target = own.read_text(encoding="utf-8", errors="surrogateescape").removeprefix("gitdir:").strip()
+        target = os.fsdecode(read_regular(own)).removeprefix("gitdir:").strip()
         return directory / target
     return own

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute import processes
+from substitute.accounts import acting_as
 from substitute.core.errors import SourceError
 from substitute.shell import Captured, capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from substitute.accounts import Account
 
@@ -143,24 +145,9 @@ class GitProgram:
             raise SourceError(failing, fact=reason(ended))
         return ended.out
 
-    def touch(self, file: Path) -> None:
-        """Make an empty file in a clone."""
-        if self.become:
-            self._as_its_owner("touch", "--", str(file))
-        else:
-            file.touch()
-
-    def unlink(self, file: Path) -> None:
-        """Delete a file in a clone, if it is there."""
-        if self.become:
-            self._as_its_owner("rm", "-f", "--", str(file))
-        else:
-            file.unlink(missing_ok=True)
-
-    def _as_its_owner(self, *argv: str) -> None:
-        ended = capture(argv, directory=Path("/"), environment=self._environment, become=self.become)
-        if ended.status:
-            raise SourceError(f"{argv[-1]} cannot be changed.", fact=reason(ended))
+    def theirs(self) -> AbstractContextManager[None]:
+        """For looking at files of a clone, and changing them: only what its owner could. No git may run in here."""
+        return acting_as(self.become)
 
     def _with_ssh(self, directory: Path | None) -> Mapping[str, str]:
         environment = self._environment
@@ -182,8 +169,9 @@ class GitProgram:
     def _remove_stale(self, directory: Path, lock: Path) -> None:
         deadline = time.monotonic() + _PATIENCE
         while working := _gits_in(directory):
-            if not lock.exists():
-                return
+            with self.theirs():
+                if not lock.exists():
+                    return
             if time.monotonic() > deadline:
                 raise SourceError(
                     f"Another git is at work in {directory}.",
@@ -191,8 +179,10 @@ class GitProgram:
                     cure="Wait until it is done, or end it; then try again.",
                 )
             time.sleep(0.05)
-        if lock.exists():
-            self.unlink(lock)
+        with self.theirs():
+            left = lock.exists()
+            lock.unlink(missing_ok=True)
+        if left:
             self._notice(f"Removed {lock}, which an interrupted git had left.")
 
 

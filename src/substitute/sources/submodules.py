@@ -32,7 +32,8 @@ def update_submodules(git: GitProgram, directory: Path, own: Path, *, clean: boo
     if ended.status and _BROKEN in ended.err:
         # A clone of one of them was killed at its very beginning, and git takes what is left for whole.
         git.run(directory, *_DEINIT)
-        shutil.rmtree(own / "modules", ignore_errors=True)
+        with git.theirs():  # what leads there is theirs to change at any moment
+            shutil.rmtree(own / "modules", ignore_errors=True)
         ended = git.run(directory, *_UPDATE, remote=True)
     if ended.status:
         raise SourceError(failing, fact=reason(ended))
