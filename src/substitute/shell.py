@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from substitute.accounts import account
+from substitute.accounts import account, acting_as
 from substitute.core.ports import Finished, Process
 from substitute.lines import Lines
 from substitute.processes import group_of, identify, signal_group
@@ -91,6 +91,18 @@ class Shell:
                 _drain(output, lines)
                 lines.close()
         return Finished(program.returncode, tuple(lines.tail), timed_out)
+
+    def scripts(self, directory: Path, *, user: str | None = None) -> Mapping[str, bool]:
+        """Regular files, and links to such."""
+        with acting_as(account(user)), suppress(FileNotFoundError, NotADirectoryError):
+            found = {file.name: file.stat().st_mode for file in directory.iterdir() if file.is_file()}
+            return {name: bool(mode & 0o111) for name, mode in found.items()}
+        return {}
+
+    def is_another(self, user: str | None) -> bool:
+        """By its number."""
+        become = account(user)
+        return bool(become and become.is_another)
 
     def end(self, process: Process) -> None:
         """End the group that `process` leads or led: SIGTERM, and SIGKILL 2 s later.

@@ -14,6 +14,7 @@ from substitute.accounts import account, acting_as
 from substitute.core.errors import SourceError
 from substitute.core.ports import Program
 from substitute.runtimes.launcher import render
+from substitute.shell import capture
 from substitute.sources.git import Git
 from substitute.sources.program import GitProgram
 from substitute.sources.submodules import update_submodules
@@ -186,3 +187,36 @@ def test_files_are_reached_as_the_user_does_and_then_as_before(slot: Path, tmp_p
     assert owners(slot) == {become.uid, 0}  # type: ignore[union-attr]
     assert stat.S_IMODE(secret.stat().st_mode) == 0o640
     assert os.getgroups() == groups
+
+
+def test_git_of_the_deployers_sees_the_commits_of_a_clone_and_obeys_nothing_in_it(place: TheirPlace) -> None:
+    signature = "\ngpgsig -----BEGIN PGP SIGNATURE-----\n\n"
+    signed = place.repository.git("cat-file", "commit", "HEAD").replace("\n\n", signature, 1)
+    made = capture(
+        ["git", "hash-object", "-t", "commit", "-w", "--stdin", "--literally"],
+        directory=place.repository.directory, environment=IDENTITY, given=signed + "\n",
+    ).out.strip()  # fmt: skip
+    place.repository.git("update-ref", "refs/heads/main", made)
+    place.repository.git("tag", "v1")
+    place.fill()
+    script(place.root / "evil", f"touch {place.root}/ran_as_$(id -u)")
+    trap = f"[log]\n showSignature = true\n[gpg]\n program = {place.root}/evil\n"
+    with (place.a / ".git" / "config").open("a") as configuration:
+        configuration.write(trap)
+
+    def log(**environment: str) -> str:
+        told = ["git", "-c", "safe.directory=*", "-C", str(place.a), "log", "--format=%s %D"]
+        return capture(told, environment={**IDENTITY, **environment}).out
+
+    log()
+    (place.root / "ran_as_0").unlink()  # so that is what obeying it does
+
+    said = log(**place.source().view(place.a, place.root / "git"))
+
+    assert said.startswith("Say one HEAD, tag: v1")
+    assert not (place.root / "ran_as_0").exists()
+    second = place.repository.commit("two")
+    source = place.source()
+    source.update(place.a, source.resolve(place.a, None).commit, clean=False)
+    assert log(**source.view(place.a, place.root / "git")).startswith("Say two HEAD")
+    assert source.current(place.a) == second

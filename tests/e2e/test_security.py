@@ -116,14 +116,26 @@ def test_links_in_a_slot_lead_nobody_outside(site: Site, tmp_path: Path) -> None
 def test_with_a_user_nothing_of_the_repository_runs_as_root(site: Site, tmp_path: Path) -> None:
     for directory in (tmp_path.parent, tmp_path, site.root, site.repository.directory):
         directory.chmod(0o755)
-    site.configure(more=f'user = "{USER}"\n')
+    traps = tmp_path / "traps"
+    traps.mkdir(mode=0o777)
+    traps.chmod(0o777)
+    environment = 'env = { PATH = ".venv/bin:/usr/bin:/bin", PYTHONPATH = ".", LD_DEBUG_OUTPUT = "loader" }\n'
+    site.configure(more=f'user = "{USER}"\n{environment}')
+    trap(site.repository.directory / ".venv/bin", traps)
+    (site.repository.directory / "colorsys.py").write_text(
+        f"import os; open(f'{traps}/py{{os.getuid()}}', 'w')"
+    )
     hook = site.repository.directory / ".substitute" / "hooks" / "running"
     hook.parent.mkdir(parents=True)
     hook.write_text("#!/bin/sh\nid -un > hook_ran_as\n")
     hook.chmod(0o755)
     own = site.root / "deploy" / "shop" / "hooks" / "post_start"
     own.parent.mkdir(parents=True)
-    own.write_text(f"#!/bin/sh\nid -un > {site.root}/own_hook_ran_as\n")
+    own.write_text(
+        f'#!/bin/sh\n{{ id -un; pwd; echo "$SUBSTITUTE_DIRECTORY"; git -C "$SUBSTITUTE_DIRECTORY" log -1 --format=%s; '
+        f"python3 -c 'import colorsys'; env | grep -c -e LD_ -e PYTHON; }} > {site.root}/own_hook_saw\n"
+        "git log -1 $SUBSTITUTE_COMMIT\n"
+    )
     own.chmod(0o755)
     build = 'id -un > build_ran_as; echo "$HOME" > home; id -Gn > groups\n'
     site.repository.commit("1", build=build)
@@ -144,8 +156,22 @@ def test_with_a_user_nothing_of_the_repository_runs_as_root(site: Site, tmp_path
     assert b"HOME=/home/" in (process / "environ").read_bytes()
     ran_as = [(slot / name).read_text().strip() for name in ("build_ran_as", "hook_ran_as", "home")]
     assert ran_as == [USER, USER, f"/home/{USER}"]
-    assert (site.root / "own_hook_ran_as").read_text() == "root\n"
+    saw = (site.root / "own_hook_saw").read_text().splitlines()
+    assert saw[:2] == ["root", str(site.root)]
+    assert saw[2] in {str(site.root / "shop_a"), str(site.root / "shop_b")}
+    assert saw[3:] == ["Version 1", "0"]
+    ran = {path.stat().st_uid for path in traps.iterdir()}
+    assert ran == {slot.stat().st_uid}, "the traps are good, and caught no root"
     assert {path.lstat().st_uid for path in slot.rglob("*")} == {slot.stat().st_uid}
+
+
+def trap(programs: Path, traps: Path) -> None:
+    """Put what root might run into a repository."""
+    programs.mkdir(parents=True)
+    for name in ("setpriv", "sh", "env", "git", "id", "touch", "rm", "python3"):
+        file = programs / name
+        file.write_text(f'#!/bin/sh\necho > {traps}/{name}.$$\nexec /usr/bin/{name} "$@"\n')
+        file.chmod(0o755)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is warned")

@@ -185,6 +185,9 @@ class FakeSource:
     def current(self, directory: Path) -> str | None:
         return self.world.files.get(str(directory))
 
+    def view(self, directory: Path, place: Path) -> Mapping[str, str]:
+        return {}
+
 
 @dataclass
 class FakeCommands:
@@ -206,6 +209,12 @@ class FakeCommands:
         on_start(Process(1, 1, "boot"))
         on_line("output")
         return Finished(self.world.build_status if argv[0] == "/bin/sh" else 0, ("last line",))
+
+    def scripts(self, directory: Path, *, user: str | None = None) -> Mapping[str, bool]:
+        return {file.name: True for file in directory.iterdir()} if directory.is_dir() else {}
+
+    def is_another(self, user: str | None) -> bool:
+        return False
 
     def end(self, process: Process) -> None:
         self.world.log.append("end leftover")

@@ -765,6 +765,9 @@ class ModelSource:
         held = self.world.files.get(directory)
         return held.version if held else None
 
+    def view(self, directory: Path, place: Path) -> Mapping[str, str]:
+        return {}
+
 
 @dataclass
 class ModelCommands:
@@ -806,6 +809,12 @@ class ModelCommands:
             return Finished(1, ("error",))
         self.world.files[directory] = Files(version, built=True)
         return Finished(0, ())
+
+    def scripts(self, directory: Path, *, user: str | None = None) -> Mapping[str, bool]:
+        return {file.name: True for file in directory.iterdir()} if directory.is_dir() else {}
+
+    def is_another(self, user: str | None) -> bool:
+        return False
 
     def end(self, process: Process) -> None:
         self.world.deed(f"end the build {process.pid}")

@@ -143,10 +143,12 @@ class Attempt:
         self.emit(PhaseFinished(*identity, seconds=round(took, 4)))
 
     def environment(self) -> dict[str, str]:
-        """What builds and hooks get: the instance's variables, and where the deployment stands."""
-        slot = self.slot
+        """What builds get, and hooks: the instance's variables, and where the deployment stands."""
+        return {**instance_environment(self.app, self.slot, self.host.caller), **self._situation()}
+
+    def _situation(self) -> dict[str, str]:
         return {
-            **instance_environment(self.app, slot, self.host.caller),
+            "SUBSTITUTE_DIRECTORY": str(self.slot.directory),
             "SUBSTITUTE_COMMIT": self.plan.revision.commit,
             "SUBSTITUTE_PREVIOUS_COMMIT": self._previous or "",
             "SUBSTITUTE_OPERATION": self.operation,
@@ -163,7 +165,7 @@ class Attempt:
                 self.app,
                 self.slot,
                 name,
-                environment=self.environment(),
+                situation=self._situation(),
                 show=self.show(f"hook:{name}"),
             )
         except HookError as error:

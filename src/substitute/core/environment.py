@@ -12,12 +12,18 @@ if TYPE_CHECKING:
 
 INHERITED = ("PATH", "HOME", "USER", "LANG", "TZ")
 """What is taken over from the deploying command; everything else a shell holds stays out."""
+_USUAL = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def caller_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Choose from `environ` what instances inherit."""
     found = {name: environ[name] for name in INHERITED if name in environ}
-    return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **found}
+    return {"PATH": _USUAL, **found}
+
+
+def absolute_places(path: str) -> str:
+    """A PATH without its relative directories, which mean another one wherever a program is run."""
+    return ":".join(place for place in path.split(":") if place.startswith("/")) or _USUAL
 
 
 def marks(app: str, slot: SlotRecord) -> dict[str, str]:
@@ -29,20 +35,23 @@ def marks(app: str, slot: SlotRecord) -> dict[str, str]:
     }
 
 
-def instance_environment(app: App, slot: SlotRecord, caller: Mapping[str, str]) -> dict[str, str]:
-    """Compose caller's, `env_file`, `env` and the variables that tell an instance its place.
-
-    Where it runs as a user of its own, its home is not the caller's: whoever starts it sets that.
-    """
+def whereabouts(app: App, slot: SlotRecord) -> dict[str, str]:
+    """The variables that tell an instance its place."""
     endpoint = slot.endpoints[0]
-    if app.user:
-        caller = {name: value for name, value in caller.items() if name not in {"HOME", "USER"}}
     return {
-        **caller,
-        **app.env,
         "PORT": str(endpoint.port),
         "HOST": endpoint.host,
         "BIND": endpoint.host,
         **marks(app.name, slot),
         "SUBSTITUTE_COMMIT": slot.commit or "",
     }
+
+
+def instance_environment(app: App, slot: SlotRecord, caller: Mapping[str, str]) -> dict[str, str]:
+    """Compose caller's, `env_file`, `env` and the variables that tell an instance its place.
+
+    Where it runs as a user of its own, its home is not the caller's: whoever starts it sets that.
+    """
+    if app.user:
+        caller = {name: value for name, value in caller.items() if name not in {"HOME", "USER"}}
+    return {**caller, **app.env, **whereabouts(app, slot)}

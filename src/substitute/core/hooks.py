@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from substitute.core.errors import HookError
+from substitute.core.environment import absolute_places, instance_environment, whereabouts
+from substitute.core.errors import HookError, SubstituteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,13 +30,29 @@ HOOKS = (
 )
 
 
-def find_hook(app: App, slot: SlotRecord, name: str) -> Path | None:
+@dataclass(frozen=True)
+class Hook:
+    """A hook that is there."""
+
+    path: Path
+    executable: bool
+    apart: bool
+    """The deployer's own, while all code of the repository's runs as somebody else."""
+    user: str | None
+    """Who it runs as; None is the deployer."""
+
+
+def find_hook(host: Host, app: App, slot: SlotRecord, name: str) -> Hook | None:
     """The root's hook, else the slot's: a file called `name`, with any ending or none."""
-    for directory in (app.state_directory / "hooks", slot.directory / ".substitute" / "hooks"):
-        candidates = [directory / name, *sorted(directory.glob(f"{name}.*"))]
-        for path in candidates:
-            if path.is_file() and not path.name.endswith("~"):
-                return path
+    places = (
+        (app.state_directory / "hooks", None, host.commands.is_another(app.user)),
+        (slot.directory / ".substitute" / "hooks", app.user, False),
+    )
+    for directory, user, apart in places:
+        found = host.commands.scripts(directory, user=user)
+        for file in [name, *(file for file in sorted(found) if file.startswith(f"{name}."))]:
+            if file in found and not file.endswith("~"):
+                return Hook(directory / file, found[file], apart, user)
     return None
 
 
@@ -45,30 +62,36 @@ def run_hook(
     slot: SlotRecord,
     name: str,
     *,
-    environment: Mapping[str, str],
+    situation: Mapping[str, str],
     show: Callable[[str], None],
 ) -> None:
-    """Run the hook `name` where there is one. Raises HookError when it fails."""
-    path = find_hook(app, slot, name)
-    if path is None:
+    """Run the hook `name` where there is one; `situation` is what it is told. Raises HookError when it fails."""
+    try:
+        hook = find_hook(host, app, slot, name)
+    except OSError as error:
+        raise HookError(
+            f"The hook {name} cannot be looked for.", fact=f"{error.filename}: {error.strerror}"
+        ) from error
+    if hook is None:
         return
-    cure = f"Mend {path}."
-    if not os.access(path, os.X_OK):
-        raise HookError(f"The hook {name} is not executable.", fact=str(path), cure=f"chmod +x {path}")
-    directory = slot.directory if slot.directory.is_dir() else app.root
+    cure = f"Mend {hook.path}."
+    if not hook.executable:
+        raise HookError(
+            f"The hook {name} is not executable.", fact=str(hook.path), cure=f"chmod +x {hook.path}"
+        )
     try:
         ended = host.commands.run(
-            [str(path)],
-            directory=directory,
-            environment=environment,
+            [str(hook.path)],
+            directory=app.root if hook.apart or not slot.directory.is_dir() else slot.directory,
+            environment={**_surroundings(host, app, slot, hook), **situation},
             on_line=show,
             on_start=lambda process: host.journal.command_started(app.name, process),
             timeout=app.hooks_timeout,
-            user=None if path.is_relative_to(app.state_directory) else app.user,  # the root's are its owner's
+            user=hook.user,
         )
     except OSError as error:
         raise HookError(
-            f"The hook {name} cannot be run.", fact=f"{path}: {error.strerror}", cure=cure
+            f"The hook {name} cannot be run.", fact=f"{hook.path}: {error.strerror}", cure=cure
         ) from error
     host.journal.forget_commands(app.name)
     tail = "\n".join(f"  | {line}" for line in ended.tail)
@@ -76,3 +99,15 @@ def run_hook(
         raise HookError(f"The hook {name} did not end within {app.hooks_timeout:g}s.", fact=tail, cure=cure)
     if ended.status:
         raise HookError(f"The hook {name} failed with exit status {ended.status}.", fact=tail, cure=cure)
+
+
+def _surroundings(host: Host, app: App, slot: SlotRecord, hook: Hook) -> Mapping[str, str]:
+    """The app's environment; for the deployer's own hook nothing by which the repository could get at the deployer."""
+    if not hook.apart:
+        return instance_environment(app, slot, host.caller)
+    caller = {**host.caller, "PATH": absolute_places(host.caller.get("PATH", ""))}
+    try:
+        view = host.source(app).view(slot.directory, app.state_directory / "git")
+    except SubstituteError:  # a hook that looks at no commit need not fail
+        view = {}
+    return {**caller, **whereabouts(app, slot), **view}

@@ -271,6 +271,13 @@ class Source(Protocol):
     def current(self, directory: Path) -> str | None:
         """The commit that the slot's files are at, or None where there is no clone."""
 
+    def view(self, directory: Path, place: Path) -> Mapping[str, str]:
+        """Variables by which git in a program of the deployer's sees the commits of the clone in `directory`.
+
+        It obeys nothing that the clone's owner configured there. `place` is a directory for it, made where it is
+        missing. Nothing where there is no clone.
+        """
+
 
 # -- commands, probes, time -----------------------------------------------------------------------
 
@@ -307,6 +314,15 @@ class Commands(Protocol):
         the whole group is ended first. A program that cannot be executed ends with status 126 or 127, as in a shell.
         Raises OSError where nothing can be started in `directory`.
         """
+
+    def scripts(self, directory: Path, *, user: str | None = None) -> Mapping[str, bool]:
+        """The files of `directory` that `user` finds there, and whether they may be executed; none where it is missing.
+
+        Raises OSError where nobody may look.
+        """
+
+    def is_another(self, user: str | None) -> bool:
+        """Whether `user` is somebody else than who runs this."""
 
     def end(self, process: Process) -> None:
         """End the group that `process` leads, if it is still that one: a build that outlived its deployer."""

@@ -15,6 +15,7 @@ from substitute.sources import names
 from substitute.sources.clone import Clones, is_local, shown
 from substitute.sources.program import GitProgram, reason
 from substitute.sources.submodules import update_submodules
+from substitute.sources.view import make_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -148,6 +149,12 @@ class Git:
                     if len(head) in {40, 64} and not head.startswith("ref:"):
                         return head
         return self._git.run(directory, "rev-parse", "--verify", "--quiet", "HEAD").out.strip() or None
+
+    def view(self, directory: Path, place: Path) -> Mapping[str, str]:
+        """A repository of the deployer's own with the clone's objects (see `core.ports.Source.view`)."""
+        directory = Path(os.path.realpath(directory))
+        with _explained(place):
+            return make_view(self._git, directory, place) if self._clones.is_clone(directory) else {}
 
     def _fetch(self, directory: Path, *, head: bool) -> str | None:
         """Get what is new, in one connection; the reason where the remote does not answer."""
