@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from substitute import sock_diag
+from substitute.core.errors import UnobservedError
 from substitute.sock_diag import State
 
 if TYPE_CHECKING:
@@ -37,12 +38,15 @@ def counted(endpoints: Iterable[Endpoint]) -> dict[Endpoint, int]:
     """How many connections each of `endpoints`, on this machine, has open; a kept-alive idle one counts.
 
     They are told apart by port alone: an instance may listen on more addresses than the one it is known by.
-    Raises OSError where the kernel can't tell.
+    Raises UnobservedError where the kernel does not tell.
     """
     wanted = tuple(endpoints)
-    open_ones = Counter(
-        {port: sum(1 for _ in sock_diag.sockets(port, _OPEN)) for port in {e.port for e in wanted}}
-    )
+    try:
+        open_ones = Counter(
+            {port: sum(1 for _ in sock_diag.sockets(port, _OPEN)) for port in {e.port for e in wanted}}
+        )
+    except OSError as error:
+        raise UnobservedError("The kernel does not say who is connected.", fact=str(error)) from error
     return {endpoint: open_ones[endpoint.port] for endpoint in wanted}
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from substitute.core.errors import UnobservedError
 from substitute.core.ports import Backend, Server
 from substitute.core.slots import Endpoint, SlotName
 from substitute.runtimes.supervisord import Supervisord
@@ -17,7 +18,7 @@ from tests.contracts.strict_client import until
 from tests.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from substitute.core.ports import Balancer, Traffic
 
@@ -115,11 +116,17 @@ class Site:
         """Give the slots of the only app these shares."""
         self.balancer.route([self.shop(a, b)])
 
+    def observed(self) -> Mapping[Endpoint, Traffic]:
+        """What the balancer says; empty while it says nothing."""
+        try:
+            return self.balancer.traffic() or {}
+        except UnobservedError:
+            return {}
+
     def traffic(self, slot: SlotName) -> Traffic:
-        """What the balancer says of the slot's instance."""
-        traffic = self.balancer.traffic()
-        assert traffic is not None
-        return traffic[self.endpoints[slot]]
+        """What the balancer says of the slot's instance, as soon as it does."""
+        until(lambda: self.endpoints[slot] in self.observed())
+        return self.observed()[self.endpoints[slot]]
 
     def requests(self, slot: SlotName) -> int:
         """How many requests the balancer has counted for the slot's instance."""

@@ -34,7 +34,7 @@ def restart(site: Site) -> None:
     assert master
     signal_process(master, signal.SIGKILL)
     until(lambda: site.runtime.inspect("haproxy").process not in (None, master))
-    until(lambda: site.balancer.traffic() is not None)
+    until(lambda: bool(site.observed()))
 
 
 def binaries() -> dict[str, str]:

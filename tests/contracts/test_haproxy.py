@@ -22,7 +22,7 @@ from substitute.balancers import haproxy as adapter
 from substitute.balancers import haproxy_program
 from substitute.balancers import haproxy_socket as api
 from substitute.balancers.haproxy_configuration import render
-from substitute.core.errors import BalancerError
+from substitute.core.errors import BalancerError, UnobservedError
 from substitute.core.ports import Backend, Server
 from substitute.core.slots import Endpoint
 from substitute.processes import identify, is_alive
@@ -192,8 +192,24 @@ def test_when_it_is_killed_it_comes_back_with_the_same_routes(
     assert killed
     os.kill(killed.pid, signal.SIGKILL)
     until(lambda: not is_alive(killed))
-    until(site.balancer.traffic)
+    until(site.observed)
     assert {get(site.listen)[1] for _ in range(10)} == {"b0"}
+
+
+@pytest.mark.parametrize("victim", [worker, master])
+def test_what_one_that_hangs_has_in_flight_is_not_known(
+    site: Site, victim: Callable[[Site], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "_TIMEOUT", 0.2)
+    site.route(100, 0)
+    pid = victim(site)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(UnobservedError, match="does not say what it does"):
+            site.balancer.traffic()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert site.balancer.traffic()
 
 
 @pytest.mark.parametrize("victim", [worker, master])
@@ -232,7 +248,7 @@ def test_an_orphan_of_a_killed_supervisord_is_succeeded_by_one_that_is_kept(site
     assert heir
     site.balancer.stop()
     assert not is_alive(heir)
-    assert site.balancer.traffic() is None
+    assert site.balancer.traffic() == {}
 
 
 # -- the file and the running worker ------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 from substitute.balancers import nginx_processes
 from substitute.balancers.nginx_configuration import render
 from substitute.balancers.nginx_processes import workers_of
-from substitute.core.errors import BalancerError
+from substitute.core.errors import BalancerError, UnobservedError
 from substitute.core.slots import Endpoint
 from substitute.processes import is_alive, signal_process
 from tests.contracts import nginxes
@@ -208,7 +208,8 @@ def test_where_nginx_does_not_run_new_routes_are_refused(site: Site) -> None:
         site.route(0, 100)
     assert "Start it" in raised.value.cure
     assert file(site).read_text() == before
-    assert site.balancer.traffic() is None
+    with pytest.raises(UnobservedError):
+        site.balancer.traffic()
 
 
 def test_where_nginx_does_not_run_the_same_routes_wait_for_it(site: Site) -> None:
@@ -244,7 +245,8 @@ def test_a_pid_file_that_names_another_program_is_not_believed(site: Site) -> No
     (site.root / "nginx" / "nginx.pid").write_text(f"{instance.pid}\n")
     with pytest.raises(BalancerError, match="names no master of nginx"):
         site.route(0, 100)
-    assert site.balancer.traffic() is None
+    with pytest.raises(UnobservedError):
+        site.balancer.traffic()
     (site.root / "nginx" / "nginx.pid").unlink()
     assert instance.poll() is None
 

@@ -10,7 +10,7 @@ import pytest
 from substitute.balancers import traefik as adapter
 from substitute.balancers import traefik_configuration as configuration
 from substitute.balancers.traefik import Traefik
-from substitute.core.errors import BalancerError
+from substitute.core.errors import BalancerError, UnobservedError
 from substitute.core.slots import Endpoint
 from tests.contracts import traefiks
 from tests.contracts.balanced_site import A, B, Site, other_app, site_in
@@ -315,7 +315,8 @@ def test_nothing_is_known_of_a_traefik_that_is_stopped(site: Site, program: Prog
     site.route(100, 0)
     site.drained(A)
     program.stop()
-    assert site.balancer.traffic() is None
+    with pytest.raises(UnobservedError):
+        site.balancer.traffic()
 
 
 def test_while_its_api_is_silent_connections_are_counted_all_the_same(site: Site, program: Program) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from substitute.core.apps import App, Health
-from substitute.core.errors import BalancerError, RuntimeFailedError, SourceError
+from substitute.core.errors import BalancerError, RuntimeFailedError, SourceError, UnobservedError
 from substitute.core.host import Host
 from substitute.core.journal import Journal
 from substitute.core.ports import (
@@ -71,6 +71,8 @@ class World:
     boots: Callable[[str], bool] = lambda _commit: True
     """Whether a version survives its start."""
     balancer_obeys: bool = True
+    blind_until: float = 0.0
+    """Until when the balancer can't say what it does."""
     build_status: int = 0
     fetchable: bool = True
 
@@ -158,6 +160,8 @@ class FakeBalancer:
             self.world.log.append("route " + " ".join(f"{e.port}={s}" for e, s in sorted(shares.items())))
 
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
+        if self.world.clock.time < self.world.blind_until:
+            raise UnobservedError("The balancer does not say.")
         return {
             endpoint: Traffic(self.world.in_flight.get(endpoint, 0), 0, 0, share)
             for endpoint, share in self.world.shares.items()

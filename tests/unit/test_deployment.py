@@ -15,7 +15,7 @@ from substitute.core.errors import (
     UnmovedError,
     UsageError,
 )
-from substitute.core.events import Failed, Output, Succeeded
+from substitute.core.events import Failed, Output, Succeeded, Warned
 from substitute.core.settle import settle
 from substitute.core.slots import Endpoint, SlotName
 
@@ -182,6 +182,28 @@ def test_what_outlives_the_drain_timeout_is_counted_as_cut(shop: Shop) -> None:
     ended = shop.events[-1]
     assert isinstance(ended, Succeeded)
     assert (ended.drained.finished, ended.drained.cut) == (0, 2)
+
+
+def test_a_balancer_that_can_not_tell_at_this_moment_is_asked_again(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.in_flight[A] = 3
+    shop.world.blind_until = shop.world.clock.time + 3
+    shop.world.clock.at.append((shop.world.clock.time + 2, lambda: shop.world.in_flight.update({A: 1})))
+    shop.world.clock.at.append((shop.world.clock.time + 4, lambda: shop.world.in_flight.update({A: 0})))
+    deploy(shop.host, shop.app, "v2")
+    ended = shop.events[-1]
+    assert isinstance(ended, Succeeded)
+    assert (ended.drained.finished, ended.drained.cut) == (1, 0)
+
+
+def test_one_that_never_tells_again_is_waited_for_as_long_as_a_drain_may_take(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    began, shop.world.blind_until = shop.world.clock.time, 1e9
+    deploy(shop.host, shop.app, "v2")
+    assert shop.world.clock.time - began > shop.app.drain_timeout
+    assert "is not known. The balancer does not say." in "".join(
+        event.message for event in shop.events if isinstance(event, Warned)
+    )
 
 
 def test_a_new_version_that_dies_while_the_old_one_drains_gives_way_to_it(shop: Shop) -> None:

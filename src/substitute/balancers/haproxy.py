@@ -12,7 +12,7 @@ from substitute.balancers import haproxy_program as haproxy
 from substitute.balancers import haproxy_socket as api
 from substitute.balancers.haproxy_configuration import Settings, hard_stop_of, render, shares, structure
 from substitute.balancers.haproxy_socket import WORKER, Silent
-from substitute.core.errors import BalancerError, RuntimeFailedError
+from substitute.core.errors import BalancerError, RuntimeFailedError, UnobservedError
 from substitute.core.ports import Process
 from substitute.files import write_atomically
 from substitute.processes import identify, is_alive, signal_process
@@ -112,14 +112,23 @@ class HAProxy:
         """From the statistics of the worker, and of old ones that a reload has left."""
         try:
             return api.traffic(self._run)
-        except Silent:
-            return None
+        except Silent as silent:
+            if self._is_gone():
+                return {}
+            raise UnobservedError("HAProxy does not say what it does.", fact=str(silent)) from silent
 
     def stop(self) -> None:
         """End it through its runtime, also one that outlived an earlier runtime."""
         known = api.processes(self._run)
         process = identify(known.master) if known else None
         self._runtime.stop(haproxy.NAME, process, timeout=haproxy.STOP_TIMEOUT)
+
+    def _is_gone(self) -> bool:
+        """Whether none runs: neither one that its runtime keeps, nor one that has outlived it."""
+        if self._runtime.inspect(haproxy.NAME).process or api.processes(self._run):
+            return False
+        _, ours = haproxy.occupants(self._settings.listen, self._run)
+        return not ours
 
     # -- start and reload -----------------------------------------------------------------------
 

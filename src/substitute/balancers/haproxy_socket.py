@@ -75,18 +75,29 @@ def traffic(run_directory: Path) -> dict[Endpoint, Traffic]:
     """What the worker has counted, and the old ones that a reload has left. Raises `Silent`."""
     # The worker first: one that is replaced in between is then among the old ones, and none is missed.
     found = _counted(run_directory, WORKER)
-    known = processes(run_directory)
-    for pid in known.old if known else ():
-        with suppress(Silent):  # it has just left
-            for endpoint, old in _counted(run_directory, MASTER, f"@!{pid} ").items():
-                now = found.get(endpoint, Traffic(0, 0, 0, 0))
-                found[endpoint] = Traffic(
-                    now.in_flight + old.in_flight,
-                    (now.requests or 0) + (old.requests or 0),
-                    (now.failures or 0) + (old.failures or 0),
-                    now.share,
-                )
+    for pid in _old(run_directory):
+        try:
+            left = _counted(run_directory, MASTER, f"@!{pid} ")
+        except Silent:
+            if pid in _old(run_directory):
+                raise
+            continue  # it has just left
+        for endpoint, old in left.items():
+            now = found.get(endpoint, Traffic(0, 0, 0, 0))
+            found[endpoint] = Traffic(
+                now.in_flight + old.in_flight,
+                (now.requests or 0) + (old.requests or 0),
+                (now.failures or 0) + (old.failures or 0),
+                now.share,
+            )
     return found
+
+
+def _old(run_directory: Path) -> tuple[int, ...]:
+    known = processes(run_directory)
+    if known is None:  # in the middle of a reload: who is left then is not known
+        raise Silent("its master does not answer")
+    return known.old
 
 
 def _servers(run_directory: Path) -> dict[answers.Key, answers.ServerState]:

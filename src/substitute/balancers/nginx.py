@@ -15,7 +15,7 @@ from substitute.balancers import nginx_processes as processes
 from substitute.balancers import nginx_program as program
 from substitute.balancers.nginx_configuration import render, shares
 from substitute.balancers.nginx_memory import Obeyed, digest, recall, remember
-from substitute.core.errors import UnmovedError
+from substitute.core.errors import UnmovedError, UnobservedError
 from substitute.core.health import LogTail
 from substitute.core.ports import Traffic
 from substitute.files import write_atomically
@@ -106,15 +106,12 @@ class Nginx:
         """
         master, text = self._master(), self._written()
         if master is None or text is None:
-            return None
+            raise UnobservedError("nginx does not run, or was never told where to send requests.")
         known, obeyed = shares(text), recall(self._memory)
         in_force = obeyed is not None and obeyed.digest == digest(text)
         # The workers first: one that leaves in between has closed its connections.
         leaving = len(processes.workers_of(master).leaving)
-        try:
-            counted = connections.counted(known)
-        except OSError:
-            return None
+        counted = connections.counted(known)
         return {
             endpoint: Traffic(
                 counted[endpoint] + (0 if share and in_force else leaving),

@@ -9,7 +9,7 @@ from substitute.balancers import traefik_api as api
 from substitute.balancers import traefik_configuration as configuration
 from substitute.balancers.traefik_api import SilentError
 from substitute.connections import counted
-from substitute.core.errors import ConfigError, UnmovedError
+from substitute.core.errors import ConfigError, UnmovedError, UnobservedError
 from substitute.core.ports import Traffic
 from substitute.files import write_atomically
 
@@ -83,20 +83,17 @@ class Traefik:
         }
 
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
-        """Connections as the kernel counts them, shares as the API says. None: it is silent, and none is open.
+        """Connections as the kernel counts them, shares as the API says. Unobserved: it is silent, and none is open.
 
         A request that Traefik read before a switch may reach its connection a moment after it. Usually idle
         connections outlast that; for an app that keeps none open, one is supposed for as long.
         """
         apps = configuration.apps(self._written())
         endpoints = [endpoint for listed in apps.values() for endpoint in listed]
-        try:
-            connections = counted(endpoints)
-        except OSError:
-            return None
+        connections = counted(endpoints)
         shares = self._shares(apps)
         if shares is None and not any(connections.values()):
-            return None
+            raise UnobservedError(f"Traefik's API does not answer on {self._url}.")
         return {
             endpoint: Traffic(
                 in_flight=max(connections[endpoint], int(self._just_left(endpoint))),

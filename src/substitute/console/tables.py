@@ -83,6 +83,8 @@ def _under_way(deployment: Mapping[str, Any] | int) -> str:
 
 
 def _running(part: Mapping[str, Any], paint: Paint) -> str:
+    if part["running"] is None:
+        return paint("not observed", "yellow")
     return paint("running", "green") if part["running"] else paint("not running", "red")
 
 

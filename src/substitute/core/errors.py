@@ -14,15 +14,23 @@
         ├── HookError                   a hook
         ├── RuntimeFailedError          starting or stopping a process
         ├── NotReadyError               health
+        ├── LeftoverError               who serves is settled; something that shall not run could not be stopped
         └── BalancerError               traffic could not be moved
-            └── UnmovedError                by a balancer that is not ours: it goes on as it did
+            ├── UnmovedError                by a balancer that is not ours: it goes on as it did
+            └── UnobservedError             what it does can't be seen at this moment
 
 The number is the exit status of the command.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from substitute.core.events import Drained
+    from substitute.core.slots import SlotName
 
 
 class SubstituteError(Exception):
@@ -108,9 +116,31 @@ class NotReadyError(DeploymentFailedError):
     """An instance did not become ready, or did not stay so."""
 
 
+class LeftoverError(DeploymentFailedError):
+    """Who serves is settled, as said here; something that shall not run could not be stopped, or not be closed."""
+
+    def __init__(
+        self, left: Sequence[SubstituteError], live: SlotName | None, problem: str, drained: Drained
+    ) -> None:
+        first, *more = left
+        facts = [first.fact, *(one.reason for one in more)]
+        super().__init__(
+            first.what,
+            fact="\n".join(filter(None, facts)),
+            cure=first.cure or "`substitute up` tries again.",
+        )
+        self.live = live
+        self.problem = problem
+        self.drained = drained
+
+
 class BalancerError(DeploymentFailedError):
     """The balancer did not do what it was told."""
 
 
 class UnmovedError(BalancerError):
     """The user's own balancer could not be told. For all that is known it sends requests where it did."""
+
+
+class UnobservedError(BalancerError):
+    """What the balancer does with its traffic can't be seen at this moment. Asked again, it may be."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from substitute.core.environment import instance_environment, marks
-from substitute.core.errors import BalancerError
+from substitute.core.errors import UnobservedError
 from substitute.core.events import Warned
 from substitute.core.lock import short_lock
 from substitute.core.ports import Inspection, Program
+from substitute.core.unexpected import expected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
         Prober,
         Runtime,
         Source,
+        Traffic,
         Witness,
     )
     from substitute.core.records import SlotRecord
-    from substitute.core.slots import SlotName
+    from substitute.core.slots import Endpoint, SlotName
+
+_PATIENCE, _TICK = 1.0, 0.02
 
 
 @dataclass(frozen=True)
@@ -69,23 +73,37 @@ class Host:
         try:
             with short_lock(self.root / "deploy" / "run" / "routes.lock"):
                 self.balancer.route(self.journal.backends())
-        except BalancerError as error:
-            self.emit(Warned(error.reason))
+        except Exception as error:  # noqa: BLE001  # nothing hangs on it
+            self.emit(Warned(expected(error).reason))
+
+    def traffic(self) -> Mapping[Endpoint, Traffic] | None:
+        """What the balancer observes, asked again for a moment; None where that is not known, now or ever."""
+        deadline = self.clock.monotonic() + _PATIENCE
+        while True:
+            try:
+                return self.balancer.traffic()
+            except UnobservedError:
+                if self.clock.monotonic() >= deadline:
+                    return None
+                self.clock.sleep(_TICK)
 
     def inspect(self, slot: SlotRecord) -> Inspection:
-        """Observe the instance of `slot`; one that its runtime lost is found by the journal's memory.
+        """Observe the instance of `slot`; one that its runtime lost or hides is found by the journal's memory.
 
         Or by where it is: a runtime that had started it again, and then died, took what it knew with it.
         """
-        seen = self.runtime.inspect(slot.instance)
+        try:
+            seen = self.runtime.inspect(slot.instance)
+        except Exception:  # noqa: BLE001  # silent: what it keeps is not known, who runs the kernel knows
+            seen = Inspection(None, wanted=True, ready=False)
         if seen.process:
             return seen
         if slot.process and self.prober.alive(slot.process):
-            return Inspection(slot.process, seen.exit, seen.wanted)
+            return replace(seen, process=slot.process)
         known = marks(slot.app, slot)
         strays = (self.prober.stray(endpoint, slot.directory, known) for endpoint in slot.endpoints)
         stray = next(filter(None, strays), None)
-        return Inspection(stray, seen.exit, seen.wanted) if stray else seen
+        return replace(seen, process=stray) if stray else seen
 
     def program(self, app: App, slot: SlotRecord, caller: Mapping[str, str] | None = None) -> Program:
         """What the runtime is to run for `slot`, with the endpoints of the journal.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from substitute.core.errors import UnobservedError
 from substitute.core.events import Drained, Notice, Warned
 from substitute.core.health import LogTail, require_free
 
@@ -49,29 +50,49 @@ def drain(host: Host, slot: SlotRecord) -> Drained:
     """Wait until `slot` has no request in flight, at most its drain timeout.
 
     In flight is 0 twice in a row, since a request may be between the balancer's accept and its count. Where
-    the balancer cannot tell, there is nothing to wait for: the instance finishes its own after SIGTERM.
+    the balancer can never tell, there is nothing to wait for: the instance finishes its own after SIGTERM. One that
+    can't tell at this moment is asked again.
     """
     deadline = host.clock.monotonic() + slot.drain_timeout
-    first: int | None = None
+    first = last = None
     quiet = 0
-    while (now := _in_flight(host, slot)) is not None:
-        first = now if first is None else first
-        quiet = quiet + 1 if now == 0 else 0
+    while True:
+        unseen = ""
+        try:
+            now = _in_flight(host, slot)
+        except UnobservedError as error:
+            unseen, quiet = error.reason, 0
+        else:
+            if now is None:
+                return Drained()
+            first, last = now if first is None else first, now
+            quiet = quiet + 1 if now == 0 else 0
         if quiet == 2:
-            return Drained(finished=first)
+            return Drained(finished=first or 0)
         if host.clock.monotonic() >= deadline:
-            host.emit(
-                Warned(
-                    f"Slot {slot.name} still had {now} requests or open connections after {slot.drain_timeout:g}s. "
-                    "Kept-alive connections of a balancer of your own count too: see docs/balancers.md."
-                )
-            )
-            return Drained(finished=max(first - now, 0), cut=now)
+            return _past_the_limit(host, slot, first or 0, last or 0, unseen)
         host.clock.sleep(_DRAIN_INTERVAL)
-    return Drained()
+
+
+def _past_the_limit(host: Host, slot: SlotRecord, first: int, last: int, unseen: str) -> Drained:
+    if unseen:
+        host.emit(
+            Warned(
+                f"Which requests slot {slot.name} still had after {slot.drain_timeout:g}s is not known. {unseen}"
+            )
+        )
+    elif last:
+        host.emit(
+            Warned(
+                f"Slot {slot.name} still had {last} requests or open connections after {slot.drain_timeout:g}s. "
+                "Kept-alive connections of a balancer of your own count too: see docs/balancers.md."
+            )
+        )
+    return Drained(finished=max(first - last, 0), cut=last)
 
 
 def _in_flight(host: Host, slot: SlotRecord) -> int | None:
+    """How many requests the balancer has in the slot; None where that can never be known."""
     traffic = host.balancer.traffic()
     if traffic is None:
         return None

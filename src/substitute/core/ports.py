@@ -132,7 +132,10 @@ class Runtime(Protocol):
         """
 
     def inspect(self, name: str) -> Inspection:
-        """Observe `name`. An unknown name, or a runtime that does not run, has no process."""
+        """Observe `name`. An unknown name, or a runtime that does not run, has no process.
+
+        Raises RuntimeFailedError where it runs and does not tell: then the journal and the kernel are asked.
+        """
 
     def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
         """SIGTERM to the main process alone; after `timeout` seconds SIGKILL to its whole group.
@@ -229,7 +232,11 @@ class Balancer(Protocol):
         """
 
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
-        """What is observed for each endpoint, or None where it cannot be known (or nothing runs)."""
+        """What is observed for each endpoint; empty where the balancer is ours and does not run: nothing is in flight.
+
+        None where it can never be known here. Raises UnobservedError where it can't be at this moment: who has to
+        know it asks again.
+        """
 
     def stop(self) -> None:
         """End the balancer where it is a process of ours. No error when it does not run."""

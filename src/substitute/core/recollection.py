@@ -33,7 +33,7 @@ def recollect(host: Host, apps: Iterable[App]) -> None:
     with short_lock(host.root / "deploy" / "run" / "journal.lock"):
         if host.journal.names():
             return
-        traffic = host.balancer.traffic() or {}
+        traffic = host.traffic() or {}
         observed = [(app, _observed(host, app, traffic)) for app in apps]
         found = [(app, record) for app, record in observed if record.live]
         if found:

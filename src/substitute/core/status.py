@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from substitute.core.errors import UnmovedError, UnobservedError
+from substitute.core.health import answers
 from substitute.core.lock import holder_of
 from substitute.core.slots import SlotName, SlotState
 
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from substitute.core.apps import App
+    from substitute.core.errors import SubstituteError
     from substitute.core.host import Host
     from substitute.core.ports import Process, Traffic
     from substitute.core.records import AppRecord, DeploymentRecord, SlotRecord
@@ -19,9 +22,28 @@ if TYPE_CHECKING:
 
 def observe(host: Host, apps: Iterable[App]) -> dict[str, Any]:
     """The ``status --json`` document, from processes, sockets and the balancer's own answer."""
-    traffic = host.balancer.traffic()
+    traffic = host.traffic()
     found = [_app(host, app, traffic or {}) for app in apps]
-    return {"apps": found, "balancer": {"running": traffic is not None}}
+    return {"apps": found, "balancer": {"running": None if traffic is None else bool(traffic)}}
+
+
+def who_serves(host: Host, app: App, trouble: SubstituteError) -> list[SlotName]:
+    """The slots that answer, and are not known to get no requests.
+
+    `trouble` is why it is asked: a balancer of the user's own that could not be told goes on as it did, but of ours
+    that is silent nothing may be believed.
+    """
+    try:
+        traffic = host.balancer.traffic()
+    except UnobservedError:
+        traffic = None if isinstance(trouble, UnmovedError) else {}
+    slots = host.journal.app(app.name).slots.values()
+    return [
+        slot.name
+        for slot in slots
+        if (traffic is None or any(traffic[e].share != 0 for e in slot.endpoints if e in traffic))
+        and answers(host, app, slot)
+    ]
 
 
 def _app(host: Host, app: App, traffic: Mapping[Endpoint, Traffic]) -> dict[str, Any]:
