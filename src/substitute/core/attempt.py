@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from substitute.core.environment import instance_environment
 from substitute.core.errors import (
     DeploymentFailedError,
-    HookError,
     InterruptedByUserError,
     JournalError,
     NothingServesError,
@@ -31,6 +30,7 @@ from substitute.core.events import (
 from substitute.core.hooks import run_hook
 from substitute.core.slots import Phase, SlotName
 from substitute.core.transcript import Transcript
+from substitute.core.unexpected import expected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,7 +133,9 @@ class Attempt:
         identity = (phase, self.app.name, slot, self.id or 0)
         self._reached = phase
         self._lock.phase(phase)
-        self.host.journal.reached(self.id or 0, phase, self._seconds)
+        # After the commit nothing waits for what is only told: not even for a full disk.
+        with self._told() if leaving else nullcontext():
+            self.host.journal.reached(self.id or 0, phase, self._seconds)
         self.emit(PhaseStarted(*identity))
         began = self.host.clock.monotonic()
         yield
@@ -141,6 +143,14 @@ class Attempt:
         if phase in self._seconds:
             self._seconds[phase] += took
         self.emit(PhaseFinished(*identity, seconds=round(took, 4)))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What cannot be noted in here is told, and stops nothing."""
+        try:
+            yield
+        except JournalError as error:
+            self.emit(Warned(error.reason))
 
     def environment(self) -> dict[str, str]:
         """What builds get, and hooks: the instance's variables, and where the deployment stands."""
@@ -158,7 +168,7 @@ class Attempt:
         }
 
     def hook(self, name: str) -> None:
-        """Run a hook. One that fails before the commit fails the deployment, after it only warns."""
+        """Run a hook. Whatever fails in one before the commit fails the deployment, after it only warns."""
         try:
             run_hook(
                 self.host,
@@ -168,10 +178,10 @@ class Attempt:
                 situation=self._situation(),
                 show=self.show(f"hook:{name}"),
             )
-        except HookError as error:
+        except Exception as error:
             if name not in {"pre_stop", "post_stop", "end"}:
                 raise
-            self.emit(Warned(error.reason))
+            self.emit(Warned(expected(error).reason))
 
     def close(self, error: SubstituteError) -> None:
         """Write the failure into the journal, before anything is settled; where it can't be written, settle yet."""
@@ -214,9 +224,14 @@ class Attempt:
         elif live is None:
             serves = f"Nothing served {self.app.name} before, and nothing does."
         else:
-            commit = self.host.journal.app(self.app.name).slots[live].commit or ""
-            serves = f"Slot {live} ({commit[:10]}) still serves."
+            serves = self.says_who_serves(live)
         return kind(error.what, fact=error.fact, serves=serves, cure=error.cure)
+
+    def says_who_serves(self, live: SlotName) -> str:
+        """That `live` serves: still, or only now."""
+        commit = self.host.journal.app(self.app.name).slots[live].commit or ""
+        is_new = self.id is not None and live is self.plan.slot and not self.is_check
+        return f"Slot {live} ({commit[:10]}) {'serves now' if is_new else 'still serves'}."
 
     def checked(self, manners: Manners) -> Checked:
         """Write what a check saw into the journal, tell it, and return it.
@@ -238,13 +253,13 @@ class Attempt:
         self._end(checked)
         return checked
 
-    def succeeded(self, drained: Drained) -> None:
-        """Write the success into the journal and tell it."""
+    def succeeded(self, drained: Drained, *, reason: str = "") -> None:
+        """Write the success into the journal and tell it; `reason` is what could not be done after it."""
         self._outcome = "succeeded"
         seconds = {**self._seconds, "total": self.host.clock.monotonic() - self._began}
-        journal = self.host.journal
-        journal.reached(self.id or 0, self._reached, seconds)
-        journal.finish(self.id or 0, "succeeded", now=self.host.clock.now())
+        with self._told():
+            self.host.journal.reached(self.id or 0, self._reached, seconds)
+            self.host.journal.finish(self.id or 0, "succeeded", now=self.host.clock.now(), reason=reason)
         self._end(
             Succeeded(
                 app=self.app.name,

@@ -15,20 +15,22 @@ from substitute.core.attempt import Attempt, Plan
 from substitute.core.command_line import is_simple
 from substitute.core.errors import (
     BuildError,
-    JournalError,
+    InterruptedByUserError,
+    LeftoverError,
     NotReadyError,
     SubstituteError,
-    UnmovedError,
     UsageError,
 )
 from substitute.core.events import Notice, Output, Warned
-from substitute.core.health import answers, answers_in_time, await_ready, observe_for
+from substitute.core.health import answers_in_time, await_ready, observe_for
 from substitute.core.instances import start_instance
 from substitute.core.interrupts import Interrupts
 from substitute.core.lock import deployment_lock
 from substitute.core.ports import Revision
-from substitute.core.settle import settle
+from substitute.core.settle import Quietly, settle
 from substitute.core.slots import Phase
+from substitute.core.status import who_serves
+from substitute.core.unexpected import expected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,7 +112,7 @@ def _operate(host: Host, app: App, operation: str, choose: Choose) -> None:
     with working_on(host, app, operation) as (attempt, interrupts):
         with given_up_on_error(attempt):
             host.journal.remember_environment(app.name, host.caller)
-            settle(host, app)
+            settle(host, app, interrupts=interrupts)
             with interrupts.allowed():
                 begin(attempt, choose)
                 process, log = bring_up(attempt)
@@ -137,7 +139,7 @@ def given_up_on_error(attempt: Attempt) -> Iterator[None]:
     except SubstituteError as error:
         raise _give_up(attempt, error) from error
     except Exception as error:  # a full disk, or a bug: it leaves no candidate behind either
-        raise _give_up(attempt, _unexpected(error)) from error
+        raise _give_up(attempt, expected(error)) from error
 
 
 def begin(attempt: Attempt, choose: Choose) -> None:
@@ -226,41 +228,69 @@ def _commit(attempt: Attempt) -> None:
 
 def _finish(attempt: Attempt) -> None:
     """After the commit: the old instance drains and stops. Nothing here can take the new one down."""
+    left = ""
     try:
-        settled = settle(attempt.host, attempt.app, steps=attempt)
+        settled = _settle_at_last(attempt)
+        live, drained = settled.live, settled.drained
+    except LeftoverError as error:
+        live, drained, left = error.live, error.drained, error.reason
+        attempt.emit(Warned(f"{error.reason} It gets no requests. {error.cure}"))
     except SubstituteError as error:
-        raise attempt.failed(error, attempt.host.journal.app(attempt.app.name).live) from error
-    if settled.live is not attempt.slot.name:
+        raise _half_moved(attempt, error) from error
+    if live is not attempt.slot.name:
         gave_out = NotReadyError(
             f"Slot {attempt.slot.name} stopped answering before the old instance was to leave.",
             cure=f"See `substitute logs {attempt.slot.name}`.",
         )
-        raise attempt.failed(gave_out, settled.live)
-    attempt.succeeded(settled.drained)
+        raise attempt.failed(gave_out, live)
+    attempt.succeeded(drained, reason=left)
 
 
-def _unexpected(error: Exception) -> SubstituteError:
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return SubstituteError("The system refused something.", fact=f"{where}{error.strerror or error}")
-    return SubstituteError("This is a bug in substitute.", fact=f"{type(error).__name__}: {error}")
+def _settle_at_last(attempt: Attempt) -> Settled:
+    try:
+        return settle(attempt.host, attempt.app, attempt)
+    except SubstituteError:  # what is committed has no other way to go
+        return settle(attempt.host, attempt.app, Quietly(attempt.id))
+
+
+def _half_moved(attempt: Attempt, error: SubstituteError) -> SubstituteError:
+    """The new version is live, and its requests could not all be led to it: say where they go."""
+    host, app, new = attempt.host, attempt.app, attempt.slot.name
+    served = who_serves(host, app, error)
+    if new not in served:
+        return attempt.failed(error, served[0] if served else None, problem="" if served else error.reason)
+    both = f" Slot {new.other} may get requests too." if new.other in served else ""
+    told = attempt.failed(error, new)
+    told.serves += both
+    told.cure = told.cure or "`substitute up` tries again."
+    return told
 
 
 def _give_up(attempt: Attempt, error: SubstituteError) -> SubstituteError:
     """Settle on what the journal says, and say which version serves now."""
     attempt.close(error)
     host, app = attempt.host, attempt.app
-    problem = ""
     try:
-        settled: Settled | None = settle(host, app)
-    except (UnmovedError, JournalError) as trouble:  # who was live was not stopped, and serves if it answers
-        settled, problem = None, "" if _live_answers(host, app) else trouble.reason
+        if attempt.id is None and isinstance(error, InterruptedByUserError):
+            raise error  # nothing was begun: what settling was about to do, the next command does
+        settled = settle(host, app)
+        live, problem = settled.live, settled.problem
+    except LeftoverError as left:
+        live, problem = left.live, left.problem
+        attempt.emit(Warned(f"{left.reason} {left.cure}"))
     except SubstituteError as trouble:
-        settled, problem = None, trouble.reason
-    live = settled.live if settled else host.journal.app(app.name).live
-    return attempt.failed(error, live, problem=problem or (settled.problem if settled else ""))
+        live, problem = _seen(attempt, trouble)
+        if trouble is not error:
+            attempt.emit(Warned(f"Not all is settled: {trouble.reason} `substitute up` tries again."))
+    return attempt.failed(error, live, problem=problem)
 
 
-def _live_answers(host: Host, app: App) -> bool:
-    live = host.journal.app(app.name).live_slot
-    return live is not None and answers(host, app, live)
+def _seen(attempt: Attempt, trouble: SubstituteError) -> tuple[SlotName | None, str]:
+    """Who serves where settling did not come to its end, and why nothing does."""
+    record = attempt.host.journal.app(attempt.app.name)
+    if record.live is None or record.stopped:
+        return None, "It was stopped by hand." if record.live else ""
+    served = who_serves(attempt.host, attempt.app, trouble)
+    if not served:
+        return record.live, trouble.reason
+    return record.live if record.live in served else served[0], ""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.errors import JournalError, SubstituteError, UsageError
+from substitute.core.interrupts import whole
 from substitute.core.lock import short_lock
 from substitute.core.ports import Backend, Process, Server
 from substitute.core.records import AppRecord, DeploymentRecord, DrillRecord, GuestRecord, SlotRecord
@@ -200,17 +201,20 @@ class Journal:
 
     @contextmanager
     def _write(self, *, durably: bool = False) -> Iterator[sqlite3.Connection]:
+        """One transaction, which no signal cuts in two. Whatever has become of an earlier one, this one begins."""
         self._make_room()
         try:
-            self._db.execute(f"PRAGMA synchronous = {'FULL' if durably else 'NORMAL'}")
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
+            with whole:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-                raise
+                self._db.execute(f"PRAGMA synchronous = {'FULL' if durably else 'NORMAL'}")
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._db
+                    self._db.execute("COMMIT")
+                finally:
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise JournalError(
                 f"The journal {self.path} cannot be written.",

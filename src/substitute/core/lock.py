@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -48,8 +48,9 @@ class Lock:
         """Tell in which phase the holder is."""
         holder = Holder(self._holder.pid, self._holder.operation, self._holder.since, phase)
         text = json.dumps(asdict(holder)).encode()
-        os.pwrite(self._descriptor, text.ljust(256) + b"\n", 0)
-        os.ftruncate(self._descriptor, max(257, len(text) + 1))
+        with suppress(OSError):  # a full disk: who holds it is known all the same
+            os.pwrite(self._descriptor, text.ljust(256) + b"\n", 0)
+            os.ftruncate(self._descriptor, max(257, len(text) + 1))
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def check(host: Host, app: App, commit: str | None = None) -> Checked:
     stands in the history as a check. Raises as `deploy` does where the candidate does not become ready.
     """
     with working_on(host, app, CHECK) as (attempt, interrupts), given_up_on_error(attempt):
-        settle(host, app)
+        settle(host, app, interrupts=interrupts)
         with interrupts.allowed():
             begin(attempt, into_next_slot(CHECK, commit))
             process, _ = bring_up(attempt)

@@ -11,17 +11,27 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from substitute.core.errors import DeploymentFailedError, NotReadyError
+from substitute.core.errors import (
+    InterruptedByUserError,
+    LeftoverError,
+    NotReadyError,
+    SubstituteError,
+)
 from substitute.core.events import Drained, Notice, Warned
 from substitute.core.health import PATIENCE, answers, answers_in_time, await_ready
 from substitute.core.instances import drain, remains, start_instance, stop_instance
 from substitute.core.signposts import write_signposts
 from substitute.core.slots import Phase, SlotName
+from substitute.core.unexpected import expected
 
 if TYPE_CHECKING:
     from substitute.core.apps import App
     from substitute.core.host import Host
-    from substitute.core.records import AppRecord, SlotRecord
+    from substitute.core.interrupts import Interrupts
+    from substitute.core.records import DeploymentRecord, SlotRecord
+
+_TRIES, _PAUSE = 3, 0.1
+"""How often something that nobody foresaw may come up, and the seconds between."""
 
 
 class Steps(Protocol):
@@ -38,17 +48,19 @@ class Steps(Protocol):
         """Called where a hook of the user's has its place. Never raises."""
 
 
-class _Quiet:
+@dataclass(frozen=True)
+class Quietly:
     """Recovery: no phases shown, no hooks run."""
 
-    id = None
+    id: int | None = None
 
     def phase(self, phase: Phase) -> AbstractContextManager[None]:
+        """Show nothing."""
         del phase
         return nullcontext()
 
     def hook(self, name: str) -> None:
-        pass
+        """Run nothing."""
 
 
 @dataclass(frozen=True)
@@ -62,76 +74,169 @@ class Settled:
     drained: Drained = field(default_factory=Drained)
 
 
-def settle(host: Host, app: App, steps: Steps | None = None, *, serve: bool = True) -> Settled:
+def settle(
+    host: Host,
+    app: App,
+    steps: Steps | None = None,
+    *,
+    serve: bool = True,
+    interrupts: Interrupts | None = None,
+) -> Settled:
     """Make the world match the journal for `app`. The caller holds the app's lock.
 
     Without `serve` no slot is to serve for now, and the journal stays as it is. A live slot that cannot be revived
-    is a `problem` and no exception: the fix must get through. Raises BalancerError where traffic could not be moved;
-    then nothing was stopped.
+    is a `problem` and no exception: the fix must get through. `interrupts` may end the waits, and nothing else.
+
+    Raises LeftoverError where something that shall not run could not be stopped; all else is done then. Any other
+    error: traffic could not be moved, or not everything could be looked at; then nothing was stopped.
     """
-    steps = steps or _Quiet()
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            return _Settling(host, app, steps or Quietly(), serve, interrupts).run()
+        except SubstituteError:
+            raise
+        except Exception as error:
+            # Nobody foresaw it; to settle again is no harm, and may be all that was missing.
+            if not tries_left:
+                _lead_to_live(host, app, serve=serve)
+                raise expected(error) from error
+            host.clock.sleep(_PAUSE)
+    raise AssertionError
+
+
+def _lead_to_live(host: Host, app: App, *, serve: bool) -> None:
+    """What can be done blindly: a candidate that nobody watches any more gets no requests."""
     record = host.journal.app(app.name)
-    _end_leftovers(host, record, steps)
-    live, problem = _choose_live(host, app, record) if serve else (None, "")
+    live = record.live if serve and not record.stopped else None
     host.route(app.name, {name: 100 if name is live else 0 for name in SlotName})
-    drained = Drained()
-    for slot in record.slots.values():
-        if slot.name is live or not remains(host, slot):
-            continue
-        with steps.phase(Phase.DRAIN):
+
+
+@dataclass
+class _Settling:
+    """One pass of it, and what it could not do on its way."""
+
+    host: Host
+    app: App
+    steps: Steps
+    serve: bool
+    interrupts: Interrupts | None
+    left: list[SubstituteError] = field(default_factory=list)
+
+    def run(self) -> Settled:
+        self._end_leftovers()
+        settled, gave_out = self._settle_once()
+        if (
+            gave_out
+        ):  # the other one is live again, and this time it is the new one that leaves, without its hooks
+            self.steps = Quietly(self.steps.id)
+            settled, _ = self._settle_once()
+        if self.left:
+            raise LeftoverError(self.left, settled.live, settled.problem, settled.drained)
+        return settled
+
+    def _settle_once(self) -> tuple[Settled, bool]:
+        host, app, drained = self.host, self.app, Drained()
+        live, problem = self._choose_live() if self.serve else (None, "")
+        record = host.journal.app(app.name)
+        host.route(app.name, {name: 100 if name is live else 0 for name in SlotName})
+        for slot in record.slots.values():
+            if slot.name is live:
+                continue
+            try:
+                retired = self._retire(slot, record.slots[live] if live else None)
+            except InterruptedByUserError:
+                raise
+            except Exception as error:  # noqa: BLE001  # it goes on as it is; the others need not wait for it
+                self.left.append(expected(error))
+                continue
+            if retired is None:
+                return Settled(live, problem, drained), True
+            drained = retired
+        write_signposts(app, record)
+        return Settled(live, problem, drained), False
+
+    def _retire(self, slot: SlotRecord, live: SlotRecord | None) -> Drained | None:
+        """Let the instance of `slot` finish, and stop it; None where the live one gave out and this one stays."""
+        host = self.host
+        if not remains(host, slot):
+            return Drained()
+        with self.steps.phase(Phase.DRAIN), self._waiting():
             drained = drain(host, slot)
-        if live and slot.share and _gave_out(host, app, record.slots[live], slot):
+        if live and slot.share and _gave_out(host, self.app, live, slot):
             _commit_back(host, slot)
-            return settle(host, app)
-        steps.hook("pre_stop")
-        with steps.phase(Phase.STOP):
+            return None
+        self.steps.hook("pre_stop")
+        with self.steps.phase(Phase.STOP):
             stop_instance(host, slot)
         # A balancer that an earlier runtime keeps comes over with the last instance that it kept.
         host.reroute()
-        steps.hook("post_stop")
-    write_signposts(host, app)
-    return Settled(live, problem, drained)
+        self.steps.hook("post_stop")
+        return drained
 
+    def _waiting(self) -> AbstractContextManager[None]:
+        """Entered where nothing is half-done, and who waits may be called away."""
+        return self.interrupts.allowed() if self.interrupts else nullcontext()
 
-def _end_leftovers(host: Host, record: AppRecord, steps: Steps) -> None:
-    """End builds that outlived their deployer, and close its deployments in the journal."""
-    for process in host.journal.commands(record.name):
-        host.commands.end(process)
-    host.journal.forget_commands(record.name)
-    for left in host.journal.unfinished(record.name):
-        if left.id == steps.id:
-            continue
-        committed = record.live is left.slot
-        host.journal.finish(
-            left.id,
-            "succeeded" if committed else "interrupted",
-            now=host.clock.now(),
-            reason="" if committed else f"The deployer was killed in phase {left.phase or 'begin'}.",
-        )
-        host.emit(Notice(f"Settled deployment {left.id}, whose deployer was killed."))
+    def _end_leftovers(self) -> None:
+        """End builds that outlived their deployer, and close its deployments in the journal."""
+        host, app = self.host, self.app.name
+        try:
+            for process in host.journal.commands(app):
+                host.commands.end(process)
+            host.journal.forget_commands(app)
+            record = host.journal.app(app)
+            for left in host.journal.unfinished(app):
+                if left.id != self.steps.id:
+                    _close(host, left, committed=record.live is left.slot)
+        except Exception as error:  # noqa: BLE001  # first of all, traffic goes where it is answered
+            self.left.append(expected(error))
 
+    def _choose_live(self) -> tuple[SlotName | None, str]:
+        """The slot that shall serve: the journal's, or the other where that one is down and the other answers.
 
-def _choose_live(host: Host, app: App, record: AppRecord) -> tuple[SlotName | None, str]:
-    """The slot that shall serve: the journal's, or the other where that one is down and the other answers.
-
-    So the last ready instance is never taken out of the balancer.
-    """
-    live = record.live_slot
-    if live is None or record.stopped:
-        return None, "" if live is None else "It was stopped by hand."
-    if answers_in_time(host, app, live):
-        return live.name, ""
-    other = record.slots[live.name.other]
-    if other.share and answers(host, app, other):
-        return _commit_back(host, other), ""
-    try:
-        _revive(host, app, live)
-    except DeploymentFailedError as error:
-        if answers(host, app, other):
+        So the last ready instance is never taken out of the balancer. One that was never committed takes the place
+        only of one that can't be revived.
+        """
+        host, app, record = self.host, self.app, self.host.journal.app(self.app.name)
+        live = record.live_slot
+        if live is None or record.stopped:
+            return None, "" if live is None else "It was stopped by hand."
+        with self._waiting():
+            found = answers_in_time(host, app, live)
+        if found:
+            return live.name, ""
+        other = record.slots[live.name.other]
+        if other.share and other.committed and answers(host, app, other):
             return _commit_back(host, other), ""
-        host.emit(Warned(f"The live slot {live.name} could not be revived. {error.reason}"))
-        return live.name, error.reason
-    return live.name, ""
+        try:
+            self._revive(live)
+        except InterruptedByUserError:
+            raise
+        except SubstituteError as error:
+            if answers(host, app, other):
+                return _commit_back(host, other), ""
+            host.emit(Warned(f"The live slot {live.name} could not be revived. {error.reason}"))
+            return live.name, error.reason
+        return live.name, ""
+
+    def _revive(self, live: SlotRecord) -> None:
+        host, app = self.host, self.app
+        if host.inspect(live).process:
+            raise NotReadyError(f"Slot {live.name} runs, but does not answer well.")
+        host.emit(Notice(f"Slot {live.name} should be live and does not run: starting it."))
+        process, log = start_instance(host, app, live)
+        with self._waiting():
+            await_ready(host, app.health, live, process, show=lambda _: None, log=log)
+
+
+def _close(host: Host, left: DeploymentRecord, *, committed: bool) -> None:
+    host.journal.finish(
+        left.id,
+        "succeeded" if committed else "interrupted",
+        now=host.clock.now(),
+        reason="" if committed else f"The deployer was killed in phase {left.phase or 'begin'}.",
+    )
+    host.emit(Notice(f"Settled deployment {left.id}, whose deployer was killed."))
 
 
 def _gave_out(host: Host, app: App, live: SlotRecord, leaving: SlotRecord) -> bool:
@@ -139,15 +244,7 @@ def _gave_out(host: Host, app: App, live: SlotRecord, leaving: SlotRecord) -> bo
     return not answers(host, app, live, patience=PATIENCE) and answers(host, app, leaving)
 
 
-def _revive(host: Host, app: App, live: SlotRecord) -> None:
-    if host.inspect(live).process:
-        raise NotReadyError(f"Slot {live.name} runs, but does not answer well.")
-    host.emit(Notice(f"Slot {live.name} should be live and does not run: starting it."))
-    process, log = start_instance(host, app, live)
-    await_ready(host, app.health, live, process, show=lambda _: None, log=log)
-
-
 def _commit_back(host: Host, slot: SlotRecord) -> SlotName:
     host.journal.commit_back(slot.app, slot.name)
-    host.emit(Warned(f"Slot {slot.name.other} does not answer; slot {slot.name} does and is live again."))
+    host.emit(Warned(f"Slot {slot.name.other} does not answer; slot {slot.name} does, and is live now."))
     return slot.name

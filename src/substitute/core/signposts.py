@@ -9,12 +9,11 @@ from substitute.files import replace_link, write_atomically
 
 if TYPE_CHECKING:
     from substitute.core.apps import App
-    from substitute.core.host import Host
+    from substitute.core.records import AppRecord
 
 
-def write_signposts(host: Host, app: App) -> None:
+def write_signposts(app: App, record: AppRecord) -> None:
     """Make both say what the journal says. A disk that refuses them stops nothing."""
-    record = host.journal.app(app.name)
     with suppress(OSError):
         app.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(app.state_directory / "next_deploy", f"{record.next_slot}\n")
