@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
 
+from substitute.core.lock import deployment_lock
 from substitute.processes import is_alive
 from tests.contracts.test_runtime import Place, eventually
 
@@ -52,3 +54,17 @@ def test_a_sigterm_right_after_a_start_is_not_lost(place: Place) -> None:
     for _ in range(40):
         process = place.start()
         assert not place.runtime.stop("shop_a", process, timeout=10.0).killed
+
+
+def test_an_app_called_supervisord_does_not_wait_for_itself(place: Place) -> None:
+    ended: list[bool] = []
+
+    def start() -> None:
+        place.start()
+        ended.append(True)
+
+    with deployment_lock(place.run / "supervisord.lock", "deploy"):
+        thread = Thread(target=start, daemon=True)
+        thread.start()
+        thread.join(20)
+        assert ended

@@ -285,7 +285,7 @@ class AppConfig(Table):
     clean: Switch = _key("Whether untracked files (node_modules) are removed before a build.", default=False)
     start: Command = _key(
         "The shell command that runs the app in the foreground. It must listen on $PORT of $HOST "
-        "(also $BIND); SUBSTITUTE_APP, _SLOT, _COMMIT and _PORT are set as well.",
+        "(also $BIND); SUBSTITUTE_APP, _SLOT, _COMMIT, _PORT and _DIRECTORY are set as well.",
         example="node www.js",
     )
     ports: Ports = _key("The ports of slot a and of slot b.", example=[3001, 3002])

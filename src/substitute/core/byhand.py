@@ -111,7 +111,7 @@ def resume_guest(host: Host, guest: GuestRecord) -> None:
 def _start_guest(
     host: Host, name: str, command: str, *, directory: Path, port: int, app: App | None = None
 ) -> None:
-    if not _GUEST_NAME.fullmatch(name) or name == "haproxy":
+    if not _GUEST_NAME.fullmatch(name) or name == "haproxy" or name.endswith("_guardian"):
         raise UsageError(f"{name!r} cannot be the name of an instance.", cure="Use letters, digits, - and _.")
     environment = {
         **caller_environment(host.caller),
@@ -133,7 +133,7 @@ def _start_guest(
         log=logs / f"{name}.log",
         stop_timeout=stop_timeout,
     )
-    with deployment_lock(host.lock_path(name), "start"), Interrupts() as interrupts:
+    with deployment_lock(host.guest_lock_path(name), "start"), Interrupts() as interrupts:
         known = host.journal.guests().get(name)
         if known and known.process and host.prober.alive(known.process):
             host.emit(Notice(f"{name} runs already, in {known.directory} on port {known.port}."))
@@ -187,7 +187,7 @@ def stop(host: Host, apps: Mapping[str, App], name: str, *, force: bool = False)
         raise UsageError(
             f"Nothing is called {name}.", cure=f"There is {', '.join([*known, *host.journal.guests()])}."
         )
-    with deployment_lock(host.lock_path(name), "stop"), Interrupts():
+    with deployment_lock(host.guest_lock_path(name), "stop"), Interrupts():
         stop_guest(host, guest)
         host.emit(Notice(f"{name} stopped."))
 

@@ -43,6 +43,7 @@ def whereabouts(app: App, slot: SlotRecord) -> dict[str, str]:
         "HOST": endpoint.host,
         "BIND": endpoint.host,
         **marks(app.name, slot),
+        "SUBSTITUTE_DIRECTORY": str(slot.directory),
         "SUBSTITUTE_COMMIT": slot.commit or "",
     }
 

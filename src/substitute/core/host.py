@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from substitute.core.environment import instance_environment, marks
 from substitute.core.errors import UnobservedError
 from substitute.core.events import Warned
-from substitute.core.lock import short_lock
+from substitute.core.lock import own_lock, short_lock
 from substitute.core.ports import Inspection, Program
 from substitute.core.unexpected import expected
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _PATIENCE, _TICK = 1.0, 0.02
 
+ROUTES = own_lock("routes")
+
 
 @dataclass(frozen=True)
 class Host:
@@ -57,21 +59,29 @@ class Host:
 
     def lock_path(self, app: str) -> Path:
         """The file whose lock is held while `app` is worked on."""
-        return self.root / "deploy" / "run" / f"{app}.lock"
+        return self._run / f"{app}.lock"
+
+    def guest_lock_path(self, guest: str) -> Path:
+        """The file whose lock is held while `guest` is started or stopped. No app's name has a dot."""
+        return self._run / f"{guest}.guest.lock"
+
+    @property
+    def _run(self) -> Path:
+        return self.root / "deploy" / "run"
 
     def route(self, app: str, shares: Mapping[SlotName, int]) -> None:
         """Give the slots of `app` these shares, in the journal and then in the balancer.
 
         The balancer serves all apps of the root, and two may be deployed at once: so a short lock.
         """
-        with short_lock(self.root / "deploy" / "run" / "routes.lock"):
+        with short_lock(self._run / ROUTES):
             self.journal.share(app, shares)
             self.balancer.route(self.journal.backends())
 
     def reroute(self) -> None:
         """Have the balancer look once more at what it was told; cheap where nothing has changed. Never raises."""
         try:
-            with short_lock(self.root / "deploy" / "run" / "routes.lock"):
+            with short_lock(self._run / ROUTES):
                 self.balancer.route(self.journal.backends())
         except Exception as error:  # noqa: BLE001  # nothing hangs on it
             self.emit(Warned(expected(error).reason))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from substitute.core.errors import JournalError, SubstituteError, UsageError
 from substitute.core.interrupts import whole
-from substitute.core.lock import short_lock
+from substitute.core.lock import own_lock, short_lock
 from substitute.core.ports import Backend, Process, Server
 from substitute.core.records import AppRecord, DeploymentRecord, DrillRecord, GuestRecord, SlotRecord
 from substitute.core.slots import Endpoint, SlotName
@@ -161,7 +161,7 @@ class Journal:
 
     def _replace(self) -> None:
         """Set the damaged file aside, unless another command has done so meanwhile."""
-        with short_lock(self.path.with_name("journal.lock")):
+        with short_lock(self.path.with_name(own_lock("journal"))):
             try:
                 self._open()
             except _DamagedError:

@@ -20,6 +20,11 @@ RECOVERY = "recovery"
 """The operation of a guardian: short, and worth waiting for."""
 
 
+def own_lock(name: str) -> str:
+    """The file of a lock of substitute's own, beside those of the apps: no app and no guest is called like it."""
+    return f".{name}.lock"
+
+
 @dataclass(frozen=True)
 class Holder:
     """Who holds a lock, in his own words."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from substitute.core.errors import SubstituteError
 from substitute.core.events import Warned
-from substitute.core.lock import short_lock
+from substitute.core.lock import own_lock, short_lock
 from substitute.core.records import AppRecord, SlotRecord
 from substitute.core.slots import SlotName
 
@@ -30,7 +30,7 @@ def recollect(host: Host, apps: Iterable[App]) -> None:
     """
     if host.journal.names():
         return
-    with short_lock(host.root / "deploy" / "run" / "journal.lock"):
+    with short_lock(host.root / "deploy" / "run" / own_lock("journal")):
         if host.journal.names():
             return
         traffic = host.traffic() or {}

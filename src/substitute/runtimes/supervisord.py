@@ -15,6 +15,7 @@ from xmlrpc.client import Fault
 
 from substitute.accounts import account
 from substitute.core.errors import RuntimeFailedError
+from substitute.core.lock import own_lock
 from substitute.core.ports import Inspection, Process, Stopped
 from substitute.files import private_directory, write_atomically
 from substitute.following import Appended, follow
@@ -257,7 +258,9 @@ class Supervisord:
     @contextmanager
     def _starting(self) -> Iterator[None]:
         """Two commands that start at once start one supervisord."""
-        descriptor = os.open(self._run / "supervisord.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(
+            self._run / own_lock("supervisord"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
