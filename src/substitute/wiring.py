@@ -15,6 +15,7 @@ from substitute import config as configuration
 from substitute.accounts import account
 from substitute.boot.command import command_for
 from substitute.clock import SystemClock
+from substitute.config.envfile import EnvFileError, read_env_file
 from substitute.core.environment import caller_environment
 from substitute.core.errors import ConfigError, SubstituteError, UsageError
 from substitute.core.events import Notice, Warned
@@ -169,6 +170,7 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
         source=source,
         caller=caller,
         guardian=lambda app: _guarded(root, app, runtime),
+        secrets=lambda file: _secrets(root / file),
     )
     recollect(host, apps.values())
     return Site(root, config, apps, host, choice)
@@ -198,6 +200,15 @@ def _require_possible(runtime_kind: str, apps: Iterable[App]) -> None:
                     f"{runtime_kind} has no use for app.{app.name}.{key}.",
                     cure='Remove it, or set runtime.kind = "systemd".',
                 )
+
+
+def _secrets(file: Path) -> dict[str, str]:
+    try:
+        return read_env_file(file)
+    except EnvFileError as error:
+        raise ConfigError(
+            f"{file} cannot be used.", problems=tuple(text for _, text in error.problems)
+        ) from None
 
 
 def _prepare(root: Path) -> Path:

@@ -70,6 +70,10 @@ class World:
     """Whether a version answers well."""
     boots: Callable[[str], bool] = lambda _commit: True
     """Whether a version survives its start."""
+    serves: Callable[[str, str], bool] = lambda _commit, _path: True
+    """Whether a version has a path."""
+    programs: dict[str, Program] = field(default_factory=dict)
+    """What was last started under each name."""
     balancer_obeys: bool = True
     blind_until: float = 0.0
     """Until when the balancer can't say what it does."""
@@ -99,6 +103,7 @@ class FakeRuntime:
         process = Process(self.world.pids, self.world.pids, "boot")
         commit = self.world.files.get(str(program.directory), "")
         self.world.log.append(f"start {program.name}")
+        self.world.programs[program.name] = program
         if self.world.boots(commit):
             self.world.running[program.name] = process
             self.world.answering[program.name] = self.world.healthy(commit)
@@ -237,7 +242,13 @@ class FakeProber:
         return None if running is None else running == process
 
     def probe(self, endpoint: Endpoint, health: Health) -> Answer:
-        good = self.world.answering.get(self.world.name_on(endpoint.port), False)
+        name = self.world.name_on(endpoint.port)
+        commit = (
+            self.world.files.get(f"{self.world.programs[name].directory}", "")
+            if name in self.world.programs
+            else ""
+        )
+        good = self.world.answering.get(name, False) and self.world.serves(commit, health.path)
         return Answer(good, "200" if good else "500")
 
     def stray(self, endpoint: Endpoint, directory: Path, marks: Mapping[str, str]) -> Process | None:

@@ -50,7 +50,8 @@ def test_every_key_arrives_in_the_app_that_the_core_gets(tmp_path: Path) -> None
     assert app.slots[SlotName.A].endpoints == (Endpoint("::1", 3001),)
     assert app.slots[SlotName.B].endpoints == (Endpoint("::1", 3002),)
     assert app.slots[SlotName.B].directory == tmp_path / "shop_b"
-    assert app.env == {"SECRET": "s3cret", "NODE_ENV": "production"}
+    assert app.env == {"NODE_ENV": "production"}
+    assert (app.env_file, app.secrets) == ("shop.env", {"SECRET": "s3cret", "NODE_ENV": "test"})
     assert (app.repo, app.branch, app.build, app.clean) == ("r", "main", ("npm ci", "make"), True)
     assert app.domains == ("shop.example.com",)
     assert (app.health.path, app.health.host, app.health.kind) == ("/up", "shop.example.com:80", "http")

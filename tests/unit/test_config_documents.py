@@ -45,7 +45,7 @@ def test_the_annotated_example_loads(tmp_path: Path, *, everything: bool) -> Non
     assert everything or example in reference_markdown()
     (tmp_path / "substitute.toml").write_text(example)
     app = load(tmp_path).app["shop"]
-    assert app.environment["NODE_ENV"] == "production"
+    assert app.env["NODE_ENV"] == "production"
     assert (app.env_file is not None) is everything
 
 

@@ -309,7 +309,7 @@ def test_a_killed_deployer_is_settled_by_the_next_command(shop: Shop) -> None:
     journal = shop.host.journal
     journal.begin("shop", SlotName.B, "deploy", commit="v2", previous="v1", now=0)
     shop.world.files[str(shop.app.slots[SlotName.B].directory)] = "v2"
-    shop.host.runtime.start(shop.host.program(shop.app, journal.app("shop").slots[SlotName.B]))
+    shop.host.runtime.start(shop.host.program(shop.app, journal.app("shop").slots[SlotName.B], {}))
     settle(shop.host, shop.app)
     assert set(shop.world.running) == {"shop_a"}
     assert journal.history("shop")[0].outcome == "interrupted"

@@ -28,6 +28,7 @@ from substitute.drill.scale import decades, ticks
 from substitute.drill.schedule import Schedule
 from substitute.drill.summary import lines
 from substitute.drill.timeline import Timeline
+from tests.unit.test_journal import of_the_first_version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -339,8 +340,7 @@ def test_the_journal_keeps_drills_the_latest_first(tmp_path: Path) -> None:
 
 
 def test_a_journal_from_before_there_were_drills_can_be_opened(tmp_path: Path) -> None:
-    path = tmp_path / "journal.db"
-    Journal(path).close()
+    path = of_the_first_version(tmp_path)
     old = sqlite3.connect(path)
     old.execute("DROP TABLE drill")
     old.execute("PRAGMA user_version = 0")

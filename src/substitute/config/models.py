@@ -325,11 +325,6 @@ class AppConfig(Table):
     limits: LimitsConfig = _table()
     sandbox: SandboxConfig = _table()
 
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """What `env_file` and `env` set together; it may hold secrets."""
-        return {**(self.env_file.values if self.env_file else {}), **self.env}
-
 
 class Config(Table):
     """The configuration of a root: its substitute.toml, with every default filled in."""

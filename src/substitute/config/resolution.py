@@ -30,7 +30,7 @@ def _app(name: str, app: AppConfig, root: Path) -> App:
         start=app.start,
         slots={slot: Slot(slot, root / f"{name}_{slot}", _endpoints(app, slot)) for slot in SlotName},
         domains=app.domains,
-        env=app.environment,
+        env=app.env,
         health=Health(
             kind=app.health.kind,
             path=app.health.path,
@@ -47,6 +47,8 @@ def _app(name: str, app: AppConfig, root: Path) -> App:
         user=app.user,
         notifies=app.notify,
         limits=_limits(app.limits),
+        env_file=app.env_file.path if app.env_file else None,
+        secrets=app.env_file.values if app.env_file else {},
         protections=frozenset(one for one in Protection if getattr(app.sandbox, one)),
     )
 

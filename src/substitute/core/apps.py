@@ -44,7 +44,7 @@ class App:
     slots: Mapping[SlotName, Slot]
     domains: tuple[str, ...]
     env: Mapping[str, str]
-    """``env_file``, overlaid with ``env``."""
+    """Of substitute.toml itself: no secrets. It wins over `secrets`."""
     health: Health
     drain_timeout: float
     stop_timeout: float
@@ -56,6 +56,10 @@ class App:
     notifies: bool = False
     limits: Limits = field(default_factory=Limits)
     protections: frozenset[Protection] = frozenset(Protection)
+    env_file: str | None = None
+    """As it is written: relative to the root."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What ``env_file`` says."""
 
     def instance(self, slot: SlotName) -> str:
         """Name the process of `slot`: ``shop_a``."""

@@ -90,8 +90,9 @@ def _say_who_serves(host: Host, slot: SlotRecord, settled: Settled) -> None:
 def _stand_by(host: Host, app: App, slot: SlotRecord, interrupts: Interrupts) -> None:
     try:
         with interrupts.allowed():
-            process, log = start_instance(host, app, slot, standby=True)
-            await_ready(host, app.health, slot, process, show=_shower(host), log=log)
+            process, log, version = start_instance(host, app, slot, standby=True)
+            await_ready(host, version.health, slot, process, show=_shower(host), log=log)
+            host.journal.proven(slot, version)
     except SubstituteError:
         stop_instance(host, host.journal.app(app.name).slots[slot.name])
         raise
@@ -115,7 +116,7 @@ def _start_guest(
         raise UsageError(f"{name!r} cannot be the name of an instance.", cure="Use letters, digits, - and _.")
     environment = {
         **caller_environment(host.caller),
-        **(app.env if app else {}),
+        **({**app.secrets, **app.env} if app else {}),
         "PORT": str(port),
         "HOST": "127.0.0.1",
         "BIND": "127.0.0.1",

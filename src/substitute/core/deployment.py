@@ -163,7 +163,8 @@ def bring_up(attempt: Attempt) -> tuple[Process, LogTail]:
         with attempt.phase(Phase.BUILD):
             _build(attempt)
         attempt.hook("post_install")
-    if not is_simple(app.start):
+    caller = host.caller if attempt.plan.update else None
+    if not is_simple(app.start if caller else host.proven(app, attempt.slot).start):
         attempt.emit(
             Warned(
                 f"`start` of {app.name} is more than one simple command: its shell gets SIGTERM, and the app may not. "
@@ -172,10 +173,11 @@ def bring_up(attempt: Attempt) -> tuple[Process, LogTail]:
         )
     attempt.hook("pre_start")
     with attempt.phase(Phase.START):
-        process, log = start_instance(host, app, attempt.slot, caller=host.caller)
+        process, log, version = start_instance(host, app, attempt.slot, caller=caller)
     with attempt.phase(Phase.READY):
         show = attempt.show(Phase.READY)
-        await_ready(host, app.health, attempt.slot, process, show=show, log=log)
+        await_ready(host, version.health, attempt.slot, process, show=show, log=log)
+        host.journal.proven(attempt.slot, version)
     attempt.hook("post_start")
     return process, log
 

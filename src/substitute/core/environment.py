@@ -55,4 +55,4 @@ def instance_environment(app: App, slot: SlotRecord, caller: Mapping[str, str]) 
     """
     if app.user:
         caller = {name: value for name, value in caller.items() if name not in {"HOME", "USER"}}
-    return {**caller, **app.env, **whereabouts(app, slot)}
+    return {**caller, **app.secrets, **app.env, **whereabouts(app, slot)}

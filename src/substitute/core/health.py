@@ -90,14 +90,15 @@ def await_ready(
 
 def answers(host: Host, app: App, slot: SlotRecord, *, patience: float = 0.0) -> bool:
     """Whether the slot's instance gives one good answer, asked for up to `patience` seconds."""
+    health = (slot.version or app).health
     deadline = host.clock.monotonic() + patience
     while True:
         process = host.inspect(slot).process
-        if process and _owned(host, slot, process) and _count_good(host, slot, app.health, 0)[0]:
+        if process and _owned(host, slot, process) and _count_good(host, slot, health, 0)[0]:
             return True
         if host.clock.monotonic() >= deadline:
             return False
-        host.clock.sleep(min(app.health.interval, 0.05))
+        host.clock.sleep(min(health.interval, 0.05))
 
 
 def answers_in_time(host: Host, app: App, live: SlotRecord) -> bool:
@@ -105,14 +106,15 @@ def answers_in_time(host: Host, app: App, live: SlotRecord) -> bool:
 
     Not one that ends again and again.
     """
+    limit = (live.version or app).health.timeout
     began, lives = host.clock.monotonic(), set()
     while not answers(host, app, live):
         seen = host.inspect(live)
         if not seen.process and not seen.wanted:
             return False
         lives.add(seen.process)
-        boots = seen.process and host.prober.age(seen.process) < app.health.timeout
-        patience = app.health.timeout if boots else PATIENCE
+        boots = seen.process and host.prober.age(seen.process) < limit
+        patience = limit if boots else PATIENCE
         if len(lives - {None}) > _LIVES or host.clock.monotonic() - began >= patience:
             return False
         host.clock.sleep(_TICK)
@@ -123,6 +125,7 @@ def observe_for(
     host: Host, app: App, slot: SlotRecord, process: Process, *, seconds: float, log: LogTail
 ) -> None:
     """Watch `process` for `seconds`: it must stay up, and may not answer badly twice in a row."""
+    health = (slot.version or app).health
     deadline = host.clock.monotonic() + seconds
     bad = 0
     while True:
@@ -130,7 +133,7 @@ def observe_for(
         _require_alive(host, slot, process, log)
         if host.clock.monotonic() >= deadline:
             return
-        good, last = _count_good(host, slot, app.health, 0)
+        good, last = _count_good(host, slot, health, 0)
         bad = 0 if good else bad + 1
         if bad == 2:
             raise NotReadyError(
@@ -138,7 +141,7 @@ def observe_for(
                 fact=_with_log(f"Last answer: {last}.", log),
                 cure=f"See `substitute logs {slot.name}`.",
             )
-        host.clock.sleep(app.health.interval)
+        host.clock.sleep(health.interval)
 
 
 def _owned(host: Host, slot: SlotRecord, process: Process) -> bool | None:

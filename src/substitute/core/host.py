@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from substitute.core.environment import instance_environment, marks
-from substitute.core.errors import UnobservedError
+from substitute.core.errors import ConfigError, UnobservedError
 from substitute.core.events import Warned
 from substitute.core.lock import own_lock, short_lock
 from substitute.core.ports import Inspection, Program
@@ -56,6 +56,8 @@ class Host:
     """PATH, HOME, USER, LANG and TZ of the command that was typed."""
     guardian: Callable[[str], AbstractContextManager[None]]
     """Watches over a deployment of the named app: if this process dies in it, somebody settles."""
+    secrets: Callable[[str], Mapping[str, str]] = lambda _: {}
+    """What an `env_file` says now. Raises ConfigError."""
 
     def lock_path(self, app: str) -> Path:
         """The file whose lock is held while `app` is worked on."""
@@ -115,12 +117,27 @@ class Host:
         stray = next(filter(None, strays), None)
         return replace(seen, process=stray) if stray else seen
 
-    def program(self, app: App, slot: SlotRecord, caller: Mapping[str, str] | None = None) -> Program:
-        """What the runtime is to run for `slot`, with the endpoints of the journal.
+    def proven(self, app: App, slot: SlotRecord) -> App:
+        """`app` as the version in `slot` was proven; as the configuration has it, where that is not known."""
+        version = slot.version
+        if version is None:
+            return app
+        secrets = app.secrets
+        if version.env_file != app.env_file:
+            try:
+                secrets = self.secrets(version.env_file) if version.env_file else {}
+            except ConfigError as error:
+                self.emit(Warned(f"Slot {slot.name} gets the variables of today: {error.reason}"))
+        return version.applied_to(app, secrets)
 
-        `caller` is the environment to start from; by default the one that the latest deployment had.
-        """
-        caller = caller or self.journal.environment(app.name) or self.caller
+    def environment(self, app: App, slot: SlotRecord) -> Mapping[str, str]:
+        """PATH, HOME and the like: of the command that proved what `slot` holds, else of the latest deployment."""
+        if slot.version:
+            return slot.version.caller
+        return self.journal.environment(app.name) or self.caller
+
+    def program(self, app: App, slot: SlotRecord, caller: Mapping[str, str]) -> Program:
+        """What the runtime is to run for `slot`, with the endpoints of the journal, in the environment of `caller`."""
         return Program(
             name=slot.instance,
             command=app.start,

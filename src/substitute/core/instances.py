@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from substitute.core.errors import UnobservedError
 from substitute.core.events import Drained, Notice, Warned
 from substitute.core.health import LogTail, require_free
+from substitute.core.versions import Version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,18 +27,21 @@ def start_instance(
     *,
     standby: bool = False,
     caller: Mapping[str, str] | None = None,
-) -> tuple[Process, LogTail]:
-    """Start the instance of `slot`; its process, and its log from here on. Readiness is awaited elsewhere.
+) -> tuple[Process, LogTail, Version]:
+    """Start the instance of `slot`: its process, its log from here on, and what it is started with.
 
-    `caller` is the environment that it starts from; by default the one that the latest deployment had. Raises
-    RuntimeFailedError where a port is taken or the runtime cannot start it.
+    With `caller`, the environment of the command that deploys, that is what `app` says; without, what the slot holds
+    starts as it was proven. It is proven when it is ready, which is awaited elsewhere. Raises RuntimeFailedError
+    where a port is taken or the runtime cannot start it.
     """
     require_free(host, slot)
+    if caller is None:
+        app, caller = host.proven(app, slot), host.environment(app, slot)
     program = host.program(app, slot, caller)
     log = LogTail(host.runtime.log(program.name, program.log))
     process = host.runtime.start(program)
     host.journal.running(app.name, slot.name, process, standby=standby)
-    return process, log
+    return process, log, Version.of(app, caller)
 
 
 def remains(host: Host, slot: SlotRecord) -> bool:
@@ -102,9 +106,11 @@ def _in_flight(host: Host, slot: SlotRecord) -> int | None:
 def stop_instance(host: Host, slot: SlotRecord) -> None:
     """SIGTERM, and SIGKILL past the slot's stop timeout, which is told."""
     process = host.inspect(slot).process or slot.process
-    stopped = host.runtime.stop(slot.instance, process, timeout=slot.stop_timeout)
+    limit = slot.stop_timeout
+    if slot.version and limit > slot.version.stop_timeout:
+        limit = slot.version.stop_timeout
+        host.emit(Notice(f"Slot {slot.name} was started with stop.timeout = {limit:g}s, and is held to it."))
+    stopped = host.runtime.stop(slot.instance, process, timeout=limit)
     host.journal.gone(slot.app, slot.name)
     if stopped.killed:
-        host.emit(
-            Notice(f"Slot {slot.name} did not exit within {slot.stop_timeout:g}s of SIGTERM and was killed.")
-        )
+        host.emit(Notice(f"Slot {slot.name} did not exit within {limit:g}s of SIGTERM and was killed."))

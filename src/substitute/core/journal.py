@@ -19,18 +19,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from substitute.core.endpoints import assign, ports_of
 from substitute.core.errors import JournalError, SubstituteError, UsageError
 from substitute.core.interrupts import whole
 from substitute.core.lock import own_lock, short_lock
 from substitute.core.ports import Backend, Process, Server
 from substitute.core.records import AppRecord, DeploymentRecord, DrillRecord, GuestRecord, SlotRecord
 from substitute.core.slots import Endpoint, SlotName
+from substitute.core.versions import read, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from substitute.core.apps import App
     from substitute.core.ports import Program
+    from substitute.core.versions import Version
 
 _SCHEMAS = (
     """
@@ -238,23 +241,28 @@ class Journal:
     # -- apps and slots -------------------------------------------------------------------------
 
     def register(self, app: App) -> None:
-        """Take over what the configuration says of `app`, except for slots that run: those keep theirs."""
-        self._require_own_ports(app)
+        """Take over what the configuration says of `app`, except for the places of slots that run."""
         with self._write() as db:
-            _register(db, app)
+            _register(db, app, self._endpoints(app))
 
-    def _require_own_ports(self, app: App) -> None:
-        """No other app that is still in use has them: an app that was renamed is another one."""
-        wanted = {endpoint for slot in app.slots.values() for endpoint in slot.endpoints}
-        for name in self.names():
-            used = [slot for slot in self.app(name).slots.values() if slot.process or slot.share]
-            taken = [endpoint for slot in used for endpoint in slot.endpoints if endpoint in wanted]
-            if name != app.name and taken:
+    def _endpoints(self, app: App) -> dict[SlotName, tuple[Endpoint, ...]]:
+        """Each slot's. No app gets a port that another one still uses: one that was renamed is another one."""
+        known = {name: self.app(name) for name in self.names()}
+        mine = known.pop(app.name).slots.values() if app.name in known else ()
+        used = {
+            name: ports_of(slot.endpoints for slot in other.slots.values() if slot.process or slot.share)
+            for name, other in known.items()
+        }
+        kept = {slot.name: slot.endpoints for slot in mine if slot.process}
+        found = assign(app, kept, {port for ports in used.values() for port in ports})
+        for name, ports in used.items():
+            if not kept and (taken := ports & ports_of(found.values())):
                 raise UsageError(
-                    f"Port {taken[0].port} of {app.name} is that of {name}, which still runs under its old name.",
+                    f"Port {min(taken)} of {app.name} is that of {name}, which still runs under its old name.",
                     cure=f"Call it {name} in substitute.toml again. To rename it: `substitute down` before, and "
                     "`substitute deploy` after.",
                 )
+        return found
 
     def restore(self, found: Iterable[tuple[App, AppRecord]], *, now: float) -> None:
         """Fill an empty journal with what was observed: all apps in one transaction, so that none is forgotten.
@@ -263,7 +271,7 @@ class Journal:
         """
         with self._write(durably=True) as db:
             for app, record in found:
-                _register(db, app)
+                _register(db, app, {name: slot.endpoints for name, slot in app.slots.items()})
                 for slot in record.slots.values():
                     db.execute(
                         "UPDATE slot SET share = ?, hash = ?, intact = ?, committed = ?, process = ?"
@@ -346,6 +354,15 @@ class Journal:
                 "UPDATE slot SET process = ?, standby = ? WHERE app = ? AND name = ?",
                 (_dump(process), standby, app, slot),
             )
+
+    def proven(self, slot: SlotRecord, version: Version) -> None:
+        """Note what the instance of `slot` was started with, now that it is ready."""
+        if version != slot.version:
+            with self._write() as db:
+                db.execute(
+                    "UPDATE slot SET version = ? WHERE app = ? AND name = ?",
+                    (written(version, slot.commit), slot.app, slot.name),
+                )
 
     def gone(self, app: str, slot: SlotName) -> None:
         """Note that a slot's instance is no more."""
@@ -508,11 +525,11 @@ def _is_left_behind(backend: Backend, among: list[Backend]) -> bool:
     )
 
 
-def _register(db: sqlite3.Connection, app: App) -> None:
+def _register(db: sqlite3.Connection, app: App, endpoints: Mapping[SlotName, tuple[Endpoint, ...]]) -> None:
     db.execute("INSERT OR IGNORE INTO app (name) VALUES (?)", (app.name,))
     db.execute("UPDATE app SET domains = ? WHERE name = ?", (json.dumps(app.domains), app.name))
     for slot in app.slots.values():
-        where = (json.dumps([[e.host, e.port] for e in slot.endpoints]), str(slot.directory))
+        where = (json.dumps([[e.host, e.port] for e in endpoints[slot.name]]), str(slot.directory))
         limits = (app.drain_timeout, app.stop_timeout)
         db.execute(
             "INSERT OR IGNORE INTO slot"
@@ -521,9 +538,13 @@ def _register(db: sqlite3.Connection, app: App) -> None:
             (*where, *limits, app.name, slot.name),
         )
         db.execute(
-            "UPDATE slot SET endpoints = ?, directory = ?, drain_timeout = ?, stop_timeout = ?"
-            " WHERE app = ? AND name = ? AND process IS NULL",
-            (*where, *limits, app.name, slot.name),
+            "UPDATE slot SET endpoints = ?, directory = ? WHERE app = ? AND name = ? AND process IS NULL",
+            (*where, app.name, slot.name),
+        )
+        # How long is waited for what runs is said by today's configuration: it is edited when that takes too long.
+        db.execute(
+            "UPDATE slot SET drain_timeout = ?, stop_timeout = ? WHERE app = ? AND name = ?",
+            (*limits, app.name, slot.name),
         )
 
 
@@ -554,6 +575,7 @@ def _slot(row: sqlite3.Row) -> SlotRecord:
         standby=bool(row["standby"]),
         drain_timeout=row["drain_timeout"],
         stop_timeout=row["stop_timeout"],
+        version=read(row["version"], row["hash"]),
     )
 
 

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
     from substitute.core.ports import Process
     from substitute.core.slots import Endpoint
+    from substitute.core.versions import Version
 
 
 @dataclass(frozen=True)
 class SlotRecord:
-    """One slot, as it was last left. Endpoints and limits are those its instance was started with."""
+    """One slot, as it was last left. Endpoints are those its instance was started with, limits those of today."""
 
     app: str
     name: SlotName
@@ -34,6 +35,8 @@ class SlotRecord:
     stop_timeout: float
     committed: bool = False
     """What it holds was live once, so recovery may make it live again."""
+    version: Version | None = None
+    """What it was started with when it was last ready; None where that is not known."""
     instance_name: str = ""
     """Where the process is not called after its slot: a guest's."""
 

@@ -23,6 +23,7 @@ from substitute.core.instances import drain, remains, start_instance, stop_insta
 from substitute.core.signposts import write_signposts
 from substitute.core.slots import Phase, SlotName
 from substitute.core.unexpected import expected
+from substitute.core.versions import Version
 
 if TYPE_CHECKING:
     from substitute.core.apps import App
@@ -204,6 +205,8 @@ class _Settling:
         with self._waiting():
             found = answers_in_time(host, app, live)
         if found:
+            if live.version is None:  # an earlier version of substitute has started it
+                host.journal.proven(live, Version.of(app, host.environment(app, live)))
             return live.name, ""
         other = record.slots[live.name.other]
         if other.share and other.committed and answers(host, app, other):
@@ -224,9 +227,10 @@ class _Settling:
         if host.inspect(live).process:
             raise NotReadyError(f"Slot {live.name} runs, but does not answer well.")
         host.emit(Notice(f"Slot {live.name} should be live and does not run: starting it."))
-        process, log = start_instance(host, app, live)
+        process, log, version = start_instance(host, app, live)
         with self._waiting():
-            await_ready(host, app.health, live, process, show=lambda _: None, log=log)
+            await_ready(host, version.health, live, process, show=lambda _: None, log=log)
+        host.journal.proven(live, version)
 
 
 def _close(host: Host, left: DeploymentRecord, *, committed: bool) -> None:

@@ -1,0 +1,40 @@
+"""Which slot gets which of the configured ports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from substitute.core.slots import SlotName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from substitute.core.apps import App
+    from substitute.core.slots import Endpoint
+
+    Endpoints = tuple[Endpoint, ...]
+
+
+def ports_of(places: Iterable[Endpoints]) -> set[int]:
+    """All ports among them."""
+    return {endpoint.port for endpoints in places for endpoint in endpoints}
+
+
+def assign(app: App, kept: Mapping[SlotName, Endpoints], others: set[int]) -> dict[SlotName, Endpoints]:
+    """The endpoints of each slot: those that run keep theirs, an idle one gets what nothing of ours listens on.
+
+    That is its own of the configured pair, or the other's, so that any new pair works, also one that overlaps the old.
+    `others` are the ports that other apps still use: where neither is free, a start tells what holds it.
+    """
+    configured = {name: slot.endpoints for name, slot in app.slots.items()}
+    ours = {
+        name: place for name, place in configured.items() if not ports_of([place]) & ports_of(kept.values())
+    }
+    free = {name: place for name, place in ours.items() if not ports_of([place]) & others}
+    found = dict(kept)
+    for among in (free, ours):
+        for name in (name for name in SlotName if name not in found):
+            place = among.get(name) or among.get(name.other)
+            if place and not ports_of([place]) & ports_of(found.values()):
+                found[name] = place
+    return found
