@@ -84,7 +84,13 @@ class World:
         self.running.pop(name, None)
 
     def name_on(self, port: int) -> str:
-        return "shop_a" if port == PORTS[SlotName.A] else "shop_b"
+        bound = {self.port_of(name): name for name in self.running}
+        usual = "shop_a" if port == PORTS[SlotName.A] else "shop_b"
+        return bound.get(port) or ("nobody" if usual in self.running else usual)
+
+    def port_of(self, name: str) -> int:
+        program = self.programs.get(name)
+        return int(program.environment["PORT"]) if program else PORTS[SlotName(name[-1])]
 
 
 class FakeLog:
@@ -114,7 +120,7 @@ class FakeRuntime:
 
     def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
         if name in self.world.running:
-            endpoint = Endpoint("127.0.0.1", PORTS[SlotName(name[-1])])
+            endpoint = Endpoint("127.0.0.1", self.world.port_of(name))
             assert not self.world.shares.get(endpoint), f"{name} was stopped while it gets requests"
             self.world.log.append(f"stop {name}")
             self.world.running.pop(name)
@@ -310,14 +316,16 @@ class Shop:
         self.app = replace(self.app, **changes)  # type: ignore[arg-type]
 
 
-def make_shop(root: Path) -> Shop:
-    world, events = World(), []  # type: ignore[var-annotated]
-    (root / "deploy" / "run").mkdir(parents=True)
-    slots = {
-        name: Slot(name, root / f"shop_{name}", (Endpoint("127.0.0.1", port),))
-        for name, port in PORTS.items()
+def make_slots(root: Path, name: str, a: int, b: int) -> dict[SlotName, Slot]:
+    ports = {SlotName.A: a, SlotName.B: b}
+    return {
+        slot: Slot(slot, root / f"{name}_{slot}", (Endpoint("127.0.0.1", port),))
+        for slot, port in ports.items()
     }
-    app = App(
+
+
+def make_app(root: Path) -> App:
+    return App(
         name="shop",
         root=root,
         repo="repo",
@@ -325,7 +333,7 @@ def make_shop(root: Path) -> Shop:
         build=("make",),
         clean=False,
         start="serve",
-        slots=slots,
+        slots=make_slots(root, "shop", *PORTS.values()),
         domains=(),
         env={},
         health=Health("http", "/", None, timeout=30.0, interval=0.1, successes=2),
@@ -335,6 +343,11 @@ def make_shop(root: Path) -> Shop:
         verify_share=50,
         hooks_timeout=60.0,
     )
+
+
+def make_shop(root: Path) -> Shop:
+    world, events = World(), []  # type: ignore[var-annotated]
+    (root / "deploy" / "run").mkdir(parents=True)
     host = Host(
         root=root,
         journal=Journal(root / "deploy" / "journal.db"),
@@ -349,4 +362,4 @@ def make_shop(root: Path) -> Shop:
         caller={"PATH": "/bin"},
         guardian=lambda _app: nullcontext(),
     )
-    return Shop(world, app, host, events)
+    return Shop(world, make_app(root), host, events)

@@ -26,15 +26,11 @@ def assign(app: App, kept: Mapping[SlotName, Endpoints], others: set[int]) -> di
     That is its own of the configured pair, or the other's, so that any new pair works, also one that overlaps the old.
     `others` are the ports that other apps still use: where neither is free, a start tells what holds it.
     """
-    configured = {name: slot.endpoints for name, slot in app.slots.items()}
-    ours = {
-        name: place for name, place in configured.items() if not ports_of([place]) & ports_of(kept.values())
-    }
-    free = {name: place for name, place in ours.items() if not ports_of([place]) & others}
     found = dict(kept)
-    for among in (free, ours):
-        for name in (name for name in SlotName if name not in found):
-            place = among.get(name) or among.get(name.other)
-            if place and not ports_of([place]) & ports_of(found.values()):
-                found[name] = place
+    for foreign in (others, set[int]()):
+        for swapped in (False, True):
+            for name in SlotName:
+                place = app.slots[name.other if swapped else name].endpoints
+                if name not in found and not ports_of([place]) & (foreign | ports_of(found.values())):
+                    found[name] = place
     return found
