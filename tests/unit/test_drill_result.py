@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +27,6 @@ from substitute.drill.scale import decades, ticks
 from substitute.drill.schedule import Schedule
 from substitute.drill.summary import lines
 from substitute.drill.timeline import Timeline
-from tests.unit.test_journal import of_the_first_version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -337,16 +335,3 @@ def test_the_journal_keeps_drills_the_latest_first(tmp_path: Path) -> None:
     assert [drill.id for drill in found] == [2, 1]
     assert found[1].summary == RECORD.summary
     assert (found[1].operation, found[1].deployment, found[1].failed) == ("deploy v2", 4, 1)
-
-
-def test_a_journal_from_before_there_were_drills_can_be_opened(tmp_path: Path) -> None:
-    path = of_the_first_version(tmp_path)
-    old = sqlite3.connect(path)
-    old.execute("DROP TABLE drill")
-    old.execute("PRAGMA user_version = 0")
-    old.commit()
-    old.close()
-    journal = Journal(path)
-    journal.add_drill(RECORD)
-    assert len(journal.drills("shop")) == 1
-    journal.close()

@@ -65,6 +65,16 @@ def test_a_journal_of_the_first_version_goes_on_with_all_that_it_knew(tmp_path: 
     journal.close()
 
 
+def test_a_journal_from_before_there_were_drills_goes_on_too(tmp_path: Path) -> None:
+    path = of_the_first_version(tmp_path)
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript("DROP TABLE drill; PRAGMA user_version = 0;")
+    journal = Journal(path)
+    assert journal.drills("shop") == []
+    assert journal.app("shop").live is SlotName.B
+    journal.close()
+
+
 def test_a_command_of_the_version_before_that_is_under_way_can_end(tmp_path: Path) -> None:
     path = of_the_first_version(tmp_path)
     with closing(sqlite3.connect(path, isolation_level=None)) as earlier:
