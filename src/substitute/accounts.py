@@ -102,6 +102,14 @@ def _reach_files_as(uid: int, gid: int) -> None:
             raise PermissionError(f"This process cannot reach files as the user with the number {uid}.")
 
 
+def number_of(name: str) -> int | None:
+    """The number of the user `name`; None where there is none."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
 def _whoami() -> str:
     try:
         return pwd.getpwuid(os.geteuid()).pw_name

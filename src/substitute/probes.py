@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute import listeners, processes
+from substitute.accounts import number_of
 from substitute.connections import PROBE_MARK, WILDCARDS
 from substitute.core.ports import Answer
 
@@ -29,6 +30,10 @@ _BODY = 65536
 
 class Sockets:
     """Probes over the network, and the kernel's tables of sockets (see `core.ports.Prober`)."""
+
+    def __init__(self, owner: int | None = None) -> None:
+        """`owner` is the number of the user whose the root's state is; by default who asks."""
+        self._owner = os.geteuid() if owner is None else owner
 
     def holder(self, endpoint: Endpoint) -> str | None:
         """Who listens on the port (``node (pid 812)``), wildcard addresses included; None: it is free."""
@@ -63,17 +68,32 @@ class Sockets:
             wanted -= sockets_of(pid)
         return not wanted
 
-    def stray(self, endpoint: Endpoint, directory: Path, marks: Mapping[str, str]) -> Process | None:
+    def stray(
+        self, endpoint: Endpoint, directory: Path, marks: Mapping[str, str], user: str | None
+    ) -> Process | None:
         """The one of its family that started the others: that gets the signal."""
         wanted = {listener.inode for listener in listeners.on(endpoint)}
+        owner = self._owner if user is None else number_of(user)
         if not wanted:
             return None
         for pid in _every_pid():
             if sockets_of(pid) & wanted and processes.is_at(pid, directory, marks):
                 while (parent := processes.parent(pid)) and processes.is_at(parent, directory, marks):
                     pid = parent  # noqa: PLW2901  # towards the root
-                return processes.identify(pid)
+                if processes.users(pid) == {owner}:
+                    return processes.identify(pid)
         return None
+
+    def is_elsewhere(self, process: Process, root: Path) -> bool:
+        """By the root that its working directory lies in, if it lies in one."""
+        if not processes.is_alive(process):
+            return False
+        with suppress(OSError):
+            at = Path(f"/proc/{process.pid}/cwd").readlink()
+            for directory in (at, *at.parents):
+                if (directory / "deploy" / "journal.db").exists():
+                    return not directory.samefile(root)
+        return False
 
     def probe(self, endpoint: Endpoint, health: Health) -> Answer:
         """Ask once, as `health` says. Never raises."""

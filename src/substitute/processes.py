@@ -91,6 +91,12 @@ def is_at(pid: int, directory: Path, environment: Mapping[str, str]) -> bool:
     return here and given >= {f"{name}={value}" for name, value in environment.items()}
 
 
+def users(pid: int) -> set[int]:
+    """Whom `pid` runs as, and who started it: two, where a program of another user's was executed (setuid)."""
+    found = re.search(rb"^Uid:\t(\d+)\t(\d+)", _read(pid, "status"), re.MULTILINE)
+    return set(map(int, found.groups())) if found else set()
+
+
 def command_line(pid: int) -> list[str]:
     """What `pid` was executed with; empty where that can't be known."""
     return _read(pid, "cmdline").decode(errors="replace").split("\0")[:-1]

@@ -21,11 +21,13 @@ from substitute.core.errors import ConfigError, SubstituteError, UsageError
 from substitute.core.events import Notice, Warned
 from substitute.core.host import Host
 from substitute.core.journal import Journal
+from substitute.core.ownership import former_place, recognize
 from substitute.core.ports import Limits
 from substitute.core.recollection import recollect
 from substitute.core.status import observe
 from substitute.files import private_directory
 from substitute.machine import Machine
+from substitute.place import place_of
 from substitute.probes import Sockets
 from substitute.runtimes.choice import choose
 from substitute.runtimes.succession import Succession
@@ -136,11 +138,13 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
     choice = choose(config.runtime.kind, machine)
     _require_possible(choice.kind, apps.values())
     run = _prepare(root)
+    journal = Journal(root / "deploy" / "journal.db")
+    recognize(journal, place_of(root), emit)
 
     def warn(text: str) -> None:
         emit(Warned(text))
 
-    runtime = _runtime(choice.kind, run, machine, warn)
+    runtime = _runtime(choice.kind, run, former_place(journal), machine, warn)
     balancer = _adapter(BALANCERS, config.balancer.kind, "balancer.kind")(
         root, runtime, config.balancer, warn
     )
@@ -159,10 +163,10 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
 
     host = Host(
         root=root,
-        journal=Journal(root / "deploy" / "journal.db"),
+        journal=journal,
         balancer=balancer,
         runtime=runtime,
-        prober=Sockets(),
+        prober=Sockets((root / "deploy").stat().st_uid),
         witness=Bystander(),
         commands=Shell(),
         clock=SystemClock(),
@@ -176,12 +180,20 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
     return Site(root, config, apps, host, choice)
 
 
-def _runtime(kind: str, run: Path, machine: Machine, warn: Callable[[str], None]) -> Runtime:
-    """The runtime of `kind`; while another one still keeps something of the root, both."""
+def _runtime(
+    kind: str, run: Path, former: Path | None, machine: Machine, warn: Callable[[str], None]
+) -> Runtime:
+    """The runtime of `kind`; while another one still keeps something of the root, both.
+
+    Also the units that systemd calls after the place where the root was, `former`, before it was moved.
+    """
     found: Runtime = _adapter(RUNTIMES, kind, "runtime.kind")(run, warn)
-    for other in RUNTIMES:
-        if other != kind and (other != "systemd" or machine.manager):
-            earlier: Runtime = _adapter(RUNTIMES, other, "")(run, warn)
+    others = [(other, run) for other in RUNTIMES if other != kind]
+    if former:
+        others.append(("systemd", former / "deploy" / "run"))
+    for other, place in others:
+        if other != "systemd" or machine.manager:
+            earlier: Runtime = _adapter(RUNTIMES, other, "")(place, warn)
             if earlier.kept():
                 return Succession(found, earlier)
     return found

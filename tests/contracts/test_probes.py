@@ -23,6 +23,7 @@ from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 LISTEN = """
 import os, socket, sys
@@ -276,3 +277,25 @@ def test_alive_is_the_very_process_only() -> None:
         deadline = time.monotonic() + 30
         while Sockets().alive(process):
             assert time.monotonic() < deadline
+
+
+def test_a_process_that_works_in_another_root_is_told_from_ours(tmp_path: Path) -> None:
+    ours, theirs = (tmp_path / name for name in ("ours", "theirs"))
+    for root in (ours, theirs):
+        (root / "deploy").mkdir(parents=True)
+        (root / "deploy" / "journal.db").touch()
+        (root / "shop_a" / "public").mkdir(parents=True)
+    sockets = Sockets()
+    for directory, elsewhere in {
+        ours / "shop_a": False,
+        ours / "shop_a" / "public": False,
+        theirs / "shop_a": True,
+        theirs / "shop_a" / "public": True,
+        tmp_path: False,  # in no root at all, as one that changed its directory
+    }.items():
+        with program("import os; os.chdir(sys.argv[1]); ready(listen('127.0.0.1'))", str(directory)) as (
+            _,
+            process,
+        ):
+            assert sockets.is_elsewhere(process, ours) is elsewhere, directory
+    assert not sockets.is_elsewhere(process, theirs)

@@ -74,6 +74,8 @@ class World:
     """Whether a version has a path."""
     programs: dict[str, Program] = field(default_factory=dict)
     """What was last started under each name."""
+    elsewhere: set[Process] = field(default_factory=set)
+    """Processes of another root."""
     balancer_obeys: bool = True
     blind_until: float = 0.0
     """Until when the balancer can't say what it does."""
@@ -257,8 +259,13 @@ class FakeProber:
         good = self.world.answering.get(name, False) and self.world.serves(commit, health.path)
         return Answer(good, "200" if good else "500")
 
-    def stray(self, endpoint: Endpoint, directory: Path, marks: Mapping[str, str]) -> Process | None:
+    def stray(
+        self, endpoint: Endpoint, directory: Path, marks: Mapping[str, str], user: str | None
+    ) -> Process | None:
         return None
+
+    def is_elsewhere(self, process: Process, root: Path) -> bool:
+        return process in self.world.elsewhere
 
     def alive(self, process: Process) -> bool:
         return process in self.world.running.values()

@@ -833,7 +833,9 @@ class ModelProber:
         instance = self._look(endpoint)
         return instance.process == process if instance else None
 
-    def stray(self, endpoint: Endpoint, directory: Path, marks: Mapping[str, str]) -> Process | None:
+    def stray(
+        self, endpoint: Endpoint, directory: Path, marks: Mapping[str, str], user: str | None
+    ) -> Process | None:
         instance = self._look(endpoint)
         return instance.process if instance and instance.directory == directory else None
 
@@ -841,6 +843,9 @@ class ModelProber:
         self._look(endpoint)
         good = self.world.is_ready(endpoint)
         return Answer(good, "200" if good else "500")
+
+    def is_elsewhere(self, process: Process, root: Path) -> bool:
+        return False
 
     def alive(self, process: Process) -> bool:
         self.world.look()

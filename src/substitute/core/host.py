@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Clock,
         Commands,
         Prober,
+        Process,
         Runtime,
         Source,
         Traffic,
@@ -110,12 +111,16 @@ class Host:
             seen = Inspection(None, wanted=True, ready=False)
         if seen.process:
             return seen
-        if slot.process and self.prober.alive(slot.process):
+        if slot.process and self.prober.alive(slot.process) and self.is_ours(slot.process):
             return replace(seen, process=slot.process)
-        known = marks(slot.app, slot)
-        strays = (self.prober.stray(endpoint, slot.directory, known) for endpoint in slot.endpoints)
+        known, user = marks(slot.app, slot), slot.version.user if slot.version else None
+        strays = (self.prober.stray(endpoint, slot.directory, known, user) for endpoint in slot.endpoints)
         stray = next(filter(None, strays), None)
         return replace(seen, process=stray) if stray else seen
+
+    def is_ours(self, process: Process) -> bool:
+        """Whether a process that the journal names may be signalled: what runs for another root never is."""
+        return not self.prober.is_elsewhere(process, self.root)
 
     def proven(self, app: App, slot: SlotRecord) -> App:
         """`app` as the version in `slot` was proven; as the configuration has it, where that is not known."""

@@ -105,7 +105,9 @@ def _in_flight(host: Host, slot: SlotRecord) -> int | None:
 
 def stop_instance(host: Host, slot: SlotRecord) -> None:
     """SIGTERM, and SIGKILL past the slot's stop timeout, which is told."""
-    process = host.inspect(slot).process or slot.process
+    process = host.inspect(slot).process
+    if process is None and slot.process and host.is_ours(slot.process):
+        process = slot.process  # what it left behind goes with it
     limit = slot.stop_timeout
     if slot.version and limit > slot.version.stop_timeout:
         limit = slot.version.stop_timeout

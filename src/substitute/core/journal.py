@@ -238,6 +238,33 @@ class Journal:
             with self._write(durably=True) as db:
                 db.execute("INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)", (name, value))
 
+    def settle_in(self, root: str, *, keep: bool = False) -> None:
+        """Note that the root is now in `root`; what ran where it was runs no more, unless `keep` says so."""
+        with self._write(durably=True) as db:
+            _move(db, root)
+            if not keep:
+                db.execute("DELETE FROM fact")
+                db.execute("DELETE FROM command")
+                db.execute("UPDATE slot SET process = NULL, standby = 0")
+                db.execute("UPDATE guest SET process = NULL")
+
+    def begin_anew(self, root: str) -> None:
+        """Note that this is the journal of a copy in `root`: it has a history and files, and nothing is live.
+
+        What was built elsewhere may lead there by its paths, so it is built again.
+        """
+        with self._write(durably=True) as db:
+            _move(db, root)
+            for table in ("fact", "command", "guest"):
+                db.execute(f"DELETE FROM {table}")  # noqa: S608
+            db.execute("UPDATE app SET live = NULL, stopped = 0")
+            db.execute(
+                "UPDATE slot SET process = NULL, standby = 0, share = 0, intact = 0, committed = 0, version = NULL"
+            )
+            db.execute(
+                "UPDATE deployment SET outcome = 'interrupted', reason = 'The root was copied.' WHERE outcome IS NULL"
+            )
+
     # -- apps and slots -------------------------------------------------------------------------
 
     def register(self, app: App) -> None:
@@ -545,6 +572,14 @@ def _register(db: sqlite3.Connection, app: App, endpoints: Mapping[SlotName, tup
         db.execute(
             "UPDATE slot SET drain_timeout = ?, stop_timeout = ? WHERE app = ? AND name = ?",
             (*limits, app.name, slot.name),
+        )
+
+
+def _move(db: sqlite3.Connection, root: str) -> None:
+    for row in db.execute("SELECT app, name FROM slot").fetchall():
+        directory = str(Path(root, f"{row['app']}_{row['name']}"))
+        db.execute(
+            "UPDATE slot SET directory = ? WHERE app = ? AND name = ?", (directory, row["app"], row["name"])
         )
 
 

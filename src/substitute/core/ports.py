@@ -356,11 +356,17 @@ class Prober(Protocol):
         None while nobody listens.
         """
 
-    def stray(self, endpoint: Endpoint, directory: Path, marks: Mapping[str, str]) -> Process | None:
+    def stray(
+        self, endpoint: Endpoint, directory: Path, marks: Mapping[str, str], user: str | None
+    ) -> Process | None:
         """The main process of an instance that nobody remembers: it listens on the port, and is known by where it is.
 
-        Its working directory is `directory`, and it was started with the variables of `marks`.
+        Its working directory is `directory`, it was started with the variables of `marks`, and it runs as `user`, by
+        default as the owner of the root's state: nobody else can have it taken for an instance.
         """
+
+    def is_elsewhere(self, process: Process, root: Path) -> bool:
+        """Whether it works in another root than `root`: a journal that names it was copied from there."""
 
     def probe(self, endpoint: Endpoint, health: Health) -> Answer:
         """Ask once, as `health` says. Never raises."""

@@ -12,6 +12,7 @@ from substitute.core.events import Warned
 from substitute.core.lock import own_lock, short_lock
 from substitute.core.records import AppRecord, SlotRecord
 from substitute.core.slots import SlotName
+from substitute.core.versions import Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -80,6 +81,7 @@ def _slot(host: Host, app: App, name: SlotName, traffic: Mapping[Endpoint, Traff
         standby=False,
         drain_timeout=app.drain_timeout,
         stop_timeout=app.stop_timeout,
+        version=Version.of(app, host.caller),
     )
     process = host.inspect(record).process
     # Only what serves is surely the finished build of a commit.

@@ -183,7 +183,8 @@ class _Settling:
         host, app = self.host, self.app.name
         try:
             for process in host.journal.commands(app):
-                host.commands.end(process)
+                if host.is_ours(process):
+                    host.commands.end(process)
             host.journal.forget_commands(app)
             record = host.journal.app(app)
             for left in host.journal.unfinished(app):

@@ -1,0 +1,101 @@
+"""A root that is copied or moved while it serves, and processes that only look like instances."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from substitute.core.slots import Endpoint
+from substitute.probes import Sockets
+from tests.e2e.site import Site, eventually
+from tests.e2e.test_deployments import under_load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path / "production")
+    yield made
+    made.close()
+
+
+def copy_of(site: Site, place: Path) -> Site:
+    made = Site(place)
+    shutil.rmtree(made.root)
+    subprocess.run(["cp", "-a", str(site.root), str(made.root)], check=True)
+    made.repository = site.repository
+    made.configure()
+    return made
+
+
+def test_a_copy_of_a_root_that_serves_touches_nothing_of_it(site: Site, tmp_path: Path) -> None:
+    site.run("deploy")
+    pids = site.pids()
+    copied: list[Site] = []
+
+    def copy() -> None:
+        copied.append(copy_of(site, tmp_path / "staging"))
+        told = copied[0].run("deploy")
+        assert "is a copy of" in told.stdout + told.stderr
+        copied[0].assert_only_serves("a")
+        copied[0].run("down")
+
+    try:
+        assert under_load(site, copy) == {"1"}
+    finally:
+        copied[0].close()
+    assert site.pids() == pids
+    site.assert_only_serves("a")
+    assert "copy" not in site.run("up").stdout
+
+
+def test_a_root_that_is_moved_while_it_serves_goes_on(site: Site) -> None:
+    site.run("deploy")
+
+    def move() -> None:
+        site.root = site.root.rename(site.root.with_name("moved"))
+        site.repository.commit("2")
+        told = site.run("deploy")
+        assert "was moved here" in told.stdout + told.stderr
+        site.assert_only_serves("b")
+        site.run("rollback")
+
+    assert under_load(site, move) == {"1", "2"}
+    site.run("down")
+    site.run("up")
+    site.assert_only_serves("a")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_process_of_another_user_that_looks_like_the_live_instance_is_not_taken_for_it(site: Site) -> None:
+    site.run("deploy")
+    site.run("down")
+    slot = site.root / "shop_a"
+    for directory in (site.root, *site.root.parents, slot):
+        if directory != Path("/"):
+            directory.chmod(directory.stat().st_mode | 0o055)
+    looks = {"SUBSTITUTE_APP": "shop", "SUBSTITUTE_SLOT": "a", "SUBSTITUTE_PORT": str(site.ports[0])}
+    impostor = subprocess.Popen(
+        ["/usr/bin/python3", "-S", "-E", str(slot / "app.py")],
+        cwd=slot,
+        env={"PORT": str(site.ports[0]), **looks},
+        user="nobody",
+        group="nogroup",
+    )
+    try:
+        eventually(lambda: Sockets().holder(Endpoint("127.0.0.1", site.ports[0])) is not None, "it listens")
+        failed = site.run("up", exit_status=4)
+        assert f"Port {site.ports[0]}" in failed.stderr
+        assert impostor.poll() is None
+    finally:
+        impostor.kill()
+        impostor.wait()
+    site.run("up")
+    site.assert_only_serves("a")
