@@ -14,14 +14,17 @@ from substitute.core.slots import Endpoint
 from substitute.probes import Sockets
 from tests.e2e.site import Site, eventually
 from tests.e2e.test_deployments import under_load
+from tests.e2e.test_security import ON_BOTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def site(tmp_path: Path, runtime: str) -> Iterator[Site]:
     made = Site(tmp_path / "production")
+    made.runtime = runtime
+    made.configure()
     yield made
     made.close()
 
@@ -35,6 +38,7 @@ def copy_of(site: Site, place: Path) -> Site:
     return made
 
 
+@pytest.mark.parametrize("runtime", ["supervisord"])
 def test_a_copy_of_a_root_that_serves_touches_nothing_of_it(site: Site, tmp_path: Path) -> None:
     site.run("deploy")
     pids = site.pids()
@@ -56,6 +60,7 @@ def test_a_copy_of_a_root_that_serves_touches_nothing_of_it(site: Site, tmp_path
     assert "copy" not in site.run("up").stdout
 
 
+@ON_BOTH
 def test_a_root_that_is_moved_while_it_serves_goes_on(site: Site) -> None:
     site.run("deploy")
 
@@ -73,6 +78,7 @@ def test_a_root_that_is_moved_while_it_serves_goes_on(site: Site) -> None:
     site.assert_only_serves("a")
 
 
+@pytest.mark.parametrize("runtime", ["supervisord"])
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_process_of_another_user_that_looks_like_the_live_instance_is_not_taken_for_it(site: Site) -> None:
     site.run("deploy")
