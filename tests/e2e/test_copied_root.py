@@ -12,6 +12,7 @@ import pytest
 
 from substitute.core.slots import Endpoint
 from substitute.probes import Sockets
+from substitute.runtimes import systemd
 from tests.e2e.site import Site, eventually
 from tests.e2e.test_deployments import under_load
 from tests.e2e.test_security import ON_BOTH
@@ -63,6 +64,7 @@ def test_a_copy_of_a_root_that_serves_touches_nothing_of_it(site: Site, tmp_path
 @ON_BOTH
 def test_a_root_that_is_moved_while_it_serves_goes_on(site: Site) -> None:
     site.run("deploy")
+    former = site.root / "deploy" / "run"
 
     def move() -> None:
         site.root = site.root.rename(site.root.with_name("moved"))
@@ -73,6 +75,7 @@ def test_a_root_that_is_moved_while_it_serves_goes_on(site: Site) -> None:
         site.run("rollback")
 
     assert under_load(site, move) == {"1", "2"}
+    assert systemd.connect(former).kept() == set()
     site.run("down")
     site.run("up")
     site.assert_only_serves("a")
