@@ -20,8 +20,9 @@ def start(call: Call, app_name: str, app_dir: Path, port: int) -> None:
     """Start the instance APP_NAME in APP_DIR on PORT; return when the port answers.
 
     The name of a slot, as shop_a for slot a of the app shop, runs the app's start command and makes the
-    slot a standby: it gets no traffic. Any other name runs the start command of the app that it names, else
-    the line "web:" of APP_DIR's Procfile, else scripts.start of its package.json.
+    slot a standby: it gets no traffic. Any other name runs as the app that it names, with its environment, user
+    and limits, else the line "web:" of APP_DIR's Procfile, else scripts.start of its package.json. It comes back
+    with up, after a reboot and after down; stop forgets it.
     """
     from substitute.core import byhand  # noqa: PLC0415
 

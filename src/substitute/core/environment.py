@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from substitute.core.apps import App
-    from substitute.core.records import SlotRecord
+    from substitute.core.records import GuestRecord, SlotRecord
+    from substitute.core.versions import Version
 
 INHERITED = ("PATH", "HOME", "USER", "LANG", "TZ")
 """What is taken over from the deploying command; everything else a shell holds stays out."""
@@ -53,6 +54,24 @@ def instance_environment(app: App, slot: SlotRecord, caller: Mapping[str, str]) 
 
     Where it runs as a user of its own, its home is not the caller's: whoever starts it sets that.
     """
-    if app.user:
-        caller = {name: value for name, value in caller.items() if name not in {"HOME", "USER"}}
-    return {**caller, **app.secrets, **app.env, **whereabouts(app, slot)}
+    return {**_of(caller, app.user), **app.secrets, **app.env, **whereabouts(app, slot)}
+
+
+def guest_environment(guest: GuestRecord, version: Version, secrets: Mapping[str, str]) -> dict[str, str]:
+    """The same for a guest, which is in no slot."""
+    return {
+        **_of(version.caller, version.user),
+        **secrets,
+        **version.env,
+        "PORT": str(guest.port),
+        "HOST": "127.0.0.1",
+        "BIND": "127.0.0.1",
+        "SUBSTITUTE_APP": guest.name,
+        "SUBSTITUTE_PORT": str(guest.port),
+        "SUBSTITUTE_DIRECTORY": str(guest.directory),
+    }
+
+
+def _of(caller: Mapping[str, str], user: str | None) -> dict[str, str]:
+    """What `user` gets of the environment that a command was typed in."""
+    return {name: value for name, value in caller.items() if not user or name not in {"HOME", "USER"}}

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from substitute.core.apps import App
-    from substitute.core.ports import Program
     from substitute.core.versions import Version
 
 _SCHEMAS = (
@@ -518,19 +517,21 @@ class Journal:
 
     def guests(self) -> dict[str, GuestRecord]:
         """What `start` runs under names that are no slots."""
-        return {
-            row["name"]: GuestRecord(
-                row["name"], Path(row["directory"]), row["port"], row["command"], _load(row["process"])
-            )
-            for row in self._db.execute("SELECT * FROM guest ORDER BY name")
-        }
+        return {row["name"]: _guest(row) for row in self._db.execute("SELECT * FROM guest ORDER BY name")}
 
-    def host_guest(self, program: Program, port: int, process: Process | None) -> None:
+    def host_guest(self, guest: GuestRecord) -> None:
         """Note a guest."""
         with self._write() as db:
             db.execute(
-                "INSERT OR REPLACE INTO guest (name, directory, port, command, process) VALUES (?, ?, ?, ?, ?)",
-                (program.name, str(program.directory), port, program.command, process and _dump(process)),
+                "INSERT OR REPLACE INTO guest (name, directory, port, command, process, settings)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    *(guest.name, str(guest.directory), guest.port, guest.command),
+                    *(
+                        guest.process and _dump(guest.process),
+                        written(guest.version) if guest.version else "{}",
+                    ),
+                ),
             )
 
     def dismiss_guest(self, name: str) -> None:
@@ -611,6 +612,17 @@ def _slot(row: sqlite3.Row) -> SlotRecord:
         drain_timeout=row["drain_timeout"],
         stop_timeout=row["stop_timeout"],
         version=read(row["version"], row["hash"]),
+    )
+
+
+def _guest(row: sqlite3.Row) -> GuestRecord:
+    return GuestRecord(
+        name=row["name"],
+        directory=Path(row["directory"]),
+        port=row["port"],
+        command=row["command"],
+        process=_load(row["process"]),
+        version=read(row["settings"]),
     )
 
 

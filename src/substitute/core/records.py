@@ -112,3 +112,6 @@ class GuestRecord:
     port: int
     command: str
     process: Process | None
+    """None until it is started, and after `down`."""
+    version: Version | None = None
+    """What it was started with."""

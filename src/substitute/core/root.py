@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.byhand import resume_guest, stop_guest
 from substitute.core.errors import NothingServesError, SubstituteError
 from substitute.core.events import Notice, Warned
+from substitute.core.guests import pause_guest, resume_guest
 from substitute.core.instances import remains
 from substitute.core.interrupts import Interrupts
 from substitute.core.lock import deployment_lock
@@ -54,8 +54,8 @@ def up(host: Host, apps: Iterable[App], *, guests: bool = True, operation: str =
 def down(host: Host, apps: Iterable[App], *, everything: bool) -> None:
     """Take the traffic from every instance of `apps`, let them finish, and stop them.
 
-    With `everything`, guests, the balancer and the runtime end too. What was live is remembered: `up` brings
-    it back.
+    With `everything`, guests, the balancer and the runtime end too. What was live, and each guest, is remembered:
+    `up` brings it back.
     """
     for app in apps:
         with deployment_lock(host.lock_path(app.name), "down"), Interrupts():
@@ -72,6 +72,6 @@ def down(host: Host, apps: Iterable[App], *, everything: bool) -> None:
                 host.emit(Notice(f"{slot.instance} stopped."))
     if everything:
         for guest in host.journal.guests().values():
-            stop_guest(host, guest)
+            pause_guest(host, guest)
         host.balancer.stop()
         host.runtime.shutdown()

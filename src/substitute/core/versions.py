@@ -75,12 +75,12 @@ class Version:
         )
 
 
-def written(version: Version, commit: str | None) -> str:
-    """The version of a slot that holds `commit`, as the journal keeps it."""
+def written(version: Version, commit: str | None = None) -> str:
+    """The version of a slot that holds `commit`, or of a guest, as the journal keeps it."""
     return json.dumps({"commit": commit, **version.dump()})
 
 
-def read(text: str | None, commit: str | None) -> Version | None:
+def read(text: str | None, commit: str | None = None) -> Version | None:
     """What was `written`; None where it was of another commit: the slot was built anew since."""
     known = json.loads(text) if text else {}
     return Version.load(known) if known and known.pop("commit") == commit else None

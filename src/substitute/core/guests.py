@@ -1,0 +1,154 @@
+"""Guests: processes that `start` runs under names which are no slots, beside the apps and without their traffic.
+
+They come back with `up` as they were started, after a reboot and after `down`; only `stop` forgets them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from substitute.core.apps import Health
+from substitute.core.environment import guest_environment
+from substitute.core.errors import UsageError
+from substitute.core.events import Notice, Output
+from substitute.core.health import LogTail, await_ready, require_free
+from substitute.core.interrupts import Interrupts
+from substitute.core.lock import deployment_lock
+from substitute.core.ports import Limits, Program, Protection
+from substitute.core.records import GuestRecord, SlotRecord
+from substitute.core.slots import Endpoint, SlotName
+from substitute.core.versions import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from substitute.core.apps import App
+    from substitute.core.host import Host
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_LISTENS = Health("tcp", "/", None, timeout=30.0, interval=0.05, successes=1)
+
+
+def start_guest(host: Host, name: str, directory: Path, port: int, what: App | str) -> None:
+    """Start `name` in `directory`, and return when `port` accepts: as the app `what`, or the command."""
+    if not _NAME.fullmatch(name) or name == "haproxy" or name.endswith("_guardian"):
+        raise UsageError(f"{name!r} cannot be the name of an instance.", cure="Use letters, digits, - and _.")
+    version = _stranger(what, host.caller) if isinstance(what, str) else Version.of(what, host.caller)
+    with deployment_lock(host.guest_lock_path(name), "start"), Interrupts() as interrupts:
+        known = host.journal.guests().get(name)
+        if known and host.inspect(_slot(known)).process:
+            host.emit(Notice(f"{name} runs already, in {known.directory} on port {known.port}."))
+            return
+        guest = GuestRecord(name, directory, port, version.start, None, version)
+        require_free(host, _slot(guest))
+        try:
+            _run(host, guest, interrupts)
+        except Exception:
+            host.journal.dismiss_guest(name)
+            raise
+
+
+def resume_guest(host: Host, guest: GuestRecord) -> None:
+    """Start a guest as it was started, where it does not run. One that fails is tried again by the next `up`."""
+    with deployment_lock(host.guest_lock_path(guest.name), "up"), Interrupts() as interrupts:
+        if not host.inspect(_slot(guest)).process:
+            require_free(host, _slot(guest))
+            _run(host, guest, interrupts)
+
+
+def pause_guest(host: Host, guest: GuestRecord) -> None:
+    """Stop a guest until the next `up`."""
+    with deployment_lock(host.guest_lock_path(guest.name), "down"), Interrupts():
+        _end(host, guest)
+
+
+def stop_guest(host: Host, guest: GuestRecord) -> None:
+    """Stop a guest and forget it."""
+    with deployment_lock(host.guest_lock_path(guest.name), "stop"), Interrupts():
+        _end(host, guest)
+        host.journal.dismiss_guest(guest.name)
+
+
+def _run(host: Host, guest: GuestRecord, interrupts: Interrupts) -> None:
+    """Start it and wait until its port accepts; stop it again where it does not. It is noted before it runs."""
+    host.journal.host_guest(guest)
+    logs = host.root / "deploy" / "run" / "log"
+    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    program = _program(host, guest, logs / f"{guest.name}.log")
+    log = LogTail(host.runtime.log(program.name, program.log))
+    try:
+        with interrupts.allowed():
+            process = host.runtime.start(program)
+            host.journal.host_guest(replace(guest, process=process))
+            show = lambda line: host.emit(Output("start", line))  # noqa: E731
+            await_ready(host, _LISTENS, _slot(guest), process, show=show, log=log)
+    except Exception:
+        _end(host, guest)
+        raise
+    host.emit(Notice(f"{guest.name} (pid {process.pid}) answers on port {guest.port}."))
+
+
+def _end(host: Host, guest: GuestRecord) -> None:
+    process = host.inspect(_slot(guest)).process or guest.process
+    host.runtime.stop(guest.name, process, timeout=_version(host, guest).stop_timeout)
+    host.journal.host_guest(replace(guest, process=None))
+
+
+def _program(host: Host, guest: GuestRecord, log: Path) -> Program:
+    version = _version(host, guest)
+    secrets = host.secrets(version.env_file) if version.env_file else {}
+    return Program(
+        name=guest.name,
+        command=version.start,
+        directory=guest.directory,
+        environment=guest_environment(guest, version, secrets),
+        log=log,
+        stop_timeout=version.stop_timeout,
+        user=version.user,
+        limits=version.limits,
+        protections=version.protections,
+        notifies=version.notifies,
+    )
+
+
+def _version(host: Host, guest: GuestRecord) -> Version:
+    """What it was started with; an earlier version of substitute noted its command alone."""
+    return guest.version or _stranger(guest.command, host.caller)
+
+
+def _stranger(command: str, caller: Mapping[str, str]) -> Version:
+    """Of what is no app."""
+    return Version(
+        start=command,
+        health=_LISTENS,
+        stop_timeout=30.0,
+        user=None,
+        notifies=False,
+        limits=Limits(),
+        protections=frozenset(Protection),
+        env={},
+        env_file=None,
+        caller=caller,
+    )
+
+
+def _slot(guest: GuestRecord) -> SlotRecord:
+    """It as a slot, for what looks at slots."""
+    return SlotRecord(
+        app=guest.name,
+        name=SlotName.A,
+        directory=guest.directory,
+        endpoints=(Endpoint("127.0.0.1", guest.port),),
+        share=0,
+        commit=None,
+        intact=False,
+        process=guest.process,
+        standby=True,
+        drain_timeout=0.0,
+        stop_timeout=0.0,
+        version=guest.version,
+        instance_name=guest.name,
+    )

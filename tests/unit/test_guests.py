@@ -1,0 +1,132 @@
+"""Guests run as the app that they name, come back as they were started, and are forgotten by `stop` alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from substitute.core import byhand, root
+from substitute.core.errors import NotReadyError, UsageError
+from substitute.core.ports import Limits, Process, Protection
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.fakes import Shop
+
+PORT = 3100
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    made = tmp_path / "elsewhere"
+    made.mkdir()
+    (made / "Procfile").write_text("web: work --hard\n")
+    return made
+
+
+def start(shop: Shop, name: str, directory: Path) -> None:
+    byhand.start(shop.host, {"shop": shop.app}, name, directory, PORT)
+
+
+def stop(shop: Shop, name: str) -> None:
+    byhand.stop(shop.host, {"shop": shop.app}, name)
+
+
+def guests(shop: Shop) -> list[str]:
+    return list(shop.host.journal.guests())
+
+
+def with_all_there_is(shop: Shop) -> None:
+    shop.host = replace(
+        shop.host, secrets={"shop.env": {"TOKEN": "today's"}}.__getitem__, caller={"HOME": "/root"}
+    )
+    shop.change(
+        user="nobody",
+        limits=Limits(memory=1),
+        protections=frozenset({Protection.PRIVATE_TMP}),
+        notifies=True,
+        env={"MODE": "guest"},
+        env_file="shop.env",
+        secrets={"TOKEN": "yesterday's"},
+        stop_timeout=7.0,
+    )
+
+
+def assert_is_the_app(shop: Shop) -> None:
+    program = shop.world.programs["shop"]
+    assert (program.command, program.user, program.limits) == ("serve", "nobody", Limits(memory=1))
+    assert (program.notifies, program.stop_timeout) == (True, 7.0)
+    assert program.protections == {Protection.PRIVATE_TMP}
+    environment = program.environment
+    assert (environment["MODE"], environment["TOKEN"], environment["PORT"]) == ("guest", "today's", str(PORT))
+    assert "HOME" not in environment
+
+
+def test_a_guest_that_is_called_like_an_app_runs_as_that_and_comes_back_as_that(
+    shop: Shop, directory: Path
+) -> None:
+    with_all_there_is(shop)
+    start(shop, "shop", directory)
+    assert_is_the_app(shop)
+    shop.world.running.clear()
+    shop.world.programs.clear()
+    shop.change(user=None, limits=Limits(), env={}, env_file=None, notifies=False)
+    root.up(shop.host, [])
+    assert_is_the_app(shop)
+    assert b"today's" not in shop.host.journal.path.read_bytes()
+
+
+def test_a_guest_is_back_after_down_and_up_and_forgotten_by_stop(shop: Shop, directory: Path) -> None:
+    start(shop, "worker", directory)
+    root.down(shop.host, [], everything=True)
+    assert shop.world.running == {}
+    root.up(shop.host, [])
+    assert list(shop.world.running) == ["worker"]
+    assert shop.world.programs["worker"].command == "work --hard"
+    root.down(shop.host, [], everything=True)
+    stop(shop, "worker")
+    assert guests(shop) == []
+    root.up(shop.host, [])
+    assert shop.world.running == {}
+    with pytest.raises(UsageError, match="Nothing is called worker"):
+        stop(shop, "worker")
+
+
+def test_a_guest_that_fails_at_its_first_start_is_forgotten_and_later_tried_again(
+    shop: Shop, directory: Path
+) -> None:
+    shop.world.boots = lambda _: False
+    with pytest.raises(NotReadyError):
+        start(shop, "worker", directory)
+    assert guests(shop) == []
+    shop.world.boots = lambda _: True
+    start(shop, "worker", directory)
+    shop.world.running.clear()
+    shop.world.boots = lambda _: False
+    root.up(shop.host, [])
+    assert guests(shop) == ["worker"]
+    shop.world.boots = lambda _: True
+    root.up(shop.host, [])
+    assert list(shop.world.running) == ["worker"]
+
+
+def test_a_guest_that_its_runtime_started_again_is_not_started_twice(shop: Shop, directory: Path) -> None:
+    start(shop, "worker", directory)
+    shop.world.running["worker"] = Process(999, 999, "boot")
+    root.up(shop.host, [])
+    start(shop, "worker", directory)
+    assert shop.world.log.count("start worker") == 1
+    stop(shop, "worker")
+    assert shop.world.running == {}
+
+
+def test_a_guest_of_an_earlier_version_of_substitute_runs_its_command(shop: Shop, directory: Path) -> None:
+    start(shop, "worker", directory)
+    with shop.host.journal._write() as db:
+        db.execute("UPDATE guest SET settings = '{}'")
+    shop.world.running.clear()
+    root.up(shop.host, [])
+    assert shop.world.programs["worker"].command == "work --hard"
