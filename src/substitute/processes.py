@@ -78,6 +78,12 @@ def parent(pid: int) -> int | None:
     return stat.parent if stat and stat.parent > 1 else None
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether it does nothing until SIGCONT: after SIGSTOP, or under a debugger."""
+    stat = _stat(pid)
+    return stat is not None and stat.state in "Tt"
+
+
 def is_at(pid: int, directory: Path, environment: Mapping[str, str]) -> bool:
     """Whether `pid` works in `directory`, and was started with all of `environment`.
 

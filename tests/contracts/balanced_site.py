@@ -107,10 +107,10 @@ class Site:
         assert instance.stdout is not None
         instance.stdout.close()
 
-    def shop(self, a: int, b: int, *, domains: tuple[str, ...] = (), drain_timeout: float = 30.0) -> Backend:
+    def shop(self, a: int, b: int, *, domains: tuple[str, ...] = ()) -> Backend:
         """The app with these shares."""
         servers = (Server(A, self.endpoints[A], a), Server(B, self.endpoints[B], b))
-        return Backend("shop", domains, servers, drain_timeout)
+        return Backend("shop", domains, servers)
 
     def route(self, a: int, b: int) -> None:
         """Give the slots of the only app these shares."""

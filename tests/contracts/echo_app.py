@@ -74,7 +74,7 @@ async def main() -> None:
     """Listen until SIGTERM."""
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    await asyncio.start_server(serve, HOST, PORT, backlog=1024)
+    await asyncio.start_server(serve, HOST, PORT, backlog=1024, limit=1 << 20)
     print("ready", flush=True)  # noqa: T201  # to whoever started it
     await ended.wait()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -10,7 +11,8 @@ import signal
 import socket
 import subprocess
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,17 +21,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.balancers import haproxy as adapter
+from substitute.balancers import haproxy_file as file
+from substitute.balancers import haproxy_leaving as leaving
 from substitute.balancers import haproxy_program
 from substitute.balancers import haproxy_socket as api
-from substitute.balancers.haproxy_configuration import render
-from substitute.core.errors import BalancerError, UnobservedError
+from substitute.balancers.haproxy_configuration import FRONT, MAP, render
+from substitute.core.errors import BalancerError, UnmovedError, UnobservedError
 from substitute.core.ports import Backend, Server
 from substitute.core.slots import Endpoint
 from substitute.processes import identify, is_alive
 from substitute.runtimes.supervisord import Supervisord
 from tests.contracts import haproxies
-from tests.contracts.balanced_site import A, Kind, Site, other_app, site_in
-from tests.contracts.strict_client import conversation, get, load, until
+from tests.contracts.balanced_site import A, B, Kind, Site, other_app, site_in
+from tests.contracts.strict_client import accepts, conversation, get, load, until
 from tests.ports import free_port
 
 if TYPE_CHECKING:
@@ -56,7 +60,7 @@ def balancer(site: Site) -> adapter.HAProxy:
     return site.balancer
 
 
-def file(site: Site) -> Path:
+def path(site: Site) -> Path:
     return site.run_directory / "haproxy.cfg"
 
 
@@ -231,7 +235,8 @@ def test_an_orphan_of_a_killed_supervisord_is_succeeded_by_one_that_is_kept(site
     first = master(site)
     daemon = identify(int((site.run_directory / "supervisord.pid").read_text()))
     assert daemon
-    with load(site.listen) as running:
+    with load(site.listen) as running, conversation(site.listen) as say:
+        say("one")
         os.kill(daemon.pid, signal.SIGKILL)
         until(lambda: not is_alive(daemon))
         site.runtime = Supervisord(site.run_directory)
@@ -240,14 +245,18 @@ def test_an_orphan_of_a_killed_supervisord_is_succeeded_by_one_that_is_kept(site
         site.balancer.route([site.shop(0, 100), other_app(Endpoint("127.0.0.1", free_port()))])
         running.wait_for_more()
         assert get(site.listen) == (200, "b0")
+        assert say("two") == "a0 two"
+        assert site.traffic(A).in_flight == 1
+        say("close")
     assert running.failures == []
     assert master(site) != first
-    assert identify(first) is None
+    until(lambda: identify(first) is None)
     assert site.runtime.kept() == {"haproxy"}
     heir = identify(master(site))
     assert heir
     site.balancer.stop()
     assert not is_alive(heir)
+    assert haproxy_program.those_of(site.run_directory) == []
     assert site.balancer.traffic() == {}
 
 
@@ -259,39 +268,44 @@ def test_a_command_that_was_killed_before_the_reload_is_made_good_by_the_next(si
     blog = Endpoint("127.0.0.1", free_port())
     site.start("c0", blog)
     wanted = [site.shop(100, 0), other_app(blog)]
-    file(site).write_text(render(balancer(site)._settings, wanted))
+    path(site).write_text(render(balancer(site)._settings, wanted))
     site.balancer.route(wanted)
     assert get(site.listen, Host="blog.example.com") == (200, "c0")
 
 
 def test_a_command_that_was_killed_before_the_weights_were_set_is_made_good_by_the_next(site: Site) -> None:
     site.route(100, 0)
-    file(site).write_text(render(balancer(site)._settings, [site.shop(0, 100)]))
+    path(site).write_text(render(balancer(site)._settings, [site.shop(0, 100)]))
     site.route(0, 100)
     assert get(site.listen) == (200, "b0")
 
 
 def test_a_refused_configuration_leaves_the_file_and_the_routes(site: Site) -> None:
     site.route(0, 100)
-    before = file(site).read_text()
+    before = path(site).read_text()
     with pytest.raises(BalancerError, match=r"refuses its configuration(.|\n)*no\.such\.host\.invalid"):
         site.balancer.route([site.shop(100, 0), other_app(Endpoint("no.such.host.invalid", 3000))])
-    assert file(site).read_text() == before
+    assert path(site).read_text() == before
     assert get(site.listen) == (200, "b0")
 
 
-def test_a_reload_that_fails_leaves_the_file_and_the_routes(site: Site) -> None:
+def test_a_reload_that_fails_leaves_the_files_and_the_routes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site.route(0, 100)
-    before, here = file(site).read_text(), site.balancer
+    before, here = path(site).read_text(), site.balancer
+    monkeypatch.setattr(haproxy_program, "refusal", lambda _: "")
+    listen_elsewhere(site, f"{UNBINDABLE}:{site.listen.port}")
+    blog = other_app(Endpoint("127.0.0.1", free_port()))
+    with pytest.raises(UnmovedError, match=r"did not reload(.|\n)*cannot bind"):
+        site.balancer.reload([site.shop(100, 0), blog])
+    assert path(site).read_text() == before
+    assert "blog" not in (site.run_directory / MAP).read_text()
     with load(site.listen) as running:
-        listen_elsewhere(site, f"{UNBINDABLE}:{site.listen.port}")
-        with pytest.raises(BalancerError, match=r"did not reload(.|\n)*cannot bind"):
-            site.route(100, 0)
-        assert file(site).read_text() == before
         site.balancer = here
         site.route(100, 0)
         running.wait_for_more()
-        site.balancer.route([site.shop(100, 0), other_app(Endpoint("127.0.0.1", free_port()))])
+        site.balancer.route([site.shop(100, 0), blog])
     assert running.failures == []
 
 
@@ -306,76 +320,328 @@ def test_a_first_start_that_fails_is_not_tried_again_for_ever(site: Site) -> Non
     assert get(site.listen) == (200, "a0")
 
 
-def test_an_address_held_by_another_is_told_at_a_reload_too(site: Site) -> None:
+# -- another address to listen on ---------------------------------------------------------------------
+
+
+def test_an_address_that_cannot_be_had_is_told_before_the_one_that_serves_is_touched(site: Site) -> None:
     site.route(100, 0)
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        listen_elsewhere(site, f"127.0.0.1:{holder.getsockname()[1]}")
-        with pytest.raises(BalancerError, match=rf"held by python.*\(pid {os.getpid()}\)"):
-            site.route(0, 100)
-    assert get(site.listen) == (200, "a0")
+    with load(site.listen, keepalive=False) as running:
+        with socket.create_server(("127.0.0.1", 0)) as holder:
+            listen_elsewhere(site, f"127.0.0.1:{holder.getsockname()[1]}")
+            with pytest.raises(UnmovedError, match=rf"held by python.*\(pid {os.getpid()}\)"):
+                site.balancer.reload([site.shop(100, 0)])
+        listen_elsewhere(site, f"{UNBINDABLE}:{site.listen.port}")
+        with pytest.raises(UnmovedError, match=rf"cannot listen on {UNBINDABLE}(.|\n)*Cannot assign"):
+            site.balancer.reload([site.shop(100, 0)])
+        # Until then nothing of it is in the file, and shares are moved as ever.
+        site.route(0, 100)
+    assert running.failures == []
+    assert file.servers(path(site).read_text()) == {
+        ("app_shop", "a0"): (str(site.endpoints[A]), 0),
+        ("app_shop", "b0"): (str(site.endpoints[B]), 100),
+    }
+    assert file.listen(path(site).read_text()) == str(site.listen)
 
 
-def test_another_address_to_listen_on_is_taken_without_a_restart(site: Site) -> None:
+def test_another_address_is_taken_over_and_the_earlier_one_answers_until_nobody_comes_there(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site.route(100, 0)
     first = master(site)
     elsewhere = Endpoint("127.0.0.1", free_port())
-    listen_elsewhere(site, str(elsewhere))
-    site.route(0, 100)
+    shop = [site.shop(0, 100)]
+    with load(site.listen, keepalive=False) as fresh, load(site.listen) as kept:
+        listen_elsewhere(site, str(elsewhere))
+        assert site.balancer.pending(shop) == f"HAProxy is to listen on {elsewhere}."
+        site.balancer.reload(shop)
+        assert site.balancer.pending(shop) == ""
+        assert get(elsewhere) == (200, "b0")
+        assert headers(site, Host="x") == {
+            "x-forwarded-for": "127.0.0.1",
+            "x-forwarded-proto": "http",
+            "x-forwarded-host": "x",
+        }
+        fresh.wait_for_more()
+        kept.wait_for_more()
+    assert fresh.failures == kept.failures == []
+    monkeypatch.setattr(adapter, "_UNUSED", 0)
+    until(lambda: site.balancer.pending(shop) == f"Nobody comes to {site.listen} any more.")
+    site.balancer.reload(shop)
+    assert not accepts(site.listen)
     assert get(elsewhere) == (200, "b0")
     assert master(site) == first
+
+
+def test_every_address_of_the_machine_may_take_the_place_of_one(site: Site) -> None:
+    site.route(100, 0)
+    listen_elsewhere(site, f"*:{site.listen.port}")
+    site.balancer.reload([site.shop(0, 100)])
+    assert get(Endpoint("127.0.0.2", site.listen.port)) == (200, "b0")
+    assert get(site.listen) == (200, "b0")
+
+
+# -- what needs no reload -----------------------------------------------------------------------------
+
+
+def test_domains_ports_and_shares_change_without_a_reload(site: Site) -> None:
+    blog = Endpoint("127.0.0.1", free_port())
+    site.start("c0", blog)
+    site.balancer.route([site.shop(100, 0), other_app(site.endpoints[B])])
+    running = worker(site)
+    moved = (Server(A, blog, 100), Server(B, site.endpoints[B], 0))
+    for domains, shop, other in [
+        ((), "a0", "b0"),
+        (("shop.example.com",), "a0", "b0"),
+        (("www.example.com", "Shop.example.com"), "a0", "b0"),
+        (("www.example.com",), "c0", "b0"),
+    ]:
+        servers = moved if shop == "c0" else site.shop(100, 0).servers
+        backends = [Backend("shop", domains, servers), other_app(site.endpoints[B])]
+        site.balancer.route(backends)
+        assert site.balancer.pending(backends) == ""
+        for domain in domains or ("nobody.example.com",):
+            assert get(site.listen, Host=domain) == (200, shop)
+        assert get(site.listen, Host="blog.example.com") == (200, other)
+        assert get(site.listen, Host="else.example.com")[0] == (404 if domains else 200)
+    assert worker(site) == running
+    os.kill(running, signal.SIGKILL)  # what it comes back with is the same
+    until(lambda: site.observed() and worker(site) != running)
+    assert get(site.listen, Host="www.example.com") == (200, "c0")
+    assert get(site.listen, Host="shop.example.com")[0] == 404
+
+
+def test_an_app_without_a_share_needs_no_place_yet_and_then_keeps_it(site: Site) -> None:
+    blog = Endpoint("127.0.0.1", free_port())
+    site.start("c0", blog)
+    site.route(100, 0)
+    running = worker(site)
+    without, with_it = ([site.shop(100, 0), other_app(blog, share=share)] for share in (0, 100))
+    site.balancer.route(without)
+    assert site.balancer.pending(without) == ""
+    assert worker(site) == running
+    assert get(site.listen, Host="blog.example.com") == (200, "a0")
+    assert site.balancer.pending(with_it) == "blog is new to HAProxy."
+    site.balancer.reload(with_it)
+    assert get(site.listen, Host="blog.example.com") == (200, "c0")
+    running = worker(site)
+    site.balancer.route(without)
+    assert get(site.listen, Host="blog.example.com")[0] == 503
+    assert site.balancer.pending(without) == ""
+    assert worker(site) == running
+
+
+def test_changed_timeouts_wait_for_a_reload(site: Site) -> None:
+    site.route(100, 0)
+    settings = replace(balancer(site)._settings, client_timeout=120.0)
+    site.balancer = adapter.HAProxy(site.run_directory, site.runtime, settings)
+    running = worker(site)
+    site.route(0, 100)
+    assert worker(site) == running
+    assert site.balancer.pending([site.shop(0, 100)]) == "What [balancer] says has changed."
+    site.balancer.reload([site.shop(0, 100)])
+    assert worker(site) != running
+    assert site.balancer.pending([site.shop(0, 100)]) == ""
 
 
 # -- old workers --------------------------------------------------------------------------------------
 
 
-def test_a_reload_is_over_when_no_idle_client_can_reach_the_old_shares_any_more(site: Site) -> None:
-    site.route(100, 0)
-    with socket.create_connection((site.listen.host, site.listen.port)) as client:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert client.recv(1000).endswith(b"a0")
-        site.balancer.route([site.shop(0, 100), other_app(Endpoint("127.0.0.1", free_port()))])
-        client.setblocking(False)  # noqa: FBT003
-        assert client.recv(1000) == b""
+def another_app() -> Backend:
+    """One that HAProxy must reload for."""
+    return other_app(Endpoint("127.0.0.1", free_port()), name=f"app{free_port()}")
 
 
-def test_requests_of_an_old_worker_are_in_flight_too(site: Site) -> None:
+def test_the_clients_of_an_old_worker_reach_the_new_shares_with_their_next_request(site: Site) -> None:
     site.route(100, 0)
-    blog = Endpoint("127.0.0.1", free_port())
-    site.start("c0", blog)
+    with ExitStack() as open_connections:
+        silent, kept = (
+            open_connections.enter_context(socket.create_connection((site.listen.host, site.listen.port)))
+            for _ in range(2)
+        )
+        assert ask(kept).endswith("a0")
+        until(lambda: clients(site) == 2)
+        site.balancer.route([site.shop(0, 100), another_app()])
+        site.balancer.route([site.shop(50, 50), another_app()])
+        site.route(0, 100)
+        assert ask(silent).endswith("b0")
+        assert ask(kept).endswith("b0")
+
+
+def ask(client: socket.socket) -> str:
+    client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    return client.recv(1000).decode()
+
+
+def test_clients_that_pause_longer_than_5_seconds_lose_nothing_to_switches_and_reloads(
+    tmp_path: Path,
+) -> None:
+    """All versions at once, for the pause's sake."""
+    answers: list[str] = []
+    makes = [partial(haproxies.make, binary=binary) for binary in haproxies.binaries().values()]
+
+    def pausing(site: Site) -> None:
+        connection = http.client.HTTPConnection(site.listen.host, site.listen.port)
+        connection.connect()
+        connection.auto_open = 0  # one that was closed is no excuse
+        for turn in range(2):
+            connection.request("POST", "/", b"x" * 2000)
+            answers.append(connection.getresponse().read()[:2].decode())
+            if turn == 0:
+                met.wait()
+                time.sleep(5.1)
+        connection.close()
+
+    met = threading.Barrier(6 * len(makes) + 1)
+    with ExitStack() as stack:
+        sites = [
+            stack.enter_context(site_in(tmp_path / str(number), Kind(make, haproxies.restart)))
+            for number, make in enumerate(makes)
+        ]
+        for site in sites:
+            site.start_both()
+            site.route(100, 0)
+            for _ in range(6):
+                stack.enter_context(meanwhile(partial(pausing, site)))
+        met.wait()
+        for site in sites:
+            site.balancer.route([site.shop(100, 0), another_app()])
+            site.route(0, 100)
+            site.drained(A)
+            site.stop("a0")
+    assert answers == ["a0"] * 6 * len(makes) + ["b0"] * 6 * len(makes)
+
+
+def test_a_long_connection_outlives_reloads_which_do_not_wait_for_it_and_is_in_flight(site: Site) -> None:
+    site.route(100, 0)
     with conversation(site.listen) as say:
         say("one")
         requests = site.requests(A)
-        with meanwhile(lambda: site.balancer.route([site.shop(0, 100), other_app(blog)])) as routing:
-            until(lambda: get(site.listen, Host="blog.example.com") == (200, "c0"))
+        for turn in range(3):
+            site.balancer.route([site.shop(0, 100), another_app()])
+            assert get(site.listen) == (200, "b0")
             assert site.traffic(A).in_flight == 1
             assert site.requests(A) >= requests
-            assert say("two") == "a0 two"
-            assert routing.is_alive()
-            say("close")
-    assert site.traffic(A).in_flight == 0
+            assert say(f"still {turn}") == f"a0 still {turn}"
+        say("close")
+    site.drained(A)
+    until(lambda: not leaving.all_of(site.run_directory))
 
 
-def test_a_connection_that_outlasts_the_drain_timeout_does_not_hold_up_a_reload_for_ever(site: Site) -> None:
-    site.balancer.route([site.shop(100, 0, drain_timeout=0.0)])
-    with conversation(site.listen) as say:
-        say("one")
-        site.balancer.route([site.shop(0, 100, drain_timeout=0.0), other_app(site.endpoints[A])])
-        assert say("two") == ""
-    assert get(site.listen) == (200, "b0")
-
-
-def test_an_old_worker_that_an_ended_command_left_is_waited_for_by_the_next(site: Site) -> None:
+def test_an_old_worker_that_an_ended_command_left_is_made_to_obey_by_the_next(site: Site) -> None:
     site.route(100, 0)
-    wanted = [site.shop(0, 100), other_app(Endpoint("127.0.0.1", free_port()))]
+    wanted = [site.shop(0, 100), another_app()]
+    with (
+        conversation(site.listen) as say,
+        socket.create_connection((site.listen.host, site.listen.port)) as kept,
+    ):
+        say("one")
+        assert ask(kept).endswith("a0")
+        path(site).write_text(render(balancer(site)._settings, wanted))
+        api.reload(site.run_directory)
+        site.balancer.route(wanted)
+        assert ask(kept).endswith("b0")
+        assert say("two") == "a0 two"
+        say("close")
+
+
+def test_a_worker_of_the_first_version_which_hands_nothing_on_is_waited_for(site: Site) -> None:
+    site.route(100, 0)
+    text = path(site).read_text().replace("if { stopping }", "if { always_false }").replace("newest", "other")
+    text = text.replace("timeout http-keep-alive 75300ms", "timeout http-keep-alive 1s")
+    path(site).write_text(text.replace("substitute-", "earlier-"))
+    api.reload(site.run_directory)
+    until(lambda: api.description(site.run_directory).startswith("earlier-"))
+    assert site.balancer.pending([site.shop(100, 0)]) == "What [balancer] says has changed."
+    with socket.create_connection((site.listen.host, site.listen.port)) as kept:
+        assert ask(kept).endswith("a0")
+        site.balancer.reload([site.shop(0, 100)])
+        kept.setblocking(False)  # noqa: FBT003
+        assert kept.recv(1000) == b""
+
+
+# -- what hangs ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "_PATIENCE", 0.3)
+    monkeypatch.setattr(api, "_TIMEOUT", 0.2)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("orphaned", [False, True], ids=["kept", "orphaned"])
+def test_a_worker_that_is_stopped_is_named_and_no_other_is_started_beside_it(
+    site: Site,
+    orphaned: bool,  # noqa: FBT001
+) -> None:
+    site.route(100, 0)
+    hanging, first = worker(site), master(site)
+    if orphaned:
+        daemon = identify(int((site.run_directory / "supervisord.pid").read_text()))
+        assert daemon
+        os.kill(daemon.pid, signal.SIGKILL)
+        until(lambda: not is_alive(daemon))
+        site.runtime = Supervisord(site.run_directory)
+        site.balancer = adapter.HAProxy(site.run_directory, site.runtime, balancer(site)._settings)
+    with stopped(hanging):
+        with pytest.raises(
+            BalancerError, match=rf"pid {hanging}\) is stopped(.|\n)*kill -CONT {hanging}"
+        ) as told:
+            site.route(0, 100)
+        assert not isinstance(told.value, UnmovedError)  # nobody is answered
+        assert haproxy_program.those_of(site.run_directory) == sorted([first, hanging])
+    site.route(0, 100)
+    assert get(site.listen) == (200, "b0")
+    assert (master(site) == first) is not orphaned
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_master_that_is_stopped_is_named_while_its_worker_serves(site: Site) -> None:
+    site.route(100, 0)
+    hanging = master(site)
+    with stopped(hanging):
+        with pytest.raises(UnmovedError, match=rf"pid {hanging}\) is stopped"):
+            site.route(0, 100)
+        assert get(site.listen)[0] == 200
+    site.route(0, 100)
+    assert get(site.listen) == (200, "b0")
+    assert master(site) == hanging
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_requests_of_an_old_worker_that_is_stopped_are_not_taken_for_finished(site: Site) -> None:
+    site.route(100, 0)
+    hanging = worker(site)
     with conversation(site.listen) as say:
         say("one")
-        file(site).write_text(render(balancer(site)._settings, wanted))
-        api.reload(site.run_directory)
-        until(lambda: get(site.listen) == (200, "b0"))
-        with meanwhile(lambda: site.balancer.route(wanted)) as routing:
-            assert say("two") == "a0 two"
-            assert routing.is_alive()
-            say("close")
+        site.balancer.route([site.shop(0, 100), another_app()])
+        with stopped(hanging):
+            with pytest.raises(UnobservedError):
+                site.balancer.traffic()
+            with pytest.raises(UnmovedError, match=rf"pid {hanging}\) is stopped"):
+                site.balancer.route([site.shop(100, 0), another_app()])
+        assert say("two") == "a0 two"
+        assert site.traffic(A).in_flight == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_stopping_ends_what_hangs_too(site: Site) -> None:
+    site.route(100, 0)
+    os.kill(worker(site), signal.SIGSTOP)
+    os.kill(master(site), signal.SIGSTOP)
+    site.balancer.stop()
+    assert haproxy_program.those_of(site.run_directory) == []
+    site.route(0, 100)
+    assert not accepts(site.listen) or get(site.listen)[0] in {200, 503}
 
 
 # -- obedience ----------------------------------------------------------------------------------------
@@ -428,12 +694,12 @@ def test_one_that_does_not_answer_is_an_error(site: Site, monkeypatch: pytest.Mo
 def test_one_whose_master_does_not_answer_cannot_reload(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.route(100, 0)
     monkeypatch.setattr(adapter, "_PATIENCE", 0.1)
-    path = site.run_directory / api.MASTER
-    hidden = path.rename(path.with_suffix(".hidden"))
+    socket_of_master = site.run_directory / api.MASTER
+    hidden = socket_of_master.rename(socket_of_master.with_suffix(".hidden"))
     with pytest.raises(BalancerError, match="Its master does not answer"):
         site.balancer.route([site.shop(0, 100), other_app(Endpoint("127.0.0.1", free_port()))])
     assert get(site.listen) == (200, "a0")
-    hidden.rename(path)
+    hidden.rename(socket_of_master)
 
 
 # -- what apps and clients see --------------------------------------------------------------------------
@@ -479,9 +745,32 @@ def test_nobody_else_can_pretend_to_be_somebody(
         assert seen == {"x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "http", "x-forwarded-host": "x"}
 
 
+def test_the_clients_of_an_old_worker_are_told_to_the_app_as_ever(site: Site) -> None:
+    site.route(100, 0)
+    with socket.create_connection((site.listen.host, site.listen.port)) as kept:
+        assert ask(kept).endswith("a0")
+        site.balancer.route([site.shop(100, 0), another_app()])
+        kept.sendall(b"GET /headers HTTP/1.1\r\nHost: shop.example.com\r\nX-Forwarded-Proto: https\r\n\r\n")
+        said = kept.recv(5000).decode()
+    assert '"x-forwarded-for": "127.0.0.1"' in said
+    assert '"x-forwarded-proto": "https"' in said
+    assert '"x-forwarded-host": "shop.example.com"' in said
+
+
+@pytest.mark.parametrize(("count", "length"), [(1, 65536), (16, 4096), (900, 72)])
+def test_headers_of_64_kb_pass(site: Site, count: int, length: int) -> None:
+    site.route(100, 0)
+    sent = {f"X_{number}": "x" * length for number in range(count)}
+    status, said = get(site.listen, "/headers", **sent)
+    assert status == 200
+    assert {name: value for name, value in json.loads(said).items() if "x" * 72 in value} == {
+        name.lower().replace("_", "-"): value for name, value in sent.items()
+    }
+
+
 def test_its_sockets_and_files_are_its_owners_alone(site: Site) -> None:
     site.route(100, 0)
-    for name in (api.WORKER, api.MASTER, "haproxy.cfg", "log/haproxy.log"):
+    for name in (api.WORKER, api.MASTER, FRONT, MAP, "haproxy.cfg", "log/haproxy.log"):
         assert (site.run_directory / name).stat().st_mode & 0o077 == 0
 
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from substitute.core.apps import App, Health
-from substitute.core.errors import BalancerError, RuntimeFailedError, SourceError, UnobservedError
+from substitute.core.errors import (
+    BalancerError,
+    RuntimeFailedError,
+    SourceError,
+    UnmovedError,
+    UnobservedError,
+)
 from substitute.core.host import Host
 from substitute.core.journal import Journal
 from substitute.core.ports import (
@@ -79,6 +85,9 @@ class World:
     balancer_obeys: bool = True
     blind_until: float = 0.0
     """Until when the balancer can't say what it does."""
+    pending: str = ""
+    """What the balancer must reload for."""
+    reloads: bool = True
     build_status: int = 0
     fetchable: bool = True
 
@@ -171,6 +180,17 @@ class FakeBalancer:
         if shares != self.world.shares:
             self.world.shares = shares
             self.world.log.append("route " + " ".join(f"{e.port}={s}" for e, s in sorted(shares.items())))
+
+    def pending(self, backends: Sequence[Backend]) -> str:
+        del backends
+        return self.world.pending
+
+    def reload(self, backends: Sequence[Backend]) -> None:
+        if not self.world.reloads:
+            raise UnmovedError("Its address is held by nginx.")
+        self.world.log.append("reload")
+        self.world.pending = ""
+        self.route(backends)
 
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
         if self.world.clock.time < self.world.blind_until:

@@ -63,6 +63,31 @@ def test_the_phases_are_told_in_their_order(shop: Shop) -> None:
     assert (last.live, last.commit, last.previous) == ("b", "v2", "v1")
 
 
+def test_what_only_a_reload_of_the_balancer_brings_is_a_phase_of_its_own_when_the_candidate_is_ready(
+    shop: Shop,
+) -> None:
+    shop.world.pending = "shop is new to it."
+    deploy(shop.host, shop.app, "v1")
+    told = [event.phase for event in shop.events if event.event == "phase"]  # type: ignore[attr-defined]
+    assert told == ["update", "build", "start", "ready", "reload", "admit", "verify", "commit"]
+    assert Output("reload", "shop is new to it.") in shop.events
+    assert shop.world.log.count("reload") == 1
+    last = shop.events[-1]
+    assert isinstance(last, Succeeded)
+    assert "reload" in last.seconds
+
+
+def test_a_reload_that_fails_leaves_the_old_version_serving(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.pending, shop.world.reloads = "it is to listen elsewhere.", False
+    with pytest.raises(DeploymentFailedError, match=r"held by nginx\.\nSlot a \(v1\) still serves") as told:
+        deploy(shop.host, shop.app, "v2")
+    assert told.value.exit_status == 1
+    assert live(shop) == "a"
+    assert shop.world.shares == {A: 100, B: 0}
+    assert set(shop.world.running) == {"shop_a"}
+
+
 def break_update(shop: Shop) -> None:
     shop.world.fetchable = False
 
@@ -86,6 +111,18 @@ def break_health(shop: Shop) -> None:
 def break_verify(shop: Shop) -> None:
     shop.change(verify_for=10.0)
     shop.world.clock.at.append((shop.world.clock.time + 5, lambda: shop.world.crash("shop_b")))
+
+
+@pytest.mark.parametrize("breaks", [break_build, break_health])
+def test_a_candidate_that_is_not_ready_makes_nothing_reload(
+    shop: Shop, breaks: Callable[[Shop], None]
+) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.pending = "it is to listen elsewhere."
+    breaks(shop)
+    with pytest.raises(DeploymentFailedError):
+        deploy(shop.host, shop.app, "bad")
+    assert "reload" not in shop.world.log
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from substitute.balancers.haproxy_configuration import Settings, hard_stop_of, render, shares, structure
+from substitute.balancers import haproxy_file as file
+from substitute.balancers.haproxy_configuration import Settings, hosts, key, named, render, structure
 from substitute.core.ports import Backend, Server
 from substitute.core.slots import Endpoint, SlotName
 
@@ -45,48 +45,72 @@ apps = st.builds(
         ),
         max_size=4,
     ).map(tuple),
-    drain_timeout=st.floats(0, 3600),
 )
 roots = st.lists(apps, max_size=4, unique_by=lambda app: app.app)
 
 
+def placed(root: list[Backend]) -> dict[tuple[str, str], tuple[str, int]]:
+    return {
+        key(app, name): (str(server.endpoint), server.share) for app in root for name, server in named(app)
+    }
+
+
 @given(roots)
-def test_every_server_stands_in_its_backend_with_its_share(root: list[Backend]) -> None:
-    section, found = "", {}
-    for line in lines(*root):
-        words = line.split()
-        if words[0] == "backend":
-            section = words[1]
-        if words[0] == "server":
-            found[section, words[1]] = (words[2], words[3:])
-    expected = {key: ["weight", str(share)] for key, share in shares(root)}
-    assert {key: weight for key, (_, weight) in found.items()} == expected
-    assert [address for address, _ in found.values()] == [
-        str(s.endpoint) for app in root for s in app.servers
-    ]
+def test_every_server_stands_in_its_backend_with_its_address_and_share(root: list[Backend]) -> None:
+    text = render(SETTINGS, root)
+    assert file.servers(text) == placed(root)
+    assert file.apps(text) == {app.app for app in root}
+    assert file.serves(text, root)
+
+
+@given(roots, st.integers(0, 100), st.integers(1, 65535))
+def test_shares_domains_and_addresses_do_not_change_the_structure(
+    root: list[Backend], share: int, port: int
+) -> None:
+    def changed(server: Server) -> Server:
+        here = server.endpoint
+        return replace(
+            server, share=share, endpoint=here if here.host == "app.lan" else Endpoint("::1", port)
+        )
+
+    other = [replace(app, domains=("x.example",), servers=tuple(map(changed, app.servers))) for app in root]
+    assert structure(SETTINGS, root) == structure(SETTINGS, other)
+    assert file.adjusted(render(SETTINGS, root), other) == render(SETTINGS, other)
 
 
 @given(roots, st.integers(0, 100))
-def test_shares_do_not_change_the_structure(root: list[Backend], share: int) -> None:
+def test_a_file_serves_what_it_was_adjusted_to_or_says_that_it_cannot(
+    root: list[Backend], share: int
+) -> None:
     other = [
         replace(app, servers=tuple(replace(server, share=share) for server in app.servers)) for app in root
     ]
-    assert structure(SETTINGS, root) == structure(SETTINGS, other)
+    adjusted = file.adjusted(render(SETTINGS, root), other)
+    assert file.servers(adjusted) == placed(other)
+    assert file.serves(adjusted, [*other, replace(backend(share), app="new-one")]) is (share == 0)
+
+
+def test_an_app_that_is_gone_gets_nothing() -> None:
+    text = file.adjusted(render(SETTINGS, [backend(), backend(app="blog")]), [backend()])
+    assert {share for (app, _), (_, share) in file.servers(text).items() if app == "app_blog"} == {0}
 
 
 @pytest.mark.parametrize(
     "changed",
     [
         backend(app="blog"),
-        backend(domains=("shop.example.com",)),
-        backend(drain_timeout=60.0),
         backend(servers=(Server(A, Endpoint("127.0.0.1", 3001), 100),)),
         backend(servers=backend().servers[::-1]),
-        backend(servers=(Server(A, Endpoint("127.0.0.2", 3001), 100), backend().servers[1])),
+        backend(servers=(Server(A, Endpoint("app.lan", 3001), 100), backend().servers[1])),
     ],
 )
 def test_all_else_of_an_app_does(changed: Backend) -> None:
     assert structure(SETTINGS, [backend()]) != structure(SETTINGS, [changed])
+
+
+def test_a_running_haproxy_takes_no_name_for_an_address() -> None:
+    named = backend(servers=(Server(A, Endpoint("app.lan", 3001), 100), backend().servers[1]))
+    assert not file.serves(file.adjusted(render(SETTINGS, [backend()]), [named]), [named])
 
 
 @pytest.mark.parametrize(
@@ -103,35 +127,39 @@ def test_and_so_do_the_settings(changed: Settings) -> None:
 
 
 def test_the_file_names_its_own_structure() -> None:
-    assert f"description {structure(SETTINGS, [backend()])}" in lines(backend())
+    assert file.description(render(SETTINGS, [backend()])) == structure(SETTINGS, [backend()])
+
+
+def test_an_earlier_address_is_one_of_its_own() -> None:
+    text = render(SETTINGS, [backend()], ["127.0.0.1:80", "[::1]:80"])
+    assert file.listen(text) == SETTINGS.listen
+    assert file.earlier(text) == ("127.0.0.1:80", "[::1]:80")
+    assert file.description(text) != structure(SETTINGS, [backend()])
+    assert file.earlier(render(SETTINGS, [backend()])) == ()
 
 
 def test_a_slot_with_several_endpoints_numbers_them() -> None:
     servers = tuple(Server(A, Endpoint("127.0.0.1", port), 50) for port in (3001, 3003))
-    assert dict(shares([backend(servers=servers)])) == {("app_shop", "a0"): 50, ("app_shop", "a1"): 50}
+    assert {name for name, _ in named(backend(servers=servers))} == {"a0", "a1"}
 
 
-def test_an_app_without_domains_is_the_default() -> None:
-    assert "default_backend app_shop" in lines(backend())
+def test_an_app_without_domains_gets_what_is_nobodys() -> None:
+    blog = backend(app="blog", domains=("Blog.Example.COM", "b.example"))
+    assert hosts([blog, backend()]) == {
+        "blog.example.com": "app_blog",
+        "b.example": "app_blog",
+        "*": "app_shop",
+    }
+    assert "*" not in hosts([blog])
 
 
-def test_where_all_apps_have_domains_an_unknown_host_gets_none_of_them() -> None:
-    found = lines(backend(domains=("shop.example.com",)))
-    assert "default_backend unknown_host" in found
-    assert any(re.fullmatch(r"use_backend app_shop if .* shop\.example\.com \}", line) for line in found)
-
-
-def test_domains_are_compared_in_lower_case() -> None:
-    assert any("-m str shop.example.com }" in line for line in lines(backend(domains=("Shop.Example.COM",))))
-
-
-def test_a_replaced_worker_may_stay_as_long_as_the_longest_drain_and_a_little() -> None:
-    text = render(SETTINGS, [backend(drain_timeout=12.5), backend(app="blog", drain_timeout=90.0)])
-    assert 90 < hard_stop_of(text) < 120
-
-
-def test_nothing_is_said_of_a_file_that_is_not_there() -> None:
-    assert hard_stop_of("") == 0
+def test_a_file_of_the_first_version_says_what_it_has_and_how_long_its_workers_stay() -> None:
+    text = "global\n    hard-stop-after 35s\nfrontend front\n    bind *:80\nbackend app_shop\n"
+    text += "    server a0 127.0.0.1:3001 weight 100\n"
+    assert (file.listen(text), file.hard_stop(text), file.leads_by_map(text)) == ("*:80", 35, False)
+    assert file.serves(file.adjusted(text, [backend()]), [backend()])
+    assert file.hard_stop(render(SETTINGS, [backend()])) == 0
+    assert file.leads_by_map(render(SETTINGS, [backend()]))
 
 
 def test_timeouts_are_those_of_the_settings() -> None:

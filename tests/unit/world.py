@@ -705,6 +705,13 @@ class ModelBalancer:
                 self.uncounted.add(endpoint)
         self.running, self.in_force = True, shares
 
+    def pending(self, backends: Sequence[Backend]) -> str:
+        del backends
+        return ""
+
+    def reload(self, backends: Sequence[Backend]) -> None:
+        self.route(backends)
+
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
         self.world.look()
         if not self.running:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
-from dataclasses import asdict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
+from substitute.balancers import haproxy_file as file
+from substitute.balancers import haproxy_leaving as leaving
 from substitute.balancers import haproxy_program as haproxy
 from substitute.balancers import haproxy_socket as api
-from substitute.balancers.haproxy_configuration import Settings, hard_stop_of, render, shares, structure
-from substitute.balancers.haproxy_socket import WORKER, Silent
-from substitute.core.errors import BalancerError, RuntimeFailedError, UnobservedError
-from substitute.core.ports import Process
+from substitute.balancers.haproxy_configuration import EARLIER, MAP, Settings, hosts, render, structure
+from substitute.balancers.haproxy_socket import Absent, Hung, Silent
+from substitute.core.errors import BalancerError, RuntimeFailedError, UnmovedError, UnobservedError
 from substitute.files import write_atomically
-from substitute.processes import identify, is_alive, signal_process
+from substitute.processes import identify, is_alive, is_stopped, signal_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 
 _PATIENCE = 10.0
 """Seconds for HAProxy to start, to reload, or to come back after a crash."""
-_MARGIN = 5.0
+_MOMENT = 1.0
 _TICK = 0.005
+_HELD = "{listen}, where HAProxy should listen, is held by {holder}."
+_ELSEWHERE = "End that, or set another balancer.listen in substitute.toml."
+_UNUSED = 60
+"""Seconds without a client after which an address is given up that `balancer.listen` named before."""
 
 
 class Configured(Protocol):
@@ -76,82 +80,171 @@ class HAProxy:
         What its worker runs by is asked of it (`description`), so a command that was killed half-way leaves
         nothing that the next does not notice. One that crashes meanwhile comes back, and is told again.
         """
+        self._patiently(lambda: self._route(backends))
+
+    def pending(self, backends: Sequence[Backend]) -> str:
+        """An app that is new to it, and what changed in ``[balancer]``."""
+        written = self._written()
+        try:
+            running = api.description(self._run)
+            earlier = self._earlier(written)
+        except Silent:  # `route` starts it, or says what is wrong
+            return ""
+        chosen = _chosen(backends, written)
+        if running in (structure(self._settings, chosen, earlier), ""):
+            return ""
+        new = [backend.app for backend in chosen if backend.app not in file.apps(written)]
+        if new:
+            return f"{' and '.join(new)} is new to HAProxy."
+        if self._settings.listen != file.listen(written):
+            return f"HAProxy is to listen on {self._settings.listen}."
+        if earlier != file.earlier(written):
+            return f"Nobody comes to {' and '.join(file.earlier(written))} any more."
+        return "What [balancer] says has changed."
+
+    def reload(self, backends: Sequence[Backend]) -> None:
+        """A worker with another file takes the listening sockets; the one before finishes what it has."""
+
+        def act() -> None:
+            self._reload(backends)
+            self._obey(backends)
+
+        self._patiently(act)
+
+    def traffic(self) -> Mapping[Endpoint, Traffic] | None:
+        """From the statistics of the worker, and of those that leave; asked again when one of them has just ended."""
+        deadline = time.monotonic() + _MOMENT
+        while True:
+            try:
+                return leaving.traffic(self._run)
+            except Silent as silent:
+                if self._is_gone(silent):
+                    return {}
+                if isinstance(silent, (Absent, Hung)) or time.monotonic() > deadline:
+                    raise UnobservedError("HAProxy does not say what it does.", fact=str(silent)) from silent
+            time.sleep(_TICK)
+
+    def stop(self) -> None:
+        """End it through its runtime, also one that outlived an earlier runtime, and all that it left."""
+        for pid in haproxy.those_of(self._run):
+            if is_stopped(pid) and (stopped := identify(pid)):
+                signal_process(stopped, signal.SIGCONT)
+        known = None
+        with suppress(Silent):
+            known = api.processes(self._run)
+        process = identify(known.master) if known else None
+        self._runtime.stop(haproxy.NAME, process, timeout=haproxy.STOP_TIMEOUT)
+        left = [process for pid in haproxy.those_of(self._run) if (process := identify(pid))]
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for process in left:
+                signal_process(process, number)
+            deadline = time.monotonic() + haproxy.STOP_TIMEOUT
+            while any(map(is_alive, left)) and time.monotonic() < deadline:
+                time.sleep(_TICK)
+        leaving.forget(self._run)
+
+    def _patiently(self, act: Callable[[], None]) -> None:
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
-                self._route(backends)
+                act()
             except Silent as silent:
                 if time.monotonic() > deadline:
-                    fact = f"{silent} {self._said()}"
-                    raise BalancerError("HAProxy stopped answering.", fact=fact) from silent
+                    raise self._unanswered(f"{silent} {self._said()}") from silent
                 time.sleep(_TICK)
             else:
                 return
 
     def _route(self, backends: Sequence[Backend]) -> None:
-        text, wanted = render(self._settings, backends), structure(self._settings, backends)
-        patience = max(hard_stop_of(text), hard_stop_of(self._written())) + _MARGIN
-        self._dismiss(patience)
         running = self._running()
+        written = self._written()
+        text = file.adjusted(written, backends)
+        fits = running == file.description(text) and file.serves(text, backends)
         if running is None:
-            self._start(text, wanted)
+            self._start(backends)
         elif haproxy.NAME not in self._runtime.kept() and self._runtime.release(haproxy.NAME):
-            self._succeed(text, wanted)
-            self._dismiss(patience)
-        elif running != wanted:
-            self._reload(text, wanted)
+            chosen = _chosen(backends, written)
+            self._succeed(text if fits else render(self._settings, chosen), backends)
+        elif fits:
+            self._write(text, backends)
         else:
-            self._write(text)
-        disobeyed = api.weigh(self._run, dict(shares(backends)))
-        if disobeyed is not None:
-            raise BalancerError("HAProxy did not obey.", fact=disobeyed or self._said())
-        # An old worker still has its idle clients and its old weights, and can't be told anything.
-        self._wait(lambda: not self._master().old, patience, "An old worker of HAProxy does not leave.")
+            self._reload(backends)
+        self._obey(backends)
 
-    def traffic(self) -> Mapping[Endpoint, Traffic] | None:
-        """From the statistics of the worker, and of old ones that a reload has left."""
-        try:
-            return api.traffic(self._run)
-        except Silent as silent:
-            if self._is_gone():
-                return {}
-            raise UnobservedError("HAProxy does not say what it does.", fact=str(silent)) from silent
+    def _obey(self, backends: Sequence[Backend]) -> None:
+        """Have the running worker do what the file says, and all others hand on what comes to them."""
+        written = self._written()
+        said = api.weigh(self._run, file.servers(written))
+        if said is None and file.leads_by_map(written):
+            said = api.lead(self._run, hosts(_chosen(backends, written)))
+        if said is not None:
+            raise BalancerError("HAProxy did not obey.", fact=said or self._said())
+        leaving.dismiss(self._run)
+        self._have_all_hand_on(_PATIENCE)
 
-    def stop(self) -> None:
-        """End it through its runtime, also one that outlived an earlier runtime."""
-        known = api.processes(self._run)
-        process = identify(known.master) if known else None
-        self._runtime.stop(haproxy.NAME, process, timeout=haproxy.STOP_TIMEOUT)
-
-    def _is_gone(self) -> bool:
-        """Whether none runs: neither one that its runtime keeps, nor one that has outlived it."""
-        if self._runtime.inspect(haproxy.NAME).process or api.processes(self._run):
-            return False
-        _, ours = haproxy.occupants(self._settings.listen, self._run)
-        return not ours
+    def _have_all_hand_on(self, patience: float) -> None:
+        self._wait(
+            lambda: not leaving.astray(self._run),
+            patience,
+            "An old worker of HAProxy goes on by its old weights.",
+            kind=UnmovedError,
+        )
 
     # -- start and reload -----------------------------------------------------------------------
 
     def _running(self) -> str | None:
         """What the worker runs by, or None where none runs. One that crashed is about to come back."""
         deadline = time.monotonic() + _PATIENCE
-        while (found := api.description(self._run)) is None:
-            process = self._runtime.inspect(haproxy.NAME).process
-            if process is None:
-                return None
-            if time.monotonic() > deadline:
-                raise BalancerError(
-                    f"HAProxy (pid {process.pid}) runs and does not answer on {self._run / WORKER}.",
-                    fact=self._said(),
-                    cure="End that process; the next command starts another.",
-                )
+        while True:
+            try:
+                return api.description(self._run)
+            except Silent as silent:
+                if self._is_gone(silent):
+                    return None
+                if time.monotonic() > deadline:
+                    raise self._unanswered(str(silent)) from silent
             time.sleep(_TICK)
-        return found
 
-    def _start(self, text: str, wanted: str) -> None:
-        binary = self._checked(text)
-        self._require_free_address(running=False)
-        self._write(text)
+    def _is_gone(self, silent: Silent) -> bool:
+        """Whether none runs: nobody listens on its socket, its runtime keeps none, and none holds its address."""
+        if not isinstance(silent, Absent) or self._runtime.inspect(haproxy.NAME).process:
+            return False
+        addresses = {self._settings.listen, file.listen(self._written())} - {""}
+        return not any(haproxy.occupants(listen, self._run)[1] for listen in addresses)
+
+    def _unanswered(self, fact: str) -> BalancerError:
+        """Name what hangs. Where the worker answers all the same, what it serves it goes on to serve."""
+        pids = haproxy.those_of(self._run)
+        stopped = [pid for pid in pids if is_stopped(pid)]
+        named = " ".join(map(str, stopped or pids))
+        kind = UnmovedError if self._answers() else BalancerError
+        if stopped:
+            return kind(
+                f"HAProxy (pid {named}) is stopped, as SIGSTOP does it, and answers nobody.",
+                fact=fact,
+                cure=f"`kill -CONT {named}` lets it go on. No other one is started beside it.",
+            )
+        if pids:
+            return kind(
+                f"HAProxy (pid {named}) runs and does not answer.",
+                fact=fact,
+                cure=f"`kill {named}` ends it; the next command starts another.",
+            )
+        return kind("HAProxy stopped answering.", fact=fact)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(api.description(self._run))
+        except Silent:
+            return False
+
+    def _start(self, backends: Sequence[Backend]) -> None:
+        text = render(self._settings, backends)
+        wanted, binary = file.description(text), self._checked(text)
+        if holder := haproxy.occupants(self._settings.listen, self._run)[0]:
+            raise BalancerError(_HELD.format(listen=self._settings.listen, holder=holder), cure=_ELSEWHERE)
+        leaving.forget(self._run)
+        self._write(text, backends)
         try:
             process = self._runtime.start(haproxy.program(binary, self._run))
         except RuntimeFailedError as error:
@@ -162,7 +255,7 @@ class HAProxy:
             process = known
         try:
             self._wait(
-                lambda: api.description(self._run) == wanted and api.processes(self._run) is not None,
+                lambda: self._runs_by(wanted) and api.processes(self._run) is not None,
                 _PATIENCE,
                 f"HAProxy does not start on {self._settings.listen}.",
                 unless=lambda: self._runtime.inspect(haproxy.NAME).process != process,
@@ -171,64 +264,66 @@ class HAProxy:
             self._runtime.stop(haproxy.NAME, process, timeout=1.0)  # else it would be tried for ever
             raise
 
-    def _succeed(self, text: str, wanted: str) -> None:
+    def _succeed(self, text: str, backends: Sequence[Backend]) -> None:
         """Put one that is kept running in the place of one that nobody would start again, or an earlier runtime.
 
         It takes the listening sockets, so no connection is refused; then the other one finishes its requests and ends.
         """
         binary, before = self._checked(text), self._master()
-        self._write(text)
-        process = identify(before.master)
-        if process:
-            write_atomically(self._leaving, json.dumps(asdict(process)))
+        leaving.remember(self._run, before.master)
+        self._write(text, backends)
         try:
             self._runtime.start(haproxy.program(binary, self._run, heir=True))
         except RuntimeFailedError as error:
-            self._leaving.unlink(missing_ok=True)
-            raise BalancerError("Another HAProxy does not start.", fact=error.reason) from error
+            leaving.dismiss(self._run)
+            raise UnmovedError("Another HAProxy does not start.", fact=error.reason) from error
         self._wait(
-            lambda: self._leads_since(before) and api.description(self._run) == wanted,
+            lambda: self._leads_since(before) and self._runs_by(file.description(text)),
             _PATIENCE,
             "Another HAProxy does not take over.",
         )
-
-    def _dismiss(self, patience: float) -> None:
-        """Have the one that was succeeded finish its requests and end, though the command that began it was killed."""
-        try:
-            process = Process(**json.loads(self._leaving.read_text()))
-        except FileNotFoundError:
-            return
-        known = api.processes(self._run)
-        if known is None or known.master != process.pid:  # else its heir did not come
-            signal_process(process, signal.SIGUSR1)
-            self._wait(lambda: not is_alive(process), patience, "The earlier HAProxy does not leave.")
-        self._leaving.unlink(missing_ok=True)
 
     def _leads_since(self, before: Processes) -> bool:
         now = api.processes(self._run)
         return now is not None and now.master != before.master
 
-    def _reload(self, text: str, wanted: str) -> None:
+    def _reload(self, backends: Sequence[Backend]) -> None:
+        written = self._written()
+        text = render(self._settings, _chosen(backends, written), self._earlier(written))
+        wanted = file.description(text)
+        if self._runs_by(wanted) and file.description(written) == wanted:
+            self._write(text, backends)
+            return
         self._checked(text)
-        self._require_free_address(running=True)
-        before = self._master()
-        earlier = self._written() or text
-        self._write(text)
+        self._require_bindable(text, written)
+        before, led = self._master(), self._led()
+        self._write(text, backends)
         api.reload(self._run)
         try:
             self._wait(
-                lambda: api.description(self._run) == wanted,
+                lambda: self._runs_by(wanted),
                 _PATIENCE,
                 "HAProxy did not reload, and serves as before.",
                 unless=lambda: self._refused_since(before),
             )
-        except BalancerError:
-            self._write(earlier)
-            raise
+        except BalancerError as error:
+            write_atomically(self._run / MAP, led)
+            write_atomically(self._file, written or text)
+            raise UnmovedError(error.what, fact=error.fact) from error
+        # One of the first version does not hand on, but ends.
+        self._have_all_hand_on(_PATIENCE + file.hard_stop(written))
+
+    def _runs_by(self, wanted: str) -> bool:
+        try:
+            return api.description(self._run) == wanted
+        except Silent:
+            return False
 
     def _checked(self, text: str) -> str:
         binary = haproxy.choose(self._settings.binary)
         candidate = self._run / "haproxy.candidate.cfg"
+        if not (self._run / MAP).exists():
+            write_atomically(self._run / MAP, "")
         write_atomically(candidate, text)
         try:
             haproxy.check(binary, candidate)
@@ -236,18 +331,28 @@ class HAProxy:
             candidate.unlink(missing_ok=True)
         return binary
 
-    def _require_free_address(self, *, running: bool) -> None:
-        """A HAProxy of this root hands its sockets on where it is `running`, else it is about to end."""
-        deadline = time.monotonic() + _MARGIN
-        others, ours = haproxy.occupants(self._settings.listen, self._run)
-        while ours and not running and time.monotonic() < deadline:
-            time.sleep(_TICK)
-            others, ours = haproxy.occupants(self._settings.listen, self._run)
-        if others and not ours:
-            raise BalancerError(
-                f"{self._settings.listen}, where HAProxy should listen, is held by {others}.",
-                cure="End that, or set another balancer.listen in substitute.toml.",
-            )
+    def _earlier(self, written: str) -> tuple[str, ...]:
+        """Where it is to listen besides: at the address that was `balancer.listen`, while somebody comes there."""
+        kept = file.earlier(written)
+        if kept and api.unused_for(self._run, EARLIER) >= _UNUSED:
+            kept = ()
+        before, now = file.listen(written), self._settings.listen
+        moved = (before,) if before else ()
+        return tuple(address for address in (*kept, *moved) if not haproxy.overlap(address, now))
+
+    def _require_bindable(self, text: str, written: str) -> None:
+        """Raise UnmovedError where what it should listen on besides what it does can't be listened on."""
+        bound = (file.listen(written), *file.earlier(written))
+        for listen in (file.listen(text), *file.earlier(text)):
+            # What overlaps an address of its own it can have: it gives that one up before.
+            if any(address and haproxy.overlap(listen, address) for address in bound):
+                continue
+            if holder := haproxy.occupants(listen, self._run)[0]:
+                raise UnmovedError(_HELD.format(listen=listen, holder=holder), cure=_ELSEWHERE)
+            if refusal := haproxy.refusal(listen):
+                raise UnmovedError(
+                    f"HAProxy cannot listen on {listen}, and serves as before.", fact=refusal, cure=_ELSEWHERE
+                )
 
     def _master(self) -> Processes:
         """The account of its master. One without is about to end, whatever its worker still says: `Silent`."""
@@ -260,22 +365,23 @@ class HAProxy:
         now = api.processes(self._run)
         return now is not None and now.reloads > before.reloads and now.failed > 0
 
-    # -- its file and its log -------------------------------------------------------------------
+    # -- its files and its log ------------------------------------------------------------------
 
     @property
     def _file(self) -> Path:
         return self._run / haproxy.FILE
 
-    @property
-    def _leaving(self) -> Path:
-        return self._run / "haproxy.leaving"
-
     def _written(self) -> str:
         return self._file.read_text() if self._file.exists() else ""
 
-    def _write(self, text: str) -> None:
-        if self._written() != text:
-            write_atomically(self._file, text)
+    def _led(self) -> str:
+        return (self._run / MAP).read_text()
+
+    def _write(self, text: str, backends: Sequence[Backend]) -> None:
+        led = "".join(f"{host} {app}\n" for host, app in hosts(_chosen(backends, text)).items())
+        for path, wanted in ((self._run / MAP, led), (self._file, text)):
+            if not path.exists() or path.read_text() != wanted:
+                write_atomically(path, wanted)
 
     def _said(self) -> str:
         lines = self._runtime.last_lines(haproxy.NAME, self._run / haproxy.LOG, 12)
@@ -288,9 +394,20 @@ class HAProxy:
         otherwise: str,
         *,
         unless: Callable[[], bool] = lambda: False,
+        kind: type[BalancerError] = BalancerError,
     ) -> None:
         deadline = time.monotonic() + patience
         while not reached():
             if unless() or time.monotonic() > deadline:
-                raise BalancerError(otherwise, fact=self._said())
+                raise kind(otherwise, fact=self._said())
             time.sleep(_TICK)
+
+
+def _chosen(backends: Sequence[Backend], written: str) -> list[Backend]:
+    """Those that have a place in the file: all that ever had a share. One that never had needs none yet."""
+    there = file.apps(written)
+    return [
+        backend
+        for backend in backends
+        if backend.app in there or any(server.share for server in backend.servers)
+    ]

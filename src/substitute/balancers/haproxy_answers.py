@@ -5,9 +5,14 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from substitute.balancers.haproxy_configuration import NEWEST
 from substitute.core.ports import Traffic
 from substitute.core.slots import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Key = tuple[str, str]
 """A backend's name and a server's."""
@@ -31,16 +36,27 @@ class Processes:
     reloads: int
     failed: int
     """Reloads that failed since the last that did not."""
+    workers: tuple[int, ...]
     old: tuple[int, ...]
     """Workers that a reload replaced and that still have connections."""
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How a worker that leaves deals with requests: its part of ``show info`` and ``show servers state``."""
+
+    leaves: bool
+    """It was told to."""
+    hands_on: bool
+    """It sends new requests to the newest worker; one of the first version serves them by its old weights."""
+
+
 def servers(answer: str) -> dict[Key, ServerState]:
-    """Read ``show servers state``."""
+    """Read ``show servers state``: the servers of the apps."""
     found = {}
     for line in answer.splitlines():
         fields = line.split()
-        if len(fields) > 18 and fields[0].isdigit():
+        if len(fields) > 18 and fields[0].isdigit() and fields[1].startswith("app_"):
             host = fields[17] if fields[17] != "-" else fields[4]  # the name as configured, not what it means
             found[fields[1], fields[3]] = ServerState(
                 Endpoint(host, int(fields[18])), int(fields[7]), admitted=fields[6] == "0"
@@ -51,9 +67,7 @@ def servers(answer: str) -> dict[Key, ServerState]:
 def traffic(answer: str) -> dict[Endpoint, Traffic]:
     """Read ``show stat`` and ``show servers state`` together: only the latter knows the endpoints for sure."""
     states, found = servers(answer), {}
-    for row in csv.DictReader(
-        line.removeprefix("# ") for line in answer.splitlines() if line.count(",") > 30
-    ):
+    for row in _rows(answer):
         if state := states.get((row["pxname"], row["svname"])):
             found[state.endpoint] = Traffic(
                 in_flight=int(row["scur"] or 0),
@@ -64,17 +78,47 @@ def traffic(answer: str) -> dict[Endpoint, Traffic]:
     return found
 
 
+def _rows(answer: str) -> Iterator[dict[str, str]]:
+    yield from csv.DictReader(line.removeprefix("# ") for line in answer.splitlines() if line.count(",") > 30)
+
+
 def processes(answer: str) -> Processes:
     """Read ``show proc``."""
-    master, reloads, failed, old, section = 0, 0, 0, [], ""
+    master, reloads, failed, section = 0, 0, 0, ""
+    workers: list[int] = []
+    old: list[int] = []
     for line in answer.splitlines():
         if line.startswith("#"):
             section = line
         elif found := re.match(r"(\d+) +master +(\d+)(?: \[failed: (\d+)\])?", line):
             master, reloads, failed = (int(part or 0) for part in found.groups())
-        elif section.startswith("# old workers") and line.split():
-            old.append(int(line.split()[0]))
-    return Processes(master, reloads, failed, tuple(old))
+        elif section.startswith(("# workers", "# old workers")) and line.split():
+            (old if section.startswith("# old") else workers).append(int(line.split()[0]))
+    return Processes(master, reloads, failed, tuple(workers), tuple(old))
+
+
+def manner(answer: str) -> Manner:
+    """Read ``show info`` and ``show servers state`` together."""
+    return Manner(
+        leaves=bool(re.search(r"^Stopping: 1$", answer, re.MULTILINE)),
+        hands_on=bool(re.search(rf"^\d+ {NEWEST} ", answer, re.MULTILINE)),
+    )
+
+
+def map_entries(answer: str) -> dict[str, str]:
+    """Read ``show map``."""
+    lines = (line.split() for line in answer.splitlines())
+    return {fields[1]: fields[2] for fields in lines if len(fields) == 3 and fields[0].startswith("0x")}
+
+
+def unused_for(answer: str, backend: str) -> int:
+    """Seconds since somebody last came to `backend`: ``show info`` and ``show stat``; 0 while somebody is there."""
+    up = re.search(r"^Uptime_sec: (\d+)$", answer, re.MULTILINE)
+    for row in _rows(answer):
+        if row["pxname"] == backend and row["svname"] == "BACKEND":
+            last = int(row["lastsess"] or -1)
+            return 0 if int(row["scur"] or 0) else last if last >= 0 else int(up[1] if up else 0)
+    return 0
 
 
 def description(answer: str) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import ipaddress
 import os
-import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,14 +20,23 @@ _CONNECT_MS, _RETRIES, _REDISPATCH = 500, 16, 3
 Each third time at once, and at another server if one has a share: so a crashed candidate costs its requests a
 second, and 5 s are left even where every server of an app crashed.
 """
-_KEEP_ALIVE_MS = 3300
-"""After a reload the old worker stays so long for its idle clients. No whole seconds: who asks again each n seconds
-would always ask in the moment of the close."""
-_FIRST_REQUEST_MS = 9300
+_KEEP_ALIVE_MS = 75_300
+"""As long as nginx. No whole seconds: who asks again each n seconds would always ask in the moment of the close."""
+_FIRST_REQUEST_MS = 60_300
 _MOST_DESCRIPTORS = 50000
 """About 24,000 clients at once. Without it a machine with a limit of millions has memory for as many reserved."""
-_HARD_STOP_MARGIN = 5
+_BUFFER = 80 << 10
+"""Bytes for the headers of a request or of an answer: 64 KB of them, with what HAProxy keeps and adds beside them.
+Only a request under way has buffers; a kept connection has none."""
+_MOST_HEADERS = 1000
 _MOST_THREADS = 4
+
+MAP, FRONT = "haproxy.map", "haproxy-front.sock"
+"""Which app a host name leads to, changed at run time; and where a worker that leaves sends requests on to."""
+_DEFAULT = "*"
+"""The key in `MAP` of the app without domains; no host name can be that."""
+NEWEST, EARLIER = "newest", "earlier"
+"""The backend of a worker that leaves, and what still listens where `balancer.listen` was before."""
 
 _PAGE = (
     "<!doctype html><meta charset=utf-8><title>{title}</title>"
@@ -49,42 +57,46 @@ class Settings:
     trusted_proxies: tuple[str, ...]
 
 
-def hard_stop_of(text: str) -> int:
-    """Seconds after which a worker of that configuration, once replaced, ends, whatever it still does."""
-    found = re.search(r"^ +hard-stop-after (\d+)s$", text, re.MULTILINE)
-    return int(found[1]) if found else 0
+def hosts(backends: Sequence[Backend]) -> dict[str, str]:
+    """What `MAP` holds: a backend for each domain, and for those that are nobody's."""
+    default = next((backend for backend in backends if not backend.domains), None)
+    found = {domain.lower(): _name(backend) for backend in backends for domain in backend.domains}
+    return {**found, **({_DEFAULT: _name(default)} if default else {})}
 
 
-def shares(backends: Sequence[Backend]) -> Iterator[tuple[tuple[str, str], int]]:
-    """The weight of each server, under the names that HAProxy knows backend and server by."""
-    for backend in backends:
-        for name, server in _named(backend):
-            yield (f"app_{backend.app}", name), server.share
-
-
-def structure(settings: Settings, backends: Sequence[Backend]) -> str:
-    """A name for everything but the weights: as long as it is the same, no reload is needed."""
-    text = _render(settings, backends, description="", weights=False)
+def structure(settings: Settings, backends: Sequence[Backend], earlier: Sequence[str] = ()) -> str:
+    """A name for all that only a reload changes: not for weights, domains and addresses."""
+    text = _render(settings, backends, earlier, description="", adjustable=False)
     return "substitute-" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def render(settings: Settings, backends: Sequence[Backend]) -> str:
-    """The whole file. A HAProxy that (re)starts from it serves by the shares in `backends`."""
-    return _render(settings, backends, description=structure(settings, backends), weights=True)
+def render(settings: Settings, backends: Sequence[Backend], earlier: Sequence[str] = ()) -> str:
+    """The whole file. A HAProxy that (re)starts from it serves by the shares in `backends`.
+
+    It listens at the addresses `earlier` too.
+    """
+    named = structure(settings, backends, earlier)
+    return _render(settings, backends, earlier, description=named, adjustable=True)
 
 
-def _render(settings: Settings, backends: Sequence[Backend], *, description: str, weights: bool) -> str:
+def _render(
+    settings: Settings,
+    backends: Sequence[Backend],
+    earlier: Sequence[str],
+    *,
+    description: str,
+    adjustable: bool,
+) -> str:
     client, server = (round(1000 * t) for t in (settings.client_timeout, settings.server_timeout))
-    longest = math.ceil(max((backend.drain_timeout for backend in backends), default=0))
-    default = next((backend for backend in backends if not backend.domains), None)
     lines = [
         "# Written by substitute; it is replaced at every switch.",
         "global",
         f"    description {description or 'none'}",
         "    stats socket /proc/self/cwd/haproxy.sock mode 600 level admin expose-fd listeners",
-        f"    hard-stop-after {longest + _HARD_STOP_MARGIN}s",
         f"    nbthread {min(_MOST_THREADS, os.cpu_count() or 1)}",
         f"    fd-hard-limit {_MOST_DESCRIPTORS}",
+        f"    tune.bufsize {_BUFFER}",
+        f"    tune.http.maxhdr {_MOST_HEADERS}",
         # Else a second HAProxy could bind beside an orphan, and traffic would split silently.
         "    noreuseport",
         "defaults",
@@ -110,19 +122,29 @@ def _render(settings: Settings, backends: Sequence[Backend], *, description: str
         f'    http-error status 503 content-type text/html string "{_NOTHING}" hdr Cache-Control no-store',
         "frontend front",
         f"    bind {settings.listen}",
+        f"    bind unix@/proc/self/cwd/{FRONT} mode 600 accept-proxy",
         *_forwarding(settings),
-        *(
-            f"    use_backend app_{backend.app} if {{ req.hdr(host),field(1,:),lower -m str {domain.lower()} }}"
-            for backend in backends
-            for domain in backend.domains
-        ),
-        f"    default_backend {f'app_{default.app}' if default else 'unknown_host'}",
+        f"    http-request set-var(txn.app) req.hdr(host),field(1,:),lower,map({MAP})",
+        f"    http-request set-var(txn.app) str({_DEFAULT}),map({MAP}) if !{{ var(txn.app) -m found }}",
+        # A worker that a reload has replaced can't be told anything any more, and keeps its clients: so it hands
+        # their requests to the one that can.
+        f"    use_backend {NEWEST} if {{ stopping }}",
+        "    use_backend %[var(txn.app)] if { var(txn.app) -m found }",
+        "    default_backend unknown_host",
         "backend unknown_host",
         f'    http-request return status 404 content-type text/html string "{_UNKNOWN}"',
+        f"backend {NEWEST}",
+        _to_the_front(),
     ]
+    if earlier:
+        lines += [f"listen {EARLIER}", *(f"    bind {address}" for address in earlier), _to_the_front()]
     for backend in backends:
-        lines += _backend(backend, weights=weights)
+        lines += _backend(backend, adjustable=adjustable)
     return "\n".join(lines) + "\n"
+
+
+def _to_the_front() -> str:
+    return f"    server front unix@/proc/self/cwd/{FRONT} send-proxy-v2"
 
 
 def _forwarding(settings: Settings) -> list[str]:
@@ -143,21 +165,41 @@ def _forwarding(settings: Settings) -> list[str]:
     ]
 
 
-def _backend(backend: Backend, *, weights: bool) -> list[str]:
+def _backend(backend: Backend, *, adjustable: bool) -> list[str]:
     return [
-        f"backend app_{backend.app}",
+        f"backend {_name(backend)}",
         "    balance roundrobin",
         # A weight of 0 drains. `disabled` would be maintenance, which cuts and cannot be undone by a weight.
         *(
-            f"    server {name} {server.endpoint}" + (f" weight {server.share}" if weights else "")
-            for name, server in _named(backend)
+            f"    server {name} {server.endpoint} weight {server.share}"
+            if adjustable
+            else f"    server {name} {'an address' if is_address(server.endpoint.host) else server.endpoint}"
+            for name, server in named(backend)
         ),
     ]
 
 
-def _named(backend: Backend) -> Iterator[tuple[str, Server]]:
+def is_address(host: str) -> bool:
+    """Whether it is no name: a running HAProxy takes another address, and no other name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def key(backend: Backend, name: str) -> tuple[str, str]:
+    """What HAProxy knows a server by."""
+    return _name(backend), name
+
+
+def named(backend: Backend) -> Iterator[tuple[str, Server]]:
     """Call the servers ``a0``, ``a1``, ``b0``: the slot, and the how manieth endpoint of it."""
     count: Counter[str] = Counter()
     for server in backend.servers:
         yield f"{server.slot}{count[server.slot]}", server
         count[server.slot] += 1
+
+
+def _name(backend: Backend) -> str:
+    return f"app_{backend.app}"

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from substitute.balancers.haproxy_socket import MASTER, WORKER
 from substitute.core.errors import BalancerError
 from substitute.core.ports import Program
 from substitute.core.slots import Endpoint
+from substitute.processes import command_line
 from substitute.processes import name as name_of
 from substitute.shell import capture
 
 NAME, FILE, LOG = "haproxy", "haproxy.cfg", Path("log", "haproxy.log")
 STOP_TIMEOUT = 10.0
 _OLDEST = (2, 6)
+_EVERYWHERE = frozenset({"*", "0.0.0.0", "::"})  # noqa: S104  # compared, not bound
 _ELSEWHERE = "/usr/local/sbin:/usr/sbin"
 """Where it is installed, but which is not on every user's PATH."""
 _CURE = (
@@ -84,16 +87,57 @@ def complaint(text: str) -> str:
     return "\n".join(lines[:4]) or text.strip()[-500:]
 
 
-def occupants(listen: str, run_directory: Path) -> tuple[str, bool]:
-    """Who else listens where HAProxy should (``nginx (pid 812)``, or empty), and whether one of this root does."""
-    host, _, port = listen.rpartition(":")
-    inodes = {found.inode for found in listeners.on(Endpoint(host.strip("[]"), int(port)))}
+def occupants(listen: str, run_directory: Path) -> tuple[str, list[int]]:
+    """Who else listens where HAProxy should (``nginx (pid 812)``, or empty), and those of this root that do."""
+    inodes = {found.inode for found in listeners.on(_endpoint(listen))}
     if not inodes:
-        return "", False
-    pids = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _holds(pid, inodes)]  # noqa: PTH208
-    foreign = [f"{name_of(pid)} (pid {pid})" for pid in pids if not _works_in(pid, run_directory)]
-    others = ", ".join(foreign) if pids else "a process of another user"
-    return others, len(foreign) < len(pids)
+        return "", []
+    pids = [pid for pid in _pids() if _holds(pid, inodes)]
+    ours = [pid for pid in pids if _works_in(pid, run_directory)]
+    foreign = [f"{name_of(pid)} (pid {pid})" for pid in pids if pid not in ours]
+    return (", ".join(foreign) if pids else "a process of another user"), ours
+
+
+def refusal(listen: str) -> str:
+    """Why nobody can listen there, or empty.
+
+    HAProxy is not asked: one that can't bind what is new first tells the worker that serves to stop listening.
+    """
+    endpoint = _endpoint(listen)
+    host = "" if endpoint.host == "*" else endpoint.host
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host, endpoint.port))
+        except PermissionError:  # its program may have the right that this one has not
+            return ""
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether nobody can listen on both addresses."""
+    a, b = _endpoint(one), _endpoint(other)
+    return a.port == b.port and (a.host == b.host or bool({a.host, b.host} & _EVERYWHERE))
+
+
+def those_of(run_directory: Path) -> list[int]:
+    """The pids of every HAProxy that runs for this root, its workers included."""
+    return [
+        pid
+        for pid in _pids()
+        if _works_in(pid, run_directory) and any(MASTER in word for word in command_line(pid))
+    ]
+
+
+def _endpoint(listen: str) -> Endpoint:
+    host, _, port = listen.rpartition(":")
+    return Endpoint(host.strip("[]"), int(port))
+
+
+def _pids() -> list[int]:
+    return [*map(int, filter(str.isdigit, os.listdir("/proc")))]  # noqa: PTH208
 
 
 def _version(binary: str) -> tuple[int, ...]:

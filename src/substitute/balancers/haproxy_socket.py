@@ -9,12 +9,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from substitute.balancers import haproxy_answers as answers
-from substitute.core.ports import Traffic
+from substitute.balancers.haproxy_configuration import MAP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from substitute.balancers.haproxy_file import Servers
+    from substitute.core.ports import Traffic
     from substitute.core.slots import Endpoint
 
 WORKER, MASTER = "haproxy.sock", "haproxy-master.sock"
@@ -24,13 +26,21 @@ _PAUSE = 0.02
 
 
 class Silent(Exception):  # noqa: N818
-    """Nobody answers on the socket."""
+    """No answer came: it ended, or was replaced, before it came to our turn."""
+
+
+class Absent(Silent):
+    """Nobody listens on the socket. Only this means that nobody is there."""
+
+
+class Hung(Silent):
+    """Somebody listens there and says nothing: it is stopped, or works on something else."""
 
 
 def ask(run_directory: Path, name: str, *commands: str) -> str:
     """Send commands in one connection; their answers, one after the other. Raises `Silent`."""
     answer = _exchange(run_directory, name, ";".join(commands))
-    if not answer:  # it ended, or was replaced, before it came to our turn
+    if not answer:
         raise Silent("the connection was closed without an answer")
     return answer
 
@@ -41,86 +51,89 @@ def reload(run_directory: Path) -> None:
         _exchange(run_directory, MASTER, "reload")
 
 
-def description(run_directory: Path) -> str | None:
-    """The `description` of the worker's configuration, or None where no worker answers."""
-    try:
-        return answers.description(ask(run_directory, WORKER, "show info"))
-    except Silent:
-        return None
+def description(run_directory: Path) -> str:
+    """The `description` of the worker's configuration. Raises `Silent`."""
+    return answers.description(ask(run_directory, WORKER, "show info"))
 
 
-def weigh(run_directory: Path, wanted: Mapping[answers.Key, int]) -> str | None:
-    """Set the weights that differ. None where all are read back as wanted, else what it said. Raises `Silent`."""
+def weigh(run_directory: Path, wanted: Servers) -> str | None:
+    """Set the weights and addresses that differ.
+
+    None where all are read back as wanted, else what it said. Raises `Silent`.
+    """
     now = _servers(run_directory)
-    different = [(key, weight) for key, weight in wanted.items() if not _obeys(now.get(key), weight)]
+    different = [(key, *server) for key, server in wanted.items() if not _obeys(now.get(key), *server)]
     if not different:
         return None
     # Those that gain first: the last ready one is never out.
-    different.sort(key=lambda change: _weight(now.get(change[0])) - change[1])
-    said = ask(run_directory, WORKER, *(_command(key, weight, now.get(key)) for key, weight in different))
+    different.sort(key=lambda change: _weight(now.get(change[0])) - change[2])
+    said = ask(run_directory, WORKER, *(_command(*change, now.get(change[0])) for change in different))
     now = _servers(run_directory)
-    return None if all(_obeys(now.get(key), weight) for key, weight in wanted.items()) else said.strip()
+    return None if all(_obeys(now.get(key), *server) for key, server in wanted.items()) else said.strip()
 
 
-def processes(run_directory: Path) -> answers.Processes | None:
-    """The master's own account, or None where no master answers."""
+def lead(run_directory: Path, wanted: Mapping[str, str]) -> str | None:
+    """Set which app each host name leads to. Returns and raises as `weigh` does."""
+    now = answers.map_entries(ask(run_directory, WORKER, f"show map {MAP}"))
+    if now == wanted:
+        return None
+    new = [f"add map {MAP} {host} {app}" for host, app in wanted.items() if host not in now]
+    other = [f"set map {MAP} {host} {app}" for host, app in wanted.items() if now.get(host, app) != app]
+    gone = [f"del map {MAP} {host}" for host in now if host not in wanted]
+    said = ask(run_directory, WORKER, *new, *other, *gone)
+    now = answers.map_entries(ask(run_directory, WORKER, f"show map {MAP}"))
+    return None if now == wanted else said.strip()
+
+
+def unused_for(run_directory: Path, backend: str) -> int:
+    """Seconds since somebody last came to `backend`, or since its worker began. Raises `Silent`."""
+    return answers.unused_for(ask(run_directory, WORKER, "show info", "show stat -1 2 -1"), backend)
+
+
+def processes(run_directory: Path, name: str = MASTER) -> answers.Processes | None:
+    """The master's own account, or None where no master is. Raises `Hung`."""
     for _ in range(_ATTEMPTS):
-        with suppress(Silent):
-            return answers.processes(ask(run_directory, MASTER, "show proc"))
-        time.sleep(_PAUSE)  # in the middle of a reload it hangs up on everybody
+        try:
+            return answers.processes(ask(run_directory, name, "show proc"))
+        except Hung:
+            raise
+        except Silent:
+            time.sleep(_PAUSE)  # in the middle of a reload it hangs up on everybody
     return None
 
 
-def traffic(run_directory: Path) -> dict[Endpoint, Traffic]:
-    """What the worker has counted, and the old ones that a reload has left. Raises `Silent`."""
-    # The worker first: one that is replaced in between is then among the old ones, and none is missed.
-    found = _counted(run_directory, WORKER)
-    for pid in _old(run_directory):
-        try:
-            left = _counted(run_directory, MASTER, f"@!{pid} ")
-        except Silent:
-            if pid in _old(run_directory):
-                raise
-            continue  # it has just left
-        for endpoint, old in left.items():
-            now = found.get(endpoint, Traffic(0, 0, 0, 0))
-            found[endpoint] = Traffic(
-                now.in_flight + old.in_flight,
-                (now.requests or 0) + (old.requests or 0),
-                (now.failures or 0) + (old.failures or 0),
-                now.share,
-            )
-    return found
-
-
-def _old(run_directory: Path) -> tuple[int, ...]:
-    known = processes(run_directory)
-    if known is None:  # in the middle of a reload: who is left then is not known
-        raise Silent("its master does not answer")
-    return known.old
+def counted(run_directory: Path, name: str = WORKER, prefix: str = "") -> dict[Endpoint, Traffic]:
+    """What one worker has counted. Raises `Silent`."""
+    commands = (f"{prefix}show stat -1 4 -1", f"{prefix}show servers state")
+    return answers.traffic(ask(run_directory, name, *commands))
 
 
 def _servers(run_directory: Path) -> dict[answers.Key, answers.ServerState]:
     return answers.servers(ask(run_directory, WORKER, "show servers state"))
 
 
-def _obeys(server: answers.ServerState | None, weight: int) -> bool:
-    return server is not None and server.weight == weight and (server.admitted or weight == 0)
+def _obeys(server: answers.ServerState | None, address: str, weight: int) -> bool:
+    return (
+        server is not None
+        and str(server.endpoint) == address
+        and server.weight == weight
+        and (server.admitted or weight == 0)
+    )
 
 
 def _weight(server: answers.ServerState | None) -> int:
     return server.weight if server else 0
 
 
-def _command(key: answers.Key, weight: int, now: answers.ServerState | None) -> str:
+def _command(key: answers.Key, address: str, weight: int, now: answers.ServerState | None) -> str:
     server = "/".join(key)
-    ready = "" if now is None or now.admitted else f"set server {server} state ready;"
-    return f"{ready}set server {server} weight {weight}"
-
-
-def _counted(run_directory: Path, name: str, prefix: str = "") -> dict[Endpoint, Traffic]:
-    commands = (f"{prefix}show stat -1 4 -1", f"{prefix}show servers state")
-    return answers.traffic(ask(run_directory, name, *commands))
+    commands = []
+    if now and str(now.endpoint) != address:
+        host, _, port = address.rpartition(":")
+        commands.append(f"set server {server} addr {host.strip('[]')} port {port}")
+    if now and not now.admitted:
+        commands.append(f"set server {server} state ready")
+    return ";".join([*commands, f"set server {server} weight {weight}"])
 
 
 def _exchange(run_directory: Path, name: str, line: str) -> str:
@@ -139,5 +152,9 @@ def _exchange(run_directory: Path, name: str, line: str) -> str:
                 return answer.decode(errors="replace")
         finally:
             os.close(descriptor)
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise Absent(f"Nobody listens on {run_directory / name}.") from error
+    except (TimeoutError, BlockingIOError) as error:  # the latter: too many wait for it already
+        raise Hung(f"Whoever listens on {run_directory / name} does not answer.") from error
     except OSError as error:
         raise Silent(error.strerror or str(error)) from error

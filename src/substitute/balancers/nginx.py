@@ -98,6 +98,15 @@ class Nginx:
             raise
         remember(self._memory, Obeyed(digest(text), master, setup.pid_file))
 
+    def pending(self, backends: Sequence[Backend]) -> str:
+        """Nothing: `route` reloads it."""
+        del backends
+        return ""
+
+    def reload(self, backends: Sequence[Backend]) -> None:
+        """The same as `route`."""
+        self.route(backends)
+
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
         """The kernel's count of connections to each endpoint, and the workers that may yet open one.
 

@@ -86,6 +86,15 @@ class Passive:
             self._let_it_notice(backends)
         self._shares = {server.endpoint: server.share for backend in backends for server in backend.servers}
 
+    def pending(self, backends: Sequence[Backend]) -> str:
+        """Nothing: it is never told anything."""
+        del backends
+        return ""
+
+    def reload(self, backends: Sequence[Backend]) -> None:
+        """The same as `route`."""
+        self.route(backends)
+
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
         """Open connections, for the balancer itself tells nothing. None without a gate: new ones never end."""
         if self._means is Means.NONE:

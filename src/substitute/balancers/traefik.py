@@ -82,6 +82,15 @@ class Traefik:
             server.endpoint: now for backend in backends for server in backend.servers if not server.share
         }
 
+    def pending(self, backends: Sequence[Backend]) -> str:
+        """Nothing: it takes up each file as it is written."""
+        del backends
+        return ""
+
+    def reload(self, backends: Sequence[Backend]) -> None:
+        """The same as `route`."""
+        self.route(backends)
+
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
         """Connections as the kernel counts them, shares as the API says. Unobserved: it is silent, and none is open.
 

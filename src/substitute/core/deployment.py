@@ -185,8 +185,13 @@ def bring_up(attempt: Attempt) -> tuple[Process, LogTail]:
 def _admit(attempt: Attempt, process: Process, log: LogTail) -> None:
     """Give the candidate its share of the traffic, and watch it; the old version serves the rest, untouched."""
     host, app = attempt.host, attempt.app
+    shares = _shares(attempt)
+    if why := host.pending(app.name, shares):
+        with attempt.phase(Phase.RELOAD):
+            attempt.show(Phase.RELOAD)(why)
+            host.reload(app.name, shares)
     with attempt.phase(Phase.ADMIT):
-        host.route(app.name, _shares(attempt))
+        host.route(app.name, shares)
     with attempt.phase(Phase.VERIFY):
         observe_for(host, app, attempt.slot, process, seconds=app.verify_for, log=log)
     attempt.hook("running")

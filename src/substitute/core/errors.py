@@ -16,7 +16,7 @@
         ├── NotReadyError               health
         ├── LeftoverError               who serves is settled; something that shall not run could not be stopped
         └── BalancerError               traffic could not be moved
-            ├── UnmovedError                by a balancer that is not ours: it goes on as it did
+            ├── UnmovedError                and the balancer goes on as it did
             └── UnobservedError             what it does can't be seen at this moment
 
 The number is the exit status of the command.
@@ -139,7 +139,7 @@ class BalancerError(DeploymentFailedError):
 
 
 class UnmovedError(BalancerError):
-    """The user's own balancer could not be told. For all that is known it sends requests where it did."""
+    """The balancer could not be told. For all that is known it sends requests where it did."""
 
 
 class UnobservedError(BalancerError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from substitute.core.environment import instance_environment, marks
 from substitute.core.errors import ConfigError, UnobservedError
-from substitute.core.events import Warned
+from substitute.core.events import Notice, Warned
 from substitute.core.lock import own_lock, short_lock
 from substitute.core.ports import Inspection, Program
 from substitute.core.unexpected import expected
@@ -80,6 +80,33 @@ class Host:
         with short_lock(self._run / ROUTES):
             self.journal.share(app, shares)
             self.balancer.route(self.journal.backends())
+
+    def pending(self, app: str, shares: Mapping[SlotName, int]) -> str:
+        """What the balancer must reload for before the slots of `app` can have these shares, or empty."""
+        backends = [
+            replace(
+                backend,
+                servers=tuple(replace(server, share=shares[server.slot]) for server in backend.servers),
+            )
+            if backend.app == app
+            else backend
+            for backend in self.journal.backends()
+        ]
+        return self.balancer.pending(backends)
+
+    def reload(self, app: str, shares: Mapping[SlotName, int]) -> None:
+        """Do what `route` does, and have the balancer reload for it."""
+        with short_lock(self.root / "deploy" / "run" / "routes.lock"):
+            self.journal.share(app, shares)
+            self.balancer.reload(self.journal.backends())
+
+    def renew(self) -> None:
+        """Bring into force what the balancer has to reload for, whatever app it is for. Raises BalancerError."""
+        with short_lock(self.root / "deploy" / "run" / "routes.lock"):
+            backends = self.journal.backends()
+            if why := self.balancer.pending(backends):
+                self.emit(Notice(f"The balancer is reloaded. {why}"))
+                self.balancer.reload(backends)
 
     def reroute(self) -> None:
         """Have the balancer look once more at what it was told; cheap where nothing has changed. Never raises."""

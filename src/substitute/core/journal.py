@@ -343,8 +343,7 @@ class Journal:
                 for slot in sorted(record.slots.values(), key=lambda slot: slot.name)
                 for endpoint in slot.endpoints
             )
-            patience = max(slot.drain_timeout for slot in record.slots.values())
-            found.append(Backend(record.name, tuple(json.loads(row["domains"])), servers, patience))
+            found.append(Backend(record.name, tuple(json.loads(row["domains"])), servers))
         return [backend for backend in found if not _is_left_behind(backend, found)]
 
     def environment(self, app: str) -> dict[str, str]:

@@ -203,8 +203,6 @@ class Backend:
     app: str
     domains: tuple[str, ...]
     servers: tuple[Server, ...]
-    drain_timeout: float = 30.0
-    """Seconds that long connections may take when the balancer itself must be reloaded."""
 
 
 @dataclass(frozen=True)
@@ -229,6 +227,20 @@ class Balancer(Protocol):
         When it returns, every new request obeys. Idempotent, and cheap when nothing changes. A restart of
         the balancer at any moment keeps the routes. Raises BalancerError when the balancer did not
         demonstrably obey; then nothing was taken from an instance that is not named otherwise.
+
+        What only a reload changes (see `pending`) stays as it is, unless a share cannot be given without.
+        """
+
+    def pending(self, backends: Sequence[Backend]) -> str:
+        """What only a reload brings into force before `backends` can be served, as a sentence; empty where none does.
+
+        Never raises.
+        """
+
+    def reload(self, backends: Sequence[Backend]) -> None:
+        """Bring into force what `pending` says, and do what `route` does. It cuts no connection.
+
+        Raises UnmovedError where that can't be; then it serves as before.
         """
 
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:

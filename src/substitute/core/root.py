@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def up(host: Host, apps: Iterable[App], *, guests: bool = True, operation: str = "up") -> None:
     """Settle every app: after a reboot, a crash of anything, or a killed deployer.
 
-    Raises NothingServesError when a version that should serve could not be brought to it.
+    Raises NothingServesError when a version that should serve could not be brought to it, and UnmovedError where the
+    balancer can't reload for what is new in its configuration: then all serves as before.
     """
     problems = []
     for app in apps:
@@ -43,6 +44,8 @@ def up(host: Host, apps: Iterable[App], *, guests: bool = True, operation: str =
             resume_guest(host, guest)
         except SubstituteError as error:
             host.emit(Warned(f"{guest.name}: {error.reason}"))
+    if guests and not problems:
+        host.renew()
     if problems:
         raise NothingServesError(
             "Not everything that should serve does.",

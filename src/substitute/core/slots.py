@@ -46,6 +46,8 @@ class Phase(StrEnum):
     BUILD = "build"
     START = "start"
     READY = "ready"
+    RELOAD = "reload"
+    """Only where something of the balancer is new, as its first sight of an app, and needs it."""
     ADMIT = "admit"
     VERIFY = "verify"
     COMMIT = "commit"
