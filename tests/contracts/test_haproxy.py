@@ -352,7 +352,9 @@ def test_another_address_is_taken_over_and_the_earlier_one_answers_until_nobody_
     shop = [site.shop(0, 100)]
     with load(site.listen, keepalive=False) as fresh, load(site.listen) as kept:
         listen_elsewhere(site, str(elsewhere))
-        assert site.balancer.pending(shop) == f"HAProxy is to listen on {elsewhere}."
+        assert site.balancer.pending(shop) == (
+            f"HAProxy is to listen on {elsewhere}. It answers on {site.listen} too, while clients come there."
+        )
         site.balancer.reload(shop)
         assert site.balancer.pending(shop) == ""
         assert get(elsewhere) == (200, "b0")

@@ -97,7 +97,8 @@ class HAProxy:
         if new:
             return f"{' and '.join(new)} is new to HAProxy."
         if self._settings.listen != file.listen(written):
-            return f"HAProxy is to listen on {self._settings.listen}."
+            too = f" It answers on {' and '.join(earlier)} too, while clients come there." if earlier else ""
+            return f"HAProxy is to listen on {self._settings.listen}.{too}"
         if earlier != file.earlier(written):
             return f"Nobody comes to {' and '.join(file.earlier(written))} any more."
         return "What [balancer] says has changed."
@@ -343,13 +344,13 @@ class HAProxy:
     def _require_bindable(self, text: str, written: str) -> None:
         """Raise UnmovedError where what it should listen on besides what it does can't be listened on."""
         bound = (file.listen(written), *file.earlier(written))
-        for listen in (file.listen(text), *file.earlier(text)):
-            # What overlaps an address of its own it can have: it gives that one up before.
-            if any(address and haproxy.overlap(listen, address) for address in bound):
-                continue
+        for listen in {file.listen(text), *file.earlier(text)} - set(bound):
             if holder := haproxy.occupants(listen, self._run)[0]:
                 raise UnmovedError(_HELD.format(listen=listen, holder=holder), cure=_ELSEWHERE)
-            if refusal := haproxy.refusal(listen):
+            # What overlaps an address of its own it can have: it gives that one up before.
+            if not any(haproxy.overlap(listen, address) for address in bound if address) and (
+                refusal := haproxy.refusal(listen)
+            ):
                 raise UnmovedError(
                     f"HAProxy cannot listen on {listen}, and serves as before.", fact=refusal, cure=_ELSEWHERE
                 )

@@ -66,16 +66,32 @@ def servers(answer: str) -> dict[Key, ServerState]:
 
 def traffic(answer: str) -> dict[Endpoint, Traffic]:
     """Read ``show stat`` and ``show servers state`` together: only the latter knows the endpoints for sure."""
-    states, found = servers(answer), {}
+    states = servers(answer)
+    found: dict[Endpoint, Traffic] = {}
     for row in _rows(answer):
         if state := states.get((row["pxname"], row["svname"])):
-            found[state.endpoint] = Traffic(
-                in_flight=int(row["scur"] or 0),
-                requests=int(row["stot"] or 0),
-                failures=sum(int(row[column] or 0) for column in ("hrsp_5xx", "econ", "eresp")),
-                share=int(row["weight"] or 0),
+            # Slots whose ports were swapped in the configuration have one in common, until the next deployment.
+            before = found.get(state.endpoint, Traffic(0, 0, 0, 0))
+            found[state.endpoint] = added(
+                Traffic(
+                    in_flight=int(row["scur"] or 0),
+                    requests=int(row["stot"] or 0),
+                    failures=sum(int(row[column] or 0) for column in ("hrsp_5xx", "econ", "eresp")),
+                    share=max(int(row["weight"] or 0), before.share or 0),
+                ),
+                before,
             )
     return found
+
+
+def added(now: Traffic, other: Traffic) -> Traffic:
+    """All that is known of an endpoint, with the share of `now`."""
+    return Traffic(
+        now.in_flight + other.in_flight,
+        (now.requests or 0) + (other.requests or 0),
+        (now.failures or 0) + (other.failures or 0),
+        now.share,
+    )
 
 
 def _rows(answer: str) -> Iterator[dict[str, str]]:

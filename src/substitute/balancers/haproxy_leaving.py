@@ -76,13 +76,7 @@ def traffic(run_directory: Path) -> dict[Endpoint, Traffic]:
     for leaver in all_of(run_directory):
         said = leaver.ask(run_directory, "show stat -1 4 -1", "show servers state")
         for endpoint, old in answers.traffic(said).items():
-            now = found.get(endpoint, Traffic(0, 0, 0, 0))
-            found[endpoint] = Traffic(
-                now.in_flight + old.in_flight,
-                (now.requests or 0) + (old.requests or 0),
-                (now.failures or 0) + (old.failures or 0),
-                now.share,
-            )
+            found[endpoint] = answers.added(found.get(endpoint, Traffic(0, 0, 0, 0)), old)
     return found
 
 

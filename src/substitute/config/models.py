@@ -88,7 +88,8 @@ class BalancerConfig(Table):
         default="haproxy",
     )
     listen: Listen = _key(
-        "Where requests come in, `HOST:PORT`. `*:80` is every address; IPv6 stands in brackets.",
+        "Where requests come in, `HOST:PORT`. `*:80` is every address; IPv6 stands in brackets. "
+        "After a change the old address answers too, until nobody comes there (docs/balancers.md).",
         default="127.0.0.1:8080",
         kinds=("haproxy",),
     )

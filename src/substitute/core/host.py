@@ -96,13 +96,13 @@ class Host:
 
     def reload(self, app: str, shares: Mapping[SlotName, int]) -> None:
         """Do what `route` does, and have the balancer reload for it."""
-        with short_lock(self.root / "deploy" / "run" / "routes.lock"):
+        with short_lock(self._run / ROUTES):
             self.journal.share(app, shares)
             self.balancer.reload(self.journal.backends())
 
     def renew(self) -> None:
         """Bring into force what the balancer has to reload for, whatever app it is for. Raises BalancerError."""
-        with short_lock(self.root / "deploy" / "run" / "routes.lock"):
+        with short_lock(self._run / ROUTES):
             backends = self.journal.backends()
             if why := self.balancer.pending(backends):
                 self.emit(Notice(f"The balancer is reloaded. {why}"))
