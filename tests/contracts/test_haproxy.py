@@ -90,6 +90,18 @@ def listen_elsewhere(site: Site, listen: str) -> None:
 
 
 @contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """All its threads do nothing in here."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = Path(f"/proc/{pid}/task")
+    until(lambda: all(" (stopped)" in (one / "status").read_text() for one in threads.iterdir()))
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
 def meanwhile(work: Callable[[], object]) -> Iterator[threading.Thread]:
     """Do `work` in a thread that has ended well when the block has."""
     failed: list[BaseException] = []
@@ -206,13 +218,8 @@ def test_what_one_that_hangs_has_in_flight_is_not_known(
 ) -> None:
     monkeypatch.setattr(api, "_TIMEOUT", 0.2)
     site.route(100, 0)
-    pid = victim(site)
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        with pytest.raises(UnobservedError, match="does not say what it does"):
-            site.balancer.traffic()
-    finally:
-        os.kill(pid, signal.SIGCONT)
+    with stopped(victim(site)), pytest.raises(UnobservedError, match="does not say what it does"):
+        site.balancer.traffic()
     assert site.balancer.traffic()
 
 
@@ -562,15 +569,6 @@ def test_a_worker_of_the_first_version_which_hands_nothing_on_is_waited_for(site
 
 
 # -- what hangs ---------------------------------------------------------------------------------------
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture
