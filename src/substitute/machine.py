@@ -27,7 +27,7 @@ class Machine:
     def this(cls) -> Machine:
         """This one."""
         uid = os.geteuid()
-        runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}") if uid else Path("/run")
+        runtime = run_directory(uid) if uid else Path("/run")
         return cls(
             systemd=Path("/run/systemd/system").is_dir(),  # sd_booted(3)
             root=uid == 0,
@@ -40,6 +40,16 @@ class Machine:
     def keeps(self) -> bool:
         """A systemd of this user's keeps programs, past logout and across reboots."""
         return self.systemd and self.manager and self.lingers
+
+
+def run_directory(uid: int) -> Path:
+    """Where what runs for a user has its sockets, his systemd too.
+
+    systemd's own place counts wherever it is there, whatever the environment says: `su`, `sudo` and cron hand on that
+    of another user, or none.
+    """
+    own = Path(f"/run/user/{uid}")
+    return own if own.is_dir() else Path(os.environ.get("XDG_RUNTIME_DIR") or own)
 
 
 def _user(uid: int) -> str:

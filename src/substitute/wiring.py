@@ -29,7 +29,8 @@ from substitute.files import private_directory
 from substitute.machine import Machine
 from substitute.place import place_of
 from substitute.probes import Sockets
-from substitute.runtimes.choice import choose
+from substitute.processes import is_alive
+from substitute.runtimes.choice import KEEPER, choose
 from substitute.runtimes.succession import Succession
 from substitute.shell import Shell
 from substitute.witness import Bystander
@@ -134,17 +135,17 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
     root = configuration.find_root(directory=directory, environ=os.environ)
     config = configuration.load(root)
     apps = configuration.apps(config, root)
-    machine = Machine.this()
-    choice = choose(config.runtime.kind, machine)
-    _require_possible(choice.kind, apps.values())
     run = _prepare(root)
     journal = Journal(root / "deploy" / "journal.db")
     recognize(journal, place_of(root), emit)
+    machine = Machine.this()
+    choice = choose(config.runtime.kind, machine, keeper=journal.fact(KEEPER), runs=_runs(journal))
+    _require_possible(choice.kind, apps.values())
 
     def warn(text: str) -> None:
         emit(Warned(text))
 
-    runtime = _runtime(choice.kind, run, former_place(journal), machine, warn)
+    runtime = _runtime(choice.kind, run, machine, journal, warn)
     balancer = _adapter(BALANCERS, config.balancer.kind, "balancer.kind")(
         root, runtime, config.balancer, warn
     )
@@ -180,22 +181,34 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
     return Site(root, config, apps, host, choice)
 
 
+def _runs(journal: Journal) -> bool:
+    """Whether an instance that the journal knows is there, whoever keeps it."""
+    slots = [slot for name in journal.names() for slot in journal.app(name).slots.values()]
+    known = [*(slot.process for slot in slots), *(guest.process for guest in journal.guests().values())]
+    return any(process and is_alive(process) for process in known)
+
+
 def _runtime(
-    kind: str, run: Path, former: Path | None, machine: Machine, warn: Callable[[str], None]
+    kind: str, run: Path, machine: Machine, journal: Journal, warn: Callable[[str], None]
 ) -> Runtime:
     """The runtime of `kind`; while another one still keeps something of the root, both.
 
-    Also the units that systemd calls after the place where the root was, `former`, before it was moved.
+    Also the units that systemd calls after the place where the root was before it was moved.
     """
     found: Runtime = _adapter(RUNTIMES, kind, "runtime.kind")(run, warn)
+    keepers = [kind]
     others = [(other, run) for other in RUNTIMES if other != kind]
-    if former:
+    if former := former_place(journal):
         others.append(("systemd", former / "deploy" / "run"))
     for other, place in others:
         if other != "systemd" or machine.manager:
             earlier: Runtime = _adapter(RUNTIMES, other, "")(place, warn)
             if earlier.kept():
-                return Succession(found, earlier)
+                found = Succession(found, earlier)
+                keepers.append(other)
+    keeper = "systemd" if "systemd" in keepers else "supervisord"
+    if keeper != (journal.fact(KEEPER) or "supervisord"):
+        journal.remember(KEEPER, keeper)
     return found
 
 

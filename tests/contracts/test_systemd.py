@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,8 @@ import pytest
 from substitute.core.errors import RuntimeFailedError
 from substitute.core.ports import Limits, Protection
 from substitute.processes import identify, is_alive, signal_process
-from tests.contracts.test_runtime import SLEEPER, Place, eventually
+from substitute.runtimes import systemd
+from tests.contracts.test_runtime import SLEEPER, STUBBORN, Place, eventually
 from tests.machines import USER
 
 if TYPE_CHECKING:
@@ -70,6 +72,103 @@ def test_it_survives_a_systemd_that_executes_itself_anew(place: Place) -> None:
     assert place.runtime.inspect("shop_a").process == process
     assert not place.runtime.stop("shop_a", process, timeout=5.0).killed
     assert is_alive(place.start())
+
+
+def test_whatever_it_is_asked_while_systemd_executes_itself_anew_is_done(place: Place) -> None:
+    """An upgrade of systemd may come at any moment of a deployment, its very beginning too."""
+    process = place.start()
+    for _ in range(5):
+        with subprocess.Popen(["systemctl", "daemon-reexec"]) as upgrade:
+            while upgrade.poll() is None:
+                assert systemd.connect(place.run).kept() == {"shop_a"}
+                end = systemd.connect(place.run).spawn(
+                    "shop_guardian", ["/bin/sleep", "60"], directory=place.run, environment={}, log=place.file
+                )
+                end()
+    assert not systemd.connect(place.run).stop("shop_a", process, timeout=5.0).killed
+
+
+@pytest.mark.parametrize("target", ["multi-user.target", "rescue.target"])
+def test_what_runs_goes_on_when_another_target_is_isolated(place: Place, target: str) -> None:
+    """By hand, or by a unit that conflicts: an instance is wanted by no target, and would be stopped for good."""
+    process = place.start()
+    end = place.runtime.spawn(
+        "shop_guardian", ["/bin/sleep", "600"], directory=place.run, environment={}, log=place.file
+    )
+    guardian = place.runtime._names.service("shop_guardian")  # type: ignore[attr-defined]
+    try:
+        # Waited for: everything that is to be stopped has been when the target is there.
+        subprocess.run(["systemctl", "isolate", target], check=True)
+        assert place.runtime.inspect("shop_a").process == process
+        subprocess.run(["systemctl", "is-active", "--quiet", guardian], check=True)
+    finally:
+        end()
+        subprocess.run(["systemctl", "isolate", "multi-user.target"], check=True)
+
+
+def overridden(place: Place) -> Path:
+    """Where a unit of the same name would be taken first."""
+    return Path("/etc/systemd/system", unit(place))
+
+
+@pytest.fixture
+def foreign(place: Place) -> Iterator[Path]:
+    file = overridden(place)
+    yield file
+    file.unlink(missing_ok=True)
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["while ours runs", "beforehand"])
+def test_another_unit_of_the_same_name_is_not_taken_for_ours(
+    place: Place, foreign: Path, *, known: bool
+) -> None:
+    """As `systemctl edit --full` makes one: systemd would run the command of that day for ever."""
+    if known:
+        process = place.start()
+    foreign.write_text("[Service]\nExecStart=/bin/sleep 500\n")
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    if known:
+        place.runtime.stop("shop_a", process, timeout=5.0)
+    with pytest.raises(RuntimeFailedError) as told:
+        place.start()
+    assert str(foreign) in told.value.reason
+    assert f"rm {foreign}" in told.value.cure
+    foreign.unlink()
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    assert is_alive(place.start())
+
+
+def test_a_masked_unit_is_told(place: Place, foreign: Path) -> None:
+    foreign.symlink_to("/dev/null")
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    with pytest.raises(RuntimeFailedError, match="masked") as told:
+        place.start()
+    subprocess.run(shlex.split(told.value.cure.split("`")[1]), check=True)
+    assert is_alive(place.start())
+
+
+def test_what_is_added_to_a_unit_holds_and_is_told(place: Place, foreign: Path) -> None:
+    """As `systemctl edit` does it."""
+    added = foreign.with_name(f"{foreign.name}.d") / "override.conf"
+    added.parent.mkdir()
+    added.write_text("[Service]\nNice=7\n")
+    warned: list[str] = []
+    try:
+        process = systemd.connect(place.run, warned.append).start(place.program(SLEEPER, {}))
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == 7
+        assert [str(added) in line for line in warned] == [True]
+    finally:
+        added.unlink()
+        added.parent.rmdir()
+
+
+def test_a_limit_of_no_time_is_not_taken_for_none(place: Place) -> None:
+    """To systemd 0 means infinity."""
+    process = place.runtime.start(replace(place.program(STUBBORN, {}), stop_timeout=0.0))
+    place.logged("ready")
+    subprocess.run(["systemctl", "stop", unit(place)], check=True)
+    assert not is_alive(process)
 
 
 def test_it_survives_the_logout_of_the_user_who_started_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import threading
@@ -95,6 +96,41 @@ def test_a_live_instance_that_is_killed_comes_back_and_the_next_requests_wait(
     assert systemctl(manager, "show", "-P", "NRestarts", unit(site, manager, "shop_a")) == "1\n"
     assert site.app()["slots"]["a"]["restarts"] == 1
     assert "crashed 1x" in site.run("status").stdout
+
+
+@pytest.mark.machine(user=USER)
+def test_a_command_with_the_environment_of_another_finds_the_same_systemd(site: Site, tmp_path: Path) -> None:
+    """As after `su` and `sudo -u`, and in cron."""
+    site.runtime = "auto"
+    site.configure()
+    site.run("deploy")
+    kept = site.app()["slots"]["a"]["pid"]
+    for environment in ({"XDG_RUNTIME_DIR": str(tmp_path)}, {"XDG_RUNTIME_DIR": ""}):
+        with site.popen("up", env={**os.environ, **environment}) as command:
+            out, err = command.communicate()
+        assert command.returncode == 0, out + err
+    assert not (site.root / "deploy" / "run" / "supervisord.conf").exists()
+    assert site.app()["slots"]["a"]["pid"] == kept
+
+
+@pytest.mark.machine
+def test_a_root_whose_systemd_is_out_of_reach_is_left_alone(site: Site) -> None:
+    """As in a container that has the root's directory, and not the machine's /run."""
+    site.runtime = "auto"
+    site.configure()
+    site.run("deploy")
+    hidden = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /run && exec "$@"', "sh"]
+    told = subprocess.run([*hidden, *site.command("up")], capture_output=True, text=True, check=False)
+    assert (told.returncode, "systemd keeps this root" in told.stderr) == (2, True), told.stderr
+    site.assert_only_serves("a")
+    run_by_supervisord = site.root / "deploy" / "run" / "supervisord.conf"
+    assert not run_by_supervisord.exists()
+
+    site.run("down")
+    site.runtime = "supervisord"
+    site.configure()
+    subprocess.run([*hidden, *site.command("up")], check=True)  # nothing runs: what is asked for is done
+    assert run_by_supervisord.exists()
 
 
 @pytest.mark.machine

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
+import substitute.machine as machine_module
 from substitute.core.errors import ConfigError
-from substitute.machine import Machine
+from substitute.machine import Machine, run_directory
 from substitute.runtimes.choice import Choice, choose
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROOT = Machine(systemd=True, root=True, manager=True, lingers=True, crontab=True)
 PERSON = replace(ROOT, root=False)
@@ -53,3 +58,36 @@ def test_a_systemd_that_is_not_there_is_refused_with_the_reason(
         choose("systemd", machine)
     assert reason in told.value.reason
     assert cure in told.value.cure
+
+
+@pytest.mark.parametrize("machine", [replace(PERSON, manager=False), CONTAINER])
+@pytest.mark.parametrize(("configured", "runs"), [("auto", False), ("auto", True), ("supervisord", True)])
+def test_no_other_runtime_is_chosen_beside_a_systemd_that_keeps_the_root_and_is_out_of_reach(
+    machine: Machine, configured: str, *, runs: bool
+) -> None:
+    with pytest.raises(ConfigError, match="systemd keeps this root") as told:
+        choose(configured, machine, keeper="systemd", runs=runs)
+    assert ("supervisord" in told.value.cure) is not runs
+
+
+def test_a_root_leaves_a_systemd_that_is_gone_where_that_is_asked_for() -> None:
+    assert choose("supervisord", CONTAINER, keeper="systemd") == Choice("supervisord")
+
+
+def test_a_root_leaves_a_systemd_that_can_be_reached() -> None:
+    assert choose("supervisord", PERSON, keeper="systemd", runs=True) == Choice("supervisord")
+    assert choose("auto", PASSING, keeper="systemd", runs=True).kind == "supervisord"
+
+
+def test_the_directory_of_a_user_counts_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`su` hands on the directory of who typed it."""
+    monkeypatch.setattr(
+        machine_module, "Path", lambda *parts: tmp_path.joinpath(*(p.lstrip("/") for p in parts))
+    )
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/of-another")
+    assert run_directory(4242) == tmp_path / "run/of-another"
+    own = tmp_path / "run/user/4242"
+    own.mkdir(parents=True)
+    assert run_directory(4242) == own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from jeepney import DBusAddress, Parser, new_error, new_method_return, new_signal
@@ -14,6 +14,8 @@ from substitute.runtimes.systemd_bus import Bus, Refused, Silent
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from jeepney import Message
 
 SIGNAL = new_signal(DBusAddress("/x", "a.b", "a.b"), "Reloading", "b", (True,)).serialise(serial=1)
 
@@ -76,5 +78,26 @@ def test_a_refusal_says_why(bus: Bus) -> None:
 
 
 def test_where_nobody_listens_there_is_no_manager(tmp_path: Path) -> None:
-    with pytest.raises(Silent):
-        Bus(str(tmp_path / "none")).call("One")
+    with pytest.raises(Silent, match="does not answer") as told:
+        Bus(str(tmp_path / "none"), patience=0.0, cure="Log in.").call("One")
+    assert (str(tmp_path / "none") in told.value.fact, told.value.cure) == (True, "Log in.")
+
+
+def test_one_that_executes_itself_anew_is_waited_for(tmp_path: Path) -> None:
+    """In between its socket is there and refuses, then is gone, then is another."""
+    address = tmp_path / "private"
+    with socket.socket(socket.AF_UNIX) as ended:
+        ended.bind(str(address))
+    asked: list[float] = []
+
+    class Watched(Bus):
+        def _exchange(self, message: Message) -> Any:
+            asked.append(0)
+            if len(asked) == 3:
+                address.unlink()
+            if len(asked) == 6:
+                Manager(address)
+            return super()._exchange(message)
+
+    assert Watched(str(address)).call("One") == "One"
+    assert len(asked) == 6

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from substitute.machine import Machine
 
 LINGER = "loginctl enable-linger"
+_CURE_OF_RUNNING = (
+    "Nothing was changed. Type the command where systemd can be reached: logged in as the root's user."
+)
+_CURE_OF_GONE = (
+    f"Nothing was changed. Log in as the root's user, or type `{LINGER}`; "
+    'where systemd is gone for good, set runtime.kind = "supervisord".'
+)
 
 
 @dataclass(frozen=True)
@@ -21,11 +28,23 @@ class Choice:
     advice: str = ""
 
 
-def choose(configured: str, machine: Machine) -> Choice:
+KEEPER = "runtime"
+"""The fact of a root's journal that says what keeps it: ``systemd`` as long as any of it may be systemd's."""
+
+
+def choose(configured: str, machine: Machine, *, keeper: str | None = None, runs: bool = False) -> Choice:
     """The runtime that `configured` means here; ``auto`` is systemd where it keeps what it runs.
 
-    Raises ConfigError where systemd was asked for and is not there.
+    `keeper` is what keeps the root already, as its journal says; `runs` whether anything of it runs. Raises ConfigError
+    where systemd was asked for and is not there, and where it keeps the root and cannot be reached: beside it another
+    runtime would start everything a second time, and each would fight for what the other has.
     """
+    if keeper == "systemd" and not (machine.systemd and machine.manager) and (configured == "auto" or runs):
+        raise ConfigError(
+            "systemd keeps this root, and it cannot be reached from here.",
+            problems=(_reason(machine),),
+            cure=_CURE_OF_RUNNING if runs else _CURE_OF_GONE,
+        )
     if configured == "systemd" and not machine.keeps:
         raise ConfigError(
             'runtime.kind = "systemd" is not possible here.',

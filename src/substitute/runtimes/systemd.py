@@ -35,6 +35,7 @@ _FOLLOW = 1.0
 """Seconds between two looks at the journal, where nothing announces itself."""
 _MARGIN = 0.5
 """Seconds past a limit in which systemd itself, which has the same one, may kill."""
+_LINGERS = "`loginctl enable-linger` keeps your own systemd running."
 _AT_REST = frozenset({"inactive", "failed"})
 _UP = frozenset({"active", "activating", "reloading"})
 _EXITED = 1
@@ -52,17 +53,17 @@ _NOT_STARTED = {
 
 def connect(run_directory: Path, warn: Callable[[str], None] = lambda _: None) -> Systemd:
     """Make the runtime of the root whose ``deploy/run`` is `run_directory`: root's is the system's manager."""
-    del warn
-    return Systemd(run_directory.resolve().parent.parent, user=os.geteuid() != 0)
+    return Systemd(run_directory.resolve().parent.parent, user=os.geteuid() != 0, warn=warn)
 
 
 class Systemd:
     """See `core.ports.Runtime`."""
 
-    def __init__(self, root: Path, *, user: bool) -> None:
+    def __init__(self, root: Path, *, user: bool, warn: Callable[[str], None] = lambda _: None) -> None:
         self._names = units.Names(root)
+        self._warn = warn
         self._user = user
-        self._bus = Bus(address_of(user=user))
+        self._bus = Bus(address_of(user=user), cure=_LINGERS if user else "")
         run = Path(address_of(user=user)).parent.parent
         self._units = run / "systemd" / ("user" if user else "system")
         self._environments = run / self._names.prefix
@@ -80,12 +81,11 @@ class Systemd:
             self._write(program)
             if self._is_loaded(unit) and self._bus.property(unit, "Unit", "NeedDaemonReload"):
                 self._bus.call("Reload")
+            self._require_ours(unit)
             self._bus.call("StartUnit", "ss", unit, "replace")
             process = self._await_process(unit, program)
-        except Silent as silent:
-            raise self._silent(silent) from silent
         except Refused as refused:
-            raise RuntimeFailedError(f"{program.name} cannot be started.", fact=str(refused)) from refused
+            raise RuntimeFailedError(f"{program.name} cannot be started.", fact=refused.fact) from refused
         if process is None:
             ending = self._known_ending(unit)
             self.stop(program.name, None, timeout=program.stop_timeout)  # else it would be tried again
@@ -120,22 +120,19 @@ class Systemd:
         try:
             orphan = self._begin_to_stop(unit, process)
             killed = self._finish_stopping(name, unit, began + timeout)
-        except Silent as silent:
+        except Silent:
             if process is None:
                 return Stopped(killed=False, seconds=time.monotonic() - began)
             orphan = process
             if not signal_process(process, signal.SIGTERM):
-                raise self._silent(silent) from silent
+                raise
         if orphan:
             killed |= wait_or_kill(name, orphan, began + timeout)
         return Stopped(killed=killed, seconds=time.monotonic() - began)
 
     def terminate(self, name: str, process: Process | None) -> None:
         """Through systemd too: it would start again what ends without its doing."""
-        try:
-            self._begin_to_stop(self._names.service(name), process)
-        except Silent as silent:
-            raise self._silent(silent) from silent
+        self._begin_to_stop(self._names.service(name), process)
 
     def log(self, name: str, file: Path) -> Written:
         """What the journal gets of its unit."""
@@ -165,13 +162,12 @@ class Systemd:
             journal.wait(_FOLLOW)
 
     def kept(self) -> set[str]:
-        """Of the units that lie there, those that are not at rest."""
-        found = set()
-        with suppress(Silent, Refused):
-            for file in self._units.glob(f"{self._names.prefix}-*.service"):
-                if self._bus.property(file.name, "Unit", "ActiveState") not in _AT_REST:
-                    found.add(file.stem.removeprefix(f"{self._names.prefix}-"))
-        return found
+        """Of the units that lie there, those that are not at rest. Raises Silent where that cannot be known."""
+        return {
+            file.stem.removeprefix(f"{self._names.prefix}-")
+            for file in self._units.glob(f"{self._names.prefix}-*.service")
+            if self._bus.property(file.name, "Unit", "ActiveState") not in _AT_REST
+        }
 
     def release(self, name: str) -> bool:
         """It is the only one."""
@@ -200,15 +196,15 @@ class Systemd:
             ("Environment", ("as", [f"{key}={value}" for key, value in environment.items()])),
             ("KillSignal", ("i", signal.SIGKILL)),
             ("CollectMode", ("s", "inactive-or-failed")),
+            ("IgnoreOnIsolate", ("b", True)),
             ("ExecStart", ("a(sasb)", [(argv[0], list(argv), False)])),
         ]
         self._rests_by(unit, time.monotonic() + _KILL_PATIENCE)  # one that an earlier command left
         try:
             self._bus.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", properties, [])
-        except Silent as silent:
-            raise self._silent(silent) from silent
         except Refused as refused:
-            raise RuntimeFailedError(f"{unit} cannot be started.", fact=str(refused)) from refused
+            if not self._bus.property(unit, "Unit", "Transient"):  # else it was asked for twice, see `Bus`
+                raise RuntimeFailedError(f"{unit} cannot be started.", fact=refused.fact) from refused
 
         def end() -> None:
             with suppress(Silent, Refused):
@@ -243,6 +239,22 @@ class Systemd:
         if self._main(unit):
             raise RuntimeFailedError(f"{name} runs already.")
         self.stop(name, None, timeout=0.0)  # what waits for its next try, or has given up
+
+    def _require_ours(self, unit: str) -> None:
+        """A unit of that name in a place that comes before would be run instead of ours, and nobody would say so."""
+        found = self._bus.property(unit, "Unit", "FragmentPath")
+        if found != str(self._units / unit):
+            tool = "systemctl --user" if self._user else "systemctl"
+            masked = self._bus.property(unit, "Unit", "LoadState") == "masked"
+            away = f"`{tool} unmask {unit}`" if masked else f"`rm {found}` and `{tool} daemon-reload`"
+            raise RuntimeFailedError(
+                f"systemd would not run {unit} as substitute wrote it.",
+                fact="It is masked." if masked else f"It would run {found or 'nothing'} instead.",
+                cure=f"Type {away}. What is to be added to it belongs in `{tool} edit {unit}`.",
+            )
+        added = self._bus.property(unit, "Unit", "DropInPaths")
+        if theirs := [path for path in added if Path(path).parent.name.startswith("substitute-")]:
+            self._warn(f"{unit} has more to it than substitute wrote: {', '.join(theirs)}.")
 
     def _is_loaded(self, unit: str) -> bool:
         try:
@@ -347,10 +359,6 @@ class Systemd:
                 return False
             time.sleep(_TICK)
         return True
-
-    def _silent(self, silent: Silent) -> RuntimeFailedError:
-        cure = "`loginctl enable-linger` keeps your own systemd running." if self._user else ""
-        return RuntimeFailedError("systemd does not answer.", fact=str(silent), cure=cure)
 
 
 def _write_where_new(file: Path, text: str) -> None:

@@ -6,9 +6,13 @@ import os
 import select
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jeepney import DBusAddress, HeaderFields, MessageType, Parser, new_method_call
+
+from substitute.core.errors import RuntimeFailedError
+from substitute.machine import run_directory
 
 if TYPE_CHECKING:
     from jeepney import Message
@@ -20,28 +24,33 @@ _GREETING = b"\0AUTH EXTERNAL\r\nDATA\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n"
 _ANSWERS = 3
 """Lines of the answer; none comes to the last one."""
 _TIMEOUT = 30.0
+_PATIENCE = 10.0
+"""Seconds in which a manager that executes itself anew (an upgrade of systemd) listens again: it takes less than one,
+and more where the machine has much else to do."""
+_TICK = 0.01
 
 
-class Silent(Exception):  # noqa: N818
+class Silent(RuntimeFailedError):  # noqa: N818
     """No manager answers."""
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(RuntimeFailedError):  # noqa: N818
     """The manager says no."""
 
 
 def address_of(*, user: bool) -> str:
     """Where the manager listens: the system's, or that of the user who asks."""
-    if not user:
-        return "/run/systemd/private"
-    return f"{os.environ.get('XDG_RUNTIME_DIR') or f'/run/user/{os.getuid()}'}/systemd/private"
+    return str((run_directory(os.geteuid()) if user else Path("/run")) / "systemd" / "private")
 
 
 class Bus:
     """One connection, made at the first call, and made again where the manager closed it (it executed itself anew)."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, cure: str = "", patience: float = _PATIENCE) -> None:
+        """`cure` is what may help where nobody answers; `patience` how many seconds somebody is waited for."""
         self._address = address
+        self._cure = cure
+        self._patience = patience
         self._socket: socket.socket | None = None
         self._parser = Parser()
         self._serial = 0
@@ -70,19 +79,22 @@ class Bus:
         self, path: str, interface: str, method: str, signature: str, arguments: tuple[object, ...]
     ) -> Any:
         message = new_method_call(DBusAddress(path, _NAME, interface), method, signature or None, arguments)
-        fresh = self._socket is None
-        try:
-            return self._exchange(message)
-        except (OSError, EOFError) as error:
-            self._close()
-            if fresh or isinstance(error, TimeoutError):
-                raise Silent(str(error)) from error
-        # The connection was made earlier, and ended with the manager's process before this call.
-        try:
-            return self._exchange(message)
-        except (OSError, EOFError) as error:
-            self._close()
-            raise Silent(str(error)) from error
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                return self._exchange(message)
+            except TimeoutError as error:
+                self._close()
+                raise self._silent(error) from error
+            except (OSError, EOFError) as error:
+                # Its process ended, before the call or in its middle: every call may be made once more.
+                self._close()
+                if time.monotonic() > deadline:
+                    raise self._silent(error) from error
+            time.sleep(_TICK)
+
+    def _silent(self, error: Exception) -> Silent:
+        return Silent("systemd does not answer.", fact=f"{self._address}: {error}.", cure=self._cure)
 
     def _exchange(self, message: Message) -> Any:
         connection = self._connected()
@@ -94,7 +106,9 @@ class Bus:
             if answer.header.fields.get(HeaderFields.reply_serial) != self._serial:
                 continue  # a signal, which nobody waits for
             if answer.header.message_type is MessageType.error:
-                raise Refused(str(answer.body[0] if answer.body else "no reason given"))
+                raise Refused(
+                    "systemd refuses.", fact=str(answer.body[0] if answer.body else "It gives no reason.")
+                )
             return answer.body[0] if answer.body else None
 
     def _receive(self, connection: socket.socket, deadline: float) -> Message:

@@ -92,7 +92,7 @@ class Manager:
 
 def render_slice(root: Path) -> str:
     """The unit of a root's slice."""
-    return f"[Unit]\nDescription=substitute in {_escaped(str(root))}\n"
+    return f"[Unit]\nDescription=substitute in {_escaped(str(root))}\nIgnoreOnIsolate=yes\n"
 
 
 def render(program: Program, names: Names, manager: Manager, environment_file: Path) -> str:
@@ -102,6 +102,7 @@ def render(program: Program, names: Names, manager: Manager, environment_file: P
             f"# Written by substitute for {_escaped(str(names.root))}; changes are lost at its next start.",
             "[Unit]",
             f"Description={_escaped(program.name)} of {_escaped(str(names.root))}",
+            "IgnoreOnIsolate=yes",
             *_restart_limit(manager),
             "",
             "[Service]",
@@ -118,7 +119,7 @@ def render(program: Program, names: Names, manager: Manager, environment_file: P
             "TimeoutStartSec=infinity",
             "KillMode=mixed",
             "KillSignal=SIGTERM",
-            f"TimeoutStopSec={program.stop_timeout:g}s",
+            f"TimeoutStopSec={_span(program.stop_timeout)}",
             "UMask=0022",
             "",
             "StandardInput=null",
@@ -162,6 +163,15 @@ def _restart(manager: Manager) -> Iterator[str]:
     yield from ("Restart=always", "RestartSec=200ms")
     if manager.version >= _BACKOFF_SINCE:
         yield from ("RestartSteps=10", "RestartMaxDelaySec=30s")
+
+
+def _span(seconds: float) -> str:
+    """A time as systemd reads it, which takes 0 for no limit at all."""
+    return (
+        f"{seconds:.0f}s"
+        if seconds >= 1 and seconds == round(seconds)
+        else f"{max(1, round(seconds * 1000))}ms"
+    )
 
 
 def _unset(program: Program, manager: Manager) -> Iterator[str]:
