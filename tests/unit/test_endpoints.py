@@ -64,6 +64,13 @@ def test_two_apps_may_change_their_ports_with_each_other(shop: Shop) -> None:
     with_ports(shop, 4001, 4002)
     shop.host.journal.register(shop.app)
     assert ports(shop) == {"a": 3001, "b": 4002}
+    shop.host.journal.share("shop", {SlotName.B: 50})
+    routed = [server for backend in shop.host.journal.backends() for server in backend.servers]
+    assert {(server.endpoint.port, server.share) for server in routed} == {
+        (3001, 100),
+        (4001, 100),
+        (4002, 50),
+    }
     with pytest.raises(UsageError, match="3001 of cafe is that of shop, which still runs"):
         shop.host.journal.register(
             replace(shop.app, name="cafe", slots=make_slots(shop.app.root, "cafe", 3001, 3002))

@@ -104,8 +104,13 @@ def test_a_root_that_was_brought_from_elsewhere_starts_what_was_live(root: Path,
 
 
 def test_another_machine_runs_nothing_of_it(root: Path) -> None:
+    """Its processes are of another boot's, and so none of this machine's."""
+    journal = Journal(root / "deploy" / "journal.db")
+    journal.remember("runtime", "systemd")
     assert "comes from another machine" in recognized(root, replace(place_of(root), machine="another"))
-    assert processes(root) == [False, False]
+    assert journal.fact("runtime") is None
+    assert recognized(root, replace(place_of(root), machine="another")) == ""
+    journal.close()
 
 
 def test_a_directory_that_was_restored_keeps_what_works_in_it(root: Path) -> None:

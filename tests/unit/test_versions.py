@@ -90,6 +90,17 @@ def test_what_is_built_anew_gets_the_configuration_of_today(shop: Shop) -> None:
     assert started(shop, "b") == NEW
 
 
+def test_one_that_needs_longer_than_it_was_proven_with_is_given_it(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.crash("shop_a")
+    shop.world.healthy = lambda _: False
+    shop.change(health=replace(shop.app.health, timeout=90.0))
+    assert "within 90s" in settle(shop.host, shop.app).problem
+    shop.change(health=replace(shop.app.health, timeout=1.0))
+    shop.world.crash("shop_a")
+    assert "within 30s" in settle(shop.host, shop.app).problem
+
+
 def test_a_configuration_that_failed_is_not_gone_back_to(shop: Shop) -> None:
     deploy(shop.host, shop.app, "v2")
     deploy(shop.host, shop.app, "v3")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from substitute.core.errors import NotReadyError, RuntimeFailedError
+from substitute.core.versions import health_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +91,7 @@ def await_ready(
 
 def answers(host: Host, app: App, slot: SlotRecord, *, patience: float = 0.0) -> bool:
     """Whether the slot's instance gives one good answer, asked for up to `patience` seconds."""
-    health = (slot.version or app).health
+    health = health_of(app, slot.version)
     deadline = host.clock.monotonic() + patience
     while True:
         process = host.inspect(slot).process
@@ -106,7 +107,7 @@ def answers_in_time(host: Host, app: App, live: SlotRecord) -> bool:
 
     Not one that ends again and again.
     """
-    limit = (live.version or app).health.timeout
+    limit = health_of(app, live.version).timeout
     began, lives = host.clock.monotonic(), set()
     while not answers(host, app, live):
         seen = host.inspect(live)
@@ -125,7 +126,7 @@ def observe_for(
     host: Host, app: App, slot: SlotRecord, process: Process, *, seconds: float, log: LogTail
 ) -> None:
     """Watch `process` for `seconds`: it must stay up, and may not answer badly twice in a row."""
-    health = (slot.version or app).health
+    health = health_of(app, slot.version)
     deadline = host.clock.monotonic() + seconds
     bad = 0
     while True:

@@ -264,6 +264,11 @@ class Journal:
                 "UPDATE deployment SET outcome = 'interrupted', reason = 'The root was copied.' WHERE outcome IS NULL"
             )
 
+    def forget_facts(self) -> None:
+        """Forget all that `remember` recorded: it was of another machine."""
+        with self._write(durably=True) as db:
+            db.execute("DELETE FROM fact")
+
     # -- apps and slots -------------------------------------------------------------------------
 
     def register(self, app: App) -> None:
@@ -276,7 +281,7 @@ class Journal:
         known = {name: self.app(name) for name in self.names()}
         mine = known.pop(app.name).slots.values() if app.name in known else ()
         used = {
-            name: ports_of(slot.endpoints for slot in other.slots.values() if slot.process or slot.share)
+            name: ports_of(slot.endpoints for slot in other.slots.values() if slot.in_use)
             for name, other in known.items()
         }
         kept = {slot.name: slot.endpoints for slot in mine if slot.process}
@@ -336,12 +341,17 @@ class Journal:
     def backends(self) -> list[Backend]:
         """What is desired of the balancer, for all apps of the root."""
         found = []
-        for row in self._db.execute("SELECT name, domains FROM app ORDER BY name").fetchall():
-            record = self.app(row["name"])
+        rows = self._db.execute("SELECT name, domains FROM app ORDER BY name").fetchall()
+        records = [self.app(row["name"]) for row in rows]
+        slots = [slot for record in records for slot in record.slots.values()]
+        users = {endpoint: slot.instance for slot in slots if slot.in_use for endpoint in slot.endpoints}
+        for row, record in zip(rows, records, strict=True):
             servers = tuple(
                 Server(slot.name, endpoint, slot.share)
                 for slot in sorted(record.slots.values(), key=lambda slot: slot.name)
                 for endpoint in slot.endpoints
+                # An idle one may still be said to have what another app was given since.
+                if users.get(endpoint, slot.instance) == slot.instance
             )
             found.append(Backend(record.name, tuple(json.loads(row["domains"])), servers))
         return [backend for backend in found if not _is_left_behind(backend, found)]

@@ -40,7 +40,8 @@ def recognize(journal: Journal, here: Place, emit: Emit) -> None:
         if known is None or known == here:
             told = ""
         elif known.machine not in {None, here.machine}:
-            journal.settle_in(here.path)
+            journal.settle_in(here.path, keep=True)  # no process is of another boot's
+            journal.forget_facts()
             told = "This root comes from another machine: nothing of it runs here. `substitute up` starts what is live."
         elif _is_same(known, here):
             told = _same(known, here)

@@ -41,6 +41,11 @@ class SlotRecord:
     """Where the process is not called after its slot: a guest's."""
 
     @property
+    def in_use(self) -> bool:
+        """Something runs there, or is meant to."""
+        return self.process is not None or self.share > 0
+
+    @property
     def instance(self) -> str:
         """The name of its process."""
         return self.instance_name or f"{self.app}_{self.name}"

@@ -48,7 +48,7 @@ class Version:
         return replace(
             app,
             start=self.start,
-            health=self.health,
+            health=health_of(app, self),
             user=self.user,
             notifies=self.notifies,
             limits=self.limits,
@@ -73,6 +73,13 @@ class Version:
                 "protections": frozenset(map(Protection, known["protections"])),
             }
         )
+
+
+def health_of(app: App, version: Version | None) -> Health:
+    """By what `version` is judged, today's where it is not known. One that needs longer than it did is given it."""
+    if version is None:
+        return app.health
+    return replace(version.health, timeout=max(version.health.timeout, app.health.timeout))
 
 
 def written(version: Version, commit: str | None = None) -> str:
