@@ -174,14 +174,15 @@ class HAProxy:
 
     def _obey(self, backends: Sequence[Backend]) -> None:
         """Have the running worker do what the file says, and all others hand on what comes to them."""
+        # First the others: while one is being succeeded, either may answer on the worker's socket.
+        leaving.dismiss(self._run)
+        self._have_all_hand_on(_PATIENCE)
         written = self._written()
         said = api.weigh(self._run, file.servers(written))
         if said is None and file.leads_by_map(written):
             said = api.lead(self._run, hosts(_chosen(backends, written)))
         if said is not None:
             raise BalancerError("HAProxy did not obey.", fact=said or self._said())
-        leaving.dismiss(self._run)
-        self._have_all_hand_on(_PATIENCE)
 
     def _have_all_hand_on(self, patience: float) -> None:
         self._wait(

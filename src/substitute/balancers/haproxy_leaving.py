@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from substitute.core.slots import Endpoint
 
 _SUCCEEDED = "haproxy-master-{}.sock"
+_COUNTED = ("show stat -1 4 -1", "show servers state")
 
 
 @dataclass(frozen=True)
-class Leaver:
+class Worker:
     """A worker, and the master's socket that it is asked through."""
 
     socket: str
@@ -46,19 +47,19 @@ class Leaver:
             return ""
 
 
-def all_of(run_directory: Path) -> list[Leaver]:
+def all_of(run_directory: Path) -> list[Worker]:
     """Every worker that leaves. Raises `Silent` where that can't be known."""
     known = api.processes(run_directory)
-    if known is None:  # it is about to end, whatever its worker still says
-        raise Silent("Its master does not answer.")
-    found = [Leaver(MASTER, pid) for pid in known.old]
+    if known is None:
+        raise _without_master(run_directory)
+    found = [Worker(MASTER, pid) for pid in known.old]
     for path, account in _succeeded(run_directory):
         if account and account.master != known.master:
-            found += [Leaver(path.name, pid) for pid in (*account.workers, *account.old)]
+            found += [Worker(path.name, pid) for pid in (*account.workers, *account.old)]
     return found
 
 
-def astray(run_directory: Path) -> list[Leaver]:
+def astray(run_directory: Path) -> list[Worker]:
     """Those that may yet send a new request by the weights that they had. Raises `Silent`."""
     found = []
     for leaver in all_of(run_directory):
@@ -70,14 +71,29 @@ def astray(run_directory: Path) -> list[Leaver]:
 
 
 def traffic(run_directory: Path) -> dict[Endpoint, Traffic]:
-    """What the newest worker has counted, and those that leave. Raises `Silent`."""
-    # The newest first: one that is replaced in between is then among the others, and none is missed.
-    found = api.counted(run_directory)
-    for leaver in all_of(run_directory):
-        said = leaver.ask(run_directory, "show stat -1 4 -1", "show servers state")
-        for endpoint, old in answers.traffic(said).items():
+    """What the newest worker has counted, and those that leave. Raises `Silent`, also where they changed meanwhile."""
+    newest, left = _newest(run_directory), all_of(run_directory)
+    found = answers.traffic(newest.ask(run_directory, *_COUNTED))
+    for leaver in left:
+        for endpoint, old in answers.traffic(leaver.ask(run_directory, *_COUNTED)).items():
             found[endpoint] = answers.added(found.get(endpoint, Traffic(0, 0, 0, 0)), old)
+    if (_newest(run_directory), all_of(run_directory)) != (newest, left):
+        raise Silent("Its workers are changing.")
     return found
+
+
+def _newest(run_directory: Path) -> Worker:
+    """Who it is the master knows: on the worker's own socket one that is being succeeded may answer too."""
+    known = api.processes(run_directory)
+    if known is None or not known.workers:
+        raise _without_master(run_directory)
+    return Worker(MASTER, known.workers[-1])
+
+
+def _without_master(run_directory: Path) -> Silent:
+    """It is about to end, whatever its worker still says; `Absent` where that is gone too."""
+    api.description(run_directory)
+    return Silent("Its master does not answer.")
 
 
 def remember(run_directory: Path, master: int) -> None:
@@ -96,7 +112,7 @@ def dismiss(run_directory: Path) -> None:
         ):  # gone, or its successor did not come
             path.unlink(missing_ok=True)
         elif known and (process := identify(account.master)):
-            workers = (Leaver(path.name, pid).ask(run_directory, "show info") for pid in account.workers)
+            workers = (Worker(path.name, pid).ask(run_directory, "show info") for pid in account.workers)
             if not all(answers.manner(said).leaves for said in workers if said):
                 signal_process(process, signal.SIGUSR1)
 

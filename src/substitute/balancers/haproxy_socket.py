@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from substitute.balancers.haproxy_file import Servers
-    from substitute.core.ports import Traffic
-    from substitute.core.slots import Endpoint
 
 WORKER, MASTER = "haproxy.sock", "haproxy-master.sock"
 _TIMEOUT = 5.0
@@ -100,12 +98,6 @@ def processes(run_directory: Path, name: str = MASTER) -> answers.Processes | No
         except Silent:
             time.sleep(_PAUSE)  # in the middle of a reload it hangs up on everybody
     return None
-
-
-def counted(run_directory: Path, name: str = WORKER, prefix: str = "") -> dict[Endpoint, Traffic]:
-    """What one worker has counted. Raises `Silent`."""
-    commands = (f"{prefix}show stat -1 4 -1", f"{prefix}show servers state")
-    return answers.traffic(ask(run_directory, name, *commands))
 
 
 def _servers(run_directory: Path) -> dict[answers.Key, answers.ServerState]:
