@@ -446,7 +446,7 @@ def test_changed_timeouts_wait_for_a_reload(site: Site) -> None:
     running = worker(site)
     site.route(0, 100)
     assert worker(site) == running
-    assert site.balancer.pending([site.shop(0, 100)]) == "What [balancer] says has changed."
+    assert site.balancer.pending([site.shop(0, 100)]) == "[balancer] has changed, or substitute has."
     site.balancer.reload([site.shop(0, 100)])
     assert worker(site) != running
     assert site.balancer.pending([site.shop(0, 100)]) == ""
@@ -560,7 +560,7 @@ def test_a_worker_of_the_first_version_which_hands_nothing_on_is_waited_for(site
     path(site).write_text(text.replace("substitute-", "earlier-"))
     api.reload(site.run_directory)
     until(lambda: api.description(site.run_directory).startswith("earlier-"))
-    assert site.balancer.pending([site.shop(100, 0)]) == "What [balancer] says has changed."
+    assert site.balancer.pending([site.shop(100, 0)]) == "[balancer] has changed, or substitute has."
     with socket.create_connection((site.listen.host, site.listen.port)) as kept:
         assert ask(kept).endswith("a0")
         site.balancer.reload([site.shop(0, 100)])

@@ -101,7 +101,7 @@ class HAProxy:
             return f"HAProxy is to listen on {self._settings.listen}.{too}"
         if earlier != file.earlier(written):
             return f"Nobody comes to {' and '.join(file.earlier(written))} any more."
-        return "What [balancer] says has changed."
+        return "[balancer] has changed, or substitute has."
 
     def reload(self, backends: Sequence[Backend]) -> None:
         """A worker with another file takes the listening sockets; the one before finishes what it has."""
