@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,6 +56,33 @@ def test_a_root_changes_its_runtime_with_its_next_deployment(site: Site, before:
     site.assert_only_serves("b")
     assert (kept_by(site, before), kept_by(site, after)) == (set(), {"shop_b", "haproxy"})
     assert under_load(site, lambda: site.run("rollback")) == {"1", "2"}
+
+
+@pytest.mark.machine
+@pytest.mark.parametrize(("before", "after"), [KINDS, KINDS[::-1]])
+def test_a_client_that_keeps_its_connection_keeps_the_earlier_balancer_which_ends_with_it_or_with_down(
+    site: Site, before: str, after: str
+) -> None:
+    run_by(site, before)
+    site.run("deploy")
+    kept, left = (HTTPConnection("127.0.0.1", site.port) for _ in range(2))
+    assert (asked(kept), asked(left)) == ("1", "1")
+    run_by(site, after)
+    site.repository.commit("2")
+    site.run("deploy")
+    assert asked(kept) == "2"
+    site.run("rollback")
+    assert kept_by(site, after) == {"shop_a", "haproxy"}
+    site.run("down")
+    assert not (site.pids() or kept_by(site, before) or kept_by(site, after))
+    left.close()
+    site.run("up")
+    site.assert_only_serves("a")
+
+
+def asked(connection: HTTPConnection) -> str:
+    connection.request("GET", "/")
+    return connection.getresponse().read().decode().split()[1]
 
 
 @pytest.mark.machine

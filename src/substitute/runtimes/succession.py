@@ -81,4 +81,5 @@ class Succession:
         self._later.shutdown()
 
     def _keeper(self, name: str) -> Runtime:
-        return self._earlier if name in self._earlier.kept() else self._later
+        """The later one where both do: what the earlier one has left of a balancer ends by itself."""
+        return self._earlier if name in self._earlier.kept() - self._later.kept() else self._later
