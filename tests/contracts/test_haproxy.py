@@ -419,6 +419,27 @@ def test_domains_ports_and_shares_change_without_a_reload(site: Site) -> None:
     assert get(site.listen, Host="shop.example.com")[0] == 404
 
 
+def test_ports_may_be_swapped_while_requests_flow(site: Site) -> None:
+    """The journal names a port for both slots, until the one that has it is gone."""
+    site.route(100, 0)
+    site.stop("b0")
+    first, other = site.endpoints[A], site.endpoints[B]
+    with load(site.listen) as running:
+        site.balancer.route([site.shop(100, 0), another_app()])
+        both = [Backend("shop", (), (Server(A, first, 100), Server(B, first, 0)))]
+        site.balancer.route(both)
+        assert site.traffic(A).share == 100
+        running.wait_for_more()
+        site.start("c0", other)
+        site.balancer.route([Backend("shop", (), (Server(A, first, 0), Server(B, other, 100)))])
+        site.drained(A)
+        assert get(site.listen) == (200, "c0")
+        site.stop("a0")
+        site.balancer.route([Backend("shop", (), (Server(A, other, 0), Server(B, other, 100)))])
+        running.wait_for_more()
+    assert running.failures == []
+
+
 def test_an_app_without_a_share_needs_no_place_yet_and_then_keeps_it(site: Site) -> None:
     blog = Endpoint("127.0.0.1", free_port())
     site.start("c0", blog)
