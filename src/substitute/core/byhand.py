@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from substitute.core.errors import NothingServesError, NotReadyError, SubstituteError, UsageError
+from substitute.core.errors import (
+    InterruptedByUserError,
+    NothingServesError,
+    NotReadyError,
+    UsageError,
+)
 from substitute.core.events import Notice, Output
 from substitute.core.guests import start_guest, stop_guest
 from substitute.core.health import await_ready
@@ -14,6 +19,7 @@ from substitute.core.interrupts import Interrupts
 from substitute.core.lock import deployment_lock
 from substitute.core.settle import settle
 from substitute.core.slots import SlotName
+from substitute.core.status import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,11 +66,20 @@ def _start_slot(host: Host, app: App, name: SlotName, directory: Path, port: int
             host.emit(Notice(f"{slot.instance} runs already."))
             return
         # Whatever runs there may be what a killed command has left, and get requests.
-        settled = settle(host, app)
+        settled = _settled(host, app, interrupts)
         if record.live is name or settled.live is name:
             _say_who_serves(host, slot, settled)
         else:
             _stand_by(host, app, slot, interrupts)
+
+
+def _settled(host: Host, app: App, interrupts: Interrupts) -> Settled:
+    """`settle`, whose waits may be interrupted; then it is said what is so."""
+    try:
+        return settle(host, app, interrupts=interrupts)
+    except InterruptedByUserError as error:
+        so = in_words(host, app)
+        raise InterruptedByUserError(error.what, fact=so, cure="`substitute up` goes on.") from error
 
 
 def _say_who_serves(host: Host, slot: SlotRecord, settled: Settled) -> None:
@@ -83,7 +98,7 @@ def _stand_by(host: Host, app: App, slot: SlotRecord, interrupts: Interrupts) ->
             process, log, version = start_instance(host, app, slot, standby=True)
             await_ready(host, version.health, slot, process, show=_shower(host), log=log)
             host.journal.proven(slot, version)
-    except SubstituteError:
+    except Exception:
         stop_instance(host, host.journal.app(app.name).slots[slot.name])
         raise
     host.emit(
@@ -113,7 +128,7 @@ def stop(host: Host, apps: Mapping[str, App], name: str, *, force: bool = False)
 
 
 def _stop_slot(host: Host, app: App, name: SlotName, *, force: bool) -> None:
-    with deployment_lock(host.lock_path(app.name), "stop"), Interrupts():
+    with deployment_lock(host.lock_path(app.name), "stop"), Interrupts() as interrupts:
         host.journal.register(app)
         record = host.journal.app(app.name)
         slot = record.slots[name]
@@ -123,7 +138,7 @@ def _stop_slot(host: Host, app: App, name: SlotName, *, force: bool) -> None:
         if serves:
             host.journal.stop_by_hand(app.name, stopped=True)
         runs = slot.process or host.inspect(slot).process
-        if settle(host, app).live is name:
+        if _settled(host, app, interrupts).live is name:
             raise _needed(app, slot)  # the other one is down, and this one has taken its place
         host.emit(Notice(f"{slot.instance} stopped." if runs else f"{slot.instance} does not run."))
 

@@ -125,15 +125,16 @@ def answers_in_time(host: Host, app: App, live: SlotRecord) -> bool:
 def observe_for(
     host: Host, app: App, slot: SlotRecord, process: Process, *, seconds: float, log: LogTail
 ) -> None:
-    """Watch `process` for `seconds`: it must stay up, and may not answer badly twice in a row."""
+    """Watch `process` for `seconds`: it must stay up, and may not answer badly twice in a row.
+
+    However far apart the looks are, the last one is at the end, and a bad one is never the last.
+    """
     health = health_of(app, slot.version)
     deadline = host.clock.monotonic() + seconds
     bad = 0
     while True:
         log.lines()
         _require_alive(host, slot, process, log)
-        if host.clock.monotonic() >= deadline:
-            return
         good, last = _count_good(host, slot, health, 0)
         bad = 0 if good else bad + 1
         if bad == 2:
@@ -142,7 +143,10 @@ def observe_for(
                 fact=_with_log(f"Last answer: {last}.", log),
                 cure=f"See `substitute logs {slot.name}`.",
             )
-        host.clock.sleep(health.interval)
+        remaining = deadline - host.clock.monotonic()
+        if remaining <= 0 and not bad:
+            return
+        host.clock.sleep(min(health.interval, max(remaining, _TICK)))
 
 
 def _owned(host: Host, slot: SlotRecord, process: Process) -> bool | None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from substitute.core.apps import App
     from substitute.core.ports import Process
     from substitute.core.slots import Endpoint
     from substitute.core.versions import Version
@@ -70,6 +71,27 @@ class AppRecord:
     def live_slot(self) -> SlotRecord | None:
         """The record of the live slot."""
         return self.slots[self.live] if self.live else None
+
+
+def unregistered(app: App) -> AppRecord:
+    """What is known of an app that was never worked on: its configuration."""
+    slots = {
+        slot.name: SlotRecord(
+            app=app.name,
+            name=slot.name,
+            directory=slot.directory,
+            endpoints=slot.endpoints,
+            share=0,
+            commit=None,
+            intact=False,
+            process=None,
+            standby=False,
+            drain_timeout=app.drain_timeout,
+            stop_timeout=app.stop_timeout,
+        )
+        for slot in app.slots.values()
+    }
+    return AppRecord(app.name, live=None, stopped=False, slots=slots)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from substitute.core.errors import UnmovedError, UnobservedError
 from substitute.core.health import answers
 from substitute.core.lock import holder_of
+from substitute.core.records import unregistered
 from substitute.core.slots import SlotName, SlotState
 
 if TYPE_CHECKING:
@@ -46,11 +47,24 @@ def who_serves(host: Host, app: App, trouble: SubstituteError) -> list[SlotName]
     ]
 
 
+def in_words(host: Host, app: App) -> str:
+    """What runs of `app`, and what is meant to get requests, in a line."""
+    if app.name not in host.journal.names():
+        return f"{app.name}: nothing runs."
+    told = []
+    for slot in host.journal.app(app.name).slots.values():
+        runs = host.inspect(slot).process is not None
+        if slot.share:
+            state = "serves" if answers(host, app, slot) else "does not answer" if runs else "does not run"
+            told.append(f"slot {slot.name} {state}")
+        elif runs:
+            told.append(f"slot {slot.name} gets no requests and still runs")
+    return f"{app.name}: {'; '.join(told) or 'nothing runs'}."
+
+
 def _app(host: Host, app: App, traffic: Mapping[Endpoint, Traffic]) -> dict[str, Any]:
     known = app.name in host.journal.names()
-    if not known:
-        host.journal.register(app)
-    record = host.journal.app(app.name)
+    record = host.journal.app(app.name) if known else unregistered(app)
     holder = holder_of(host.lock_path(app.name))
     unfinished = host.journal.unfinished(app.name) if holder else []
     deployment = unfinished[-1] if unfinished else None
