@@ -11,6 +11,7 @@ import pytest
 from substitute.core.errors import SourceError, UsageError
 from substitute.shell import capture
 from substitute.sources.git import Git
+from substitute.sources.program import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +92,15 @@ def test_the_first_use_clones_and_the_newest_commit_is_chosen(place: Place) -> N
     assert page(place.a) == "one"
     assert source.current(place.a) == place.first
     assert source.current(place.b) is None
+
+
+def test_a_git_that_hangs_is_ended_past_its_limit_and_the_key_is_named(place: Place) -> None:
+    limit = Limit(0.5, "app.shop.build_timeout")
+    surroundings = {**IDENTITY, "GIT_SSH_COMMAND": "sleep 600 #"}
+    source = Git("ssh://nowhere.example/shop.git", None, [place.a], surroundings, print, print, limit=limit)
+    with pytest.raises(SourceError, match=r"had not ended after 0\.5s.*\n.*app\.shop\.build_timeout"):
+        source.resolve(place.a, None)
+    assert not place.a.exists()
 
 
 def test_a_resolve_changes_no_file_of_the_slot(place: Place) -> None:

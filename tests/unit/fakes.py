@@ -89,6 +89,7 @@ class World:
     """What the balancer must reload for."""
     reloads: bool = True
     build_status: int = 0
+    build_takes: float = 0.0
     fetchable: bool = True
 
     def crash(self, name: str) -> None:
@@ -245,7 +246,11 @@ class FakeCommands:
         self.world.log.append(f"run {what}")
         on_start(Process(1, 1, "boot"))
         on_line("output")
-        return Finished(self.world.build_status if argv[0] == "/bin/sh" else 0, ("last line",))
+        if argv[0] != "/bin/sh":
+            return Finished(0, ("last line",))
+        late = timeout is not None and self.world.build_takes > timeout
+        self.world.clock.sleep(min(self.world.build_takes, timeout) if timeout else self.world.build_takes)
+        return Finished(self.world.build_status, ("last line",), timed_out=late)
 
     def scripts(self, directory: Path, *, user: str | None = None) -> Mapping[str, bool]:
         return {file.name: True for file in directory.iterdir()} if directory.is_dir() else {}
@@ -358,6 +363,7 @@ def make_app(root: Path) -> App:
         repo="repo",
         branch=None,
         build=("make",),
+        build_timeout=1800.0,
         clean=False,
         start="serve",
         slots=make_slots(root, "shop", *PORTS.values()),

@@ -41,7 +41,8 @@ def test_every_key_arrives_in_the_app_that_the_core_gets(tmp_path: Path) -> None
     (tmp_path / "shop.env").write_text("SECRET=s3cret\nNODE_ENV=test\n")
     config = loaded(
         tmp_path,
-        SHOP + 'branch = "main"\nbuild = ["npm ci", "make"]\nclean = true\nhost = "::1"\n'
+        SHOP
+        + 'branch = "main"\nbuild = ["npm ci", "make"]\nbuild_timeout = "1h"\nclean = true\nhost = "::1"\n'
         'domains = ["Shop.Example.com"]\nenv = { NODE_ENV = "production" }\nenv_file = "shop.env"\n'
         'health = { path = "/up", host = "shop.example.com:80", timeout = "1m", interval = 0.5, successes = 3 }\n'
         'drain.timeout = "2m"\nstop.timeout = 5\nverify = { for = "1h", share = 10 }\nhooks.timeout = "20s"\n',
@@ -56,6 +57,7 @@ def test_every_key_arrives_in_the_app_that_the_core_gets(tmp_path: Path) -> None
     assert app.domains == ("shop.example.com",)
     assert (app.health.path, app.health.host, app.health.kind) == ("/up", "shop.example.com:80", "http")
     assert (app.health.timeout, app.health.interval, app.health.successes) == (60, 0.5, 3)
+    assert app.build_timeout == 3600
     assert (app.drain_timeout, app.stop_timeout, app.hooks_timeout) == (120, 5, 20)
     assert (app.verify_for, app.verify_share, app.user) == (3600, 10, None)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -154,6 +155,30 @@ def test_a_failure_at_any_phase_leaves_the_old_version_serving(
     shop.change(verify_for=0.0)
     deploy(shop.host, shop.app, "v2")
     assert live(shop) == "b"
+
+
+def test_a_build_that_hangs_is_ended_and_the_key_that_gives_it_longer_is_named(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.change(build=("make", "make test"), build_timeout=10.0)
+    shop.world.build_takes = 6.0
+    began = shop.world.clock.time
+    with pytest.raises(
+        DeploymentFailedError, match=r"had not ended after 10s: `make test` was ended"
+    ) as raised:
+        deploy(shop.host, shop.app, "v2")
+    assert "app.shop.build_timeout" in str(raised.value)
+    assert shop.world.clock.time - began < 11
+    assert live(shop) == "a"
+
+
+def test_verify_takes_as_long_as_it_says_however_far_apart_the_looks_are(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    health = replace(shop.app.health, interval=10.0, successes=1)
+    shop.change(verify_for=1.0, health=health)
+    deploy(shop.host, shop.app, "v2")
+    last = shop.events[-1]
+    assert isinstance(last, Succeeded)
+    assert 1.0 <= last.seconds["verify"] < 1.5
 
 
 def test_a_port_that_a_stranger_holds_is_named(shop: Shop) -> None:

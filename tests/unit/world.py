@@ -927,6 +927,7 @@ def _app(root: Path, name: str) -> App:
         repo="repo",
         branch=None,
         build=("make",),
+        build_timeout=1800.0,
         clean=False,
         start="serve",
         slots={slot: Slot(slot, root / f"{name}_{slot}", (endpoint_of(name, slot),)) for slot in SlotName},

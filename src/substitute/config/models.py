@@ -283,6 +283,11 @@ class AppConfig(Table):
         default=(),
         example=["npm ci --omit=dev"],
     )
+    build_timeout: PositiveDuration = _key(
+        "The time that `build`, all of its commands together, may take, and each call of git. What takes longer is "
+        "ended, and the deployment has failed.",
+        default="30m",
+    )
     clean: Switch = _key("Whether untracked files (node_modules) are removed before a build.", default=False)
     start: Command = _key(
         "The shell command that runs the app in the foreground. It must listen on $PORT of $HOST "

@@ -89,14 +89,14 @@ def _missing_table(location: Location) -> str:
 
 
 def _nearest(location: Location) -> str:
-    """Point to the key that was meant: in this table, else in another one, else list what there is."""
+    """Point to the key that was meant: the same in another table, a like one in this, or list what there is."""
     section, name = _section(location[:-1]), str(location[-1])
     names = _keys(SECTIONS[section]) if section is not None else ()
-    if close := get_close_matches(name, names, n=1):
-        return f"did you mean {quote(close[0])}?"
     homes = [header for header, table in SECTIONS.items() if header and name in _keys(table)]
     if homes:
         return f"it belongs in {' or '.join(f'[{dotted(_named(home, location))}]' for home in homes)}"
+    if close := get_close_matches(name, names, n=1):
+        return f"did you mean {quote(close[0])}?"
     return f"the keys here are {', '.join(names)}"
 
 

@@ -26,6 +26,7 @@ def _app(name: str, app: AppConfig, root: Path) -> App:
         repo=resolve_repo(app.repo, root),
         branch=app.branch,
         build=app.build,
+        build_timeout=app.build_timeout,
         clean=app.clean,
         start=app.start,
         slots={slot: Slot(slot, root / f"{name}_{slot}", _endpoints(app, slot)) for slot in SlotName},

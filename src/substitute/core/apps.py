@@ -39,6 +39,8 @@ class App:
     repo: str
     branch: str | None
     build: tuple[str, ...]
+    build_timeout: float
+    """For all of `build` together, and for each call of the source's program."""
     clean: bool
     start: str
     slots: Mapping[SlotName, Slot]

@@ -207,6 +207,7 @@ def _shares(attempt: Attempt) -> dict[SlotName, int]:
 
 def _build(attempt: Attempt) -> None:
     host, app = attempt.host, attempt.app
+    deadline = host.clock.monotonic() + app.build_timeout
     for command in app.build:
         attempt.emit(Output(Phase.BUILD, f"$ {command}"))
         ended = host.commands.run(
@@ -215,9 +216,16 @@ def _build(attempt: Attempt) -> None:
             environment=attempt.environment(),
             on_line=attempt.show(Phase.BUILD),
             on_start=lambda process: host.journal.command_started(app.name, process),
+            timeout=max(deadline - host.clock.monotonic(), 0.0),
             user=app.user,
         )
         host.journal.forget_commands(app.name)
+        if ended.timed_out:
+            raise BuildError(
+                f"The build had not ended after {app.build_timeout:g}s: `{command}` was ended.",
+                fact="\n".join(f"  | {line}" for line in ended.tail),
+                cure=f"A build that needs longer is given it by app.{app.name}.build_timeout.",
+            )
         if ended.status:
             raise BuildError(
                 f"The build command `{command}` failed with exit status {ended.status}.",

@@ -13,7 +13,7 @@ from substitute.core.ports import Revision
 from substitute.files import read_regular
 from substitute.sources import names
 from substitute.sources.clone import Clones, is_local, shown
-from substitute.sources.program import GitProgram, reason
+from substitute.sources.program import GitProgram, Limit, reason
 from substitute.sources.submodules import update_submodules
 from substitute.sources.view import make_view
 
@@ -45,7 +45,9 @@ def connect(
 ) -> Git:
     """Make the source of `app`; git gets `environment`."""
     directories = [slot.directory for slot in app.slots.values()]
-    return Git(app.repo, app.branch, directories, environment, notice, warn, become=account(app.user))
+    limit = Limit(app.build_timeout, f"app.{app.name}.build_timeout")
+    become = account(app.user)
+    return Git(app.repo, app.branch, directories, environment, notice, warn, become=become, limit=limit)
 
 
 class Git:
@@ -61,6 +63,7 @@ class Git:
         warn: Callable[[str], None],
         *,
         become: Account | None = None,
+        limit: Limit | None = None,
     ) -> None:
         """`directories`: of all slots, so that one can be made from another. They are the property of `become`.
 
@@ -72,7 +75,7 @@ class Git:
         self._shown = shown(self._repo)
         self._branch = branch
         self._warn = warn
-        self._git = GitProgram(environment, notice, local=local, become=become)
+        self._git = GitProgram(environment, notice, local=local, become=become, limit=limit)
         others = [Path(os.path.realpath(directory)) for directory in directories]
         self._clones = Clones(self._git, self._repo, others, notice=notice, warn=warn)
 

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,15 @@ _PATIENCE = 10.0
 _NOISE = ("warning:", "hint:", "remote:", "From ", "Cloning into", "done.")
 
 
+@dataclass(frozen=True)
+class Limit:
+    """How long one call of git may take."""
+
+    seconds: float
+    key: str
+    """What gives it more."""
+
+
 class GitProgram:
     """Runs ``git`` with the app's surroundings."""
 
@@ -92,6 +102,7 @@ class GitProgram:
         *,
         local: bool,
         become: Account | None = None,
+        limit: Limit | None = None,
     ) -> None:
         """`local`: the repository is a path on this machine, so its submodules may be too.
 
@@ -103,6 +114,7 @@ class GitProgram:
         self._notice = notice
         self._local = local
         self.become = become
+        self._limit = limit
         # A repository on this machine may belong to another user, as a bare one of a user "git" does.
         self.serving = ("--upload-pack=git -c safe.directory='*' upload-pack",) if local else ()
         # By default git takes no submodule from a path: whoever writes .gitmodules could name any.
@@ -115,7 +127,7 @@ class GitProgram:
         """Run ``git ARGUMENTS`` on the clone in `directory` (None: on none).
 
         Locks that an interrupted git left there are removed; `remote` says that it may use the network.
-        Raises SourceError where git is missing, or another git is at work in the clone.
+        Raises SourceError where git is missing or past its limit, or another git is at work in the clone.
         """
         environment = self._with_ssh(directory) if remote else self._environment
         if directory is not None:
@@ -127,11 +139,17 @@ class GitProgram:
                     [*self._command, *arguments],
                     directory=directory or Path("/"),
                     environment=environment,
+                    timeout=self._limit.seconds if self._limit else None,
                     given=given,
                     become=self.become,
                 )
             except FileNotFoundError as error:
                 raise self._no_git(error) from error
+            if ended.timed_out and self._limit:
+                raise SourceError(
+                    f"`git {arguments[0]}` had not ended after {self._limit.seconds:g}s, and was ended.",
+                    cure=f"Where it needs longer, {self._limit.key} gives it more.",
+                )
             lock = _lock_in_the_way(ended.err) if ended.status and directory else None
             if lock is None or directory is None:
                 break
