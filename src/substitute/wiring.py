@@ -16,7 +16,7 @@ from substitute.accounts import account
 from substitute.boot.command import command_for
 from substitute.clock import SystemClock
 from substitute.config.envfile import EnvFileError, read_env_file
-from substitute.core.environment import caller_environment
+from substitute.core.environment import absolute_places, caller_environment
 from substitute.core.errors import ConfigError, SubstituteError, UsageError
 from substitute.core.events import Notice, Warned
 from substitute.core.host import Host
@@ -133,6 +133,9 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
     """Find the root, read its configuration, open its journal. Raises ConfigError and SubstituteError."""
     directory = None if root_option is None else str(root_option)
     root = configuration.find_root(directory=directory, environ=os.environ)
+    caller = caller_environment(os.environ)
+    # Builds and instances get PATH as it was given. What runs here is found where the repository has no say.
+    os.environ["PATH"] = absolute_places(caller["PATH"])
     config = configuration.load(root)
     apps = configuration.apps(config, root)
     run = _prepare(root)
@@ -149,8 +152,6 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
     balancer = _adapter(BALANCERS, config.balancer.kind, "balancer.kind")(
         root, runtime, config.balancer, warn
     )
-    caller = caller_environment(os.environ)
-
     warned: set[str] = set()
 
     def source(app: App) -> Source:

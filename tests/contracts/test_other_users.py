@@ -6,6 +6,8 @@ import os
 import shutil
 import stat
 import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,18 +23,24 @@ from substitute.sources.submodules import update_submodules
 from tests.contracts.test_git import IDENTITY, Place, page
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 USER = "nobody"
 
 
 @pytest.fixture
-def slot(tmp_path: Path) -> Path:
+def root() -> Iterator[Path]:
+    """A directory of root's that others may enter, as they may not where pytest puts its own."""
+    with tempfile.TemporaryDirectory(prefix="substitute-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@pytest.fixture
+def slot(root: Path) -> Path:
     """A directory of the app's user's, in a root of root's."""
-    for parent in [tmp_path, *tmp_path.parents][:-2]:
-        parent.chmod(0o755)
-    return directory_of_theirs(tmp_path / "shop_a")
+    return directory_of_theirs(root / "shop_a")
 
 
 def directory_of_theirs(path: Path) -> Path:
@@ -54,11 +62,11 @@ def owners(directory: Path) -> set[int]:
 
 
 def test_a_launcher_runs_nothing_of_the_slot_and_obeys_none_of_its_variables_before_it_is_the_user(
-    slot: Path, tmp_path: Path
+    slot: Path, root: Path
 ) -> None:
     become = account(USER)
     assert become
-    traces = tmp_path / "traces"
+    traces = root / "traces"
     traces.mkdir()
     traces.chmod(0o777)
     for name in ("setpriv", "sh", "env", "cat"):
@@ -71,14 +79,14 @@ def test_a_launcher_runs_nothing_of_the_slot_and_obeys_none_of_its_variables_bef
         "VALUE": value,
         "HOME": str(slot),
     }
-    out = tmp_path / "out"
+    out = root / "out"
     out.write_text("")
     told = 'A=1 sh -c \'id -un; pwd; printf "%s|" "$VALUE" "$A" "$HOME"; env | grep -c ^SUBSTITUTE; exit 7\''
-    launcher = tmp_path / "shop_a.sh"
+    launcher = root / "shop_a.sh"
     launcher.write_text(render(Program("shop_a", told, slot, environment, out, 30.0), become))
     launcher.chmod(0o700)
 
-    ended = subprocess.run([launcher], cwd=tmp_path, env={}, check=False)
+    ended = subprocess.run([launcher], cwd=root, env={}, check=False)
 
     assert ended.returncode == 7
     assert out.read_text() == f"{USER}\n{slot}\n{value}|1|{slot}|0\n"
@@ -102,10 +110,8 @@ class TheirPlace(Place):
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> TheirPlace:
-    for parent in [tmp_path, *tmp_path.parents][:-2]:
-        parent.chmod(0o755)
-    return TheirPlace(tmp_path)
+def place(root: Path) -> TheirPlace:
+    return TheirPlace(root)
 
 
 def test_a_clone_that_became_a_link_has_root_remove_nothing(place: TheirPlace) -> None:
@@ -169,16 +175,16 @@ def test_a_pipe_in_a_clone_keeps_nobody_waiting(place: TheirPlace, name: str) ->
     assert page(place.a) == "two"
 
 
-def test_files_are_reached_as_the_user_does_and_then_as_before(slot: Path, tmp_path: Path) -> None:
+def test_files_are_reached_as_the_user_does_and_then_as_before(slot: Path, root: Path) -> None:
     become = account(USER)
-    secret = tmp_path / "secret"
+    secret = root / "secret"
     secret.write_text("of root's")
     secret.chmod(0o640)
     (slot / "link").symlink_to(secret)
     groups = os.getgroups()
 
     with acting_as(become):
-        for attempt in ((slot / "link").read_text, secret.unlink, (tmp_path / "new").touch):
+        for attempt in ((slot / "link").read_text, secret.unlink, (root / "new").touch):
             with pytest.raises(PermissionError):
                 attempt()
         (slot / "made").touch()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,11 @@ def test_two_roots_never_share_a_name() -> None:
 def test_a_command_that_needs_no_shell_gets_none() -> None:
     assert command("sleep 600") == 'ExecStart=@:"/usr/bin/sleep" "sleep" "600"'
     assert command(f"{sys.executable} -c 'a b' \"%d\"").endswith('"-c" "a b" "%%d"')
+
+
+def test_a_pipe_in_the_place_of_a_program_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "run", 0o777)
+    assert command("./run", directory=tmp_path) == 'ExecStart=:"/bin/sh" "-c" "exec ./run"'
 
 
 @pytest.mark.parametrize(

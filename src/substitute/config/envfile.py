@@ -7,6 +7,8 @@ from collections.abc import Mapping  # noqa: TC003  # pydantic reads the field's
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from substitute.files import read_regular
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -51,7 +53,7 @@ def read_env_file(file: Path) -> dict[str, str]:
             raise EnvFileError(((None, "there is no such file"),))
         if not file.is_file():
             raise EnvFileError(((None, "it is not a regular file"),))
-        text = file.read_bytes().decode("utf-8-sig")
+        text = read_regular(file).decode("utf-8-sig")
     except OSError as error:
         raise EnvFileError(((None, f"it cannot be read: {error.strerror}"),)) from None
     except UnicodeDecodeError as error:

@@ -20,6 +20,7 @@ from substitute.core.lock import deployment_lock
 from substitute.core.settle import settle
 from substitute.core.slots import SlotName
 from substitute.core.status import in_words
+from substitute.files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -157,13 +158,13 @@ def _shower(host: Host) -> Callable[[str], None]:
 def _command_of(directory: Path) -> str:
     procfile = directory / "Procfile"
     if procfile.is_file():
-        for line in procfile.read_text(errors="replace").splitlines():
+        for line in read_regular(procfile).decode(errors="replace").splitlines():
             if line.startswith("web:") and line[4:].strip():
                 return line[4:].strip()
     package = directory / "package.json"
     if package.is_file():
         try:
-            found = json.loads(package.read_text()).get("scripts", {}).get("start")
+            found = json.loads(read_regular(package)).get("scripts", {}).get("start")
         except (ValueError, AttributeError):
             found = None
         if isinstance(found, str) and found.strip():

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from substitute.accounts import account, acting_as
 from substitute.core.command_line import begins_with_assignment, is_simple
-from substitute.core.errors import RuntimeFailedError
+from substitute.core.errors import ConfigError, RuntimeFailedError
 from substitute.core.ports import Protection
+from substitute.files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -210,15 +212,19 @@ def _words(program: Program) -> list[str]:
     else:
         places = (str(program.directory / place) for place in _path_of(program))
         binary = shutil.which(words[0], path=":".join(places))
-    return [binary, *words] if binary and _is_executable(binary) else []
+    return [binary, *words] if binary and _is_executable(Path(binary), program.user) else []
 
 
-def _is_executable(binary: str) -> bool:
-    """Whether the kernel can run it; a script without a first line of its own is for the shell."""
+def _is_executable(binary: Path, user: str | None) -> bool:
+    """Whether the kernel can run it; a script without a first line of its own is for the shell.
+
+    It may be a file of the app's, so it is looked at as its user does.
+    """
     try:
-        with Path(binary).open("rb") as file:
-            return file.read(4)[:2] in {b"#!", b"\x7fE"} and os.access(binary, os.X_OK)
-    except OSError:
+        with acting_as(account(user)):
+            begins = read_regular(binary, limit=2)
+            return begins in {b"#!", b"\x7fE"} and os.access(binary, os.X_OK)
+    except (OSError, ConfigError):  # a user that can't be become is systemd's to refuse
         return False
 
 
