@@ -114,7 +114,7 @@ class Site:
 
     def starter(self) -> boot.Starter:
         """What brings this root back after a reboot. UsageError where nothing can."""
-        return boot.starter(self.root, self.runtime.kind, Machine.this())
+        return boot.starter(self.root, Machine.this())
 
     def boot_command(self) -> Command:
         """What is run then, as the user whose the root's state is."""
@@ -270,13 +270,21 @@ def _guarded(root: Path, app: str, runtime: Runtime) -> Iterator[None]:
         f"{app}_guardian",
         [
             *(sys.executable, "-I", "-S", guardian.__file__, str(run / f"{app}.lock")),
-            *(sys.executable, "-m", "substitute.recovery", str(root), app),
+            *(sys.executable, "-P", "-m", "substitute.recovery", str(root), app),
         ],
         directory=root,
-        environment={name: os.environ[name] for name in _GUARDIANS if name in os.environ},
+        environment=_guardians_environment(),
         log=run / "guardian.log",
     )
     try:
         yield
     finally:
         end()
+
+
+def _guardians_environment() -> dict[str, str]:
+    found = {name: os.environ[name] for name in _GUARDIANS if name in os.environ}
+    if "PYTHONPATH" in found:  # a relative place would be one in the root, where the guardian works
+        places = found["PYTHONPATH"].split(os.pathsep)
+        found["PYTHONPATH"] = os.pathsep.join(place for place in places if place.startswith("/"))
+    return found

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+import substitute
 from substitute.core.ports import Program
 from substitute.runtimes.launcher import render
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 VALUE = "only-in-the-env-file"
 
@@ -48,3 +47,10 @@ def test_a_directory_with_syntax_of_the_shell_is_only_a_directory(tmp_path: Path
     assert where == os.fspath(directory)
     assert environment["VALUE"] == program.environment["VALUE"]
     assert not list(tmp_path.rglob("broken"))
+
+
+def test_no_python_is_started_that_looks_for_modules_where_it_stands() -> None:
+    """`-m` alone puts the working directory first: the root, and what its app has there."""
+    source = Path(substitute.__file__).parent
+    text = "".join(file.read_text() for file in source.rglob("*.py"))
+    assert len(re.findall(r'"-P", "-m"', text)) == len(re.findall(r'"-m"', text)) >= 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,10 @@ import pytest
 
 from substitute.boot.command import command_for
 from substitute.boot.cron import Cron
+from substitute.naming import root_hash
 from tests.e2e.site import Site, eventually, fetch
 from tests.machines import USER
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from tests.machines import Machine
@@ -63,6 +66,56 @@ def test_after_install_a_reboot_brings_everything_back(
     assert machine.call(lambda: fetch(site.url)) == "version 1\n"
     assert not machine.call(lambda: Path(said["boot"]["where"]).exists(), user=user)
     machine.call(lambda: site.run("down"), user=user)
+    machine.call(lambda: site.run("install"), user=user)  # as on the first day: it runs `up`
+    await_answer(machine, site)
+    machine.call(lambda: site.run("uninstall"), user=user)
+    machine.call(lambda: site.run("down"), user=user)
+
+
+def test_what_fails_at_boot_is_tried_again_and_what_serves_goes_on(machine: Machine) -> None:
+    """An app whose database comes later than it, beside one that needs none."""
+
+    def prepare() -> Site:
+        site = Site(Path("/srv/late"))
+        (site.root / "database").touch()
+        blog = (
+            f'ports = [{free_port()}, {free_port()}]\nrepo = "{site.repository.directory}"\nuser = "root"\n'
+        )
+        start = f"test -e {site.root}/database && exec {sys.executable} -S -E app.py"
+        site.configure(more=f'[app.blog]\n{blog}domains = ["blog.test"]\nstart = "{start}"\n')
+        site.run("deploy", "-a", "shop")
+        site.run("deploy", "-a", "blog")
+        where = json.loads(site.run("install", "--json").stdout)["boot"]["where"]
+        more = Path(f"{where}.d", "soon.conf")
+        more.parent.mkdir()
+        more.write_text("[Service]\nRestartSec=1s\n")
+        (site.root / "database").unlink()
+        return site
+
+    site = machine.call(prepare)
+    unit = f"substitute-{root_hash(site.root)}.service"
+    machine.reboot()
+    await_answer(machine, site)
+
+    def tried() -> bool:
+        return int(machine.run("systemctl", "show", "--value", "-p", "NRestarts", unit).stdout) > 1
+
+    eventually(tried, "it is tried again")
+    shop = machine.call(lambda: site.app()["slots"]["a"])
+    assert shop["up_seconds"] > 0
+    before = machine.run("systemctl", "show", "--value", "-p", "NRestarts", unit).stdout
+    eventually(
+        lambda: machine.run("systemctl", "show", "--value", "-p", "NRestarts", unit).stdout != before, "again"
+    )
+    assert machine.call(lambda: site.app()["slots"]["a"]["pid"]) == shop["pid"]
+    machine.run("touch", str(site.root / "database"))
+    eventually(
+        lambda: "active" in machine.run("systemctl", "is-active", unit, check=False).stdout.split(),
+        "all serve",
+    )
+    machine.call(lambda: site.run("uninstall"))
+    assert machine.call(lambda: fetch(site.url)) == "version 1\n"
+    machine.call(lambda: site.run("down"))
 
 
 def test_the_gate_is_back_too(machine: Machine) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.site import Site
+from substitute.boot.command import command_for
+from tests.e2e.site import Site, eventually
 from tests.e2e.test_deployments import under_load
 from tests.machines import USER
 
@@ -198,3 +202,30 @@ def test_a_user_that_cannot_be_become_is_named_before_anything_runs(site: Site) 
     said = site.run("deploy", exit_status=2).stderr
     assert "There is no user 'nobody-of-that-name'" in said
     assert not (site.root / "shop_a").exists()
+
+
+@pytest.mark.parametrize("runtime", ["supervisord"])
+def test_modules_in_the_root_are_never_taken_for_our_own(site: Site) -> None:
+    """Whoever stands there and types, what is started there, and what is started at boot."""
+    taken = site.root / "taken"
+    for name in ("json.py", "sqlite3.py", "substitute/__init__.py", "supervisor/__init__.py"):
+        file = site.root / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"open({str(taken)!r}, 'a').write(__name__)\nraise SystemExit(1)\n")
+    typed = str(Path(sys.executable).with_name("substitute"))
+    subprocess.run([typed, "deploy"], cwd=site.root, check=True)
+    site.repository.commit("2", build="touch building; sleep 600\n")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": "shop_a:",
+    }  # for the deployer, which is elsewhere, that is nothing
+    with site.popen("deploy", env=environment) as deployer:
+        eventually((site.root / "shop_b" / "building").exists, "the build runs")
+        deployer.kill()
+    log = site.root / "deploy" / "run" / "guardian.log"
+    eventually(lambda: "Settled deployment" in log.read_text() or taken.exists(), "the guardian settled")
+    subprocess.run(command_for(site.root, "root").argv("up"), cwd=site.root, check=True)
+    for name in ("substitute", "supervisor"):
+        shutil.rmtree(site.root / name)
+    subprocess.run([sys.executable, "-m", "substitute", "up"], cwd=site.root, check=True)
+    assert not taken.exists(), taken.read_text()

@@ -22,7 +22,7 @@ NOTHING = Machine(systemd=False, root=True, manager=False, lingers=True, crontab
 
 
 def test_a_unit_carries_spaces_dollars_and_percents() -> None:
-    text = unit.render(COMMAND, runtime="systemd", by_user=False)
+    text = unit.render(COMMAND, by_user=False, version=252)
     assert 'ExecStart=:"/opt/py 3/bin/python" "-m" "substitute" "-C" "/srv/50%%/sh$op" "up"\n' in text
     assert 'Environment="PATH=/opt/bin:/bin"\n' in text
     assert "User=deployer\n" in text
@@ -30,14 +30,14 @@ def test_a_unit_carries_spaces_dollars_and_percents() -> None:
 
 
 def test_a_users_own_unit_names_no_user() -> None:
-    text = unit.render(COMMAND, runtime="systemd", by_user=True)
+    text = unit.render(COMMAND, by_user=True, version=252)
     assert "User=" not in text
     assert "WantedBy=default.target\n" in text
 
 
-def test_what_supervisord_runs_is_let_go_in_order_at_shutdown() -> None:
-    assert "ExecStop=" in unit.render(COMMAND, runtime="supervisord", by_user=False)
-    assert "ExecStop=" not in unit.render(COMMAND, runtime="systemd", by_user=False)
+def test_an_old_systemd_is_told_nothing_that_it_would_refuse() -> None:
+    assert "Restart=on-failure\n" in unit.render(COMMAND, by_user=False, version=244)
+    assert "Restart=" not in unit.render(COMMAND, by_user=False, version=243)
 
 
 def test_a_crontab_keeps_every_other_line() -> None:
@@ -74,13 +74,13 @@ def test_a_path_that_no_crontab_can_carry_is_refused() -> None:
     ],
 )
 def test_the_way_that_fits_is_taken(machine: Machine, kind: str, tmp_path: Path) -> None:
-    assert starter(tmp_path, "supervisord", machine).kind == kind
+    assert starter(tmp_path, machine).kind == kind
 
 
 def test_where_there_is_none_the_way_out_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as told:
-        starter(tmp_path, "supervisord", replace(PASSING, crontab=False))
+        starter(tmp_path, replace(PASSING, crontab=False))
     assert "loginctl enable-linger" in told.value.cure
     with pytest.raises(UsageError) as told:
-        starter(tmp_path, "supervisord", NOTHING)
+        starter(tmp_path, NOTHING)
     assert "substitute -C" in told.value.cure

@@ -36,18 +36,15 @@ class Starter(Protocol):
         """Forget it; where it stood. What runs goes on running. None where nothing was installed."""
 
 
-def starter(root: Path, runtime: str, machine: Machine) -> Starter:
-    """The way that fits: `runtime` is the kind that keeps the root's instances running.
-
-    Raises UsageError where there is none, with what the user can do.
-    """
+def starter(root: Path, machine: Machine) -> Starter:
+    """The way that fits. Raises UsageError where there is none, with what the user can do."""
     from substitute.boot.cron import Cron  # noqa: PLC0415
     from substitute.boot.systemd import Systemd  # noqa: PLC0415
 
     if machine.systemd and machine.root:
-        return Systemd(root, runtime, user=False)
+        return Systemd(root, user=False)
     if machine.keeps:
-        return Systemd(root, runtime, user=True)
+        return Systemd(root, user=True)
     if machine.crontab:
         return Cron(root)
     if machine.systemd:
@@ -57,5 +54,5 @@ def starter(root: Path, runtime: str, machine: Machine) -> Starter:
         )
     raise UsageError(
         "There is neither systemd nor cron.",
-        cure=f"Have your init run `{sys.executable} -m substitute -C {root} up` as this user.",
+        cure=f"Have your init run `{sys.executable} -P -m substitute -C {root} up` as this user.",
     )

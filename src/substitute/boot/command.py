@@ -21,11 +21,11 @@ class Command:
     user: str
     path: str
 
-    def argv(self, operation: str) -> list[str]:
+    def argv(self, *operation: str) -> list[str]:
         """Its words."""
-        return [*self.program, "-C", str(self.root), operation]
+        return [*self.program, "-C", str(self.root), *operation]
 
 
 def command_for(root: Path, user: str) -> Command:
     """The command that runs this very substitute for `root`."""
-    return Command((sys.executable, "-m", "substitute"), root, user, os.environ.get("PATH", os.defpath))
+    return Command((sys.executable, "-P", "-m", "substitute"), root, user, os.environ.get("PATH", os.defpath))

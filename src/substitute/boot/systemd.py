@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from substitute.boot import unit
 from substitute.core.errors import SubstituteError
 from substitute.files import write_atomically
+from substitute.machine import run_directory
 from substitute.naming import root_hash
 from substitute.shell import capture
 
@@ -24,9 +26,8 @@ class Systemd:
 
     kind = "systemd"
 
-    def __init__(self, root: Path, runtime: str, *, user: bool, units: Path | None = None) -> None:
+    def __init__(self, root: Path, *, user: bool, units: Path | None = None) -> None:
         """`units` is where the manager looks for units, known unless a test says otherwise."""
-        self._runtime = runtime
         self._user = user
         self._name = f"substitute-{root_hash(root)}.service"
         self._file = (units or _units(user=user)) / self._name
@@ -37,35 +38,53 @@ class Systemd:
 
     def install(self, command: Command) -> str:
         """Write it, enable it, and start it: what runs already is left alone."""
-        text = unit.render(command, runtime=self._runtime, by_user=self._user)
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._file, text, mode=0o644)
-        except OSError as error:
-            raise SubstituteError(f"{self._file} cannot be written.", fact=error.strerror or "") from error
+        self._let_go()
+        self._write(unit.render(command, by_user=self._user, version=self._version()))
         self._tell("daemon-reload")
         self._tell("enable", self._name)
         self._tell("start", "--no-block", self._name)
         return str(self._file)
 
     def uninstall(self) -> str | None:
-        """Disable it and remove its file; it is not stopped, for that would stop what runs in it."""
+        """Disable it and remove its file; what runs in it goes on."""
         where = self.where()
         if where:
+            self._let_go()
             self._tell("disable", self._name)
             with suppress(FileNotFoundError):
                 self._file.unlink()
             self._tell("daemon-reload")
         return where
 
-    def _tell(self, *words: str) -> None:
-        argv = ["systemctl", *(["--user"] if self._user else []), "--quiet", *words]
+    def _let_go(self) -> None:
+        """End it, or it would count as started for ever, and would not run when it is installed again."""
+        if self._tell("show", "--property=ActiveState", "--value", self._name).strip() != "inactive":
+            self._write(unit.LET_GO)
+            self._tell("daemon-reload")
+            self._tell("stop", self._name)
+            self._tell("reset-failed", self._name, expected=False)
+
+    def _write(self, text: str) -> None:
         try:
-            done = capture(argv, timeout=_PATIENCE)
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._file, text, mode=0o644)
+        except OSError as error:
+            raise SubstituteError(f"{self._file} cannot be written.", fact=error.strerror or "") from error
+
+    def _version(self) -> int:
+        found = re.search(r"\d+", self._tell("--version"))
+        return int(found[0]) if found else 0
+
+    def _tell(self, *words: str, expected: bool = True) -> str:
+        argv = ["systemctl", *(["--user"] if self._user else []), "--quiet", *words]
+        environment = {**os.environ, "XDG_RUNTIME_DIR": str(run_directory(os.geteuid()))}
+        try:
+            done = capture(argv, timeout=_PATIENCE, environment=environment)
         except OSError as error:
             raise SubstituteError("systemctl cannot be run.", fact=error.strerror or "") from error
-        if done.status:
+        if done.status and expected:
             raise SubstituteError(f"`{' '.join(argv)}` failed.", fact=done.err.strip())
+        return done.out
 
 
 def _units(*, user: bool) -> Path:

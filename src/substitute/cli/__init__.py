@@ -16,8 +16,23 @@ def main() -> int:
 
         print(f"substitute {__version__}")  # noqa: T201 - before there is a console
         return 0
+    _leave_out_the_working_directory()
     # Else pydantic reads the metadata of every installed package, to look for plugins: 10 ms.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from substitute.cli.edge import run  # noqa: PLC0415
 
     return run(sys.argv[1:])
+
+
+def _leave_out_the_working_directory() -> None:
+    """Import nothing from where the user stands: a root may hold a ``json.py`` of its app.
+
+    Python puts it first for ``python -m substitute``, and for an empty part of PYTHONPATH.
+    """
+    try:
+        here = os.getcwd()  # noqa: PTH109  # pathlib is not needed for every command
+    except OSError:  # it was removed
+        return
+    ours = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
+    if here != ours:
+        sys.path[:] = [place for place in sys.path if place not in {"", here}]

@@ -9,10 +9,11 @@ from substitute.cli.options import Call, app_option, json_option, root_option
 
 @click.command()
 @app_option
+@click.option("--of-supervisord", is_flag=True, hidden=True, help="Where systemd keeps it, leave it to that.")
 @json_option
 @root_option
 @click.pass_obj
-def down(call: Call, app: str | None) -> None:
+def down(call: Call, app: str | None, *, of_supervisord: bool) -> None:
     """Let running requests finish, then stop every instance, the balancer and the runtime.
 
     What was live is remembered: "up" brings it back. With -a only that app's instances stop.
@@ -20,4 +21,6 @@ def down(call: Call, app: str | None) -> None:
     from substitute.core import root  # noqa: PLC0415
 
     site = call.site()
+    if of_supervisord and site.runtime.kind != "supervisord":
+        return
     root.down(site.host, site.chosen(app), everything=app is None)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RECOVERY = "recovery"
-"""The operation of a guardian: short, and worth waiting for."""
+"""The operation of a guardian."""
+_AWAITED = frozenset({RECOVERY, "up"})
+"""Short, worth waiting for, and done with nobody typing: at boot `up` is tried until everything serves."""
 
 
 def own_lock(name: str) -> str:
@@ -62,7 +64,7 @@ class Lock:
 def deployment_lock(path: Path, operation: str, *, patience: float = 60.0) -> Iterator[Lock]:
     """Hold the lock at `path`.
 
-    A living holder is a LockedError; a recovery is waited for, at most `patience` seconds.
+    A living holder is a LockedError; a recovery and an `up` are waited for, at most `patience` seconds.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -79,7 +81,7 @@ def _acquire(descriptor: int, deadline: float) -> None:
         except BlockingIOError:
             holder = _read(descriptor)
             # A dead holder's words under a held lock: a guardian has just taken it and not yet said so.
-            waiting = holder is None or holder.operation == RECOVERY or not _exists(holder.pid)
+            waiting = holder is None or holder.operation in _AWAITED or not _exists(holder.pid)
             if waiting and time.monotonic() < deadline:
                 time.sleep(0.02)
                 continue

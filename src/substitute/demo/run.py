@@ -111,7 +111,7 @@ class _Stage:
         if not quiet:
             self.say(f"$ substitute {' '.join(arguments)}")
         subprocess.run(  # ourselves
-            [sys.executable, "-m", "substitute", "-C", str(self.root), *arguments],
+            [sys.executable, "-P", "-m", "substitute", "-C", str(self.root), *arguments],
             check=not quiet,
             stdout=subprocess.DEVNULL if quiet else None,
             stderr=subprocess.DEVNULL if quiet else None,

@@ -36,7 +36,7 @@ class LoadProcess:
         ours, theirs = socket.socketpair()
         with theirs:
             self._pid = spawn_detached(
-                [sys.executable, "-m", "substitute.drill.generator", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "substitute.drill.generator", str(theirs.fileno())],
                 directory=self.log.parent,
                 environment=dict(os.environ),
                 log=self.log,

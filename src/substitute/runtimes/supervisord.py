@@ -237,7 +237,10 @@ class Supervisord:
             write_atomically(self._run / "supervisord.conf", _CONFIGURATION.format(user=user))
             process = identify(
                 spawn_detached(
-                    [sys.executable, "-m", "supervisor.supervisord", "-c", "/proc/self/cwd/supervisord.conf"],
+                    [
+                        *(sys.executable, "-P", "-m", "supervisor.supervisord"),
+                        *("-c", "/proc/self/cwd/supervisord.conf"),
+                    ],
                     directory=self._run,
                     environment={"PATH": os.environ.get("PATH", os.defpath)},
                     log=self._run / "supervisord.out",
