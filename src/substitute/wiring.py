@@ -36,7 +36,7 @@ from substitute.shell import Shell
 from substitute.witness import Bystander
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from substitute.boot.command import Command
@@ -111,6 +111,15 @@ class Site:
             "runtime": {"kind": self.runtime.kind, "advice": self.runtime.advice},
             "boot": self._boot(),
         }
+
+    def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
+        """As the runtime does, and across a change of the runtime while it is followed."""
+        runtime = self.host.runtime
+        if not isinstance(runtime, Succession):
+            for other in _other_runtimes(self.runtime.kind, Machine.this()):
+                made = _adapter(RUNTIMES, other, "")(self.root / "deploy" / "run", lambda _: None)
+                runtime = Succession(runtime, made)
+        runtime.follow(logs, on_line)
 
     def starter(self) -> boot.Starter:
         """What brings this root back after a reboot. UsageError where nothing can."""
@@ -198,19 +207,23 @@ def _runtime(
     """
     found: Runtime = _adapter(RUNTIMES, kind, "runtime.kind")(run, warn)
     keepers = [kind]
-    others = [(other, run) for other in RUNTIMES if other != kind]
-    if former := former_place(journal):
+    others = [(other, run) for other in _other_runtimes(kind, machine)]
+    if machine.manager and (former := former_place(journal)):
         others.append(("systemd", former / "deploy" / "run"))
     for other, place in others:
-        if other != "systemd" or machine.manager:
-            earlier: Runtime = _adapter(RUNTIMES, other, "")(place, warn)
-            if earlier.kept():
-                found = Succession(found, earlier)
-                keepers.append(other)
+        earlier: Runtime = _adapter(RUNTIMES, other, "")(place, warn)
+        if earlier.kept():
+            found = Succession(found, earlier)
+            keepers.append(other)
     keeper = "systemd" if "systemd" in keepers else "supervisord"
     if keeper != (journal.fact(KEEPER) or "supervisord"):
         journal.remember(KEEPER, keeper)
     return found
+
+
+def _other_runtimes(kind: str, machine: Machine) -> list[str]:
+    """Those that can be here beside one of `kind`."""
+    return [other for other in RUNTIMES if other != kind and (other != "systemd" or machine.manager)]
 
 
 def _require_possible(runtime_kind: str, apps: Iterable[App]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING
 
@@ -43,15 +45,32 @@ def kept_by(site: Site, kind: str) -> set[str]:
     return Supervisord(site.root / "deploy" / "run").kept()
 
 
+@contextmanager
+def followed(site: Site) -> Iterator[list[str]]:
+    """What `logs -f` prints."""
+    seen: list[str] = []
+    with site.popen("logs", "-f", "--json") as following:
+        reader = threading.Thread(target=lambda: seen.extend(following.stdout or ()))
+        reader.start()
+        try:
+            eventually(lambda: any('"a"' in line for line in seen), "what is there already")
+            yield seen
+        finally:
+            following.send_signal(signal.SIGINT)
+            reader.join()
+
+
 @pytest.mark.machine
 @pytest.mark.parametrize(("before", "after"), [KINDS, KINDS[::-1]])
 def test_a_root_changes_its_runtime_with_its_next_deployment(site: Site, before: str, after: str) -> None:
     run_by(site, before)
     site.run("deploy")
     assert kept_by(site, before) == {"shop_a", "haproxy"}
-    run_by(site, after)
     site.repository.commit("2")
-    assert under_load(site, lambda: site.run("deploy")) == {"1", "2"}
+    with followed(site) as seen:
+        run_by(site, after)
+        assert under_load(site, lambda: site.run("deploy")) == {"1", "2"}
+        eventually(lambda: any('"b"' in line for line in seen), "what the later one writes is followed")
     assert site.status()["runtime"]["kind"] == after
     site.assert_only_serves("b")
     assert (kept_by(site, before), kept_by(site, after)) == (set(), {"shop_b", "haproxy"})

@@ -38,7 +38,7 @@ def logs(call: Call, slot: str | None, lines: int, app: str | None, *, follow: b
             show(instance, line)
     if follow:
         tails = {name: lines if name in shown else 0 for name in ([slot] if slot else SLOTS)}
-        site.host.runtime.follow(
+        site.follow(
             {
                 f"{chosen.name}_{name}": (files[f"{chosen.name}_{name}"], wanted)
                 for name, wanted in tails.items()

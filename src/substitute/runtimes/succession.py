@@ -6,6 +6,9 @@ one's. So a root has changed with its next deployment.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -66,8 +69,21 @@ class Succession:
         return self._keeper(name).last_lines(name, file, count)
 
     def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
-        """By the one that keeps the first of them."""
-        self._keeper(next(iter(logs))).follow(logs, on_line)
+        """Both: a name may go from one to the other meanwhile. What was written before is asked of its keeper."""
+        lines: SimpleQueue[tuple[str, str]] = SimpleQueue()
+        keepers = {name: self._keeper(name) for name in logs}
+
+        def follow(runtime: Runtime) -> None:
+            wanted = {
+                name: (file, count if keepers[name] is runtime else 0) for name, (file, count) in logs.items()
+            }
+            with suppress(OSError):  # the other one has a log to read
+                runtime.follow(wanted, lambda name, line: lines.put((name, line)))
+
+        for runtime in (self._later, self._earlier):
+            Thread(target=follow, args=(runtime,), daemon=True).start()
+        while True:
+            on_line(*lines.get())
 
     def spawn(
         self, name: str, argv: Sequence[str], *, directory: Path, environment: Mapping[str, str], log: Path
