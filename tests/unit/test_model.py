@@ -25,7 +25,7 @@ from substitute.core.errors import SubstituteError, UsageError
 from substitute.core.lock import RECOVERY
 from substitute.core.manners import check
 from substitute.core.slots import SlotName
-from tests.unit.world import BAD, GOOD, PORTS, Mishap, Outcome, What, World
+from tests.unit.world import BAD, GOOD, GUEST, GUEST_PORT, PORTS, Mishap, Outcome, What, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,7 +91,9 @@ class Operator:
         return outcome
 
     def start(self, app: str, slot: SlotName, *mishaps: Mishap) -> Outcome:
-        instance = self.world.apps[app].slots[slot]
+        # The port that an earlier refusal has named.
+        self.world.journal.register(self.world.apps[app])
+        instance = self.world.record(app).slots[slot]
         name, directory, port = f"{app}_{slot}", instance.directory, instance.endpoints[0].port
         act = lambda host: byhand.start(host, self.world.apps, name, directory, port)  # noqa: E731
         was_live = self.world.record(app).live is slot
@@ -128,6 +130,25 @@ class Operator:
             self._promised("all that should serve does, or it says so", outcome.succeeded == (not down))
             for app in self.world.apps:
                 self._settled(app)
+            self._promised("each guest runs", len(self.world.guests()) == len(self.world.journal.guests()))
+        return outcome
+
+    def start_guest(self, *mishaps: Mishap) -> Outcome:
+        place = self.world.guests_place
+        act = lambda host: byhand.start(host, self.world.apps, GUEST, place, GUEST_PORT)  # noqa: E731
+        outcome = self._type("start guest", None, act, mishaps)
+        if not outcome.disturbed:
+            self._promised("a guest runs, once", outcome.succeeded and len(self.world.guests()) == 1)
+            self._promised("it is remembered", list(self.world.journal.guests()) == [GUEST])
+        return outcome
+
+    def stop_guest(self, *mishaps: Mishap) -> Outcome:
+        known = GUEST in self.world.journal.guests()
+        act = lambda host: byhand.stop(host, self.world.apps, GUEST)  # noqa: E731
+        outcome = self._type("stop guest", None, act, mishaps)
+        if not outcome.disturbed:
+            self._promised("a guest that is known is stopped", outcome.succeeded == known)
+            self._promised("and forgotten", not self.world.journal.guests() and not self.world.guests())
         return outcome
 
     def guardian(self, app: str, *mishaps: Mishap) -> Outcome:
@@ -140,11 +161,14 @@ class Operator:
         return outcome
 
     def down(self, *mishaps: Mishap, everything: bool = True) -> Outcome:
+        guests = list(self.world.journal.guests())
         act = lambda host: root.down(host, self.world.apps.values(), everything=everything)  # noqa: E731
         outcome = self._type("down", None, act, mishaps)
         if not outcome.disturbed:
             self._promised("all is down", outcome.succeeded)
-            self._promised("nothing runs", not self.world.instances and not self.world.builds)
+            left = [one for one in self.world.instances if everything or one not in self.world.guests()]
+            self._promised("nothing runs", not left and not self.world.builds)
+            self._promised("guests are remembered", list(self.world.journal.guests()) == guests)
         return outcome
 
     def _type(
@@ -153,7 +177,7 @@ class Operator:
         apps = [app] if app else list(self.world.apps)
         if command in {"down", "stop --force"}:
             self.world.retired |= set(apps)
-        elif command not in {"stop", "check", "recovery"}:
+        elif command not in {"stop", "check", "recovery", "start guest", "stop guest"}:
             self.world.retired -= set(apps)
         return self.world.run(command, apps, act, mishaps)
 
@@ -186,6 +210,7 @@ def _exit_status(outcome: Outcome) -> int | None:
 
 APPS = st.sampled_from(tuple(PORTS))
 SLOTS = st.sampled_from(tuple(SlotName))
+PAIRS = st.sampled_from([(a, b) for a in (3001, 3002, 3003) for b in (3001, 3002, 3003) if a != b])
 VERSIONS = st.sampled_from((*GOOD, *BAD))
 MISHAPS = st.lists(
     st.builds(Mishap, st.sampled_from((What.KILL, What.FAIL, What.INTERRUPT)), st.integers(1, 45))
@@ -238,6 +263,19 @@ class Model(RuleBasedStateMachine):
     @rule(app=APPS, mishaps=MISHAPS)
     def guardian(self, app: str, mishaps: list[Mishap]) -> None:
         self.operator.guardian(app, *mishaps)
+
+    @rule(app=APPS, ports=PAIRS, page=st.sampled_from(("/", "/up")))
+    def edit(self, app: str, ports: tuple[int, int], page: str) -> None:
+        offset = 0 if app == "shop" else 1000
+        self.world.edit(app, (ports[0] + offset, ports[1] + offset), page)
+
+    @rule(mishaps=MISHAPS)
+    def start_guest(self, mishaps: list[Mishap]) -> None:
+        self.operator.start_guest(*mishaps)
+
+    @rule(mishaps=MISHAPS)
+    def stop_guest(self, mishaps: list[Mishap]) -> None:
+        self.operator.stop_guest(*mishaps)
 
     @rule(everything=st.booleans(), mishaps=MISHAPS)
     def down(self, mishaps: list[Mishap], *, everything: bool) -> None:
@@ -307,17 +345,20 @@ type_: dict[str, Callable[..., Outcome]] = {
     "up": lambda operator, *mishaps: operator.up(*mishaps),
     "down": lambda operator, *mishaps: operator.down(*mishaps),
     "recovery": lambda operator, *mishaps: operator.guardian("shop", *mishaps),
+    "start guest": lambda operator, *mishaps: (operator.stop_guest(), operator.start_guest(*mishaps))[1],
+    "stop guest": lambda operator, *mishaps: operator.stop_guest(*mishaps),
 }
 COMMANDS = tuple(type_)
 
 
 @pytest.fixture
 def operator() -> Iterator[Operator]:
-    """Two versions of shop were deployed; slot b is live."""
+    """Two versions of shop were deployed, slot b is live, and a guest runs."""
     world = World()
     made = Operator(world)
     made.deploy("shop", "v1")
     made.deploy("shop", "v2")
+    made.start_guest()
     yield made
     world.close()
 
@@ -329,7 +370,7 @@ def each(operator: Operator, command: str, what: What) -> Iterator[Outcome]:
         operator.world.go_back(before)
         outcome = type_[command](operator, Mishap(what, at))
         if not outcome.disturbed:
-            assert at > 5
+            assert at > 3
             return
         yield outcome
 

@@ -15,7 +15,7 @@ import sqlite3
 import sys
 import tempfile
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from substitute.core.records import AppRecord
 
 PORTS = {"shop": (3001, 3002), "blog": (4001, 4002)}
+GUEST, GUEST_PORT = "worker", 5001
 
 GOOD = ("v1", "v2", "v3", "stubborn", "busy")
 """Versions that can be deployed. ``stubborn`` ignores SIGTERM, and requests to ``busy`` never end."""
@@ -116,6 +117,9 @@ class Instance:
     process: Process
     directory: Path
     version: str
+    endpoint: Endpoint
+    command: str
+    """Its start line. It answers a health check that asks for what stands there behind ``serve``, and no other."""
     since: float
     sick: bool = False
     told: float | None = None
@@ -123,11 +127,7 @@ class Instance:
 
     @property
     def name(self) -> str:
-        return f"{self.app}_{self.slot}"
-
-    @property
-    def endpoint(self) -> Endpoint:
-        return endpoint_of(self.app, self.slot)
+        return GUEST if self.app == GUEST else f"{self.app}_{self.slot}"
 
     @property
     def listens(self) -> bool:
@@ -167,10 +167,6 @@ class Clock:
         self.due.append((self.time + seconds, act, whom))
 
 
-def endpoint_of(app: str, slot: SlotName) -> Endpoint:
-    return Endpoint("127.0.0.1", PORTS[app][slot is SlotName.B])
-
-
 class World:
     """All that is outside of the core, and the rules."""
 
@@ -182,7 +178,12 @@ class World:
             for slot in app.slots.values():
                 slot.directory.mkdir()
             _write_hook(app, "running")
+        self.guests_place = self.root / "elsewhere"
+        self.guests_place.mkdir()
+        (self.guests_place / "Procfile").write_text("web: serve /\n")
         self.clock = Clock()
+        self.proven: dict[Path, str] = {}
+        """The start line of what was live in a directory, until its files change."""
         self.instances: list[Instance] = []
         self.files: dict[Path, Files] = {}
         self.builds: dict[Process, Path] = {}
@@ -424,20 +425,40 @@ class World:
     def shares(self, app: str) -> dict[SlotName, int]:
         """Where the balancer sends new requests, in percent."""
         found = self.balancer.in_force if self.balancer.running else {}
-        return {slot: found.get(endpoint_of(app, slot), 0) for slot in SlotName}
+        return {slot: found.get(self.endpoint(app, slot), 0) for slot in SlotName}
 
     def serves(self, app: str) -> bool:
         """Whether every request to `app` is answered."""
         return self._answered(app, all)
 
-    def birth(self, app: str, slot: SlotName, directory: Path) -> Process:
+    def endpoint(self, app: str, slot: SlotName) -> Endpoint:
+        """Where the slot's instance listens, or would."""
+        return self.journal.app(app).slots[slot].endpoints[0]
+
+    def guests(self) -> list[Instance]:
+        return [one for one in self.instances if one.app == GUEST]
+
+    def birth(self, app: str, slot: SlotName, directory: Path, endpoint: Endpoint, command: str) -> Process:
         """A process starts; it may have ended by the time that somebody looks."""
         self.pids += 1
         process = Process(self.pids, self.pids, f"boot {self.boot}")
-        held = self.files.get(directory)
-        if held and held.version != "crashing" and self.on(endpoint_of(app, slot)) is None:
-            self.instances.append(Instance(app, slot, process, directory, held.version, self.clock.time))
+        held = Files("v1") if app == GUEST else self.files.get(directory)
+        if held and held.version != "crashing" and self.on(endpoint) is None:
+            self.instances.append(
+                Instance(app, slot, process, directory, held.version, endpoint, command, self.clock.time)
+            )
         return process
+
+    def edit(self, app: str, ports: tuple[int, int], page: str) -> None:
+        """Somebody edits substitute.toml: other ports, and a start line with the health check that fits."""
+        was = self.apps[app]
+        slots = {
+            name: replace(slot, endpoints=(Endpoint("127.0.0.1", port),))
+            for (name, slot), port in zip(was.slots.items(), ports, strict=True)
+        }
+        self.trail.append(f"  {app} is configured with the ports {ports} and {page}")
+        edited = replace(was, slots=slots, start=f"serve {page}", health=replace(was.health, path=page))
+        self.apps = {**self.apps, app: edited}
 
     def end(self, instance: Instance) -> None:
         if instance in self.instances:
@@ -476,13 +497,16 @@ class World:
         """Whether all, or any, of the requests to `app` are answered."""
         shares = [slot for slot, share in self.shares(app).items() if share]
         return bool(shares) and quantor(
-            self.is_ready(endpoint_of(app, slot)) or f"{app}_{slot}" in excused for slot in shares
+            self.is_ready(self.endpoint(app, slot)) or f"{app}_{slot}" in excused for slot in shares
         )
 
     def tell(self, instance: Instance) -> None:
         """SIGTERM, with rules 2, 3 and 4."""
         app, slot = instance.app, instance.slot
         if instance.told is not None:
+            return
+        if app == GUEST:
+            self._tell_guest(instance)
             return
         should_serve, live = self.should_serve(app), self.journal.app(app).live
         share = self.shares(app)[slot]
@@ -494,12 +518,18 @@ class World:
             self.wrong(f"SIGTERM to {instance.name} with requests in flight")
         if should_serve and slot is live:
             self.wrong(f"SIGTERM to {instance.name}, which is live")
-        other = f"{app}_{slot.other}" in self.unseen or self.is_ready(endpoint_of(app, slot.other))
+        other = f"{app}_{slot.other}" in self.unseen or self.is_ready(self.endpoint(app, slot.other))
         if should_serve and self.command != "check" and self.is_ready(instance.endpoint) and not other:
             self.wrong(f"SIGTERM to {instance.name}, the last that is ready")
         instance.told = self.clock.time
         if instance.version != "stubborn":
             self.clock.after(EXIT, self.end, instance)
+
+    def _tell_guest(self, instance: Instance) -> None:
+        if self.command not in {"start guest", "stop guest", "up", "down"}:
+            self.wrong(f"{self.command} sent SIGTERM to a guest")
+        instance.told = self.clock.time
+        self.clock.after(EXIT, self.end, instance)
 
     def kill(self, instance: Instance) -> None:
         """SIGKILL, with rule 3."""
@@ -516,6 +546,7 @@ class World:
             record = self.journal.app(app)
             if record.live_slot and record.live_slot.directory == directory:
                 self.wrong(f"files of the live slot {record.live} were changed")
+        self.proven.pop(directory, None)
         if directory in self.builds.values():
             self.wrong(f"a build ran in {directory.name} while its files were changed")
 
@@ -566,18 +597,27 @@ class ModelRuntime:
     def start(self, program: Program) -> Process:
         name = program.name
         self.world.deed(f"start {name}", RuntimeFailedError(f"{name} cannot be started."))
-        app, slot = name.rsplit("_", 1)
         if self.running and self.world.with_process(self.known.get(name)):
             raise RuntimeFailedError(f"{name} runs already.")
-        record = self.world.journal.app(app).slots[SlotName(slot)]
+        self.running = True
+        self.wanted.add(name)
+        endpoint = Endpoint("127.0.0.1", int(program.environment["PORT"]))
+        app, slot = (name, "a") if name == GUEST else name.rsplit("_", 1)
+        if name != GUEST:
+            self._hold_to_the_rules(program, app, SlotName(slot))
+        self.known[name] = self.world.birth(app, SlotName(slot), program.directory, endpoint, program.command)
+        return self.known[name]
+
+    def _hold_to_the_rules(self, program: Program, app: str, slot: SlotName) -> None:
+        """What starts is a finished build, and what was live is started as it was then."""
+        record = self.world.journal.app(app).slots[slot]
         if self.world.command != "start" and self.world.files.get(program.directory) != Files(
             record.commit or "", built=True
         ):
-            self.world.wrong(f"{name} was started from what is no finished build of {record.commit}")
-        self.running = True
-        self.wanted.add(name)
-        self.known[name] = self.world.birth(app, SlotName(slot), program.directory)
-        return self.known[name]
+            self.world.wrong(f"{program.name} was started from what is no finished build of {record.commit}")
+        proven = self.world.proven.get(program.directory, program.command)
+        if program.command != proven:
+            self.world.wrong(f"{program.name} was proven by `{proven}` and started by `{program.command}`")
 
     def inspect(self, name: str) -> Inspection:
         self.world.look(name)
@@ -666,7 +706,9 @@ class ModelRuntime:
     def _start_again(self, instance: Instance) -> None:
         name = instance.name
         if self.running and name in self.wanted and self.known.get(name) == instance.process:
-            self.known[name] = self.world.birth(instance.app, instance.slot, instance.directory)
+            self.known[name] = self.world.birth(
+                instance.app, instance.slot, instance.directory, instance.endpoint, instance.command
+            )
 
 
 @dataclass
@@ -699,11 +741,16 @@ class ModelBalancer:
         for endpoint, share in shares.items():
             if share:
                 self.left.pop(endpoint, None)
+                self._note_what_is_live(self.world.on(endpoint))
             elif before.get(endpoint) and (instance := self.world.on(endpoint)):
                 now = self.world.clock.time
                 self.left[endpoint] = (now, math.inf if instance.version == "busy" else now + 0.05)
                 self.uncounted.add(endpoint)
         self.running, self.in_force = True, shares
+
+    def _note_what_is_live(self, instance: Instance | None) -> None:
+        if instance and self.world.journal.app(instance.app).live is instance.slot:
+            self.world.proven.setdefault(instance.directory, instance.command)
 
     def pending(self, backends: Sequence[Backend]) -> str:
         del backends
@@ -848,7 +895,9 @@ class ModelProber:
 
     def probe(self, endpoint: Endpoint, health: Health) -> Answer:
         self._look(endpoint)
-        good = self.world.is_ready(endpoint)
+        instance = self.world.on(endpoint)
+        page = instance.command.removeprefix("serve ") if instance else ""
+        good = self.world.is_ready(endpoint) and (health.kind == "tcp" or page == health.path)
         return Answer(good, "200" if good else "500")
 
     def is_elsewhere(self, process: Process, root: Path) -> bool:
@@ -929,8 +978,11 @@ def _app(root: Path, name: str) -> App:
         build=("make",),
         build_timeout=1800.0,
         clean=False,
-        start="serve",
-        slots={slot: Slot(slot, root / f"{name}_{slot}", (endpoint_of(name, slot),)) for slot in SlotName},
+        start="serve /",
+        slots={
+            slot: Slot(slot, root / f"{name}_{slot}", (Endpoint("127.0.0.1", port),))
+            for slot, port in zip(SlotName, PORTS[name], strict=True)
+        },
         domains=(f"{name}.example.com",),
         env={},
         health=Health("http", "/", None, timeout=1.0, interval=0.1, successes=2),

@@ -29,11 +29,8 @@ def absolute_places(path: str) -> str:
 
 def marks(app: str, slot: SlotRecord) -> dict[str, str]:
     """The variables by which an instance of `slot` is known as such, whoever started it."""
-    return {
-        "SUBSTITUTE_APP": app,
-        "SUBSTITUTE_SLOT": slot.name.value,
-        "SUBSTITUTE_PORT": str(slot.endpoints[0].port),
-    }
+    known = {"SUBSTITUTE_APP": app, "SUBSTITUTE_PORT": str(slot.endpoints[0].port)}
+    return known if slot.instance_name else {**known, "SUBSTITUTE_SLOT": slot.name.value}
 
 
 def whereabouts(app: App, slot: SlotRecord) -> dict[str, str]:
