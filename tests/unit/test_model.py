@@ -298,6 +298,10 @@ class Model(RuleBasedStateMachine):
         else:
             self.world.lose_power(lately_written=lose == "power")
 
+    @rule()
+    def copy(self) -> None:
+        self.world.become_a_copy()
+
     @rule(seconds=st.sampled_from((0.1, 10.0)), app=APPS)
     def wait(self, seconds: float, app: str) -> None:
         self.world.clock.sleep(seconds)

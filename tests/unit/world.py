@@ -182,6 +182,9 @@ class World:
         self.guests_place.mkdir()
         (self.guests_place / "Procfile").write_text("web: serve /\n")
         self.clock = Clock()
+        self.foreign: list[Instance] = []
+        """What runs for the root that this one is a copy of, on other addresses. The journal still names it."""
+        self.foreign_builds: set[Process] = set()
         self.proven: dict[Path, str] = {}
         """The start line of what was live in a directory, until its files change."""
         self.instances: list[Instance] = []
@@ -353,6 +356,17 @@ class World:
         if not lately_written:
             self._replace_journal(self.disk)
 
+    def become_a_copy(self) -> None:
+        """The root was moved aside and a copy put into its place: nothing that the journal names is this one's."""
+        self.trail += ["", "! another root has taken the place of this one"]
+        self.foreign += self.instances
+        self.foreign_builds |= self.builds.keys()
+        self.clock.due.clear()
+        self.instances.clear()
+        self.builds.clear()
+        self.runtime.lose()
+        self.balancer.running = False
+
     # -- from the same point again --------------------------------------------------------------
 
     def remember(self) -> Memory:
@@ -406,7 +420,7 @@ class World:
         return [one for one in self.instances if one.app == app and slot in {None, one.slot}]
 
     def with_process(self, process: Process | None) -> Instance | None:
-        return next((one for one in self.instances if one.process == process), None)
+        return next((one for one in [*self.instances, *self.foreign] if one.process == process), None)
 
     def on(self, endpoint: Endpoint) -> Instance | None:
         """Who listens there."""
@@ -505,6 +519,8 @@ class World:
         app, slot = instance.app, instance.slot
         if instance.told is not None:
             return
+        if instance in self.foreign:
+            self.wrong(f"SIGTERM to {instance.name} of another root")
         if app == GUEST:
             self._tell_guest(instance)
             return
@@ -646,7 +662,8 @@ class ModelRuntime:
         self.world.deed(f"stop {name}", RuntimeFailedError(f"{name} cannot be ended."))
         ours = self.known.get(name) if self.running else None
         self.wanted.discard(name)
-        found = [one for one in self.world.instances if one.process in {ours, process}]
+        running = [*self.world.instances, *self.world.foreign]
+        found = [one for one in running if one.process in {ours, process}]
         with self.world.changing():
             for instance in found:
                 self.world.tell(instance)
@@ -872,6 +889,8 @@ class ModelCommands:
 
     def end(self, process: Process) -> None:
         self.world.deed(f"end the build {process.pid}")
+        if process in self.world.foreign_builds:
+            self.world.wrong("a build of another root was ended")
         self.world.builds.pop(process, None)
 
 
@@ -901,7 +920,8 @@ class ModelProber:
         return Answer(good, "200" if good else "500")
 
     def is_elsewhere(self, process: Process, root: Path) -> bool:
-        return False
+        foreign = {one.process for one in self.world.foreign} | self.world.foreign_builds
+        return process in foreign
 
     def alive(self, process: Process) -> bool:
         self.world.look()

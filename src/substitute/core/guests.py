@@ -92,8 +92,7 @@ def _run(host: Host, guest: GuestRecord, interrupts: Interrupts) -> None:
 
 
 def _end(host: Host, guest: GuestRecord) -> None:
-    process = host.inspect(_slot(guest)).process or guest.process
-    host.runtime.stop(guest.name, process, timeout=_version(host, guest).stop_timeout)
+    host.runtime.stop(guest.name, host.process_of(_slot(guest)), timeout=_version(host, guest).stop_timeout)
     host.journal.host_guest(replace(guest, process=None))
 
 

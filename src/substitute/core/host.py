@@ -138,16 +138,27 @@ class Host:
             seen = Inspection(None, wanted=True, ready=False)
         if seen.process:
             return seen
-        if slot.process and self.prober.alive(slot.process) and self.is_ours(slot.process):
+        if slot.process and self.prober.alive(slot.process) and self.is_ours(slot.process, slot.directory):
             return replace(seen, process=slot.process)
         known, user = marks(slot.app, slot), slot.version.user if slot.version else None
         strays = (self.prober.stray(endpoint, slot.directory, known, user) for endpoint in slot.endpoints)
         stray = next(filter(None, strays), None)
         return replace(seen, process=stray) if stray else seen
 
-    def is_ours(self, process: Process) -> bool:
-        """Whether a process that the journal names may be signalled: what runs for another root never is."""
-        return not self.prober.is_elsewhere(process, self.root)
+    def is_ours(self, process: Process, directory: Path | None = None) -> bool:
+        """Whether a process that the journal names may be signalled: what runs for another root never is.
+
+        Only a guest's `directory` may lie outside of the root.
+        """
+        abroad = directory is not None and not directory.is_relative_to(self.root)
+        return abroad or not self.prober.is_elsewhere(process, self.root)
+
+    def process_of(self, slot: SlotRecord) -> Process | None:
+        """The process to end with `slot`: the one that runs, or what the one that ran may have left behind."""
+        process = self.inspect(slot).process
+        if process is None and slot.process and self.is_ours(slot.process, slot.directory):
+            return slot.process
+        return process
 
     def proven(self, app: App, slot: SlotRecord) -> App:
         """`app` as the version in `slot` was proven; as the configuration has it, where that is not known."""

@@ -105,9 +105,7 @@ def _in_flight(host: Host, slot: SlotRecord) -> int | None:
 
 def stop_instance(host: Host, slot: SlotRecord) -> None:
     """SIGTERM, and SIGKILL past the slot's stop timeout, which is told."""
-    process = host.inspect(slot).process
-    if process is None and slot.process and host.is_ours(slot.process):
-        process = slot.process  # what it left behind goes with it
+    process = host.process_of(slot)
     limit = slot.stop_timeout
     if slot.version and limit > slot.version.stop_timeout:
         limit = slot.version.stop_timeout
