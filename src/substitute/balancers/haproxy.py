@@ -150,8 +150,7 @@ class HAProxy:
             try:
                 act()
             except Silent as silent:
-                if time.monotonic() > deadline:
-                    raise self._unanswered(f"{silent} {self._said()}") from silent
+                self._give_up_past(deadline, silent)
                 time.sleep(_TICK)
             else:
                 return
@@ -203,8 +202,7 @@ class HAProxy:
             except Silent as silent:
                 if self._is_gone(silent):
                     return None
-                if time.monotonic() > deadline:
-                    raise self._unanswered(str(silent)) from silent
+                self._give_up_past(deadline, silent)
             time.sleep(_TICK)
 
     def _is_gone(self, silent: Silent) -> bool:
@@ -214,29 +212,37 @@ class HAProxy:
         addresses = {self._settings.listen, file.listen(self._written())} - {""}
         return not any(haproxy.occupants(listen, self._run)[1] for listen in addresses)
 
-    def _unanswered(self, fact: str) -> BalancerError:
-        """Name what hangs. Where the worker answers all the same, what it serves it goes on to serve."""
+    def _give_up_past(self, deadline: float, silent: Silent) -> None:
+        """Raise past `deadline`, and at once where one of it is stopped: name what hangs.
+
+        Where the worker answers all the same, what it serves it goes on to serve.
+        """
+        past = time.monotonic() > deadline
+        if not past and not isinstance(silent, Hung):
+            return
         pids = haproxy.those_of(self._run)
         stopped = [pid for pid in pids if is_stopped(pid)]
+        if not past and not stopped:
+            return
         named = " ".join(map(str, stopped or pids))
         kind = UnmovedError if self._answers() else BalancerError
         if stopped:
-            return kind(
+            raise kind(
                 f"HAProxy (pid {named}) is stopped, as SIGSTOP does it, and answers nobody.",
-                fact=fact,
+                fact=str(silent),
                 cure=f"`kill -CONT {named}` lets it go on. No other one is started beside it.",
-            )
+            ) from silent
         if pids:
-            return kind(
+            raise kind(
                 f"HAProxy (pid {named}) runs and does not answer.",
-                fact=fact,
+                fact=f"{silent} {self._said()}",
                 cure=f"`kill {named}` ends it; the next command starts another.",
-            )
-        return kind("HAProxy stopped answering.", fact=fact)
+            ) from silent
+        raise kind("HAProxy stopped answering.", fact=f"{silent} {self._said()}") from silent
 
     def _answers(self) -> bool:
         try:
-            return bool(api.description(self._run))
+            return bool(api.description(self._run, patience=_MOMENT))
         except Silent:
             return False
 

@@ -35,9 +35,9 @@ class Hung(Silent):
     """Somebody listens there and says nothing: it is stopped, or works on something else."""
 
 
-def ask(run_directory: Path, name: str, *commands: str) -> str:
+def ask(run_directory: Path, name: str, *commands: str, patience: float | None = None) -> str:
     """Send commands in one connection; their answers, one after the other. Raises `Silent`."""
-    answer = _exchange(run_directory, name, ";".join(commands))
+    answer = _exchange(run_directory, name, ";".join(commands), patience or _TIMEOUT)
     if not answer:
         raise Silent("the connection was closed without an answer")
     return answer
@@ -46,12 +46,12 @@ def ask(run_directory: Path, name: str, *commands: str) -> str:
 def reload(run_directory: Path) -> None:
     """Have the master read its file again. It may hang up instead of answering, so nothing is returned."""
     with suppress(Silent):
-        _exchange(run_directory, MASTER, "reload")
+        _exchange(run_directory, MASTER, "reload", _TIMEOUT)
 
 
-def description(run_directory: Path) -> str:
+def description(run_directory: Path, *, patience: float | None = None) -> str:
     """The `description` of the worker's configuration. Raises `Silent`."""
-    return answers.description(ask(run_directory, WORKER, "show info"))
+    return answers.description(ask(run_directory, WORKER, "show info", patience=patience))
 
 
 def weigh(run_directory: Path, wanted: Servers) -> str | None:
@@ -128,13 +128,13 @@ def _command(key: answers.Key, address: str, weight: int, now: answers.ServerSta
     return ";".join([*commands, f"set server {server} weight {weight}"])
 
 
-def _exchange(run_directory: Path, name: str, line: str) -> str:
+def _exchange(run_directory: Path, name: str, line: str, patience: float) -> str:
     try:
         # Through a descriptor of its directory: the path itself may be longer than a socket's can be.
         descriptor = os.open(run_directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(_TIMEOUT)
+                connection.settimeout(patience)
                 connection.connect(f"/proc/self/fd/{descriptor}/{name}")
                 connection.sendall(line.encode() + b"\n")
                 connection.shutdown(socket.SHUT_WR)  # else the master of 2.8 keeps the connection open
