@@ -17,7 +17,7 @@ from substitute.boot.command import command_for
 from substitute.clock import SystemClock
 from substitute.config.envfile import EnvFileError, read_env_file
 from substitute.core.environment import absolute_places, caller_environment
-from substitute.core.errors import ConfigError, SubstituteError, UsageError
+from substitute.core.errors import ConfigError, RuntimeFailedError, SubstituteError, UsageError
 from substitute.core.events import Notice, Warned
 from substitute.core.host import Host
 from substitute.core.journal import Journal
@@ -212,7 +212,7 @@ def _runtime(
         others.append(("systemd", former / "deploy" / "run"))
     for other, place in others:
         earlier: Runtime = _adapter(RUNTIMES, other, "")(place, warn)
-        if earlier.kept():
+        if _keeps_something(earlier):
             found = Succession(found, earlier)
             keepers.append(other)
     keeper = "systemd" if "systemd" in keepers else "supervisord"
@@ -224,6 +224,14 @@ def _runtime(
 def _other_runtimes(kind: str, machine: Machine) -> list[str]:
     """Those that can be here beside one of `kind`."""
     return [other for other in RUNTIMES if other != kind and (other != "systemd" or machine.manager)]
+
+
+def _keeps_something(runtime: Runtime) -> bool:
+    """Whether it keeps something of the root, or does not tell."""
+    try:
+        return bool(runtime.kept())
+    except RuntimeFailedError:
+        return True
 
 
 def _require_possible(runtime_kind: str, apps: Iterable[App]) -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
+from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
 
 from substitute.core.lock import deployment_lock
-from substitute.processes import is_alive
+from substitute.processes import identify, is_alive, is_stopped
+from substitute.runtimes import supervisord
+from substitute.runtimes.succession import Succession
+from substitute.runtimes.supervisord_rpc import Silent
 from tests.contracts.test_runtime import Place, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -41,6 +45,97 @@ def test_stale_files_of_a_killed_runtime_do_not_stop_a_start(place: Place) -> No
     assert (place.run / "supervisord.sock").exists()
     again = place.start()
     assert is_alive(again)
+
+
+def supervisords(run: Path) -> set[int]:
+    """Those that work for `run`."""
+    found = set()
+    for entry in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
+        try:
+            title = Path("/proc", entry, "cmdline").read_bytes()
+            if b"supervisor.supervisord" in title and Path("/proc", entry, "cwd").samefile(run):
+                found.add(int(entry))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisord, "PATIENCE", 0.3)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_one_that_is_stopped_is_named_then_ended_and_there_are_never_two(place: Place) -> None:
+    process = place.start()
+    (before,) = supervisords(place.run)
+    os.kill(before, signal.SIGSTOP)
+    eventually(lambda: is_stopped(before), "it has stopped")
+    told: list[str] = []
+    runtime = supervisord.connect(place.run, told.append)
+    with pytest.raises(Silent, match=rf"supervisord \(pid {before}\) does not answer"):
+        runtime.inspect("shop_a")
+    with pytest.raises(Silent):
+        runtime.kept()
+    assert supervisords(place.run) == {before}
+    other = replace(place.program("sleep 600", {}), name="shop_b")
+    place.runtime = runtime
+    started = runtime.start(other)
+    try:
+        assert is_alive(process)
+        assert before not in supervisords(place.run)
+        assert len(supervisords(place.run)) == 1
+        assert f"kill -CONT {before}" in told[0]
+        assert f"supervisord (pid {before}) did not answer and was ended" in told[1]
+        assert runtime.kept() == {"shop_b"}
+        runtime.stop("shop_a", process, timeout=10.0)
+        assert not is_alive(process)
+    finally:
+        runtime.stop("shop_b", started, timeout=10.0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_a_stopped_one_keeps_is_ended_for_good(place: Place) -> None:
+    process = place.start()
+    (before,) = supervisords(place.run)
+    os.kill(before, signal.SIGSTOP)
+    runtime = supervisord.connect(place.run)
+    assert not runtime.stop("shop_a", process, timeout=10.0).killed
+    assert not is_alive(process)
+    assert not supervisords(place.run)
+
+
+def test_one_whose_socket_was_removed_is_not_joined_by_a_second(place: Place) -> None:
+    place.start()
+    (before,) = supervisords(place.run)
+    (place.run / "supervisord.sock").unlink()
+    runtime = supervisord.connect(place.run)
+    started = runtime.start(replace(place.program("sleep 600", {}), name="shop_b"))
+    runtime.stop("shop_b", started, timeout=10.0)
+    assert before not in supervisords(place.run)
+    assert len(supervisords(place.run)) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_earlier_one_that_is_silent_is_not_taken_for_one_that_keeps_nothing(
+    place: Place, tmp_path: Path
+) -> None:
+    process = place.start()
+    (before,) = supervisords(place.run)
+    later = Place("supervisord", tmp_path / "later" / "run")
+    try:
+        started = later.runtime.start(replace(later.program("sleep 600", {}), name="shop_b"))
+        os.kill(before, signal.SIGSTOP)
+        both = Succession(later.runtime, supervisord.connect(place.run))
+        both.stop("shop_b", started, timeout=10.0)
+        assert not both.release("shop_a")
+        os.kill(before, signal.SIGCONT)
+        assert supervisords(place.run) == {before}
+        assert is_alive(process)
+        assert identify(before)
+    finally:
+        os.kill(before, signal.SIGCONT)
+        later.close()
 
 
 def test_the_log_belongs_to_its_owner_alone(place: Place) -> None:

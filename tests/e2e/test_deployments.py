@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.demo.load import Load
+from substitute.processes import identify
 from tests.e2e.site import eventually, fetch
 
 if TYPE_CHECKING:
@@ -242,17 +243,21 @@ def test_up_after_everything_was_killed_at_once_serves_what_was_live(site: Site)
     assert fetch(site.url) == "version 2\n"
 
 
-def test_when_supervisord_is_killed_its_orphans_serve_until_the_next_deployment(site: Site) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_when_supervisord_is_killed_or_stopped_its_orphans_serve_until_the_next_deployment(
+    site: Site, number: signal.Signals
+) -> None:
     site.run("deploy")
     site.repository.commit("2")
     supervisord = int((site.root / "deploy/run/supervisord.pid").read_text())
 
     def kill_and_deploy() -> None:
-        os.kill(supervisord, signal.SIGKILL)
+        os.kill(supervisord, number)
         site.run("deploy")
 
     assert under_load(site, kill_and_deploy) == {"1", "2"}
     site.assert_only_serves("b")
+    assert identify(supervisord) is None
 
 
 def test_an_instance_that_supervisord_started_again_before_it_died_is_known_by_where_it_is(

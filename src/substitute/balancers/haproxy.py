@@ -162,7 +162,7 @@ class HAProxy:
         fits = running == file.description(text) and file.serves(text, backends)
         if running is None:
             self._start(backends)
-        elif haproxy.NAME not in self._runtime.kept() and self._runtime.release(haproxy.NAME):
+        elif not self._is_kept() and self._runtime.release(haproxy.NAME):
             chosen = _chosen(backends, written)
             self._succeed(text if fits else render(self._settings, chosen), backends)
         elif fits:
@@ -205,10 +205,19 @@ class HAProxy:
                 self._give_up_past(deadline, silent)
             time.sleep(_TICK)
 
+    def _is_kept(self) -> bool:
+        try:
+            return haproxy.NAME in self._runtime.kept()
+        except RuntimeFailedError:  # its runtime does not tell; it serves, and stays as it is
+            return True
+
     def _is_gone(self, silent: Silent) -> bool:
         """Whether none runs: nobody listens on its socket, its runtime keeps none, and none holds its address."""
-        if not isinstance(silent, Absent) or self._runtime.inspect(haproxy.NAME).process:
+        if not isinstance(silent, Absent):
             return False
+        with suppress(RuntimeFailedError):  # one that does not tell: then its address does
+            if self._runtime.inspect(haproxy.NAME).process:
+                return False
         addresses = {self._settings.listen, file.listen(self._written())} - {""}
         return not any(haproxy.occupants(listen, self._run)[1] for listen in addresses)
 

@@ -152,7 +152,10 @@ class Runtime(Protocol):
         """
 
     def kept(self) -> set[str]:
-        """The names of all that it keeps running, or is about to start again. Empty where it does not run."""
+        """The names of all that it keeps running, or is about to start again. Empty where it does not run.
+
+        Raises RuntimeFailedError where it runs and does not tell: it may keep anything, so nothing is ended for that.
+        """
 
     def release(self, name: str) -> bool:
         """Have no other runtime of the root keep `name`, which then goes on, and is not started again when it ends.

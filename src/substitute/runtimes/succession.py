@@ -11,6 +11,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from substitute.core.errors import RuntimeFailedError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -36,8 +38,9 @@ class Succession:
     def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
         """By the one that keeps it; with its last program the earlier one ends."""
         stopped = self._keeper(name).stop(name, process, timeout=timeout)
-        if not self._earlier.kept():
-            self._earlier.shutdown()
+        with suppress(RuntimeFailedError):  # one that does not tell may keep anything
+            if not self._earlier.kept():
+                self._earlier.shutdown()
         return stopped
 
     def terminate(self, name: str, process: Process | None) -> None:
@@ -50,7 +53,10 @@ class Succession:
 
     def release(self, name: str) -> bool:
         """Where `name` is the last that the earlier one keeps."""
-        if self._earlier.kept() - {name}:
+        try:
+            if self._earlier.kept() - {name}:
+                return False
+        except RuntimeFailedError:
             return False
         self._earlier.abandon()
         return True
@@ -98,4 +104,8 @@ class Succession:
 
     def _keeper(self, name: str) -> Runtime:
         """The later one where both do: what the earlier one has left of a balancer ends by itself."""
-        return self._earlier if name in self._earlier.kept() - self._later.kept() else self._later
+        later = self._later.kept()
+        try:
+            return self._earlier if name in self._earlier.kept() - later else self._later
+        except RuntimeFailedError:  # it does not tell: what the later one does not keep may be its own
+            return self._later if name in later else self._earlier

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xmlrpc.client import Fault
 
@@ -20,21 +21,29 @@ from substitute.core.ports import Inspection, Process, Stopped
 from substitute.files import private_directory, write_atomically
 from substitute.following import Appended, follow
 from substitute.logs import read_tail, rotate_where_large
-from substitute.processes import command_line, enclosing_service, identify, is_alive, signal_process
+from substitute.processes import (
+    command_line,
+    enclosing_service,
+    identify,
+    is_alive,
+    signal_process,
+    users,
+)
 from substitute.runtimes import launcher
 from substitute.runtimes.orphans import wait_or_kill
-from substitute.runtimes.supervisord_rpc import Silent, call
+from substitute.runtimes.supervisord_rpc import PATIENCE, Absent, Silent, call
 from substitute.shell import spawn_detached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from substitute.core.ports import Program
 
 _TICK = 0.005
 _START_PATIENCE = 15.0
 _KILL_PATIENCE = 5.0
+_IMPATIENCE = 0.2
+"""Seconds for an answer of one that has not answered the call before."""
 _LATER = 2
 """Seconds after a program's limit when supervisord kills it too: so it ends even if the command that stops it does not
 live so long, and a command that does knows that it had to kill."""
@@ -94,6 +103,7 @@ class Supervisord:
     def __init__(self, run_directory: Path, warn: Callable[[str], None] = lambda _: None) -> None:
         self._run = run_directory
         self._warn = warn
+        self._patience = PATIENCE
 
     def start(self, program: Program) -> Process:
         """Write its launcher, tell supervisord of it where it is new, and start it."""
@@ -120,7 +130,7 @@ class Supervisord:
         return process
 
     def inspect(self, name: str) -> Inspection:
-        """Ask supervisord; one that does not run knows nothing."""
+        """Ask supervisord; one that does not run knows nothing. Raises Silent."""
         info = self._info(name)
         if info is None:
             return Inspection(None)
@@ -131,6 +141,7 @@ class Supervisord:
     def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
         """Through supervisord, so that it does not start it again; an orphan directly."""
         began = time.monotonic()
+        self._end_silent()
         killed = False
         for one in self._begin_to_stop(name, process):
             killed |= wait_or_kill(name, one, began + timeout)
@@ -139,6 +150,7 @@ class Supervisord:
 
     def terminate(self, name: str, process: Process | None) -> None:
         """Through supervisord too: it would start again what ends without its doing."""
+        self._end_silent()
         self._begin_to_stop(name, process)
 
     def log(self, name: str, file: Path) -> Appended:
@@ -157,12 +169,10 @@ class Supervisord:
         follow(dict(logs.values()), lambda file, line: on_line(names[file], line))
 
     def kept(self) -> set[str]:
-        """Ask supervisord for all it knows."""
-        if not (self._run / "supervisord.sock").exists():
-            return set()
+        """Ask supervisord for all it knows. Raises Silent."""
         try:
             return {info["name"] for info in self._call("getAllProcessInfo") if info["statename"] in _WANTED}
-        except Silent:
+        except Absent:
             return set()
 
     def release(self, name: str) -> bool:
@@ -172,13 +182,9 @@ class Supervisord:
 
     def abandon(self) -> None:
         """SIGKILL: what it runs writes to files, and lives on."""
-        with self._starting(), suppress(Silent):
-            process = identify(self._call("getPID"))
-            if process:
-                signal_process(process, signal.SIGKILL)
-                deadline = time.monotonic() + _KILL_PATIENCE
-                while is_alive(process) and time.monotonic() < deadline:
-                    time.sleep(_TICK)
+        with self._starting():
+            for process in self._supervisords():
+                _kill(process)
             (self._run / "supervisord.sock").unlink(missing_ok=True)
 
     def spawn(
@@ -199,10 +205,12 @@ class Supervisord:
         """End supervisord, and wait until it is gone."""
         with self._starting():
             try:
-                pid = self._call("getPID")
-                process = identify(pid)
+                process = identify(self._call("getPID"))
                 self._call("shutdown")
+            except Absent:
+                return
             except Silent:
+                self._end_all()
                 return
             deadline = time.monotonic() + _KILL_PATIENCE
             while process and is_alive(process) and time.monotonic() < deadline:
@@ -217,13 +225,16 @@ class Supervisord:
     # -- supervisord itself ---------------------------------------------------------------------
 
     def _ensure_running(self) -> None:
-        with suppress(Silent):
+        with suppress(Absent, Silent):
             self._call("getPID")
             return
         with self._starting():
-            with suppress(Silent):
+            with suppress(Absent, Silent):
                 self._call("getPID")
                 return
+            self._end_all()
+            with suppress(Absent):
+                self._call("getPID")
             if unit := enclosing_service():
                 self._warn(
                     f"supervisord is started inside {unit}: systemd ends it, and all instances, with that unit. "
@@ -248,10 +259,58 @@ class Supervisord:
             )
             self._await_answer(process)
 
+    def _end_silent(self) -> None:
+        """Where supervisord does not answer, end it: it might go on at any moment, with what it was told before.
+
+        What it runs goes on, and is ended by its identity.
+        """
+        try:
+            self._call("getPID")
+        except Absent:
+            return
+        except Silent:
+            with self._starting():
+                try:
+                    self._call("getPID")
+                except Absent:
+                    return
+                except Silent:
+                    self._end_all()
+
+    def _end_all(self) -> None:
+        """End every supervisord of this root, which nobody can reach; there are never two."""
+        for process in self._supervisords():
+            _kill(process)
+            self._warn(
+                f"supervisord (pid {process.pid}) did not answer and was ended. What it kept running goes on, and is "
+                "not started again if it ends, until the next deployment of each app has replaced it."
+            )
+
+    def _supervisords(self) -> list[Process]:
+        """Those of this root: who listens on its socket, and whom its file of the pid names."""
+        pids = set()
+        with suppress(OSError, ValueError):
+            pids.add(int((self._run / "supervisord.pid").read_text()))
+        try:
+            pids.add(self._call("getPID"))
+        except Silent as silent:
+            pids |= {silent.process.pid} if silent.process else set()
+        except Absent:
+            pass
+        known = [process for pid in pids if (process := identify(pid))]
+        return [process for process in known if self._is_supervisord(process.pid)]
+
+    def _is_supervisord(self, pid: int) -> bool:
+        """Whether it is one, and works here: a number in a file says nothing."""
+        with suppress(OSError):
+            here = Path(f"/proc/{pid}/cwd").samefile(self._run)
+            return here and users(pid) == {os.geteuid()} and "supervisor.supervisord" in command_line(pid)
+        return False
+
     def _await_answer(self, process: Process | None) -> None:
         deadline = time.monotonic() + _START_PATIENCE
         while time.monotonic() < deadline and process and is_alive(process):
-            with suppress(Silent):
+            with suppress(Absent, Silent):
                 self._call("getPID")
                 return
             time.sleep(_TICK)
@@ -302,7 +361,7 @@ class Supervisord:
     def _info(self, name: str) -> dict[str, Any] | None:
         try:
             found: dict[str, Any] = self._call("getProcessInfo", name)
-        except (Silent, Fault):
+        except (Absent, Fault):
             return None
         return found
 
@@ -311,7 +370,15 @@ class Supervisord:
         return info["statename"] if info else ""
 
     def _call(self, method: str, *arguments: object) -> Any:
-        return call(self._run, f"supervisor.{method}", *arguments)
+        try:
+            answer = call(self._run, f"supervisor.{method}", *arguments, patience=self._patience)
+        except Silent as silent:
+            if self._patience != _IMPATIENCE:
+                self._patience = _IMPATIENCE
+                self._warn(f"{silent.reason} {silent.cure}")
+            raise
+        self._patience = PATIENCE
+        return answer
 
     def _begin_to_stop(self, name: str, process: Process | None) -> set[Process]:
         """SIGTERM, unless it had it already; the processes that are to end."""
@@ -329,6 +396,17 @@ class Supervisord:
         deadline = time.monotonic() + _KILL_PATIENCE
         while self._state(name) in _RUNNING and time.monotonic() < deadline:
             time.sleep(_TICK)
+
+
+def _kill(process: Process) -> None:
+    """SIGKILL a supervisord, and wait until it is gone. Raises RuntimeFailedError where it stays."""
+    with suppress(PermissionError):
+        signal_process(process, signal.SIGKILL)
+    deadline = time.monotonic() + _KILL_PATIENCE
+    while is_alive(process):
+        if time.monotonic() > deadline:
+            raise RuntimeFailedError(f"supervisord (pid {process.pid}) cannot be killed.")
+        time.sleep(_TICK)
 
 
 def _last_ending(log: Path, name: str) -> str:

@@ -5,23 +5,50 @@ from __future__ import annotations
 import http.client
 import os
 import socket
+import struct
+import time
 from typing import TYPE_CHECKING, Any
-from xmlrpc.client import dumps, loads
+from xmlrpc.client import Fault, dumps, loads
+
+from substitute.core.errors import RuntimeFailedError
+from substitute.processes import identify, is_stopped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_TIMEOUT = 10.0
+    from substitute.core.ports import Process
+
+PATIENCE = 10.0
+"""Seconds that supervisord has for an answer: it does one thing at a time, and none takes long."""
+_TICK = 0.01
+_SHUTTING_DOWN = 6
+_CREDENTIALS = struct.Struct("3i")
 
 
-class Silent(Exception):  # noqa: N818
-    """Nobody answers on the socket."""
+class Absent(Exception):  # noqa: N818
+    """No supervisord is there: its socket is missing, or refused. Nothing else says so."""
+
+
+class Silent(RuntimeFailedError):  # noqa: N818
+    """A supervisord is there and does not answer. It may at any moment, and then it does what it was told before."""
+
+    def __init__(self, process: Process | None, fact: str) -> None:
+        name = f"supervisord (pid {process.pid})" if process else "supervisord"
+        cure = f"`kill -CONT {process.pid}` lets it go on. " if process and is_stopped(process.pid) else ""
+        super().__init__(
+            f"{name} does not answer.",
+            fact=f"It is stopped, as SIGSTOP does it ({fact})." if cure else f"({fact}.)",
+            cure=f"{cure}The next deployment ends it and starts another; what it keeps goes on meanwhile.",
+        )
+        self.process = process
+        """Who listens on the socket, where that is known."""
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, run_directory: Path) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT)
+    def __init__(self, run_directory: Path, patience: float) -> None:
+        super().__init__("localhost", timeout=patience)
         self._run = run_directory
+        self.listener: Process | None = None
 
     def connect(self) -> None:
         # Through a descriptor of its directory: the path itself may be longer than a socket's can be.
@@ -30,20 +57,40 @@ class _Connection(http.client.HTTPConnection):
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self.sock.settimeout(self.timeout)
             self.sock.connect(f"/proc/self/fd/{descriptor}/supervisord.sock")
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise Absent(str(error)) from error
         finally:
             os.close(descriptor)
+        # Known also of one that does not accept: the kernel noted who called listen().
+        pid, _, _ = _CREDENTIALS.unpack(
+            self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )
+        self.listener = identify(pid) if pid else None
 
 
-def call(run_directory: Path, method: str, *arguments: object) -> Any:
-    """Call `method`. Raises `xmlrpc.client.Fault` for a refusal and `Silent` where nobody answers."""
+def call(run_directory: Path, method: str, *arguments: object, patience: float = PATIENCE) -> Any:
+    """Call `method`. Raises `xmlrpc.client.Fault` for a refusal, `Absent` and `Silent`.
+
+    A connection that breaks off is tried again: most often its listener has just died, and the next one is refused.
+    """
     body = dumps(arguments, methodname=method).encode()  # type: ignore[arg-type]
-    connection = _Connection(run_directory)
-    try:
-        connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
-        answer = connection.getresponse().read()
-    except (OSError, http.client.HTTPException) as error:
-        raise Silent(str(error)) from error
-    finally:
-        connection.close()
-    (result,), _ = loads(answer)
-    return result
+    deadline = time.monotonic() + patience
+    while True:
+        connection = _Connection(run_directory, patience)
+        try:
+            connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
+            (result,), _ = loads(connection.getresponse().read())
+        except TimeoutError as error:
+            raise Silent(connection.listener, f"no answer within {patience:g}s") from error
+        except (OSError, http.client.HTTPException) as error:
+            if time.monotonic() > deadline:
+                raise Silent(connection.listener, str(error) or type(error).__name__) from error
+            time.sleep(_TICK)
+        except Fault as fault:
+            if fault.faultCode == _SHUTTING_DOWN:
+                raise Silent(connection.listener, "it is shutting down") from fault
+            raise
+        else:
+            return result
+        finally:
+            connection.close()
