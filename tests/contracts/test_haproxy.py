@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.balancers import haproxy as adapter
+from substitute.balancers import haproxy_daemon, haproxy_program
 from substitute.balancers import haproxy_file as file
 from substitute.balancers import haproxy_leaving as leaving
-from substitute.balancers import haproxy_program
 from substitute.balancers import haproxy_socket as api
 from substitute.balancers.haproxy_configuration import FRONT, MAP, render
 from substitute.core.errors import BalancerError, UnmovedError, UnobservedError
@@ -708,7 +708,7 @@ def test_a_server_that_was_taken_out_by_hand_serves_again_when_it_gets_a_share(
 def test_one_that_does_not_answer_is_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.route(100, 0)
     (site.run_directory / api.WORKER).unlink()
-    monkeypatch.setattr(adapter, "_PATIENCE", 0.1)
+    monkeypatch.setattr(haproxy_daemon, "_PATIENCE", 0.1)
     with pytest.raises(BalancerError, match="does not answer"):
         site.route(0, 100)
     assert get(site.listen) == (200, "a0")
@@ -716,7 +716,7 @@ def test_one_that_does_not_answer_is_an_error(site: Site, monkeypatch: pytest.Mo
 
 def test_one_whose_master_does_not_answer_cannot_reload(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.route(100, 0)
-    monkeypatch.setattr(adapter, "_PATIENCE", 0.1)
+    monkeypatch.setattr(haproxy_daemon, "_PATIENCE", 0.1)
     socket_of_master = site.run_directory / api.MASTER
     hidden = socket_of_master.rename(socket_of_master.with_suffix(".hidden"))
     with pytest.raises(BalancerError, match="Its master does not answer"):
