@@ -17,6 +17,6 @@ def status(call: Call, app: str | None) -> None:
 
     All of it is observed now: processes, sockets and the balancer's own answer. The states are live,
     candidate (of a deployment that is under way), draining, standby (started by hand), idle, and failed
-    (should be live and does not run).
+    (should be live, and does not run or does not listen on its port).
     """
     call.console.status(call.site_to_read().status(app))

@@ -36,7 +36,7 @@ class SlotState(StrEnum):
     IDLE = "idle"
     """Nothing runs."""
     FAILED = "failed"
-    """Should be live, and does not run."""
+    """Should be live, and does not run, or does not listen on its port."""
 
 
 class Phase(StrEnum):

@@ -96,15 +96,16 @@ def _slot(
     inspected = host.inspect(slot)
     process = inspected.process
     seen = [traffic[endpoint] for endpoint in slot.endpoints if endpoint in traffic]
+    state = _state(host, record, slot, process, deployment)
     return {
-        "state": _state(record, slot, process, deployment),
+        "state": state,
         "commit": slot.commit,
         "port": slot.endpoints[0].port,
         "pid": process.pid if process else None,
         "share": _share(seen),
         "in_flight": sum(one.in_flight for one in seen),
         "up_seconds": round(host.prober.age(process), 1) if process else None,
-        "restarts": inspected.restarts if process else None,
+        "restarts": None if state is SlotState.IDLE else inspected.restarts,
     }
 
 
@@ -115,13 +116,19 @@ def _share(seen: list[Traffic]) -> int | None:
 
 
 def _state(
-    record: AppRecord, slot: SlotRecord, process: Process | None, deployment: DeploymentRecord | None
+    host: Host,
+    record: AppRecord,
+    slot: SlotRecord,
+    process: Process | None,
+    deployment: DeploymentRecord | None,
 ) -> SlotState:
     if process is None:
         should_run = record.live is slot.name and not record.stopped and slot.share > 0  # 0 after `down`
         return SlotState.FAILED if should_run else SlotState.IDLE
     if record.live is slot.name:
-        return SlotState.LIVE
+        # One that crashes at each boot is there for moments, and never listens.
+        listens = all(host.prober.owned(endpoint, process) for endpoint in slot.endpoints)
+        return SlotState.LIVE if listens else SlotState.FAILED
     if deployment and deployment.slot is slot.name:
         return SlotState.CANDIDATE
     return SlotState.STANDBY if slot.standby else SlotState.DRAINING

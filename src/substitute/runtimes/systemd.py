@@ -19,6 +19,7 @@ from substitute.core.ports import Inspection, Process, Stopped
 from substitute.files import private_directory, write_atomically
 from substitute.processes import identify, signal_process
 from substitute.runtimes import systemd_units as units
+from substitute.runtimes.kernel_log import killed_for_memory
 from substitute.runtimes.orphans import wait_or_kill
 from substitute.runtimes.systemd_bus import Bus, Refused, Silent, address_of
 from substitute.runtimes.systemd_journal import Journal, Written
@@ -320,7 +321,13 @@ class Systemd:
         code, status, result = known["ExecMainCode"], known["ExecMainStatus"], known["Result"]
         if not code:
             return ""
-        if result == "oom-kill":
+        if result == "oom-kill" or (
+            code != _EXITED
+            and status == signal.SIGKILL
+            and killed_for_memory(
+                unit, known["ExecMainStartTimestampMonotonic"], known["ExecMainExitTimestampMonotonic"]
+            )
+        ):
             return "out of memory (SIGKILL by the kernel)"
         ending = f"exit status {status}" if code == _EXITED else signal.Signals(status).name
         why = _NOT_STARTED.get(status) if code == _EXITED else None
