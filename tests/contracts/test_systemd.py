@@ -17,7 +17,7 @@ import pytest
 from substitute.core.errors import RuntimeFailedError
 from substitute.core.ports import Limits, Protection
 from substitute.processes import identify, is_alive, signal_process
-from substitute.runtimes import systemd
+from substitute.runtimes import systemd, systemd_bus
 from tests.contracts.test_runtime import SLEEPER, STUBBORN, Place, eventually
 from tests.machines import USER
 
@@ -170,6 +170,33 @@ def test_a_limit_of_no_time_is_not_taken_for_none(place: Place) -> None:
     place.logged("ready")
     subprocess.run(["systemctl", "stop", unit(place)], check=True)
     assert not is_alive(process)
+
+
+@pytest.mark.machine(user=USER)
+def test_of_one_that_hangs_nothing_is_believed_and_nothing_that_it_keeps_is_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place("systemd-user", tmp_path / "deploy" / "run")
+    process = place.start()
+    shown = ["systemctl", "show", "--property=MainPID", "--value", f"user@{os.getuid()}.service"]
+    manager = int(subprocess.run(shown, capture_output=True, text=True, check=True).stdout)
+    monkeypatch.setattr(systemd_bus, "_TIMEOUT", 0.2)
+    os.kill(manager, signal.SIGSTOP)
+    try:
+        for ask in (
+            lambda: place.runtime.inspect("shop_a"),
+            place.runtime.kept,
+            lambda: place.runtime.stop("shop_a", process, timeout=5.0),
+            lambda: place.runtime.terminate("shop_a", process),
+            place.start,
+        ):
+            with pytest.raises(RuntimeFailedError, match="does not answer"):
+                ask()
+    finally:
+        os.kill(manager, signal.SIGCONT)
+    monkeypatch.undo()
+    assert place.runtime.inspect("shop_a").process == process
+    place.close()
 
 
 def test_it_survives_the_logout_of_the_user_who_started_it(tmp_path: Path) -> None:

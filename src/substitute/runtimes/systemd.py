@@ -21,7 +21,7 @@ from substitute.processes import identify, signal_process
 from substitute.runtimes import systemd_units as units
 from substitute.runtimes.kernel_log import killed_for_memory
 from substitute.runtimes.orphans import wait_or_kill
-from substitute.runtimes.systemd_bus import Bus, Refused, Silent, address_of
+from substitute.runtimes.systemd_bus import Bus, Gone, Refused, Silent, address_of
 from substitute.runtimes.systemd_journal import Journal, Written
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Systemd:
         return process
 
     def inspect(self, name: str) -> Inspection:
-        """Ask systemd. One that does not answer knows nothing."""
+        """Ask systemd; one that is gone knows nothing. Raises Silent."""
         unit = self._names.service(name)
         try:
             state = self._bus.property(unit, "Unit", "ActiveState")
@@ -110,7 +110,7 @@ class Systemd:
                 ready=state == "active",
                 restarts=self._bus.property(unit, "Service", "NRestarts"),
             )
-        except (Silent, Refused):
+        except (Gone, Refused):
             return Inspection(None)
 
     def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
@@ -121,7 +121,7 @@ class Systemd:
         try:
             orphan = self._begin_to_stop(unit, process)
             killed = self._finish_stopping(name, unit, began + timeout)
-        except Silent:
+        except Gone:
             if process is None:
                 return Stopped(killed=False, seconds=time.monotonic() - began)
             orphan = process
@@ -164,11 +164,13 @@ class Systemd:
 
     def kept(self) -> set[str]:
         """Of the units that lie there, those that are not at rest. Raises Silent where that cannot be known."""
-        return {
-            file.stem.removeprefix(f"{self._names.prefix}-")
-            for file in self._units.glob(f"{self._names.prefix}-*.service")
-            if self._bus.property(file.name, "Unit", "ActiveState") not in _AT_REST
-        }
+        with suppress(Gone):
+            return {
+                file.stem.removeprefix(f"{self._names.prefix}-")
+                for file in self._units.glob(f"{self._names.prefix}-*.service")
+                if self._bus.property(file.name, "Unit", "ActiveState") not in _AT_REST
+            }
+        return set()
 
     def release(self, name: str) -> bool:
         """It is the only one."""

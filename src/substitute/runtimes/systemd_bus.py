@@ -31,7 +31,11 @@ _TICK = 0.01
 
 
 class Silent(RuntimeFailedError):  # noqa: N818
-    """No manager answers."""
+    """The manager is there and does not answer: what it keeps is not known."""
+
+
+class Gone(Silent):
+    """There is no manager, and so nothing that it keeps."""
 
 
 class Refused(RuntimeFailedError):  # noqa: N818
@@ -85,16 +89,17 @@ class Bus:
                 return self._exchange(message)
             except TimeoutError as error:
                 self._close()
-                raise self._silent(error) from error
+                raise Silent("systemd does not answer.", fact=self._seen(error), cure=self._cure) from error
             except (OSError, EOFError) as error:
                 # Its process ended, before the call or in its middle: every call may be made once more.
                 self._close()
                 if time.monotonic() > deadline:
-                    raise self._silent(error) from error
+                    self._patience = 0.0  # who has waited once need not do so with each question
+                    raise Gone("No systemd answers.", fact=self._seen(error), cure=self._cure) from error
             time.sleep(_TICK)
 
-    def _silent(self, error: Exception) -> Silent:
-        return Silent("systemd does not answer.", fact=f"{self._address}: {error}.", cure=self._cure)
+    def _seen(self, error: Exception) -> str:
+        return f"{self._address}: {error}."
 
     def _exchange(self, message: Message) -> Any:
         connection = self._connected()
