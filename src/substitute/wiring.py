@@ -27,6 +27,7 @@ from substitute.core.recollection import recollect
 from substitute.core.status import observe
 from substitute.files import private_directory
 from substitute.machine import Machine
+from substitute.owner import become_owner, owner_of, require_owner
 from substitute.place import place_of
 from substitute.probes import Sockets
 from substitute.processes import is_alive
@@ -72,6 +73,23 @@ AS_ROOT = (
     'Name another user in app.{app}.user, or "root" where that is meant.'
 )
 SOURCES = {"git": "substitute.sources.git:connect"}
+
+
+@dataclass(frozen=True)
+class BootSite:
+    """A root, as seen by what brings it back after a reboot."""
+
+    root: Path
+    user: str
+    """Whose the root's state is."""
+
+    def starter(self) -> boot.Starter:
+        """What brings this root back after a reboot. UsageError where nothing can."""
+        return boot.starter(self.root, Machine.this())
+
+    def command(self) -> Command:
+        """What is run then."""
+        return command_for(self.root, self.user)
 
 
 @dataclass(frozen=True)
@@ -121,27 +139,24 @@ class Site:
                 runtime = Succession(runtime, made)
         runtime.follow(logs, on_line)
 
-    def starter(self) -> boot.Starter:
-        """What brings this root back after a reboot. UsageError where nothing can."""
-        return boot.starter(self.root, Machine.this())
-
-    def boot_command(self) -> Command:
-        """What is run then, as the user whose the root's state is."""
-        return command_for(self.root, (self.root / "deploy").owner())
-
     def _boot(self) -> dict[str, Any]:
         try:
-            starter = self.starter()
+            starter = boot.starter(self.root, Machine.this())
             where = starter.where()
         except SubstituteError:
             where = None
         return {"kind": starter.kind, "where": where} if where else {"kind": None, "where": None}
 
 
-def open_site(root_option: str | Path | None, emit: Emit) -> Site:
-    """Find the root, read its configuration, open its journal. Raises ConfigError and SubstituteError."""
-    directory = None if root_option is None else str(root_option)
-    root = configuration.find_root(directory=directory, environ=os.environ)
+def open_site(root_option: str | Path | None, emit: Emit, *, reading: bool = False) -> Site:
+    """Find the root, read its configuration, open its journal. Raises ConfigError and SubstituteError.
+
+    It must be this user's; root may read another's, and is that user from then on.
+    """
+    root = find_root(root_option)
+    if reading:
+        become_owner(root)
+    require_owner(root, sys.argv[1:])
     caller = caller_environment(os.environ)
     # Builds and instances get PATH as it was given. What runs here is found where the repository has no say.
     os.environ["PATH"] = absolute_places(caller["PATH"])
@@ -189,6 +204,24 @@ def open_site(root_option: str | Path | None, emit: Emit) -> Site:
     )
     recollect(host, apps.values())
     return Site(root, config, apps, host, choice)
+
+
+def find_root(root_option: str | Path | None) -> Path:
+    """The root that is meant. Raises ConfigError."""
+    directory = None if root_option is None else str(root_option)
+    return configuration.find_root(directory=directory, environ=os.environ)
+
+
+def open_boot(root_option: str | Path | None, emit: Emit) -> BootSite:
+    """What is needed to have a root come back after a reboot. Root may do so for another user's root as well.
+
+    Raises ConfigError and SubstituteError.
+    """
+    root = find_root(root_option)
+    owner = owner_of(root)
+    if not owner.is_another or os.geteuid():
+        open_site(root, emit)  # what cannot be opened now can't be at boot
+    return BootSite(root, owner.name.removeprefix("#"))
 
 
 def _runs(journal: Journal) -> bool:

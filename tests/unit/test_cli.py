@@ -40,7 +40,7 @@ class Opened:
         self.root: str | None = None
         self.done: list[tuple[Any, ...]] = []
 
-    def open_site(self, root: str | None, emit: Emit) -> SimpleNamespace:
+    def open_site(self, root: str | None, emit: Emit, *, reading: bool = False) -> SimpleNamespace:
         self.root = root
         return SimpleNamespace(host=SimpleNamespace(emit=emit), apps={}, app=lambda name=None: name)
 
@@ -149,7 +149,7 @@ def test_a_usage_error_is_json_where_json_is_asked_for(capsys: pytest.CaptureFix
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    def open_site(root: str | None, emit: Emit) -> None:
+    def open_site(root: str | None, emit: Emit, *, reading: bool = False) -> None:
         raise error
 
     monkeypatch.setattr(wiring, "open_site", open_site)

@@ -31,7 +31,7 @@ def check(call: Call, commit: str | None, app: str | None) -> int:
     """
     from substitute.core import manners  # noqa: PLC0415
 
-    site = call.site_to_read() if call.json else call.site()
+    site = call.site(call.console.aside if call.json else None)
     seen = manners.check(site.host, site.app(app), commit)
     call.console.checked(seen)
     return 0 if seen.manners.passed else 1

@@ -17,11 +17,14 @@ from substitute.cli.options import Call, json_option, root_option
 def config(call: Call, *, schema: bool) -> None:
     """Print the resolved configuration: every key with its value, defaults filled in."""
     from substitute import config as configuration  # noqa: PLC0415
+    from substitute.owner import become_owner  # noqa: PLC0415
 
     if schema:
         call.console.document(configuration.schema())
         return
-    found = configuration.load(configuration.find_root(directory=call.root, environ=os.environ))
+    root = configuration.find_root(directory=call.root, environ=os.environ)
+    become_owner(root)
+    found = configuration.load(root)
     if call.json:
         call.console.document(configuration.document(found))
     else:

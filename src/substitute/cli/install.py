@@ -18,9 +18,9 @@ def install(call: Call) -> None:
     cron's. It runs "up" at boot: what was live is started and gets its traffic, and a deployment that was under
     way is settled. Typed again, it is written anew. "uninstall" takes it away.
     """
-    site = call.site_to_read()
+    site = call.boot_site()
     starter = site.starter()
-    where = starter.install(site.boot_command())
+    where = starter.install(site.command())
     if call.console.json:
         call.console.document({"boot": {"kind": starter.kind, "where": where}})
     else:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from substitute.console import Console
     from substitute.core.events import Emit
-    from substitute.wiring import Site
+    from substitute.wiring import BootSite, Site
 
     Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -52,10 +52,19 @@ class Call:
         return open_site(self.root, emit or self.console)
 
     def site_to_read(self) -> Site:
-        """The root, for commands whose output is a document: only warnings are shown, beside it."""
+        """The root, for commands that change nothing: root sees another user's as that user.
+
+        Their output is a document: only warnings are shown, beside it.
+        """
         from substitute.wiring import open_site  # noqa: PLC0415
 
-        return open_site(self.root, self.console.aside)
+        return open_site(self.root, self.console.aside, reading=True)
+
+    def boot_site(self) -> BootSite:
+        """The root, for what happens at boot."""
+        from substitute.wiring import open_boot  # noqa: PLC0415
+
+        return open_boot(self.root, self.console.aside)
 
 
 def _remember_root(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:

@@ -13,7 +13,7 @@ from substitute.cli.options import Call, json_option, root_option
 @click.pass_obj
 def uninstall(call: Call) -> None:
     """Undo "install". What runs goes on running; after a reboot it does not come back by itself."""
-    site = call.site_to_read()
+    site = call.boot_site()
     where = site.starter().uninstall()
     if call.console.json:
         call.console.document({"boot": None})

@@ -1,0 +1,75 @@
+"""Whose a root is. Its configuration, its hooks and its state are that user's, and nobody else works on it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+from typing import TYPE_CHECKING
+
+from substitute.accounts import Account
+from substitute.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_ANOTHERS = frozenset({"XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DBUS_SESSION_BUS_ADDRESS", "SUDO_UID"})
+"""Variables that mean the one who typed, and not the owner."""
+
+
+def owner_of(root: Path) -> Account:
+    """The owner of its ``deploy``; where there is none yet, of the root, if it is root who asks, else oneself.
+
+    A ``deploy`` that is a link belongs to whoever made the link, so that nobody can name a directory of root's.
+    """
+    deploy = root / "deploy"
+    try:
+        uids = [deploy.lstat().st_uid, deploy.stat().st_uid]
+    except FileNotFoundError:
+        uids = [root.stat().st_uid if os.geteuid() == 0 else os.geteuid()]
+    return _account(next((uid for uid in uids if uid != os.geteuid()), os.geteuid()))
+
+
+def require_owner(root: Path, arguments: Sequence[str]) -> None:
+    """Raise UsageError, with what to type, where the root is another user's. `arguments` are those of the command.
+
+    Root would run what that user's hooks and configuration say, and leave files that lock the user out.
+    """
+    owner = owner_of(root)
+    if not owner.is_another:
+        return
+    cure = f"Type `{shlex.join(['sudo', '-u', owner.name, 'substitute', *arguments])}`."
+    if not (root / "deploy").exists():
+        cure += f" Where it is to be yours: `chown root {shlex.quote(str(root))}`."
+    raise UsageError(
+        f"{root} belongs to {_shown(owner)}, and this is {_shown(_account(os.geteuid()))}.", cure=cure
+    )
+
+
+def become_owner(root: Path) -> None:
+    """As root, turn into the owner of `root` for good: that user reads, and no file of root's is left.
+
+    Nothing happens where root is the owner, or this is not root.
+    """
+    owner = owner_of(root)
+    if not owner.is_another or os.geteuid():
+        return
+    os.setgroups(owner.groups if not owner.name.startswith("#") else [owner.gid])
+    os.setgid(owner.gid)
+    os.setuid(owner.uid)
+    for name in _ANOTHERS:
+        os.environ.pop(name, None)
+    os.environ.update(owner.environment)
+
+
+def _account(uid: int) -> Account:
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:  # as in a container: the number is a name to sudo
+        return Account(f"#{uid}", uid, uid, "/")
+    return Account(entry.pw_name, uid, entry.pw_gid, entry.pw_dir)
+
+
+def _shown(account: Account) -> str:
+    return f"the user with the number {account.uid}" if account.name.startswith("#") else account.name
