@@ -164,7 +164,7 @@ def open_site(root_option: str | Path | None, emit: Emit, *, reading: bool = Fal
     apps = configuration.apps(config, root)
     run = _prepare(root)
     journal = Journal(root / "deploy" / "journal.db")
-    recognize(journal, place_of(root), emit)
+    recognize(journal, place_of(root), emit)  # before anything else believes it
     machine = Machine.this()
     choice = choose(config.runtime.kind, machine, keeper=journal.fact(KEEPER), runs=_runs(journal))
     _require_possible(choice.kind, apps.values())
