@@ -227,6 +227,19 @@ def test_a_signal_after_the_commit_does_not_stop_the_deployment(shop: Shop) -> N
     assert set(shop.world.running) == {"shop_b"}
 
 
+def test_a_signal_while_an_instance_is_looked_at_is_not_taken_for_a_runtime_that_is_silent(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(shop.host, shop.app, "v1")
+
+    def interrupted(_: str) -> None:
+        raise InterruptedByUserError("Interrupted by SIGTERM.")
+
+    monkeypatch.setattr(shop.host.runtime, "inspect", interrupted)
+    with pytest.raises(InterruptedByUserError):
+        shop.host.inspect(shop.host.journal.app("shop").slots[SlotName.A])
+
+
 def test_requests_in_flight_are_waited_for_and_counted(shop: Shop) -> None:
     deploy(shop.host, shop.app, "v1")
     shop.world.in_flight[A] = 3

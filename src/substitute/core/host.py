@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from substitute.core.environment import instance_environment, marks
-from substitute.core.errors import ConfigError, UnobservedError
+from substitute.core.errors import ConfigError, InterruptedByUserError, UnobservedError
 from substitute.core.events import Notice, Warned
 from substitute.core.lock import own_lock, short_lock
 from substitute.core.ports import Inspection, Program
@@ -134,6 +134,8 @@ class Host:
         """
         try:
             seen = self.runtime.inspect(slot.instance)
+        except InterruptedByUserError:
+            raise  # the handler of a signal raised it; it happened to be in here
         except Exception:  # noqa: BLE001  # silent: what it keeps is not known, who runs the kernel knows
             seen = Inspection(None, wanted=True, ready=False)
         if seen.process:
