@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from threading import Thread
+from threading import Event, Thread, Timer
 from typing import TYPE_CHECKING
 
 import pytest
 
+from substitute.core.errors import LockedError
 from substitute.core.journal import Journal
 from substitute.core.lock import deployment_lock
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.unit.fakes import Shop
 
 
@@ -32,3 +35,25 @@ def test_an_app_or_a_guest_may_be_called_like_a_lock_of_ours(shop: Shop, name: s
         thread.start()
         thread.join(10)
     assert ended == [name]
+
+
+@pytest.mark.parametrize("operation", ["recovery", "up"])
+def test_what_runs_with_nobody_typing_is_waited_for(tmp_path: Path, operation: str) -> None:
+    """At boot `up` is tried again and again, and the fix must get through."""
+    asked, freed = Event(), Event()
+    path = tmp_path / "lock"
+
+    def hold() -> None:
+        with deployment_lock(path, operation):
+            asked.set()
+            freed.wait(10)
+
+    holding = Thread(target=hold)
+    holding.start()
+    asked.wait(10)
+    Timer(0.05, freed.set).start()
+    with deployment_lock(path, "deploy"):
+        assert freed.is_set()
+    holding.join()
+    with deployment_lock(path, "deploy"), pytest.raises(LockedError), deployment_lock(path, "deploy"):
+        pass
