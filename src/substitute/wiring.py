@@ -139,6 +139,15 @@ class Site:
                 runtime = Succession(runtime, made)
         runtime.follow(logs, on_line)
 
+    def rest(self) -> None:
+        """Have nothing bring the root back before the next boot but who types it."""
+        try:
+            boot.starter(self.root, Machine.this()).rest()
+        except UsageError:  # there is nothing that would
+            return
+        except SubstituteError as error:
+            self.host.emit(Warned(f"What brings the root back at boot may undo this. {error.reason}"))
+
     def _boot(self) -> dict[str, Any]:
         try:
             starter = boot.starter(self.root, Machine.this())

@@ -32,6 +32,9 @@ class Starter(Protocol):
         Raises SubstituteError with the reason when that cannot be done.
         """
 
+    def rest(self) -> None:
+        """Try no more, in this boot, to bring up what could not be: somebody took the root down."""
+
     def uninstall(self) -> str | None:
         """Forget it; where it stood. What runs goes on running. None where nothing was installed."""
 

@@ -36,6 +36,9 @@ class Cron:
         _write(crontab.with_line(_read(), command, self._mark, str(self._log)))
         return _PLACE
 
+    def rest(self) -> None:
+        """It tries once."""
+
     def uninstall(self) -> str | None:
         """Take it out."""
         before = _read()

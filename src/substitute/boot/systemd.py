@@ -45,6 +45,11 @@ class Systemd:
         self._tell("start", "--no-block", self._name)
         return str(self._file)
 
+    def rest(self) -> None:
+        """End it while it has not succeeded."""
+        if self.where() and self._state() == "activating":
+            self._tell("stop", self._name)
+
     def uninstall(self) -> str | None:
         """Disable it and remove its file; what runs in it goes on."""
         where = self.where()
@@ -58,11 +63,14 @@ class Systemd:
 
     def _let_go(self) -> None:
         """End it, or it would count as started for ever, and would not run when it is installed again."""
-        if self._tell("show", "--property=ActiveState", "--value", self._name).strip() != "inactive":
+        if self._state() != "inactive":
             self._write(unit.LET_GO)
             self._tell("daemon-reload")
             self._tell("stop", self._name)
             self._tell("reset-failed", self._name, expected=False)
+
+    def _state(self) -> str:
+        return self._tell("show", "--property=ActiveState", "--value", self._name).strip()
 
     def _write(self, text: str) -> None:
         try:

@@ -23,4 +23,6 @@ def down(call: Call, app: str | None, *, of_supervisord: bool) -> None:
     site = call.site()
     if of_supervisord and site.runtime.kind != "supervisord":
         return
+    if app is None:
+        site.rest()
     root.down(site.host, site.chosen(app), everything=app is None)
