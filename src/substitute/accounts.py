@@ -43,7 +43,7 @@ class Account:
 
     @property
     def groups(self) -> list[int]:
-        """All of its groups."""
+        """All of its groups; one that has no name has no other."""
         return os.getgrouplist(self.name, self.gid)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shlex
+import stat
 from typing import TYPE_CHECKING
 
 from substitute.accounts import Account
@@ -55,12 +56,31 @@ def become_owner(root: Path) -> None:
     owner = owner_of(root)
     if not owner.is_another or os.geteuid():
         return
-    os.setgroups(owner.groups if not owner.name.startswith("#") else [owner.gid])
+    os.setgroups(owner.groups)
     os.setgid(owner.gid)
     os.setuid(owner.uid)
     for name in _ANOTHERS:
         os.environ.pop(name, None)
     os.environ.update(owner.environment)
+
+
+def stranger_on(path: Path, root: Path) -> Account | None:
+    """Who, neither root nor oneself, owns a directory or a link on the way from `root` to `path`; None: nobody.
+
+    What is read by that way as root is that user's to choose.
+    """
+    if os.geteuid() or not path.is_relative_to(root):
+        return None
+    here = root
+    for name in path.relative_to(root).parts:
+        here /= name
+        try:
+            seen = here.lstat()
+        except OSError:  # whoever opens it is told
+            return None
+        if seen.st_uid and not stat.S_ISREG(seen.st_mode):
+            return _account(seen.st_uid)
+    return None
 
 
 def _account(uid: int) -> Account:

@@ -209,7 +209,7 @@ def open_site(root_option: str | Path | None, emit: Emit, *, reading: bool = Fal
         source=source,
         caller=caller,
         guardian=lambda app: _guarded(root, app, runtime),
-        secrets=lambda file: _secrets(root / file),
+        secrets=lambda file: _secrets(root / file, root),
     )
     recollect(host, apps.values())
     return Site(root, config, apps, host, choice)
@@ -291,9 +291,9 @@ def _require_possible(runtime_kind: str, apps: Iterable[App]) -> None:
                 )
 
 
-def _secrets(file: Path) -> dict[str, str]:
+def _secrets(file: Path, root: Path) -> dict[str, str]:
     try:
-        return read_env_file(file)
+        return read_env_file(file, root)
     except EnvFileError as error:
         raise ConfigError(
             f"{file} cannot be used.", problems=tuple(text for _, text in error.problems)

@@ -103,6 +103,19 @@ def test_a_git_that_hangs_is_ended_past_its_limit_and_the_key_is_named(place: Pl
     assert not place.a.exists()
 
 
+def test_a_commit_that_is_there_is_deployed_though_the_remote_hangs(place: Place) -> None:
+    place.source().resolve(place.a, None)
+    limit = Limit(1.5, "app.shop.build_timeout")
+    surroundings = {**IDENTITY, "GIT_SSH_COMMAND": "sleep 600; false"}
+    said = (place.notices.append, place.warnings.append)
+    source = Git("ssh://nowhere.example/shop.git", None, [place.a], surroundings, *said, limit=limit)
+    assert source.resolve(place.a, place.first, ours=True).commit == place.first
+    assert "cannot be reached: `git fetch` had not ended after 1.5s" in place.warnings[-1]
+    with pytest.raises(SourceError, match="had not ended"):
+        source.resolve(place.a, None, ours=True)
+    assert not (place.root / "shop_a.broken").exists()
+
+
 def test_a_resolve_changes_no_file_of_the_slot(place: Place) -> None:
     source = place.source()
     source.update(place.a, source.resolve(place.a, None).commit, clean=False)

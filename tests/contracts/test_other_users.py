@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.accounts import account, acting_as
+from substitute.config.envfile import EnvFileError, read_env_file
 from substitute.core.errors import SourceError
 from substitute.core.ports import Program
 from substitute.runtimes.launcher import render
@@ -226,3 +227,17 @@ def test_git_of_the_deployers_sees_the_commits_of_a_clone_and_obeys_nothing_in_i
     source.update(place.a, source.resolve(place.a, None).commit, clean=False)
     assert log(**source.view(place.a, place.root / "git")).startswith("Say two HEAD")
     assert source.current(place.a) == second
+
+
+def test_an_env_file_in_a_slot_is_no_way_to_a_file_of_roots(slot: Path, root: Path) -> None:
+    secret = root / "of_root.env"
+    secret.write_text("TOKEN=s3cr3t\n")
+    secret.chmod(0o600)
+    assert read_env_file(secret, root) == {"TOKEN": "s3cr3t"}
+    (slot / ".env").symlink_to(secret)
+    with pytest.raises(EnvFileError, match="Permission denied"):
+        read_env_file(slot / ".env", root)
+    (slot / ".env").unlink()
+    os.mkfifo(slot / ".env")
+    with pytest.raises(EnvFileError, match="not a regular file"):
+        read_env_file(slot / ".env", root)

@@ -134,7 +134,7 @@ def test_errors_of_an_env_file_name_the_lines_and_never_a_value(tmp_path: Path) 
     file = tmp_path / "shop.env"
     file.write_text("A=ok\ns3cret+base64==\nB=\"s3cret\nPORT=s3cret\nC='s3cret' s3cret\nD=s3\0cret\n")
     with pytest.raises(EnvFileError) as caught:
-        read_env_file(file)
+        read_env_file(file, file.parent)
     assert [line for line, _ in caught.value.problems] == [2, 3, 4, 5, 6]
     assert "s3cret" not in str(caught.value)
     (tmp_path / "substitute.toml").write_text(MINIMAL.replace("ports", 'env_file = "shop.env"\nports'))
@@ -154,7 +154,7 @@ def test_an_env_file_that_is_no_text_file_is_refused(tmp_path: Path) -> None:
         ("no", "no such"),
     ):
         with pytest.raises(EnvFileError, match=sentence):
-            read_env_file(tmp_path / name)
+            read_env_file(tmp_path / name, tmp_path)
 
 
 def test_a_secret_is_not_in_the_repr() -> None:

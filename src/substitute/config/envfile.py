@@ -7,7 +7,9 @@ from collections.abc import Mapping  # noqa: TC003  # pydantic reads the field's
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from substitute.accounts import acting_as
 from substitute.files import read_regular
+from substitute.owner import stranger_on
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,17 +45,18 @@ def reserved(name: str) -> str | None:
     return None
 
 
-def read_env_file(file: Path) -> dict[str, str]:
-    """Read the variables of `file`.
+def read_env_file(file: Path, root: Path) -> dict[str, str]:
+    """Read the variables of `file`; one that lies in a slot as the user whose the slot is, who may have made it a link.
 
     Raises EnvFileError with every problem.
     """
     try:
-        if not file.exists():
-            raise EnvFileError(((None, "there is no such file"),))
-        if not file.is_file():
-            raise EnvFileError(((None, "it is not a regular file"),))
-        text = read_regular(file).decode("utf-8-sig")
+        with acting_as(stranger_on(file, root)):
+            if not file.exists():
+                raise EnvFileError(((None, "there is no such file"),))
+            if not file.is_file():
+                raise EnvFileError(((None, "it is not a regular file"),))
+            text = read_regular(file).decode("utf-8-sig")
     except OSError as error:
         raise EnvFileError(((None, f"it cannot be read: {error.strerror}"),)) from None
     except UnicodeDecodeError as error:

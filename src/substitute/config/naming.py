@@ -65,7 +65,7 @@ def _env_file(value: object, info: ValidationInfo) -> EnvFile:
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise ValueError("a path, relative to the root")
     root = (info.context or {}).get("root")
-    return EnvFile(value, read_env_file(root / value) if root else {})
+    return EnvFile(value, read_env_file(root / value, root) if root else {})
 
 
 EnvironmentFile = Annotated[

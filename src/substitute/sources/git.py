@@ -13,7 +13,7 @@ from substitute.core.ports import Revision
 from substitute.files import read_regular
 from substitute.sources import names
 from substitute.sources.clone import Clones, is_local, shown
-from substitute.sources.program import GitProgram, Limit, reason
+from substitute.sources.program import GitProgram, Limit, TooLongError, reason
 from substitute.sources.submodules import update_submodules
 from substitute.sources.view import make_view
 
@@ -92,6 +92,8 @@ class Git:
             clones.replace_broken(directory)
         try:
             return self._resolve(directory, commit, fetch=fetch)
+        except TooLongError:
+            raise
         except SourceError:
             if ours and self._clones.replace_broken(directory):
                 return self._resolve(directory, commit, fetch=fetch)
@@ -105,7 +107,12 @@ class Git:
             wanted = names.parse_branch(self._branch)
         with _explained(directory):
             self._clones.ensure(directory)
-            silent = self._fetch(directory, head=wanted is None) if fetch else None
+            try:
+                silent = self._fetch(directory, head=wanted is None) if fetch else None
+            except TooLongError as error:
+                if commit is None:
+                    raise
+                silent = error.what  # what is there already can still be deployed
             if silent and commit is None:
                 raise self._unreachable("The newest commit is not known", silent)
             revision = self._find(directory, wanted) if wanted else self._newest(directory)

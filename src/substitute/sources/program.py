@@ -92,6 +92,10 @@ class Limit:
     """What gives it more."""
 
 
+class TooLongError(SourceError):
+    """A git past its limit. It says nothing of the clone, nor of whether the remote is there."""
+
+
 class GitProgram:
     """Runs ``git`` with the app's surroundings."""
 
@@ -146,7 +150,7 @@ class GitProgram:
             except FileNotFoundError as error:
                 raise self._no_git(error) from error
             if ended.timed_out and self._limit:
-                raise SourceError(
+                raise TooLongError(
                     f"`git {arguments[0]}` had not ended after {self._limit.seconds:g}s, and was ended.",
                     cure=f"Where it needs longer, {self._limit.key} gives it more.",
                 )
