@@ -115,6 +115,7 @@ def test_another_machine_runs_nothing_of_it(root: Path) -> None:
 
 def test_a_directory_that_was_restored_keeps_what_works_in_it(root: Path) -> None:
     assert "as from a backup" in recognized(root, replace(place_of(root), inode=1))
+    assert recognized(root, replace(place_of(root), inode=2, device=1, machine=None)) == ""
     assert processes(root) == [False, True]
 
 

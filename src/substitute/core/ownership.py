@@ -39,7 +39,7 @@ def recognize(journal: Journal, here: Place, emit: Emit) -> None:
         known = _known(journal)
         if known is None or known == here:
             told = ""
-        elif known.machine not in {None, here.machine}:
+        elif known.machine and here.machine and known.machine != here.machine:
             journal.settle_in(here.path, keep=True)  # no process is of another boot's
             journal.forget_facts()
             told = "This root comes from another machine: nothing of it runs here. `substitute up` starts what is live."
@@ -91,7 +91,8 @@ def _is_root(path: str) -> bool:
 
 
 def _same(known: Place, here: Place) -> str:
-    if known.inode in {None, here.inode}:
+    # Where the device is another one too, it was only mounted anew: some file systems number afresh then.
+    if known.inode in {None, here.inode} or known.device != here.device:
         return ""
     return (
         f"{here.path} is another directory than before, as from a backup: what works in it counts as running."
