@@ -161,5 +161,5 @@ def test_an_app_called_supervisord_does_not_wait_for_itself(place: Place) -> Non
     with deployment_lock(place.run / "supervisord.lock", "deploy"):
         thread = Thread(target=start, daemon=True)
         thread.start()
-        thread.join(20)
+        thread.join(60)
         assert ended

@@ -33,7 +33,7 @@ def test_an_app_or_a_guest_may_be_called_like_a_lock_of_ours(shop: Shop, name: s
     with deployment_lock(locks[0], "deploy"), deployment_lock(locks[1], "start"):
         thread = Thread(target=route, daemon=True)
         thread.start()
-        thread.join(10)
+        thread.join(30)
     assert ended == [name]
 
 
