@@ -90,9 +90,9 @@ class Sockets:
             return False
         with suppress(OSError):
             at = Path(f"/proc/{process.pid}/cwd").readlink()
-            for directory in (at, *at.parents):
-                if (directory / "deploy" / "journal.db").exists():
-                    return not directory.samefile(root)
+            roots = [one for one in (at, *at.parents) if (one / "deploy" / "journal.db").exists()]
+            # What a repository holds may look like a root.
+            return bool(roots) and not any(one.samefile(root) for one in roots)
         return False
 
     def probe(self, endpoint: Endpoint, health: Health) -> Answer:

@@ -285,8 +285,11 @@ def test_a_process_that_works_in_another_root_is_told_from_ours(tmp_path: Path) 
         (root / "deploy").mkdir(parents=True)
         (root / "deploy" / "journal.db").touch()
         (root / "shop_a" / "public").mkdir(parents=True)
+    (ours / "shop_a" / "app" / "deploy").mkdir(parents=True)
+    (ours / "shop_a" / "app" / "deploy" / "journal.db").touch()
     sockets = Sockets()
     for directory, elsewhere in {
+        ours / "shop_a" / "app": False,
         ours / "shop_a": False,
         ours / "shop_a" / "public": False,
         theirs / "shop_a": True,
