@@ -84,6 +84,20 @@ class Sockets:
                     return processes.identify(pid)
         return None
 
+    def marked(
+        self, marks: Mapping[str, str], users: Iterable[str | None], root: Path
+    ) -> Mapping[Process, str]:
+        """By their environment, which another user's processes show to root alone."""
+        owners = [{self._owner if user is None else number_of(user)} for user in users]
+        ours = processes.kin(os.getpid())
+        return {
+            process: f"{processes.name(process.pid)} (pid {process.pid})"
+            for process in processes.started_with(marks)
+            if process.pid not in ours
+            and processes.users(process.pid) in owners
+            and not self.is_elsewhere(process, root)
+        }
+
     def is_elsewhere(self, process: Process, root: Path) -> bool:
         """By the root that its working directory lies in, if it lies in one."""
         if not processes.is_alive(process):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _PROC = "/proc"
 _GONE = frozenset("ZXx")
 """States of a process that runs no more: a zombie only waits for its parent."""
+_CHUNK = 1 << 12
 _PASSES = 20
 """How often a group is looked at again for members that were forked while it was signalled."""
 
@@ -97,6 +98,26 @@ def is_at(pid: int, directory: Path, environment: Mapping[str, str]) -> bool:
     return here and given >= {f"{name}={value}" for name, value in environment.items()}
 
 
+def started_with(environment: Mapping[str, str]) -> list[Process]:
+    """All running processes that were started with all of `environment`, as far as it can be read."""
+    wanted = {f"{name}={value}".encode() for name, value in environment.items()}
+    # The identity is taken first: of a pid that is taken anew in between, nothing will be found under it.
+    return [
+        Process(stat.pid, stat.start_time, boot_id())
+        for stat in _all()
+        if not stat.gone and wanted <= set(_read(stat.pid, "environ").split(b"\0"))
+    ]
+
+
+def kin(pid: int) -> set[int]:
+    """`pid`, who started it, who started that one, and so on, and all that `pid` itself has started."""
+    found = {pid, *descendants(pid)}
+    while above := parent(pid):
+        found.add(above)
+        pid = above
+    return found
+
+
 def users(pid: int) -> set[int]:
     """Whom `pid` runs as, and who started it: two, where a program of another user's was executed (setuid)."""
     found = re.search(rb"^Uid:\t(\d+)\t(\d+)", _read(pid, "status"), re.MULTILINE)
@@ -133,7 +154,7 @@ def group_members(pgid: int) -> set[int]:
 
 
 def group_of(process: Process) -> set[int]:
-    """List the running members of the group that `process` leads or led; empty where it is not its group.
+    """List the running members of the group that `process` leads or led; one that leads none is alone.
 
     A pid is not given out again while a group of that number has members. So where another process has
     the pid, or another boot runs, the group is gone. Where nobody has the pid, members as young as the
@@ -144,6 +165,8 @@ def group_of(process: Process) -> set[int]:
     leader = _stat(process.pid)
     if leader is not None and leader.start_time != process.start_time:
         return set()
+    if leader is not None and leader.group != process.pid:
+        return set() if leader.gone else {process.pid}
     return {
         stat.pid
         for stat in _all()
@@ -160,7 +183,7 @@ def signal_process(process: Process, number: int) -> bool:
 
 
 def signal_group(process: Process, number: int) -> bool:
-    """Send signal `number` to every member of the group that `process` leads or led.
+    """Send signal `number` to every member of the group that `process` leads or led; to one that leads none, alone.
 
     False where no member is left. Raises PermissionError where a member belongs to another user.
     """
@@ -216,8 +239,8 @@ def _in_group(pid: int, leader: Process) -> bool:
     return (
         stat is not None
         and not stat.gone
-        and stat.group == leader.pid
         and stat.start_time >= leader.start_time
+        and (stat.group == leader.pid or (stat.pid, stat.start_time) == (leader.pid, leader.start_time))
     )
 
 
@@ -245,9 +268,14 @@ def _read(pid: int, file: str) -> bytes:
     except OSError:
         return b""
     try:
-        return os.read(descriptor, 4096)
+        found = part = os.read(descriptor, _CHUNK)
+        while len(part) == _CHUNK:
+            part = os.read(descriptor, _CHUNK)
+            found += part
     except OSError:  # it went away between the two calls
         return b""
+    else:
+        return found
     finally:
         os.close(descriptor)
 

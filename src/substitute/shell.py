@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from substitute.accounts import account, acting_as
+from substitute.core.errors import RuntimeFailedError
 from substitute.core.ports import Finished, Process
 from substitute.lines import Lines
-from substitute.processes import group_of, identify, signal_group
+from substitute.processes import group_of, identify, is_alive, signal_group, signal_process
 from substitute.signals import held_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from substitute.accounts import Account
@@ -110,6 +111,21 @@ class Shell:
         Nothing happens where that group is gone, even if its number is in use again.
         """
         _end(process)
+
+    def end_all(self, processes: Iterable[Process], *, timeout: float) -> bool:
+        """Each by its identity; whoever is gone meanwhile is passed over."""
+        left = set(processes)
+        for number, patience in ((signal.SIGTERM, timeout), (signal.SIGKILL, _GRACE)):
+            for process in left:
+                with suppress(PermissionError):
+                    signal_process(process, number)
+            deadline = time.monotonic() + patience
+            while (left := {one for one in left if is_alive(one)}) and time.monotonic() < deadline:
+                time.sleep(_TICK)
+            if not left:
+                return number == signal.SIGKILL
+        pids = ", ".join(str(process.pid) for process in left)
+        raise RuntimeFailedError(f"What was left behind cannot be ended (pid {pids}).")
 
 
 def capture(

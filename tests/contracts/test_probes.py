@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from ast import literal_eval
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,12 +20,11 @@ from substitute.core.apps import Health
 from substitute.core.ports import Process
 from substitute.core.slots import Endpoint
 from substitute.probes import Sockets
-from substitute.processes import boot_id, identify, signal_group
+from substitute.processes import boot_id, identify, name, signal_group
 from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 LISTEN = """
 import os, socket, sys
@@ -302,3 +303,54 @@ def test_a_process_that_works_in_another_root_is_told_from_ours(tmp_path: Path) 
         ):
             assert sockets.is_elsewhere(process, ours) is elsewhere, directory
     assert not sockets.is_elsewhere(process, theirs)
+
+
+def left_behind(
+    marks: dict[str, str], root: Path, owner: int | None = None, **environment: str
+) -> dict[int, str]:
+    """What another process finds, for what a process has started itself never counts."""
+    code = (
+        "from pathlib import Path\nfrom substitute.probes import Sockets\n"
+        f"found = Sockets({owner}).marked({marks!r}, {{None}}, Path({str(root)!r}))\n"
+        "print({process.pid: name for process, name in found.items()})"
+    )
+    asked = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, check=True
+    )
+    return dict(literal_eval(asked.stdout.decode()))
+
+
+@contextmanager
+def sleeping(place: Path, environment: dict[str, str]) -> Iterator[int]:
+    argv, given = ["sleep", "1000"], {**os.environ, **environment}
+    with subprocess.Popen(argv, cwd=place, env=given, start_new_session=True) as program:
+        try:
+            deadline = time.monotonic() + 30
+            while name(program.pid) != "sleep":
+                assert time.monotonic() < deadline
+            yield program.pid
+        finally:
+            program.kill()
+
+
+def test_what_was_left_behind_is_found_by_its_environment_wherever_it_is(tmp_path: Path) -> None:
+    root, other = tmp_path / "root", tmp_path / "other"
+    for place in (root, other):
+        (place / "deploy").mkdir(parents=True)
+        (place / "deploy" / "journal.db").touch()
+    marks = {"SUBSTITUTE_APP": "shop", "SUBSTITUTE_DIRECTORY": str(root / "shop_a")}
+    another = {**marks, "SUBSTITUTE_DIRECTORY": str(other / "shop_a")}
+    with (
+        sleeping(Path("/"), marks) as one,
+        sleeping(root, marks) as two,
+        sleeping(other, marks),
+        sleeping(root, another),
+    ):
+        assert left_behind(marks, root) == {pid: f"sleep (pid {pid})" for pid in (one, two)}
+
+
+def test_neither_another_users_process_nor_who_asks_counts_as_left_behind(tmp_path: Path) -> None:
+    marks = {"SUBSTITUTE_APP": "shop", "SUBSTITUTE_DIRECTORY": str(tmp_path / "shop_a")}
+    with sleeping(tmp_path, marks) as pid:
+        assert set(left_behind(marks, tmp_path, os.geteuid(), **marks)) == {pid}
+        assert left_behind(marks, tmp_path, os.geteuid() + 1, **marks) == {}

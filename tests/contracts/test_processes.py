@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute import processes
+from substitute.runtimes.orphans import wait_or_kill
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -126,3 +127,38 @@ def test_a_service_that_would_end_what_it_starts_is_named() -> None:
     assert processes.enclosing_service("0::/user.slice/user-1000.slice/user@1000.service/app.slice\n") is None
     assert processes.enclosing_service("0::/user.slice/user-0.slice/session-3.scope\n") is None
     assert processes.enclosing_service("0::/system.slice/cron.service\n") is None
+
+
+def test_a_process_is_known_by_its_environment_however_long_that_is(tmp_path: Path) -> None:
+    marks = {"SUBSTITUTE_APP": "shop", "SUBSTITUTE_SLOT": str(tmp_path)}
+    secrets = {f"SECRET{number}": "x" * 1000 for number in range(40)}
+    environment = {"PATH": os.environ["PATH"], **secrets, **marks}
+    with subprocess.Popen(
+        ["sleep", "1000"], cwd=tmp_path, env=environment, start_new_session=True
+    ) as program:
+        try:
+            wait_for(lambda: processes.name(program.pid) == "sleep")
+            assert processes.is_at(program.pid, tmp_path, marks)
+            assert processes.started_with(marks) == [processes.identify(program.pid)]
+            assert not processes.started_with({**marks, "SUBSTITUTE_APP": "another"})
+        finally:
+            program.kill()
+
+
+def test_one_that_leads_no_group_is_signalled_alone() -> None:
+    with started("bash", "-c", "sleep 1000 & echo $!; sleep 1000 & echo $!") as program:
+        assert program.stdout
+        one, other = (processes.identify(int(program.stdout.readline())) for _ in range(2))
+        leader = processes.identify(program.pid, zombie=True)
+        program.wait()
+        assert one
+        assert other
+        assert leader
+        assert processes.group_of(one) == {one.pid}
+        assert wait_or_kill("shop_a", one, 0.0)
+        assert not processes.is_alive(one)
+        assert processes.is_alive(other)
+        assert not wait_or_kill(
+            "shop_a", leader, time.monotonic() + 30
+        )  # what is left of a group gets SIGTERM
+        assert not processes.is_alive(other)

@@ -149,13 +149,32 @@ def test_one_that_crashes_at_once_is_tried_again_and_can_be_stopped(place: Place
 
 def test_sigterm_reaches_the_main_process_alone(place: Place) -> None:
     child = 'trap "echo the child got it" TERM; echo child ready; while :; do sleep 0.05; done'
-    main = f"import subprocess, sys, time; subprocess.Popen(['sh', '-c', {child!r}]); time.sleep(600)"
+    main = (
+        "import signal, subprocess, sys, time\n"
+        f"child = subprocess.Popen(['sh', '-c', {child!r}])\n"
+        "def leave(*_):\n    time.sleep(0.3)\n    print('the main process leaves', flush=True)\n    sys.exit()\n"
+        "signal.signal(signal.SIGTERM, leave)\ntime.sleep(600)\n"
+    )
     script = place.run / "main.py"
     script.write_text(main)
     process = place.start(f"{sys.executable} -S -E main.py")
     place.logged("child ready")
     place.runtime.stop("shop_a", process, timeout=1.0)
-    assert "the child got it" not in place.log
+    before, left, _ = place.log.partition("the main process leaves")
+    assert left
+    assert "the child got it" not in before
+    assert not group_of(process)
+
+
+def test_what_the_main_process_leaves_is_not_waited_for_until_the_limit(place: Place) -> None:
+    """As with `npm start`, whose shell is gone at once."""
+    script = place.run / "main.py"
+    script.write_text(
+        "import os, time\nif os.fork():\n    time.sleep(600)\nprint('ready', flush=True)\ntime.sleep(600)\n"
+    )
+    process = place.start(f"{sys.executable} -S -E main.py")
+    place.logged("ready")
+    assert not place.runtime.stop("shop_a", process, timeout=600.0).killed
     assert not group_of(process)
 
 

@@ -260,3 +260,24 @@ def test_a_detached_program_is_alive_until_it_is_signalled(tmp_path: Path) -> No
     assert is_alive(process)
     Shell().end(process)
     assert not is_alive(process)
+
+
+def test_what_was_left_behind_gets_sigterm_and_sigkill_only_past_the_limit() -> None:
+    def left(script: str) -> tuple[subprocess.Popen[str], Process]:
+        program = subprocess.Popen(
+            ["bash", "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert program.stdout
+        assert program.stdout.readline() == "ready\n"
+        process = identify(program.pid)
+        assert process
+        return program, process
+
+    polite = left("trap 'echo told; exit' TERM; echo ready; while :; do sleep 0.05; done")
+    assert not Shell().end_all([polite[1]], timeout=60.0)
+    assert polite[0].communicate()[0] == "told\n"
+    stubborn = left("trap '' TERM; echo ready; while :; do sleep 0.05; done")
+    assert Shell().end_all([stubborn[1]], timeout=0.1)
+    stubborn[0].communicate()
+    assert stubborn[0].returncode == -signal.SIGKILL
+    assert not Shell().end_all([polite[1], stubborn[1]], timeout=60.0)

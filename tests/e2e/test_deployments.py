@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -258,6 +258,30 @@ def test_when_supervisord_is_killed_or_stopped_its_orphans_serve_until_the_next_
     assert under_load(site, kill_and_deploy) == {"1", "2"}
     site.assert_only_serves("b")
     assert identify(supervisord) is None
+
+
+def test_what_a_build_and_a_failed_boot_left_running_is_named_and_ended(site: Site) -> None:
+    site.repository.commit("1", build="setsid sleep 7001 >/dev/null 2>&1 &\n")
+    site.run("deploy")
+    assert running("sleep\x007001")
+    site.repository.commit("2")
+    site.configure(start="setsid sleep 7002 & sleep 0.3; exit 3")
+    failed = site.run("deploy", exit_status=1)
+    assert "Slot b had left sleep (pid" in failed.stdout + failed.stderr
+    assert "exit status 3" in failed.stdout + failed.stderr
+    assert running("sleep\x007001"), "what the live slot's build left is not touched"
+    assert not running("sleep\x007002")
+    site.run("down")
+    assert not running("sleep\x007001")
+
+
+def running(title: str) -> list[int]:
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
+        with suppress(OSError):
+            if Path("/proc", entry, "cmdline").read_text().startswith(title):
+                found.append(int(entry))
+    return found
 
 
 def test_an_instance_that_supervisord_started_again_before_it_died_is_known_by_where_it_is(

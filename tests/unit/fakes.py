@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.apps import App, Health
@@ -30,8 +31,7 @@ from substitute.core.ports import (
 from substitute.core.slots import Endpoint, Slot, SlotName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from substitute.core.events import Event
     from substitute.core.ports import Backend, Program
@@ -80,6 +80,8 @@ class World:
     """Whether a version has a path."""
     programs: dict[str, Program] = field(default_factory=dict)
     """What was last started under each name."""
+    left: dict[str, set[Process]] = field(default_factory=dict)
+    """What instances and builds of a slot have left running, by its directory."""
     elsewhere: set[Process] = field(default_factory=set)
     """Processes of another root."""
     balancer_obeys: bool = True
@@ -261,6 +263,13 @@ class FakeCommands:
     def end(self, process: Process) -> None:
         self.world.log.append("end leftover")
 
+    def end_all(self, processes: Iterable[Process], *, timeout: float) -> bool:
+        for directory, left in self.world.left.items():
+            if left & set(processes):
+                self.world.log.append(f"end what {Path(directory).name} left")
+                left -= set(processes)
+        return False
+
 
 @dataclass
 class FakeProber:
@@ -288,6 +297,11 @@ class FakeProber:
         self, endpoint: Endpoint, directory: Path, marks: Mapping[str, str], user: str | None
     ) -> Process | None:
         return None
+
+    def marked(
+        self, marks: Mapping[str, str], users: Iterable[str | None], root: Path
+    ) -> Mapping[Process, str]:
+        return dict.fromkeys(self.world.left.get(marks["SUBSTITUTE_DIRECTORY"], ()), "sleep")
 
     def is_elsewhere(self, process: Process, root: Path) -> bool:
         return process in self.world.elsewhere

@@ -16,7 +16,9 @@ from substitute.core.errors import (
     UnmovedError,
     UsageError,
 )
-from substitute.core.events import Failed, Output, Succeeded, Warned
+from substitute.core.events import Failed, Notice, Output, Succeeded, Warned
+from substitute.core.ports import Process
+from substitute.core.root import down
 from substitute.core.settle import settle
 from substitute.core.slots import Endpoint, SlotName
 
@@ -416,3 +418,24 @@ def test_a_full_disk_before_the_commit_leaves_the_old_version_serving(shop: Shop
     assert live(shop) == "a"
     assert set(shop.world.running) == {"shop_a"}
     assert shop.host.journal.unfinished("shop") == []
+
+
+def test_what_a_failed_candidate_left_behind_is_ended_and_named(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.healthy = lambda commit: commit != "v2"
+    of_a, of_b = (str(shop.app.slots[name].directory) for name in SlotName)
+    shop.world.left = {of_a: {Process(7, 7, "boot")}, of_b: {Process(8, 8, "boot")}}
+    with pytest.raises(DeploymentFailedError):
+        deploy(shop.host, shop.app, "v2")
+    assert shop.world.left == {of_a: {Process(7, 7, "boot")}, of_b: set()}
+    assert any(
+        isinstance(event, Notice) and "Slot b had left sleep running" in event.message
+        for event in shop.events
+    )
+
+
+def test_down_ends_what_a_build_left_behind_in_a_slot_where_nothing_runs(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.left = {str(shop.app.slots[name].directory): {Process(7, 7, "boot")} for name in SlotName}
+    down(shop.host, [shop.app], everything=False)
+    assert not any(shop.world.left.values())

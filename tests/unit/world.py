@@ -44,7 +44,7 @@ from substitute.core.slots import Endpoint, Slot, SlotName
 from tests.unit.fakes import FakeLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from substitute.core.ports import Backend, Program
     from substitute.core.records import AppRecord
@@ -893,6 +893,9 @@ class ModelCommands:
             self.world.wrong("a build of another root was ended")
         self.world.builds.pop(process, None)
 
+    def end_all(self, processes: Iterable[Process], *, timeout: float) -> bool:
+        return False
+
 
 @dataclass
 class ModelProber:
@@ -911,6 +914,11 @@ class ModelProber:
     ) -> Process | None:
         instance = self._look(endpoint)
         return instance.process if instance and instance.directory == directory else None
+
+    def marked(
+        self, marks: Mapping[str, str], users: Iterable[str | None], root: Path
+    ) -> Mapping[Process, str]:
+        return {}
 
     def probe(self, endpoint: Endpoint, health: Health) -> Answer:
         self._look(endpoint)

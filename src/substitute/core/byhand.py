@@ -100,7 +100,7 @@ def _stand_by(host: Host, app: App, slot: SlotRecord, interrupts: Interrupts) ->
             await_ready(host, version.health, slot, process, show=_shower(host), log=log)
             host.journal.proven(slot, version)
     except Exception:
-        stop_instance(host, host.journal.app(app.name).slots[slot.name])
+        stop_instance(host, app, host.journal.app(app.name).slots[slot.name])
         raise
     host.emit(
         Notice(

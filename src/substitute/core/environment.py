@@ -33,6 +33,24 @@ def marks(app: str, slot: SlotRecord) -> dict[str, str]:
     return known if slot.instance_name else {**known, "SUBSTITUTE_SLOT": slot.name.value}
 
 
+def origin(slot: SlotRecord) -> dict[str, str]:
+    """The variables that all have which was ever started for `slot`: instances, builds, hooks, and what these start."""
+    return {
+        "SUBSTITUTE_APP": slot.app,
+        "SUBSTITUTE_SLOT": slot.name.value,
+        "SUBSTITUTE_DIRECTORY": str(slot.directory),
+    }
+
+
+def guest_origin(guest: GuestRecord) -> dict[str, str]:
+    """The same for a guest."""
+    return {
+        "SUBSTITUTE_APP": guest.name,
+        "SUBSTITUTE_PORT": str(guest.port),
+        "SUBSTITUTE_DIRECTORY": str(guest.directory),
+    }
+
+
 def whereabouts(app: App, slot: SlotRecord) -> dict[str, str]:
     """The variables that tell an instance its place."""
     endpoint = slot.endpoints[0]
@@ -41,7 +59,7 @@ def whereabouts(app: App, slot: SlotRecord) -> dict[str, str]:
         "HOST": endpoint.host,
         "BIND": endpoint.host,
         **marks(app.name, slot),
-        "SUBSTITUTE_DIRECTORY": str(slot.directory),
+        **origin(slot),
         "SUBSTITUTE_COMMIT": slot.commit or "",
     }
 
@@ -63,9 +81,7 @@ def guest_environment(guest: GuestRecord, version: Version, secrets: Mapping[str
         "PORT": str(guest.port),
         "HOST": "127.0.0.1",
         "BIND": "127.0.0.1",
-        "SUBSTITUTE_APP": guest.name,
-        "SUBSTITUTE_PORT": str(guest.port),
-        "SUBSTITUTE_DIRECTORY": str(guest.directory),
+        **guest_origin(guest),
     }
 
 

@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from substitute.core.apps import Health
-from substitute.core.environment import guest_environment
+from substitute.core.environment import guest_environment, guest_origin
 from substitute.core.errors import UsageError
 from substitute.core.events import Notice, Output
 from substitute.core.health import LogTail, await_ready, require_free
+from substitute.core.instances import end_all
 from substitute.core.interrupts import Interrupts
 from substitute.core.lock import deployment_lock
 from substitute.core.ports import Limits, Program, Protection
@@ -92,7 +93,10 @@ def _run(host: Host, guest: GuestRecord, interrupts: Interrupts) -> None:
 
 
 def _end(host: Host, guest: GuestRecord) -> None:
-    host.runtime.stop(guest.name, host.process_of(_slot(guest)), timeout=_version(host, guest).stop_timeout)
+    version = _version(host, guest)
+    host.runtime.stop(guest.name, host.process_of(_slot(guest)), timeout=version.stop_timeout)
+    left = host.prober.marked(guest_origin(guest), {version.user}, host.root)
+    end_all(host, guest.name, left, timeout=version.stop_timeout)
     host.journal.host_guest(replace(guest, process=None))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from substitute.core.environment import origin
 from substitute.core.errors import UnobservedError
 from substitute.core.events import Drained, Notice, Warned
 from substitute.core.health import LogTail, require_free
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from substitute.core.records import SlotRecord
 
 _DRAIN_INTERVAL = 0.01
+_GRACE = 2.0
+"""Seconds that what an instance left behind has at least, where its limit allows."""
 
 
 def start_instance(
@@ -44,10 +47,11 @@ def start_instance(
     return process, log, Version.of(app, caller)
 
 
-def remains(host: Host, slot: SlotRecord) -> bool:
-    """Whether there is anything of `slot` to retire: running, remembered, or about to be started again."""
+def remains(host: Host, app: App, slot: SlotRecord) -> bool:
+    """Whether there is anything of `slot` to retire: running, remembered, about to be started again, or left behind."""
     seen = host.inspect(slot)
-    return slot.process is not None or seen.process is not None or seen.wanted
+    known = slot.process is not None or seen.process is not None or seen.wanted
+    return known or bool(_left_behind(host, app, slot))
 
 
 def drain(host: Host, slot: SlotRecord) -> Drained:
@@ -103,14 +107,46 @@ def _in_flight(host: Host, slot: SlotRecord) -> int | None:
     return sum(traffic[endpoint].in_flight for endpoint in slot.endpoints if endpoint in traffic)
 
 
-def stop_instance(host: Host, slot: SlotRecord) -> None:
-    """SIGTERM, and SIGKILL past the slot's stop timeout, which is told."""
+def stop_instance(host: Host, app: App, slot: SlotRecord) -> None:
+    """SIGTERM, and SIGKILL past the slot's stop timeout, which is told; what it left behind ends with it."""
     process = host.process_of(slot)
     limit = slot.stop_timeout
     if slot.version and limit > slot.version.stop_timeout:
         limit = slot.version.stop_timeout
         host.emit(Notice(f"Slot {slot.name} was started with stop.timeout = {limit:g}s, and is held to it."))
     stopped = host.runtime.stop(slot.instance, process, timeout=limit)
-    host.journal.gone(slot.app, slot.name)
     if stopped.killed:
         host.emit(Notice(f"Slot {slot.name} did not exit within {limit:g}s of SIGTERM and was killed."))
+    end_left_behind(host, app, slot, timeout=max(limit - stopped.seconds, min(limit, _GRACE)))
+    host.journal.gone(slot.app, slot.name)
+
+
+def end_left_behind(host: Host, app: App, slot: SlotRecord, *, timeout: float) -> None:
+    """End what an instance, a build or a hook of `slot` has left running apart from itself (a daemon), and name it.
+
+    SIGTERM, and SIGKILL after `timeout` seconds. Raises RuntimeFailedError where that is of no use.
+    """
+    end_all(host, f"Slot {slot.name}", _left_behind(host, app, slot), timeout=timeout)
+
+
+def end_all(host: Host, whose: str, left: Mapping[Process, str], *, timeout: float) -> None:
+    """End the processes of `left`, and tell their names. Raises as `end_left_behind` does."""
+    if left:
+        killed = host.commands.end_all(left, timeout=timeout)
+        names = ", ".join(sorted(left.values()))
+        how = f" SIGTERM was not enough within {timeout:g}s." if killed else ""
+        host.emit(Notice(f"{whose} had left {names} running: ended.{how}"))
+
+
+def _left_behind(host: Host, app: App, slot: SlotRecord) -> Mapping[Process, str]:
+    """By the marks that all have which was started for `slot`; not a daemon that the other slot's instance runs in."""
+    users = {app.user, slot.version.user if slot.version else app.user}
+    found = host.prober.marked(origin(slot), users, host.root)
+    if not found:
+        return {}
+    other = host.journal.app(app.name).slots[slot.name.other]
+    return {
+        process: name
+        for process, name in found.items()
+        if not any(host.prober.owned(endpoint, process) for endpoint in other.endpoints)
+    }

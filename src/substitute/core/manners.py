@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from substitute.core.attempt import CHECK
 from substitute.core.deployment import begin, bring_up, given_up_on_error, into_next_slot, working_on
 from substitute.core.findings import judge
+from substitute.core.instances import end_left_behind
 from substitute.core.settle import settle
 from substitute.core.sigterm import watch_sigterm
 from substitute.core.slots import Phase
@@ -38,5 +39,6 @@ def check(host: Host, app: App, commit: str | None = None) -> Checked:
                 seen = watch_sigterm(host, attempt.slot, process, app.health)
         # All is seen: nothing that is left need be waited for.
         host.runtime.stop(attempt.slot.instance, process, timeout=0.0)
+        end_left_behind(host, app, attempt.slot, timeout=0.0)
         host.journal.gone(app.name, attempt.slot.name)
         return attempt.checked(judge(seen))

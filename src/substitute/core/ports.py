@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from substitute.core.apps import Health
@@ -140,6 +140,7 @@ class Runtime(Protocol):
     def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
         """SIGTERM to the main process alone; after `timeout` seconds SIGKILL to its whole group.
 
+        What is left of the group once the main process is gone ends then, and is not waited for until the limit.
         Returns when the process and its group are gone. It is not started again. `process` is what the
         journal remembers: one that the runtime lost (it died and left an orphan) is signalled directly.
         Stopping what does not run is no error. Raises RuntimeFailedError if it cannot be ended.
@@ -349,6 +350,12 @@ class Commands(Protocol):
     def end(self, process: Process) -> None:
         """End the group that `process` leads, if it is still that one: a build that outlived its deployer."""
 
+    def end_all(self, processes: Iterable[Process], *, timeout: float) -> bool:
+        """SIGTERM to each, and after `timeout` seconds SIGKILL. True if that was needed.
+
+        Raises RuntimeFailedError where one can't be ended.
+        """
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -378,6 +385,15 @@ class Prober(Protocol):
 
         Its working directory is `directory`, it was started with the variables of `marks`, and it runs as `user`, by
         default as the owner of the root's state: nobody else can have it taken for an instance.
+        """
+
+    def marked(
+        self, marks: Mapping[str, str], users: Iterable[str | None], root: Path
+    ) -> Mapping[Process, str]:
+        """All that was started with the variables of `marks`, each with its name, whoever started it, wherever it is.
+
+        It runs as one of `users` (None: the owner of the root's state), and works in no other root than `root`. Who
+        asks, who started him, and what he has started are not among them.
         """
 
     def is_elsewhere(self, process: Process, root: Path) -> bool:

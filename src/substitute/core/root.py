@@ -150,7 +150,7 @@ def _take_down(host: Host, app: App, interrupts: Interrupts) -> None:
     with interrupts.allowed():
         host.journal.register(app)
     record = host.journal.app(app.name)
-    running = [slot for slot in record.slots.values() if remains(host, slot)]
+    running = [slot for slot in record.slots.values() if remains(host, app, slot)]
     if running or any(slot.share for slot in record.slots.values()) or host.journal.unfinished(app.name):
         settle(host, app, serve=False, interrupts=interrupts)
     for slot in running:

@@ -159,7 +159,7 @@ class _Settling:
     def _retire(self, slot: SlotRecord, live: SlotRecord | None) -> Drained | None:
         """Let the instance of `slot` finish, and stop it; None where the live one gave out and this one stays."""
         host = self.host
-        if not remains(host, slot):
+        if not remains(host, self.app, slot):
             return Drained()
         with self.steps.phase(Phase.DRAIN), self._waiting():
             drained = drain(host, slot)
@@ -168,7 +168,7 @@ class _Settling:
             return None
         self.steps.hook("pre_stop")
         with self.steps.phase(Phase.STOP):
-            stop_instance(host, slot)
+            stop_instance(host, self.app, slot)
         # A balancer that an earlier runtime keeps comes over with the last instance that it kept.
         host.reroute()
         self.steps.hook("post_stop")

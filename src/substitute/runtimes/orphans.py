@@ -19,11 +19,16 @@ _KILL_PATIENCE = 5.0
 def wait_or_kill(name: str, process: Process, deadline: float) -> bool:
     """Wait until `process` and its group are gone; past `deadline` SIGKILL the group. True if that was needed.
 
+    What is left of the group once `process` is gone gets SIGTERM: nobody else will tell it to end.
     Raises RuntimeFailedError where they can't be killed.
     """
+    told = False
     while time.monotonic() < deadline:
-        if not is_alive(process) and not group_of(process):
-            return False
+        if not is_alive(process):
+            if not group_of(process):
+                return False
+            if not told:
+                told = signal_group(process, signal.SIGTERM)
         time.sleep(_TICK)
     killed = signal_group(process, signal.SIGKILL)
     last = time.monotonic() + _KILL_PATIENCE
