@@ -147,6 +147,34 @@ def test_one_that_crashes_at_once_is_tried_again_and_can_be_stopped(place: Place
     assert place.log.count("trying") == tries
 
 
+def test_how_it_ended_is_never_told_of_an_earlier_run(place: Place) -> None:
+    for status in (3, 9, 4):
+        process = place.start(f"sh -c 'echo as {status}; sleep 0.2; exit {status}'")
+        told: list[str] = []
+
+        def known(process: Process = process, told: list[str] = told) -> bool:
+            if is_alive(process):
+                return False
+            told.append(place.runtime.inspect("shop_a").exit)
+            return bool(told[-1])
+
+        eventually(known, "its end")
+        assert set(told) <= {"", f"exit status {status}"}
+        place.runtime.stop("shop_a", None, timeout=5.0)
+
+
+def test_one_that_ends_at_once_is_told_by_its_own_words(place: Place) -> None:
+    for status in (3, 9):
+        reason = ""
+        try:
+            place.start(f"echo as {status}; exit {status}")
+        except RuntimeFailedError as error:  # else somebody has seen it run
+            reason = error.reason
+        own = [line for line in reason.splitlines() if line.startswith("  | ")]
+        assert not reason or (f"exit status {status}" in reason and own == [f"  | as {status}"])
+        place.runtime.stop("shop_a", None, timeout=5.0)
+
+
 def test_sigterm_reaches_the_main_process_alone(place: Place) -> None:
     child = 'trap "echo the child got it" TERM; echo child ready; while :; do sleep 0.05; done'
     main = (

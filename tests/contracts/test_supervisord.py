@@ -138,6 +138,28 @@ def test_an_earlier_one_that_is_silent_is_not_taken_for_one_that_keeps_nothing(
         later.close()
 
 
+def test_how_an_earlier_run_ended_is_not_told_of_one_that_supervisord_has_not_yet_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "supervisord.log"
+    log.write_text(
+        "INFO spawned: 'shop_a' with pid 900000001\nWARN exited: shop_a (exit status 3; not expected)\n"
+        "INFO spawned: 'shop_a' with pid 900000002\n"
+    )
+    runtime = supervisord.connect(tmp_path)
+    monkeypatch.setattr(runtime, "_info", lambda _: {"pid": 900000002, "statename": "RUNNING"})
+    assert runtime.inspect("shop_a").exit == ""
+    with log.open("a") as more:
+        more.write("WARN exited: shop_a (terminated by SIGKILL; not expected)\n")
+    assert runtime.inspect("shop_a").exit == "terminated by SIGKILL"
+    with log.open("a") as more:
+        more.write(f"INFO spawned: 'shop_a' with pid {os.getpid()}\n")
+    monkeypatch.setattr(runtime, "_info", lambda _: {"pid": os.getpid(), "statename": "RUNNING"})
+    assert runtime.inspect("shop_a").exit == "terminated by SIGKILL"  # the one before
+    monkeypatch.setattr(runtime, "_info", lambda _: {"pid": 900000003, "statename": "RUNNING"})
+    assert runtime.inspect("shop_a").exit == ""
+
+
 def test_the_log_belongs_to_its_owner_alone(place: Place) -> None:
     place.start("echo a secret; sleep 600")
     place.logged("a secret")

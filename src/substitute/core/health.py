@@ -20,6 +20,8 @@ _STRANGER_PATIENCE = 1.0
 """Seconds that a listener may look like a stranger's: between fork and listen, /proc is a moment behind."""
 PATIENCE = 2.0
 """Seconds that a running live instance has for one good answer before it counts as not answering."""
+_ENDING_PATIENCE, _ENDING_TICK = 1.5, 0.1
+"""Seconds until a runtime knows how a process ended that is gone, and between two questions."""
 _LIVES = 3
 """Processes one after the other that a live instance may have while it is looked at."""
 _TICK = 0.02
@@ -167,6 +169,10 @@ def _count_good(host: Host, slot: SlotRecord, health: Health, good: int) -> tupl
 def _require_alive(host: Host, slot: SlotRecord, process: Process, log: LogTail) -> None:
     seen = host.inspect(slot)
     if seen.process != process:
+        deadline = host.clock.monotonic() + _ENDING_PATIENCE
+        while not seen.exit and host.clock.monotonic() < deadline:
+            host.clock.sleep(_ENDING_TICK)
+            seen = host.inspect(slot)
         log.lines(ended=True)
         ended = f"It ended with {seen.exit}." if seen.exit else "Its process is gone."
         raise NotReadyError(

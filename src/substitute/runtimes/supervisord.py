@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xmlrpc.client import Fault
@@ -44,6 +45,9 @@ _START_PATIENCE = 15.0
 _KILL_PATIENCE = 5.0
 _IMPATIENCE = 0.2
 """Seconds for an answer of one that has not answered the call before."""
+_REAP_PATIENCE = 3.0
+_LOG_LINES = 2000
+_COMES_OR_GOES = r"spawned: '{name}' with pid (\d+)|(?:exited|stopped): {name} \(([^;)]+)"
 _LATER = 2
 """Seconds after a program's limit when supervisord kills it too: so it ends even if the command that stops it does not
 live so long, and a command that does knows that it had to kill."""
@@ -92,6 +96,15 @@ stdout_logfile = NONE
 """
 
 
+@dataclass(frozen=True)
+class _Run:
+    """One life of a program."""
+
+    pid: int
+    ending: str = ""
+    """In words; empty while it runs."""
+
+
 def connect(run_directory: Path, warn: Callable[[str], None] = lambda _: None) -> Supervisord:
     """Make the runtime of the root whose ``deploy/run`` is `run_directory`; `warn` takes what users should read."""
     return Supervisord(run_directory, warn)
@@ -110,6 +123,7 @@ class Supervisord:
         self._ensure_running()
         self._prepare(program)
         self._register(program)
+        log = self.log(program.name, program.log)
         if self._state(program.name) == "BACKOFF":
             self._call("stopProcess", program.name, False)  # noqa: FBT003
         try:
@@ -120,8 +134,8 @@ class Supervisord:
         process = identify(info["pid"], zombie=True) if info and info["pid"] else None
         if process is None:
             self.stop(program.name, None, timeout=program.stop_timeout)  # else it would be tried for ever
-            ending = _last_ending(self._run / "supervisord.log", program.name)
-            tail = [f"  | {line}" for line in read_tail(program.log, 10)]
+            ending = self._known_ending(program.name)
+            tail = [f"  | {line}" for line in log.lines(ended=True)[-10:]]
             raise RuntimeFailedError(
                 f"{program.name} exited as soon as it was started.",
                 fact="\n".join([f"Its end: {ending}.", *tail]),
@@ -135,7 +149,12 @@ class Supervisord:
         if info is None:
             return Inspection(None)
         process = identify(info["pid"]) if info["pid"] else None
-        ending = "" if process else _last_ending(self._run / "supervisord.log", name)
+        runs = self._runs(name)
+        if process and runs and runs[-1].pid == process.pid:
+            runs.pop()  # the last one is the one before
+        elif info["pid"] and not process and (not runs or runs[-1].pid != info["pid"]):
+            runs = []
+        ending = runs[-1].ending if runs else ""
         return Inspection(process, ending, wanted=info["statename"] in _WANTED)
 
     def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
@@ -221,6 +240,29 @@ class Supervisord:
         deadline = time.monotonic() + _START_PATIENCE
         while "supervisor.supervisord" in command_line(process.pid) and time.monotonic() < deadline:
             time.sleep(_TICK / 5)
+
+    def _runs(self, name: str) -> list[_Run]:
+        """How `name` came and went, by the log: the API says -1 for every signal, and 0 after a crash at boot.
+
+        One that is gone has no ending before supervisord has looked, which it does once a second.
+        """
+        lines = "\n".join(read_tail(self._run / "supervisord.log", _LOG_LINES))
+        found: list[_Run] = []
+        for pid, ending in re.findall(_COMES_OR_GOES.format(name=re.escape(name)), lines):
+            if pid:
+                found.append(_Run(int(pid)))
+            elif found:
+                found[-1] = _Run(found[-1].pid, ending)
+        return found
+
+    def _known_ending(self, name: str) -> str:
+        deadline = time.monotonic() + _REAP_PATIENCE
+        while time.monotonic() < deadline:
+            runs = self._runs(name)
+            if runs and runs[-1].ending:
+                return runs[-1].ending
+            time.sleep(_TICK)
+        return "unknown"
 
     # -- supervisord itself ---------------------------------------------------------------------
 
@@ -407,9 +449,3 @@ def _kill(process: Process) -> None:
         if time.monotonic() > deadline:
             raise RuntimeFailedError(f"supervisord (pid {process.pid}) cannot be killed.")
         time.sleep(_TICK)
-
-
-def _last_ending(log: Path, name: str) -> str:
-    """How `name` last ended, from supervisord's log: its API says -1 for every signal, and 0 after a crash at boot."""
-    lines = re.findall(rf"(?:exited|stopped): {re.escape(name)} \(([^;)]+)", "\n".join(read_tail(log, 200)))
-    return str(lines[-1]) if lines else ""
