@@ -6,14 +6,15 @@ import os
 import pwd
 import shlex
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from substitute.accounts import Account
+from substitute.accounts import Account, acting_as
 from substitute.core.errors import UsageError
+from substitute.files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 _ANOTHERS = frozenset({"XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DBUS_SESSION_BUS_ADDRESS", "SUDO_UID"})
 """Variables that mean the one who typed, and not the owner."""
@@ -51,10 +52,10 @@ def require_owner(root: Path, arguments: Sequence[str]) -> None:
 def become_owner(root: Path) -> None:
     """As root, turn into the owner of `root` for good: that user reads, and no file of root's is left.
 
-    Nothing happens where root is the owner, or this is not root.
+    Nothing happens where root is the owner, this is not root, or the owner can't read this very program.
     """
     owner = owner_of(root)
-    if not owner.is_another or os.geteuid():
+    if not owner.is_another or os.geteuid() or not _can_run_this(owner):
         return
     os.setgroups(owner.groups)
     os.setgid(owner.gid)
@@ -81,6 +82,15 @@ def stranger_on(path: Path, root: Path) -> Account | None:
         if seen.st_uid and not stat.S_ISREG(seen.st_mode):
             return _account(seen.st_uid)
     return None
+
+
+def _can_run_this(owner: Account) -> bool:
+    """What is not imported yet would be missing: root's own installation may lie where nobody else can enter."""
+    try:
+        with acting_as(owner):
+            return bool(read_regular(Path(__file__), limit=1) and read_regular(Path(os.__file__), limit=1))
+    except OSError:
+        return False
 
 
 def _account(uid: int) -> Account:

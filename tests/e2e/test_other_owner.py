@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import substitute
 from tests.e2e.site import Site
 from tests.machines import USER
 
@@ -58,6 +63,13 @@ def test_root_does_not_begin_in_another_users_directory_and_is_told_how_it_could
     said = site.run("deploy", exit_status=2).stderr
     assert "`sudo -u nobody substitute " in said
     assert f"`chown root {site.root}`" in said
+    with (
+        tempfile.TemporaryDirectory() as private
+    ):  # where that user cannot enter, as to root's own installation
+        shutil.copytree(Path(substitute.__file__).parent, Path(private, "substitute"))
+        told = [sys.executable, "-m", "substitute", "-C", str(site.root), "status"]
+        status = subprocess.run(told, cwd=private, capture_output=True, text=True, check=False)
+    assert (status.returncode, "`sudo -u nobody substitute " in status.stderr) == (2, True)
     assert not (site.root / "deploy").exists()
     os.chown(site.root, 0, 0)
     site.run("deploy")
