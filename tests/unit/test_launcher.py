@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from substitute.core.command_line import is_simple
@@ -51,6 +51,7 @@ def test_leading_assignments_reach_the_program(tmp_path: Path) -> None:
     assert done.stdout == "bar\n"
 
 
+@settings(deadline=None)  # it starts a program, and the machine may be busy
 @given(
     st.dictionaries(
         st.from_regex(r"X[A-Z0-9_]{0,8}", fullmatch=True), st.text().filter(lambda t: "\0" not in t)
