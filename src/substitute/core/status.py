@@ -127,8 +127,8 @@ def _state(
         return SlotState.FAILED if should_run else SlotState.IDLE
     if record.live is slot.name:
         # One that crashes at each boot is there for moments, and never listens.
-        listens = all(host.prober.owned(endpoint, process) for endpoint in slot.endpoints)
-        return SlotState.LIVE if listens else SlotState.FAILED
+        heard = all(host.prober.owned(endpoint, process) is not None for endpoint in slot.endpoints)
+        return SlotState.LIVE if heard else SlotState.FAILED
     if deployment and deployment.slot is slot.name:
         return SlotState.CANDIDATE
     return SlotState.STANDBY if slot.standby else SlotState.DRAINING
