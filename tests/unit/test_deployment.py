@@ -12,11 +12,13 @@ from substitute.core.errors import (
     DeploymentFailedError,
     InterruptedByUserError,
     NothingServesError,
+    RuntimeFailedError,
     SubstituteError,
     UnmovedError,
     UsageError,
 )
 from substitute.core.events import Failed, Notice, Output, Succeeded, Warned
+from substitute.core.health import require_free
 from substitute.core.ports import Process
 from substitute.core.root import down
 from substitute.core.settle import settle
@@ -439,3 +441,21 @@ def test_down_ends_what_a_build_left_behind_in_a_slot_where_nothing_runs(shop: S
     shop.world.left = {str(shop.app.slots[name].directory): {Process(7, 7, "boot")} for name in SlotName}
     down(shop.host, [shop.app], everything=False)
     assert not any(shop.world.left.values())
+
+
+def test_each_slot_has_a_pm2_of_its_own_unless_the_app_says_otherwise(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    deploy(shop.host, shop.app, "v2")
+    homes = [shop.world.programs[name].environment["PM2_HOME"] for name in ("shop_a", "shop_b")]
+    assert homes == [f"{shop.app.slots[name].directory}/.git/pm2" for name in SlotName]
+    deploy(shop.host, replace(shop.app, env={"PM2_HOME": "/srv/pm2"}), "v3")
+    assert shop.world.programs["shop_a"].environment["PM2_HOME"] == "/srv/pm2"
+
+
+def test_a_stranger_on_the_port_that_is_the_live_slots_own_is_said_to_be(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    daemon = Process(7, 7, "boot")
+    shop.world.left = {str(shop.app.slots[SlotName.A].directory): {daemon}}
+    shop.world.running["shop_b"] = daemon  # on the candidate's port, and no runtime's
+    with pytest.raises(RuntimeFailedError, match="belongs to the instance of slot a"):
+        require_free(shop.host, shop.host.journal.app("shop").slots[SlotName.B])

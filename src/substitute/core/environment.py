@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 INHERITED = ("PATH", "HOME", "USER", "LANG", "TZ")
 """What is taken over from the deploying command; everything else a shell holds stays out."""
+_SOCKET_PATH = 108
+"""Bytes that a socket's path may have, its end included."""
 _USUAL = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -49,6 +51,17 @@ def guest_origin(guest: GuestRecord) -> dict[str, str]:
         "SUBSTITUTE_PORT": str(guest.port),
         "SUBSTITUTE_DIRECTORY": str(guest.directory),
     }
+
+
+def apart(slot: SlotRecord) -> dict[str, str]:
+    """What keeps the two slots' instances from sharing a daemon of their user's; `env` and `env_file` come before it.
+
+    pm2's lies in the user's home: the second slot's `pm2-runtime` would join the first one's, and end it when it ends
+    itself. In ``.git`` nothing is shown as untracked or cleaned away, and the app's user may write.
+    """
+    place = str(slot.directory / ".git" / "pm2")
+    longest = f"{place}/interactor.sock"
+    return {"PM2_HOME": place} if len(longest.encode()) < _SOCKET_PATH else {}
 
 
 def whereabouts(app: App, slot: SlotRecord) -> dict[str, str]:

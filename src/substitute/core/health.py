@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from substitute.core.environment import origin
 from substitute.core.errors import NotReadyError, RuntimeFailedError
 from substitute.core.versions import health_of
 
@@ -22,6 +23,7 @@ PATIENCE = 2.0
 """Seconds that a running live instance has for one good answer before it counts as not answering."""
 _ENDING_PATIENCE, _ENDING_TICK = 1.5, 0.1
 """Seconds until a runtime knows how a process ended that is gone, and between two questions."""
+_APART = "docs/sigterm.md says how each slot gets a daemon of its own."
 _LIVES = 3
 """Processes one after the other that a live instance may have while it is looked at."""
 _TICK = 0.02
@@ -45,11 +47,30 @@ def require_free(host: Host, slot: SlotRecord) -> None:
     """Raise RuntimeFailedError, with the holder's name, where a port of `slot` is taken."""
     for endpoint in slot.endpoints:
         if holder := host.prober.holder(endpoint):
+            ours = _other_slots(host, slot)
             raise RuntimeFailedError(
                 f"Port {endpoint.port} of slot {slot.name} is taken.",
-                fact=f"{holder} listens on it.",
-                cure=f"Stop it, or give slot {slot.name} another port in substitute.toml.",
+                fact=f"{holder} listens on it. {ours}".strip(),
+                cure=_APART
+                if ours
+                else f"Stop it, or give slot {slot.name} another port in substitute.toml.",
             )
+
+
+def _other_slots(host: Host, slot: SlotRecord) -> str:
+    """That what listens on a port of `slot` is of the app's other slot, where it is."""
+    if slot.app not in host.journal.names():
+        return ""
+    other = host.journal.app(slot.app).slots[slot.name.other]
+    user = other.version.user if other.version else None
+    main = host.inspect(other).process
+    theirs = [*([main] if main else []), *host.prober.marked(origin(other), {user}, host.root)]
+    if any(host.prober.owned(endpoint, process) for endpoint in slot.endpoints for process in theirs):
+        return (
+            f"It belongs to the instance of slot {other.name}: either both slots talk to one daemon, or it does not "
+            "listen on $PORT alone."
+        )
+    return ""
 
 
 def await_ready(
@@ -84,6 +105,8 @@ def await_ready(
             holder = next(filter(None, map(host.prober.holder, slot.endpoints)), "another process")
             last = f"{holder} listens there, not the instance that was started"
             strange += pause
+            if strange > _STRANGER_PATIENCE and (ours := _other_slots(host, slot)):
+                last = f"{last}. {ours} {_APART}"
         else:
             good, last = 0, "nothing listens yet"
         if strange > _STRANGER_PATIENCE or host.clock.monotonic() >= deadline:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from substitute.core.environment import instance_environment, marks
+from substitute.core.environment import apart, instance_environment, marks
 from substitute.core.errors import ConfigError, InterruptedByUserError, UnobservedError
 from substitute.core.events import Notice, Warned
 from substitute.core.lock import own_lock, short_lock
@@ -187,7 +187,7 @@ class Host:
             name=slot.instance,
             command=app.start,
             directory=slot.directory,
-            environment=instance_environment(app, slot, caller),
+            environment={**apart(slot), **instance_environment(app, slot, caller)},
             log=app.log_directory / f"{slot.name}.log",
             stop_timeout=slot.stop_timeout,
             user=app.user,
