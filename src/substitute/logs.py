@@ -21,6 +21,7 @@ LIMIT = 10 << 20
 KEPT = 5
 _BLOCK = 1 << 16
 """A multiple of every file system's block, as collapsing asks for."""
+_FAR = 1 << 30
 _COLLAPSE, _PUNCH_KEEPING_SIZE = 0x08, 0x03
 
 
@@ -31,7 +32,7 @@ def rotate_where_large(log: Path, *, limit: int = LIMIT) -> bool:
         try:
             start = _data_start(descriptor)
             size = os.fstat(descriptor).st_size - start
-            if size > limit:
+            if size > limit and _can_be_cut(descriptor):
                 _rotate(log, descriptor, start, size // _BLOCK * _BLOCK)
                 return True
         finally:
@@ -40,21 +41,38 @@ def rotate_where_large(log: Path, *, limit: int = LIMIT) -> bool:
 
 
 def _rotate(log: Path, descriptor: int, start: int, length: int) -> None:
+    copy = log.with_name(f".{log.name}.copy")  # until it is whole, which it will not be on a full disk
+    try:
+        _copy(descriptor, start, length, copy)
+    except BaseException:
+        copy.unlink(missing_ok=True)
+        raise
     for number in range(KEPT, 1, -1):
         with suppress(FileNotFoundError):
             log.with_name(f"{log.name}.{number - 1}").replace(log.with_name(f"{log.name}.{number}"))
-    copy = os.open(
-        log.with_name(f"{log.name}.1"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
-    )
-    try:
-        done = 0
-        while done < length:
-            done += os.sendfile(copy, descriptor, start + done, length - done)
-    finally:
-        os.close(copy)
+    copy.replace(log.with_name(f"{log.name}.1"))
     if start == 0 and _fallocate(descriptor, _COLLAPSE, 0, length):
         return
     _fallocate(descriptor, _PUNCH_KEEPING_SIZE, 0, start + length)
+
+
+def _copy(source: int, start: int, length: int, copy: Path) -> None:
+    copy.unlink(missing_ok=True)
+    target = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        done = 0
+        while done < length:
+            done += os.sendfile(target, source, start + done, length - done)
+    finally:
+        os.close(target)
+
+
+def _can_be_cut(descriptor: int) -> bool:
+    """Whether its file system can punch holes: tried far behind its end, where there is nothing to lose.
+
+    Else the same bytes would be copied each time, and never taken out.
+    """
+    return _fallocate(descriptor, _PUNCH_KEEPING_SIZE, os.fstat(descriptor).st_size + _FAR, _BLOCK)
 
 
 def _fallocate(descriptor: int, mode: int, offset: int, length: int) -> bool:

@@ -23,6 +23,7 @@ from substitute.core.ports import Process
 from substitute.core.root import down
 from substitute.core.settle import settle
 from substitute.core.slots import Endpoint, SlotName
+from substitute.core.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -459,3 +460,15 @@ def test_a_stranger_on_the_port_that_is_the_live_slots_own_is_said_to_be(shop: S
     shop.world.running["shop_b"] = daemon  # on the candidate's port, and no runtime's
     with pytest.raises(RuntimeFailedError, match="belongs to the instance of slot a"):
         require_free(shop.host, shop.host.journal.app("shop").slots[SlotName.B])
+
+
+def test_the_newest_fifty_logs_of_an_app_are_kept_however_its_numbers_jump(shop: Shop) -> None:
+    directory = shop.app.log_directory
+    directory.mkdir(parents=True)
+    for number in range(3, 303, 3):
+        (directory / f"deployment-{number}.log").touch()
+    (directory / "a.log").touch()
+    Transcript(shop.app, 1000).close()
+    kept = sorted(int(file.stem.split("-")[1]) for file in directory.glob("deployment-*.log"))
+    assert kept == [*range(303 - 3 * 49, 303, 3), 1000]
+    assert (directory / "a.log").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from substitute.core.events import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from substitute.core.apps import App
 
 _KEPT = 50
@@ -29,8 +32,7 @@ class Transcript:
     def __init__(self, app: App, deployment: int) -> None:
         app.log_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = app.log_directory / f"deployment-{deployment}.log"
-        old = app.log_directory / f"deployment-{deployment - _KEPT}.log"
-        old.unlink(missing_ok=True)
+        _remove_old(app.log_directory, _KEPT - 1)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", buffering=1)
 
@@ -47,6 +49,13 @@ class Transcript:
             self._file.close()
         except OSError:
             return
+
+
+def _remove_old(directory: Path, kept: int) -> None:
+    """Leave the newest ones of this app's, whose numbers have gaps: all apps of a root count together."""
+    numbers = [re.fullmatch(r"deployment-(\d+)\.log", file.name) for file in directory.iterdir()]
+    for number in sorted((int(found[1]) for found in numbers if found), reverse=True)[kept:]:
+        (directory / f"deployment-{number}.log").unlink(missing_ok=True)
 
 
 def _text(event: Event) -> str:
