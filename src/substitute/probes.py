@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from substitute import listeners, processes
 from substitute.accounts import number_of
 from substitute.connections import PROBE_MARK, WILDCARDS
+from substitute.core.environment import IN_A_HOOK
 from substitute.core.ports import Answer
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Sockets:
         ours = processes.kin(os.getpid())
         return {
             process: f"{processes.name(process.pid)} (pid {process.pid})"
-            for process in processes.started_with(marks)
+            for process in processes.started_with(marks, without=IN_A_HOOK)
             if process.pid not in ours
             and processes.users(process.pid) in owners
             and not self.is_elsewhere(process, root)

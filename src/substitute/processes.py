@@ -98,14 +98,20 @@ def is_at(pid: int, directory: Path, environment: Mapping[str, str]) -> bool:
     return here and given >= {f"{name}={value}" for name, value in environment.items()}
 
 
-def started_with(environment: Mapping[str, str]) -> list[Process]:
-    """All running processes that were started with all of `environment`, as far as it can be read."""
+def started_with(environment: Mapping[str, str], *, without: str) -> list[Process]:
+    """All running processes that were started with all of `environment`, as far as it can be read.
+
+    Not those that were started with a variable `without` as well.
+    """
     wanted = {f"{name}={value}".encode() for name, value in environment.items()}
+    unwanted = f"{without}=".encode()
     # The identity is taken first: of a pid that is taken anew in between, nothing will be found under it.
     return [
         Process(stat.pid, stat.start_time, boot_id())
         for stat in _all()
-        if not stat.gone and wanted <= set(_read(stat.pid, "environ").split(b"\0"))
+        if not stat.gone
+        and wanted <= (given := set(_read(stat.pid, "environ").split(b"\0")))
+        and not any(entry.startswith(unwanted) for entry in given)
     ]
 
 

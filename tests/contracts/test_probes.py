@@ -354,3 +354,10 @@ def test_neither_another_users_process_nor_who_asks_counts_as_left_behind(tmp_pa
     with sleeping(tmp_path, marks) as pid:
         assert set(left_behind(marks, tmp_path, os.geteuid(), **marks)) == {pid}
         assert left_behind(marks, tmp_path, os.geteuid() + 1, **marks) == {}
+
+
+def test_what_a_hook_started_is_not_left_behind(tmp_path: Path) -> None:
+    """It may be the daemon of a whole machine, as pm2's is."""
+    marks = {"SUBSTITUTE_APP": "shop", "SUBSTITUTE_DIRECTORY": str(tmp_path / "shop_a")}
+    with sleeping(tmp_path, marks) as build, sleeping(tmp_path, {**marks, "SUBSTITUTE_HOOK": "running"}):
+        assert set(left_behind(marks, tmp_path)) == {build}

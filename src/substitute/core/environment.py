@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 INHERITED = ("PATH", "HOME", "USER", "LANG", "TZ")
 """What is taken over from the deploying command; everything else a shell holds stays out."""
+IN_A_HOOK = "SUBSTITUTE_HOOK"
+"""The variable that hooks have, and what they start: a daemon of theirs (pm2) may be for more than one slot."""
 _SOCKET_PATH = 108
 """Bytes that a socket's path may have, its end included."""
 _USUAL = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -36,7 +38,7 @@ def marks(app: str, slot: SlotRecord) -> dict[str, str]:
 
 
 def origin(slot: SlotRecord) -> dict[str, str]:
-    """The variables that all have which was ever started for `slot`: instances, builds, hooks, and what these start."""
+    """The variables that all have which was ever started for `slot`: instances, builds, and what these start."""
     return {
         "SUBSTITUTE_APP": slot.app,
         "SUBSTITUTE_SLOT": slot.name.value,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from substitute.core.environment import absolute_places, instance_environment, whereabouts
+from substitute.core.environment import IN_A_HOOK, absolute_places, instance_environment, whereabouts
 from substitute.core.errors import HookError, SubstituteError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def run_hook(
         ended = host.commands.run(
             [str(hook.path)],
             directory=app.root if hook.apart or not slot.directory.is_dir() else slot.directory,
-            environment={**_surroundings(host, app, slot, hook), **situation},
+            environment={**_surroundings(host, app, slot, hook), **situation, IN_A_HOOK: name},
             on_line=show,
             on_start=lambda process: host.journal.command_started(app.name, process),
             timeout=app.hooks_timeout,

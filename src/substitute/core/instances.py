@@ -122,7 +122,7 @@ def stop_instance(host: Host, app: App, slot: SlotRecord) -> None:
 
 
 def end_left_behind(host: Host, app: App, slot: SlotRecord, *, timeout: float) -> None:
-    """End what an instance, a build or a hook of `slot` has left running apart from itself (a daemon), and name it.
+    """End what an instance or a build of `slot` has left running apart from itself (a daemon), and name it.
 
     SIGTERM, and SIGKILL after `timeout` seconds. Raises RuntimeFailedError where that is of no use.
     """

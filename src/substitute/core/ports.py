@@ -393,7 +393,7 @@ class Prober(Protocol):
         """All that was started with the variables of `marks`, each with its name, whoever started it, wherever it is.
 
         It runs as one of `users` (None: the owner of the root's state), and works in no other root than `root`. Who
-        asks, who started him, and what he has started are not among them.
+        asks, who started him, what he has started, and what a hook started are not among them.
         """
 
     def is_elsewhere(self, process: Process, root: Path) -> bool:
