@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from substitute.demo.load import Load
-from substitute.processes import identify, signal_process
+from substitute.processes import identify
 from tests.e2e.badly_mannered import badly_mannered
 from tests.e2e.site import eventually
 
@@ -273,12 +273,10 @@ def test_a_check_that_is_killed_is_settled_without_anybody(site: Site) -> None:
     assert site.app()["next_deploy"] == "b"
 
 
-def test_a_daemon_that_left_its_group_is_named(site: Site) -> None:
+def test_a_daemon_that_left_its_group_is_named_and_ended(site: Site) -> None:
     site.repository.commit("daemon", app=badly_mannered("daemon"))
     document = checked(site, exit_status=1)
     assert wrong(document) == {"children"}, document
     seen = by_name(document)["children"]["seen"]
     pid = int(seen.partition("(pid ")[2].partition(")")[0])
-    daemon = identify(pid)
-    assert daemon, "what left the group of the instance is not the runtime's to kill"
-    signal_process(daemon, signal.SIGKILL)
+    assert identify(pid) is None
