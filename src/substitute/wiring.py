@@ -34,6 +34,7 @@ from substitute.processes import is_alive
 from substitute.runtimes.choice import KEEPER, choose
 from substitute.runtimes.succession import Succession
 from substitute.shell import Shell
+from substitute.strangers import Listening
 from substitute.witness import Bystander
 
 if TYPE_CHECKING:
@@ -202,6 +203,7 @@ def open_site(root_option: str | Path | None, emit: Emit, *, reading: bool = Fal
         balancer=balancer,
         runtime=runtime,
         prober=Sockets((root / "deploy").stat().st_uid),
+        strangers=Listening(),
         witness=Bystander(),
         commands=Shell(),
         clock=SystemClock(),

@@ -70,6 +70,10 @@ class Repository:
         (self.directory / "version.txt").write_text(version + "\n")
         self._git("add", "--all")
         self._git("commit", "--quiet", "--allow-empty", "--message", f"Version {version}")
+        return self.head()
+
+    def head(self) -> str:
+        """The newest commit."""
         return self._git("rev-parse", "HEAD").strip()
 
     def _git(self, *arguments: str) -> str:

@@ -26,6 +26,7 @@ from substitute.core.ports import (
     Process,
     Revision,
     Stopped,
+    Stranger,
     Traffic,
 )
 from substitute.core.slots import Endpoint, Slot, SlotName
@@ -60,6 +61,21 @@ class FakeClock:
 
 
 @dataclass
+class FakeStrangers:
+    """What listens without having been started here."""
+
+    found: dict[int, Stranger] = field(default_factory=dict)
+    ended: list[Process] = field(default_factory=list)
+
+    def find(self, endpoint: Endpoint) -> Stranger | None:
+        return self.found.get(endpoint.port)
+
+    def end(self, process: Process, *, timeout: float) -> bool:
+        self.ended.append(process)
+        return False
+
+
+@dataclass
 class World:
     """Processes and traffic, as all the fakes share them."""
 
@@ -71,6 +87,7 @@ class World:
     files: dict[str, str] = field(default_factory=dict)
     stubborn: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
+    strangers: FakeStrangers = field(default_factory=FakeStrangers)
     pids: int = 100
     healthy: Callable[[str], bool] = lambda _commit: True
     """Whether a version answers well."""
@@ -401,6 +418,7 @@ def make_shop(root: Path) -> Shop:
         balancer=FakeBalancer(world),
         runtime=FakeRuntime(world),
         prober=FakeProber(world),
+        strangers=world.strangers,
         witness=FakeWitness(world),
         commands=FakeCommands(world),
         clock=world.clock,

@@ -41,7 +41,7 @@ from substitute.core.ports import (
     Traffic,
 )
 from substitute.core.slots import Endpoint, Slot, SlotName
-from tests.unit.fakes import FakeLog
+from tests.unit.fakes import FakeLog, FakeStrangers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -263,6 +263,7 @@ class World:
             balancer=self.balancer,
             runtime=self.runtime,
             prober=ModelProber(self),
+            strangers=FakeStrangers(),
             witness=ModelWitness(self),
             commands=ModelCommands(self),
             clock=ModelClock(self),

@@ -13,6 +13,7 @@ from substitute.cli.options import root_option
 
 COMMANDS = {
     "deploy": ("substitute.cli.deploy:deploy", "Make a commit live without failing a request."),
+    "adopt": ("substitute.cli.adopt:adopt", "Take over the app that runs today, without touching it."),
     "rollback": ("substitute.cli.rollback:rollback", "Go back to the version that was live before."),
     "restart": (
         "substitute.cli.restart:restart",

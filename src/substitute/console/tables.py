@@ -32,6 +32,9 @@ def status_lines(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         serves = f"slot {app['live']} is live" if app["live"] else "nothing is live"
         yield f"{paint(app['name'], 'bold')}: {serves}, next deploy to {app['next_deploy']}"
         yield from _slot_table(app["slots"], paint)
+        for name, slot in app["slots"].items():
+            if slot.get("adopted"):
+                yield f"  slot {name} was adopted: {harmless(slot['adopted'])}"
         if under_way := app.get("deployment"):
             yield paint(f"  {_under_way(under_way)}", "cyan")
         yield ""

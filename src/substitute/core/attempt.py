@@ -229,7 +229,7 @@ class Attempt:
 
     def says_who_serves(self, live: SlotName) -> str:
         """That `live` serves: still, or only now."""
-        commit = self.host.journal.app(self.app.name).slots[live].commit or ""
+        commit = self.host.journal.app(self.app.name).slots[live].commit or "adopted"
         is_new = self.id is not None and live is self.plan.slot and not self.is_check
         return f"Slot {live} ({commit[:10]}) {'serves now' if is_new else 'still serves'}."
 

@@ -67,6 +67,7 @@ def rollback(host: Host, app: App) -> None:
         if live is None or target is None:
             raise UsageError(
                 f"There is no earlier version of {app.name} to go back to.",
+                fact="What was adopted was built elsewhere." if _was_adopted(host, app) else "",
                 cure="See `substitute history`; `substitute deploy COMMIT` goes to any commit.",
             )
         slot = record.slots[live.name.other]
@@ -77,6 +78,10 @@ def rollback(host: Host, app: App) -> None:
         return Plan("rollback", slot.name, _resolve(host, app, slot, target, fetch=False), update=True)
 
     _operate(host, app, "rollback", choose)
+
+
+def _was_adopted(host: Host, app: App) -> bool:
+    return any(one.operation == "adopt" for one in host.journal.history(app.name))
 
 
 def restart(host: Host, app: App) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from substitute.core import adopted
 from substitute.core.environment import apart, instance_environment, marks
-from substitute.core.errors import ConfigError, InterruptedByUserError, UnobservedError
+from substitute.core.errors import ConfigError, InterruptedByUserError, UnobservedError, UsageError
 from substitute.core.events import Notice, Warned
 from substitute.core.lock import own_lock, short_lock
 from substitute.core.ports import Inspection, Program
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from substitute.core.adopted import Adopted
     from substitute.core.apps import App
     from substitute.core.events import Emit
     from substitute.core.journal import Journal
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
         Process,
         Runtime,
         Source,
+        Strangers,
         Traffic,
         Witness,
     )
@@ -48,6 +52,7 @@ class Host:
     balancer: Balancer
     runtime: Runtime
     prober: Prober
+    strangers: Strangers
     witness: Witness
     commands: Commands
     clock: Clock
@@ -142,10 +147,25 @@ class Host:
             return seen
         if slot.process and self.prober.alive(slot.process) and self.is_ours(slot.process, slot.directory):
             return replace(seen, process=slot.process)
-        known, user = marks(slot.app, slot), slot.version.user if slot.version else None
-        strays = (self.prober.stray(endpoint, slot.directory, known, user) for endpoint in slot.endpoints)
+        if known := self.adopted(slot):
+            return replace(seen, process=self._started_again(slot, known))
+        known_by, user = marks(slot.app, slot), slot.version.user if slot.version else None
+        strays = (self.prober.stray(endpoint, slot.directory, known_by, user) for endpoint in slot.endpoints)
         stray = next(filter(None, strays), None)
         return replace(seen, process=stray) if stray else seen
+
+    def adopted(self, slot: SlotRecord) -> Adopted | None:
+        """What is remembered of the app in `slot` where that was adopted, and not started here."""
+        found = None if slot.instance_name else adopted.read(self.journal.fact(adopted.fact_of(slot.app)))
+        return found if found and found.slot is slot.name else None
+
+    def _started_again(self, slot: SlotRecord, known: Adopted) -> Process | None:
+        """The process that an adopted app has now: another one by the same keeper's doing is the same app."""
+        with suppress(UsageError):
+            stranger = known.keeper and self.strangers.find(slot.endpoints[0])
+            if stranger and stranger.keeper and stranger.keeper.is_same(known.keeper):
+                return stranger.process
+        return None
 
     def is_ours(self, process: Process, directory: Path | None = None) -> bool:
         """Whether a process that the journal names may be signalled: what runs for another root never is.

@@ -8,6 +8,7 @@ from substitute.core.environment import origin
 from substitute.core.errors import UnobservedError
 from substitute.core.events import Drained, Notice, Warned
 from substitute.core.health import LogTail, require_free
+from substitute.core.keeping import let_go
 from substitute.core.versions import Version
 
 if TYPE_CHECKING:
@@ -108,7 +109,13 @@ def _in_flight(host: Host, slot: SlotRecord) -> int | None:
 
 
 def stop_instance(host: Host, app: App, slot: SlotRecord) -> None:
-    """SIGTERM, and SIGKILL past the slot's stop timeout, which is told; what it left behind ends with it."""
+    """SIGTERM, and SIGKILL past the slot's stop timeout, which is told; what it left behind ends with it.
+
+    One that was adopted is stopped by what keeps it.
+    """
+    if adopted := host.adopted(slot):
+        let_go(host, slot, adopted)
+        return
     process = host.process_of(slot)
     limit = slot.stop_timeout
     if slot.version and limit > slot.version.stop_timeout:

@@ -412,6 +412,47 @@ class Journal:
         with self._write(durably=True) as db:
             db.execute("UPDATE app SET stopped = ? WHERE name = ?", (stopped, app))
 
+    def adopt(  # one transaction
+        self,
+        app: str,
+        slot: SlotName,
+        process: Process,
+        *,
+        endpoints: tuple[Endpoint, ...],
+        commit: str | None,
+        fact: tuple[str, str],
+        now: float,
+    ) -> None:
+        """Make a program live that was not started here; `fact` is what is remembered of it. No build of it is here."""
+        places = json.dumps([[e.host, e.port] for e in endpoints])
+        with self._write(durably=True) as db:
+            db.execute("UPDATE app SET live = ?, stopped = 0 WHERE name = ?", (slot, app))
+            db.execute(
+                "UPDATE slot SET process = ?, endpoints = ?, hash = ?, share = 100, intact = 0, standby = 0,"
+                " committed = 1, version = NULL WHERE app = ? AND name = ?",
+                (_dump(process), places, commit, app, slot),
+            )
+            db.execute("INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)", fact)
+            db.execute(
+                "INSERT INTO deployment (app, operation, slot, hash, started, finished, committed, outcome)"
+                " VALUES (?, 'adopt', ?, ?, ?, ?, ?, 'succeeded')",
+                (app, slot, commit, now, now, now),
+            )
+
+    def leave(self, app: str, slot: SlotName, fact: str, *, live: SlotName | None) -> None:
+        """Note that what was adopted in `slot` is no more, or never was: `live` is live. Its commit was never here."""
+        with self._write(durably=True) as db:
+            db.execute("UPDATE app SET live = ? WHERE name = ?", (live, app))
+            db.execute(
+                "UPDATE slot SET process = NULL, standby = 0, share = 0, hash = NULL, committed = 0, version = NULL"
+                " WHERE app = ? AND name = ?",
+                (app, slot),
+            )
+            db.execute("DELETE FROM fact WHERE name = ?", (fact,))
+            if live is None:
+                adoption = "SELECT max(id) FROM deployment WHERE app = ? AND operation = 'adopt'"
+                db.execute(f"DELETE FROM deployment WHERE id = ({adoption})", (app,))  # noqa: S608
+
     # -- deployments ----------------------------------------------------------------------------
 
     def begin(

@@ -20,6 +20,7 @@ from substitute.core.errors import (
 from substitute.core.events import Drained, Notice, Warned
 from substitute.core.health import PATIENCE, answers, answers_in_time, await_ready
 from substitute.core.instances import drain, remains, start_instance, stop_instance
+from substitute.core.keeping import start_again
 from substitute.core.signposts import write_signposts
 from substitute.core.slots import Phase, SlotName
 from substitute.core.unexpected import expected
@@ -225,6 +226,9 @@ class _Settling:
 
     def _revive(self, live: SlotRecord) -> None:
         host, app = self.host, self.app
+        if adopted := host.adopted(live):
+            start_again(host, app, live, adopted)
+            return
         if host.inspect(live).process:
             raise NotReadyError(f"Slot {live.name} runs, but does not answer well.")
         host.emit(Notice(f"Slot {live.name} should be live and does not run: starting it."))

@@ -100,6 +100,7 @@ def _slot(
     return {
         "state": state,
         "commit": slot.commit,
+        "adopted": adopted.called if (adopted := host.adopted(slot)) else None,
         "port": slot.endpoints[0].port,
         "pid": process.pid if process else None,
         "share": _share(seen),

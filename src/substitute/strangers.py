@@ -1,0 +1,261 @@
+"""Programs that were not started here: which process of theirs is the main one, and what keeps it running."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from substitute import listeners, processes
+from substitute.core.environment import absolute_places
+from substitute.core.errors import RuntimeFailedError, UsageError
+from substitute.core.ports import Keeper, Stranger
+from substitute.probes import sockets_of
+from substitute.shell import capture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from substitute.core.ports import Process
+    from substitute.core.slots import Endpoint
+
+_USUAL = {"PATH": absolute_places("")}
+_TICK, _KILL_PATIENCE, _ANSWER = 0.01, 5.0, 10.0
+_CONTAINER = re.compile(r"\b(docker|libpod)[-/]([0-9a-f]{64})")
+"""In a cgroup: ``docker-<id>.scope`` where systemd makes them, ``/docker/<id>`` where the engine does."""
+_ENGINES = {"docker": "docker", "libpod": "podman"}
+_PM2 = re.compile(r"PM2 v\S+: God Daemon \((.*)\)")
+
+
+class Listening:
+    """See `core.ports.Strangers`."""
+
+    def find(self, endpoint: Endpoint) -> Stranger | None:
+        """By the kernel: the topmost process that holds the listening socket, its cgroup, its ancestors."""
+        wanted = {found.inode for found in listeners.on(endpoint)}
+        if not wanted:
+            return None
+        holders = {pid for pid in _every_pid() if sockets_of(pid) & wanted}
+        pid = _main(holders, endpoint)
+        process = processes.identify(pid)
+        if process is None:
+            return None
+        uid = max(processes.users(pid), default=0)
+        return Stranger(process, _directory(pid), _other_user(uid), _keeper(pid, endpoint))
+
+    def end(self, process: Process, *, timeout: float) -> bool:
+        """Its children may be the workers of one that ends first."""
+        family = [process, *filter(None, map(processes.identify, processes.descendants(process.pid)))]
+        deadline = time.monotonic() + timeout
+        processes.signal_process(process, signal.SIGTERM)
+        killed = False
+        while left := [one for one in family if processes.is_alive(one)]:
+            if time.monotonic() > deadline + _KILL_PATIENCE:
+                raise RuntimeFailedError(f"Process {left[0].pid} cannot be killed.")
+            if time.monotonic() > deadline:
+                killed = True
+                for one in left:
+                    processes.signal_process(one, signal.SIGKILL)
+            time.sleep(_TICK)
+        return killed
+
+
+def _main(holders: set[int], endpoint: Endpoint) -> int:
+    """The one that started the others."""
+    if not holders:
+        raise UsageError(
+            f"What listens on {endpoint} belongs to another user: only root can adopt it.",
+            cure="Type it as root, or have the app run as you do.",
+        )
+    if any(processes.name(pid) == "systemd" or pid == 1 for pid in holders):
+        raise UsageError(
+            f"systemd itself listens on {endpoint}: the app is started by a socket unit.",
+            cure="Start it without the socket unit, then adopt it.",
+        )
+    tops = {pid for pid in holders if processes.parent(pid) not in holders}
+    if len(tops) > 1:  # each has a socket of its own (SO_REUSEPORT)
+        tops = {processes.parent(pid) or 1 for pid in tops}
+    if len(tops) > 1 or tops == {1}:
+        raise UsageError(f"Several programs listen on {endpoint}: {', '.join(map(str, sorted(holders)))}.")
+    return tops.pop()
+
+
+def _keeper(pid: int, endpoint: Endpoint) -> Keeper | None:
+    """What would start it again after SIGTERM; None where nothing is known to."""
+    found = _container(pid, endpoint) or _pm2(pid) or _supervisor(pid) or _unit(pid)
+    if found and found.user and os.geteuid() and _other_user(os.geteuid()) != found.user:
+        raise UsageError(
+            f"{found.called} belongs to {found.user}.", cure=f"Type it as root or as {found.user}."
+        )
+    return found
+
+
+def _container(pid: int, endpoint: Endpoint) -> Keeper | None:
+    if processes.name(pid) == "docker-proxy":  # it holds a published port, outside the container
+        engine, which = "docker", f"publish={endpoint.port}"
+    elif found := _CONTAINER.search(_text(pid, "cgroup")):
+        engine, which = _ENGINES[found[1]], f"id={found[2]}"
+    else:
+        return None
+    name = _said([engine, "ps", "--filter", which, "--format", "{{.Names}}"]).split("\n")[0]
+    if not name:
+        raise UsageError(
+            f"The container on {endpoint} is not among those of `{engine} ps`.", cure="Type it as root."
+        )
+    return Keeper(
+        f"the container {name}",
+        start=(engine, "start", name),
+        stop=(engine, "stop", name),
+        forget=f"{engine} update --restart=no {name}",
+        environment=_environment(),
+    )
+
+
+def _pm2(pid: int) -> Keeper | None:
+    for one in _lineage(pid):
+        if home := _PM2.search(_text(one, "cmdline").replace("\0", " ")):
+            break
+    else:
+        return None
+    kept = (
+        {child for child in processes.descendants(one) if "pm_id" in _variables(child)}
+        if one == pid
+        else {pid}
+    )
+    if one == pid:  # in cluster mode it listens itself, for all that it keeps so
+        kept = {child for child in kept if _variables(child).get("exec_mode") == "cluster_mode"}
+    given = [_variables(child) for child in kept]
+    names = {variables["name"] for variables in given if "name" in variables}
+    if len(names) != 1:
+        told = f" ({', '.join(sorted(names))})" if names else ""
+        raise UsageError(f"Which app of PM2's listens there is not clear{told}.")
+    name, path = names.pop(), given[0].get("PATH", "")
+    program = shutil.which("pm2", path=f"{absolute_places(path)}:{os.environ.get('PATH', '')}")
+    if program is None:
+        raise UsageError("The app is kept by PM2, and the program pm2 is not found.", cure="Add it to PATH.")
+    owner = max(processes.users(one), default=0)
+    entry = pwd.getpwuid(owner)
+    return Keeper(
+        f"PM2's {name}",
+        start=(program, "start", name),
+        stop=(program, "stop", name),
+        forget=f"pm2 delete {name} && pm2 save",
+        user=_other_user(owner),
+        environment={
+            "PATH": absolute_places(path),
+            "HOME": entry.pw_dir,
+            "USER": entry.pw_name,
+            "PM2_HOME": home[1],
+        },
+    )
+
+
+def _supervisor(pid: int) -> Keeper | None:
+    given = _variables(pid)
+    url, group, name = (
+        given.get(f"SUPERVISOR_{key}") for key in ("SERVER_URL", "GROUP_NAME", "PROCESS_NAME")
+    )
+    above = [word for one in _lineage(pid) for word in processes.command_line(one)[:2]]
+    if not (url and group and name and any(word.endswith("supervisord") for word in above)):
+        return None
+    argv = ("supervisorctl", "-s", url)
+    return Keeper(
+        f"supervisord's {group}:{name}",
+        start=(*argv, "start", f"{group}:{name}"),
+        stop=(*argv, "stop", f"{group}:{name}"),
+        forget="autostart=false in its section of supervisord's configuration",
+        environment=_environment(),
+    )
+
+
+def _unit(pid: int) -> Keeper | None:
+    """The service whose main process it is, or descends from in one session: not one that merely contains it."""
+    text = _text(pid, "cgroup")
+    unit = processes.enclosing_service(text)
+    if unit is None:
+        return None
+    environment, user, argv = _environment(), None, ["systemctl"]
+    if manager := re.search(r"/user@(\d+)\.service/", text):
+        entry = pwd.getpwuid(int(manager[1]))
+        argv, user = ["systemctl", "--user"], _other_user(entry.pw_uid)
+        environment |= {
+            "XDG_RUNTIME_DIR": f"/run/user/{entry.pw_uid}",
+            "HOME": entry.pw_dir,
+            "USER": entry.pw_name,
+        }
+    elif os.geteuid():
+        raise UsageError(
+            f"The app is the systemd unit {unit}, which only root may stop.", cure="Type it as root."
+        )
+    main = next(
+        (
+            int(one)
+            for one in [_said([*argv, "show", unit, "--property=MainPID", "--value"])]
+            if one.isdigit()
+        ),
+        0,
+    )
+    if main not in {pid, *_lineage(pid)} or os.getsid(pid) != os.getsid(main):
+        return None
+    return Keeper(
+        f"the systemd unit {unit}",
+        start=(*argv, "start", unit),
+        stop=(*argv, "stop", unit),
+        forget=f"{' '.join(argv)} disable {unit}",
+        user=user,
+        environment=environment,
+    )
+
+
+def _lineage(pid: int) -> Iterator[int]:
+    """It, and those that started it."""
+    one: int | None = pid
+    while one:
+        yield one
+        one = processes.parent(one)
+
+
+def _every_pid() -> Iterator[int]:
+    return (int(entry) for entry in os.listdir("/proc") if entry.isdigit())  # noqa: PTH208
+
+
+def _text(pid: int, file: str) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/{file}").read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
+def _variables(pid: int) -> dict[str, str]:
+    pairs = (line.partition("=") for line in _text(pid, "environ").split("\0"))
+    return {name: value for name, _, value in pairs}
+
+
+def _directory(pid: int) -> Path:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cwd").readlink()
+    return Path("/")
+
+
+def _other_user(uid: int) -> str | None:
+    """Its name, where it is somebody else than who runs this."""
+    with suppress(KeyError):
+        return None if uid == os.geteuid() else pwd.getpwuid(uid).pw_name
+    return None
+
+
+def _environment() -> dict[str, str]:
+    """For tools of the machine: nothing of the caller's but where a user's own are."""
+    return dict(_USUAL) if os.geteuid() == 0 else {**_USUAL, **dict(os.environ)}
+
+
+def _said(argv: list[str]) -> str:
+    with suppress(OSError):
+        said = capture(argv, environment=_environment(), timeout=_ANSWER)
+        return said.out.strip() if said.status == 0 else ""
+    return ""

@@ -1,0 +1,216 @@
+"""The app that runs today is taken over while requests flow, whatever keeps it, and leaves at the first deployment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from substitute.core.slots import Endpoint
+from substitute.probes import Sockets
+from tests.contracts.strict_client import accepts, until
+from tests.e2e.site import Site, eventually
+from tests.e2e.test_deployments import under_load
+from tests.e2e.test_passive import gate, nginx
+from tests.ports import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PYTHON = [sys.executable, "-S", "-E", "app.py"]
+
+
+@pytest.fixture(params=["passive", "haproxy"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    (tmp_path / "live").mkdir()
+    subprocess.run(["git", "clone", "--quiet", made.repository.directory, tmp_path / "live"], check=True)
+    yield made
+    made.close()
+
+
+def listens(port: int) -> bool:
+    return Sockets().holder(Endpoint("127.0.0.1", port)) is not None
+
+
+@contextmanager
+def running(site: Site, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The app, started by hand."""
+    process = subprocess.Popen(
+        PYTHON, cwd=site.root.parent / "live", env={**os.environ, "PORT": str(port)}, start_new_session=True
+    )
+    try:
+        eventually(lambda: listens(port), "it listens")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def deployed_over(site: Site, kind: str, gone: Callable[[], bool]) -> None:
+    """Adopt what runs, deploy over it, and see that no request failed, and that the old one is gone and stays so."""
+    if kind == "haproxy":
+        adopted_and_replaced(
+            site, gone, under_way=lambda: site.run("deploy"), before=lambda: site.run("adopt")
+        )
+    else:
+        site.balancer = 'kind = "passive"\ngate = "nft"'
+        site.configure()
+        with nginx(site, site.root.parent):
+            adopted_and_replaced(
+                site, gone, under_way=lambda: (site.run("adopt"), site.run("deploy")), before=lambda: None
+            )
+            site.run("down")
+
+
+def adopted_and_replaced(
+    site: Site, gone: Callable[[], bool], *, under_way: Callable[[], object], before: Callable[[], object]
+) -> None:
+    site.repository.commit("2")
+    before()
+    assert under_load(site, under_way) == {"1", "2"}
+    site.assert_only_serves("b")
+    assert gone()
+    site.run("rollback")  # its commit was known, so it is built here, in a slot that had no files
+    site.assert_only_serves("a")
+    assert site.app()["slots"]["a"]["adopted"] is None
+
+
+def test_a_process_that_nothing_keeps(site: Site, kind: str) -> None:
+    with running(site, site.ports[0]) as process:
+        deployed_over(site, kind, lambda: process.poll() is not None)
+
+
+def test_behind_haproxy_it_may_run_on_a_port_of_its_own(site: Site) -> None:
+    port, site.ports = site.ports[0], (site.ports[1], free_port())
+    site.configure()
+    with running(site, port) as process:
+        told = site.run("adopt", str(port)).stdout
+        assert f"proxy_pass http://127.0.0.1:{site.port};" in told
+        slot = site.app()["slots"]["a"]
+        assert (slot["state"], slot["port"], slot["pid"]) == ("live", port, process.pid)
+        assert slot["adopted"] == "a process that nothing keeps"
+        assert slot["commit"] == site.repository.head()
+        assert "live already" in site.run("adopt", exit_status=2).stderr
+        assert "built elsewhere" in site.run("rollback", exit_status=2).stderr
+        assert under_load(site, lambda: site.run("up")) == {"1"}
+    assert "cannot be started here" in site.run("up", exit_status=4).stderr
+    site.run("deploy")
+    site.assert_only_serves("b")
+    assert site.app()["slots"]["a"]["port"] in site.ports
+
+
+def test_what_cannot_be_adopted_is_refused_and_left_alone(site: Site) -> None:
+    assert "neither" in site.run("adopt", exit_status=2).stderr
+    port, ports, site.ports = site.ports[0], site.ports, (site.ports[1], free_port())
+    with running(site, port) as process:
+        site.balancer = 'kind = "passive"\ngate = "nft"'
+        site.configure()
+        assert f"ports = [{port}, " in site.run("adopt", str(port), exit_status=2).stderr
+        site.ports = ports
+        site.configure(more='health = "/stream?x"\n')
+        refused = site.run("adopt", exit_status=1).stderr
+        assert "does not pass the health check" in refused
+        assert process.poll() is None
+        assert gate(site) == ""
+    assert site.app()["live"] is None
+
+
+def state_of(unit: Path) -> str:
+    return subprocess.run(
+        ["systemctl", "is-active", unit.stem], capture_output=True, text=True, check=False
+    ).stdout
+
+
+@pytest.mark.machine
+def test_a_unit_of_systemds_that_is_always_started_again(site: Site, kind: str) -> None:
+    unit = Path("/run/systemd/system/shop-by-hand.service")
+    unit.parent.mkdir(exist_ok=True)
+    unit.write_text(
+        f"[Service]\nExecStart={' '.join(PYTHON)}\nWorkingDirectory={site.root.parent / 'live'}\n"
+        f"Environment=PORT={site.ports[0]}\nRestart=always\nRestartSec=50ms\n"
+    )
+    site.runtime = "systemd"
+    site.configure()
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    subprocess.run(["systemctl", "start", unit.stem], check=True)
+    until(lambda: accepts(Endpoint("127.0.0.1", site.ports[0])))
+    try:
+        if kind == "haproxy":  # it is known again after a crash, and after down and up
+            site.run("adopt")
+            subprocess.run(["systemctl", "kill", "-s", "KILL", unit.stem], check=True)
+            site.run("up")
+            site.run("down")
+            assert not listens(site.ports[0])
+            site.run("up")
+            site.repository.commit("2")
+            assert under_load(site, lambda: site.run("deploy")) == {"1", "2"}
+            site.assert_only_serves("b")
+            assert "inactive" in state_of(unit)
+        else:
+            deployed_over(site, kind, lambda: "inactive" in state_of(unit))
+    finally:
+        subprocess.run(["systemctl", "stop", unit.stem], check=False)
+
+
+@pytest.fixture(scope="session")
+def pm2(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The program, of npm's."""
+    prefix = tmp_path_factory.mktemp("pm2")
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("needs npm")
+    install = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(prefix), "pm2@6"]
+    if subprocess.run(install, check=False, capture_output=True).returncode:
+        pytest.skip("npm has no pm2")
+    return str(prefix / "node_modules" / ".bin")
+
+
+@pytest.mark.parametrize("mode", ["fork", "cluster"])
+def test_an_app_that_pm2_keeps(site: Site, pm2: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = site.root.parent / "live"
+    monkeypatch.setenv("PM2_HOME", str(site.root.parent / "pm2"))
+    monkeypatch.setenv("PATH", f"{pm2}:{os.environ['PATH']}")
+    (live / "web.js").write_text(WEB)
+    how = ["-i", "2"] if mode == "cluster" else []
+    subprocess.run(
+        ["pm2", "start", "web.js", "--name", "web", *how],
+        cwd=live,
+        env={**os.environ, "PORT": str(site.ports[0])},
+        check=True,
+        capture_output=True,
+    )
+    try:
+        until(lambda: accepts(Endpoint("127.0.0.1", site.ports[0])))
+        deployed_over(site, "passive", lambda: "stopped" in described(pm2))
+    finally:
+        subprocess.run(["pm2", "kill"], check=True, capture_output=True)
+
+
+def described(pm2: str) -> str:
+    return subprocess.run([f"{pm2}/pm2", "jlist"], check=True, capture_output=True, text=True).stdout
+
+
+WEB = """
+const server = require('http').createServer((request, response) => {
+  const body = []
+  request.on('data', part => body.push(part)).on('end', () => {
+    response.setHeader('X-Version', '1')
+    response.end(request.method === 'POST' ? Buffer.concat(body) : 'version 1\\n')
+  })
+})
+server.keepAliveTimeout = 60000
+server.listen(process.env.PORT, '127.0.0.1')
+process.on('SIGINT', () => server.close(() => process.exit()))
+"""
