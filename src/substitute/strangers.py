@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
@@ -30,7 +31,8 @@ _TICK, _KILL_PATIENCE, _ANSWER = 0.01, 5.0, 10.0
 _CONTAINER = re.compile(r"\b(docker|libpod)[-/]([0-9a-f]{64})")
 """In a cgroup: ``docker-<id>.scope`` where systemd makes them, ``/docker/<id>`` where the engine does."""
 _ENGINES = {"docker": "docker", "libpod": "podman"}
-_PM2 = re.compile(r"PM2 v\S+: God Daemon \((.*)\)")
+_PM2 = re.compile(r"PM2 v\d")
+"""``PM2 v6.0.14: God Daemon (/root/.pm2)``, of which only as much is left as its first command line was long."""
 
 
 class Listening:
@@ -96,11 +98,17 @@ def _keeper(pid: int, endpoint: Endpoint) -> Keeper | None:
     return found
 
 
+def container_in(cgroup: str) -> tuple[str, str] | None:
+    """The engine and the id of the container that has this text in ``/proc/PID/cgroup``."""
+    found = _CONTAINER.search(cgroup)
+    return (_ENGINES[found[1]], found[2]) if found else None
+
+
 def _container(pid: int, endpoint: Endpoint) -> Keeper | None:
     if processes.name(pid) == "docker-proxy":  # it holds a published port, outside the container
         engine, which = "docker", f"publish={endpoint.port}"
-    elif found := _CONTAINER.search(_text(pid, "cgroup")):
-        engine, which = _ENGINES[found[1]], f"id={found[2]}"
+    elif found := container_in(_text(pid, "cgroup")):
+        engine, which = found[0], f"id={found[1]}"
     else:
         return None
     name = _said([engine, "ps", "--filter", which, "--format", "{{.Names}}"]).split("\n")[0]
@@ -119,23 +127,22 @@ def _container(pid: int, endpoint: Endpoint) -> Keeper | None:
 
 def _pm2(pid: int) -> Keeper | None:
     for one in _lineage(pid):
-        if home := _PM2.search(_text(one, "cmdline").replace("\0", " ")):
+        if _PM2.match(_text(one, "cmdline")):
             break
     else:
         return None
-    kept = (
-        {child for child in processes.descendants(one) if "pm_id" in _variables(child)}
-        if one == pid
-        else {pid}
-    )
-    if one == pid:  # in cluster mode it listens itself, for all that it keeps so
-        kept = {child for child in kept if _variables(child).get("exec_mode") == "cluster_mode"}
-    given = [_variables(child) for child in kept]
+    if one == pid:  # in cluster mode it listens itself, and gives its workers what it knows of them as JSON
+        told = [_variables(child).get("pm2_env") for child in processes.descendants(one)]
+        given = [
+            known for known in map(_parsed, filter(None, told)) if known.get("exec_mode") == "cluster_mode"
+        ]
+    else:
+        given = [_variables(pid)]
     names = {variables["name"] for variables in given if "name" in variables}
     if len(names) != 1:
-        told = f" ({', '.join(sorted(names))})" if names else ""
-        raise UsageError(f"Which app of PM2's listens there is not clear{told}.")
-    name, path = names.pop(), given[0].get("PATH", "")
+        which = ", ".join(sorted(names)) or "none is named"
+        raise UsageError(f"Which app of PM2's listens there is not clear: {which}.")
+    name, path = names.pop(), str(given[0].get("PATH", ""))
     program = shutil.which("pm2", path=f"{absolute_places(path)}:{os.environ.get('PATH', '')}")
     if program is None:
         raise UsageError("The app is kept by PM2, and the program pm2 is not found.", cure="Add it to PATH.")
@@ -151,7 +158,7 @@ def _pm2(pid: int) -> Keeper | None:
             "PATH": absolute_places(path),
             "HOME": entry.pw_dir,
             "USER": entry.pw_name,
-            "PM2_HOME": home[1],
+            "PM2_HOME": given[0].get("PM2_HOME") or f"{entry.pw_dir}/.pm2",
         },
     )
 
@@ -161,8 +168,12 @@ def _supervisor(pid: int) -> Keeper | None:
     url, group, name = (
         given.get(f"SUPERVISOR_{key}") for key in ("SERVER_URL", "GROUP_NAME", "PROCESS_NAME")
     )
-    above = [word for one in _lineage(pid) for word in processes.command_line(one)[:2]]
-    if not (url and group and name and any(word.endswith("supervisord") for word in above)):
+    above = [
+        one
+        for one in _lineage(pid)
+        if any(word.endswith("supervisord") for word in processes.command_line(one)[:2])
+    ]
+    if not (url and group and name and above):
         return None
     argv = ("supervisorctl", "-s", url)
     return Keeper(
@@ -170,6 +181,7 @@ def _supervisor(pid: int) -> Keeper | None:
         start=(*argv, "start", f"{group}:{name}"),
         stop=(*argv, "stop", f"{group}:{name}"),
         forget="autostart=false in its section of supervisord's configuration",
+        user=_other_user(max(processes.users(above[0]), default=0)),
         environment=_environment(),
     )
 
@@ -234,6 +246,13 @@ def _text(pid: int, file: str) -> str:
 def _variables(pid: int) -> dict[str, str]:
     pairs = (line.partition("=") for line in _text(pid, "environ").split("\0"))
     return {name: value for name, _, value in pairs}
+
+
+def _parsed(text: str) -> dict[str, str]:
+    with suppress(ValueError):
+        found = json.loads(text)
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def _directory(pid: int) -> Path:

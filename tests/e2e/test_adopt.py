@@ -108,6 +108,8 @@ def test_behind_haproxy_it_may_run_on_a_port_of_its_own(site: Site) -> None:
     assert "cannot be started here" in site.run("up", exit_status=4).stderr
     site.run("deploy")
     site.assert_only_serves("b")
+    site.repository.commit("2")
+    site.run("deploy")
     assert site.app()["slots"]["a"]["port"] in site.ports
 
 
@@ -119,7 +121,7 @@ def test_what_cannot_be_adopted_is_refused_and_left_alone(site: Site) -> None:
         site.configure()
         assert f"ports = [{port}, " in site.run("adopt", str(port), exit_status=2).stderr
         site.ports = ports
-        site.configure(more='health = "/stream?x"\n')
+        site.configure(more='[app.shop.health]\npath = "/stream?x"\n')
         refused = site.run("adopt", exit_status=1).stderr
         assert "does not pass the health check" in refused
         assert process.poll() is None
@@ -193,13 +195,13 @@ def test_an_app_that_pm2_keeps(site: Site, pm2: str, mode: str, monkeypatch: pyt
     )
     try:
         until(lambda: accepts(Endpoint("127.0.0.1", site.ports[0])))
-        deployed_over(site, "passive", lambda: "stopped" in described(pm2))
+        deployed_over(site, "passive", lambda: "stopped" in described())
     finally:
         subprocess.run(["pm2", "kill"], check=True, capture_output=True)
 
 
-def described(pm2: str) -> str:
-    return subprocess.run([f"{pm2}/pm2", "jlist"], check=True, capture_output=True, text=True).stdout
+def described() -> str:
+    return subprocess.run(["pm2", "jlist"], check=True, capture_output=True, text=True).stdout
 
 
 WEB = """

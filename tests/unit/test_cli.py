@@ -117,7 +117,7 @@ def test_without_a_commit_the_newest_is_deployed(opened: Opened) -> None:
     ("typed", "hint"),
     [
         (["depoly"], "Did you mean 'deploy'?"),
-        (["xyzzy"], "There is deploy, rollback,"),
+        (["xyzzy"], "There is deploy, adopt, rollback,"),
         (["deploy", "--jsno"], "--json"),
         (["deploy", "--", "--upload-pack=x"], "'--upload-pack=x' cannot be a commit"),
         (["deploy", ""], "cannot be a commit"),
