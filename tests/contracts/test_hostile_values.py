@@ -121,11 +121,12 @@ def carried_or_refused(place: Path, values: dict[str, str]) -> None:
     for written, expected in zip(*texts, strict=True):
         assert shape(written) == shape(expected)
     if re.fullmatch(r"[\d.]+", values["host"]):  # a name would be looked up
+        (place / haproxy_configuration.MAP).write_text(texts[0][1])
         _accepted_by_haproxy(place, texts[0][0])
-        _accepted_by_nginx(place, texts[0][1])
+        _accepted_by_nginx(place, texts[0][2])
 
 
-def _texts(config: Config, root: Path) -> tuple[str, str, str]:
+def _texts(config: Config, root: Path) -> tuple[str, str, str, str]:
     balancer, found = config.balancer, backends(config, root)
     wanted = haproxy_configuration.Settings(
         balancer.listen,
@@ -136,6 +137,7 @@ def _texts(config: Config, root: Path) -> tuple[str, str, str]:
     )
     return (
         haproxy_configuration.render(wanted, found),
+        haproxy_configuration.render_map(found),
         nginx_configuration.render(found),
         traefik_configuration.render(found),
     )
@@ -189,6 +191,7 @@ def test_what_nobody_should_type_is_refused_in_words_and_changes_nothing(
         assert "Traceback" not in said.err
         assert "This is a bug" not in said.err, (typed, said.err)
         assert not [sign for sign in said.err if unicodedata.category(sign) == "Cc" and sign != "\n"]
+    run(["-C", str(root), "down"])
     assert [path.name for path in place.iterdir()] == ["root"]
     assert {path.name for path in root.iterdir()} <= {
         "substitute.toml",

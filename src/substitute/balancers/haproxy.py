@@ -9,7 +9,7 @@ from substitute.balancers import haproxy_file as file
 from substitute.balancers import haproxy_leaving as leaving
 from substitute.balancers import haproxy_program as haproxy
 from substitute.balancers import haproxy_socket as api
-from substitute.balancers.haproxy_configuration import EARLIER, Settings, hosts, render, structure
+from substitute.balancers.haproxy_configuration import EARLIER, Settings, hosts, render, render_map, structure
 from substitute.balancers.haproxy_daemon import Daemon
 from substitute.balancers.haproxy_socket import Absent, Hung, Silent
 from substitute.core.errors import BalancerError, RuntimeFailedError, UnobservedError
@@ -183,4 +183,4 @@ def _chosen(backends: Sequence[Backend], written: str) -> list[Backend]:
 
 def _led(backends: Sequence[Backend], text: str) -> str:
     """The map that belongs to the file `text`."""
-    return "".join(f"{host} {app}\n" for host, app in hosts(_chosen(backends, text)).items())
+    return render_map(_chosen(backends, text))

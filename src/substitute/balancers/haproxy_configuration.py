@@ -64,6 +64,11 @@ def hosts(backends: Sequence[Backend]) -> dict[str, str]:
     return {**found, **({_DEFAULT: _name(default)} if default else {})}
 
 
+def render_map(backends: Sequence[Backend]) -> str:
+    """The file `MAP`."""
+    return "".join(f"{host} {app}\n" for host, app in hosts(backends).items())
+
+
 def structure(settings: Settings, backends: Sequence[Backend], earlier: Sequence[str] = ()) -> str:
     """A name for all that only a reload changes: not for weights, domains and addresses."""
     text = _render(settings, backends, earlier, description="", adjustable=False)
