@@ -209,6 +209,20 @@ def test_other_tables_and_other_roots_are_left_alone(site: Site, tmp_path: Path)
         subprocess.run(["nft", f"delete table inet {foreign}"], check=True)
 
 
+def test_whoever_listens_where_nothing_of_ours_runs_keeps_its_connections(site: Site) -> None:
+    first, second = site.shop(100, 0).servers
+    idle = [replace(site.shop(100, 0), servers=(first, replace(second, claimed=False)))]
+    site.balancer.route(idle)
+    assert direct(site, B) == "b0"
+    assert str(site.endpoints[B]) in site.warnings[-1]
+    site.stop("b0")
+    site.balancer.route(idle)
+    assert direct(site, B) == "a0"
+    site.start("b0", site.endpoints[B])
+    site.balancer.route(idle)  # led before it came: it is what a slot of ours has left behind
+    assert direct(site, B) == "a0"
+
+
 def test_rules_of_others_that_lead_elsewhere_are_noticed(site: Site) -> None:
     foreign = f"stranger{os.getpid()}"
     a, b = site.endpoints[A].port, site.endpoints[B].port

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from substitute import listeners
 from substitute.balancers.gate_table import table_name
 from substitute.core.slots import Endpoint
 from substitute.demo.load import Load
 from substitute.processes import identify, signal_process
 from tests.contracts.strict_client import accepts, get, until
-from tests.e2e.site import Site, eventually, fetch
+from tests.e2e.site import APP, Site, eventually, fetch
 from tests.e2e.test_deployments import under_load
 
 if TYPE_CHECKING:
@@ -39,6 +40,13 @@ http {{
         location / {{ proxy_pass http://my_app; }}
     }}
 }}
+"""
+BAD = """\
+import os
+from http.server import *
+class H(BaseHTTPRequestHandler):
+    def do_GET(self): self.send_error(500)
+HTTPServer(('', int(os.environ['PORT'])), H).serve_forever()
 """
 
 
@@ -66,6 +74,46 @@ def nginx(site: Site, place: Path) -> subprocess.Popen[bytes]:
     process = Ended([shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(file), "-p", str(place)])
     until(lambda: accepts(Endpoint("127.0.0.1", site.port)))
     return process
+
+
+class Stranger:
+    """An app of the user's that nobody told substitute of, on the port of slot b. It answers as version 0."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._place = site.root.parent / "stranger"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        self._place.mkdir()
+        shutil.copy(APP, self._place)
+        (self._place / "version.txt").write_text("0\n")
+        port = self._site.ports[1]
+        self._process = subprocess.Popen(
+            [sys.executable, self._place / APP.name],
+            env={**os.environ, "PORT": str(port), "HOST": "127.0.0.1"},
+        )
+        until(lambda: accepts(Endpoint("127.0.0.1", port)))
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.fixture
+def stranger(site: Site) -> Iterator[Stranger]:
+    made = Stranger(site)
+    try:
+        yield made
+    finally:
+        made.stop()
 
 
 class Ended(subprocess.Popen[bytes]):
@@ -100,12 +148,38 @@ def test_the_origins_nginx_untouched_loses_nothing(site: Site, tmp_path: Path) -
     assert balancer == {"kind": "passive", "listen": None, "running": True}
 
 
+def test_an_app_that_already_runs_on_a_port_is_left_alone_and_named(site: Site, stranger: Stranger) -> None:
+    stranger.start()
+    said: list[str] = []
+    served = under_load(site, lambda: said.append(site.run("deploy", exit_status=2).stderr))
+    assert served == {"0"}
+    assert f"Port {site.ports[1]} of slot b is taken." in said[0]
+    assert f"(pid {stranger.pid}) listens on it." in said[0]
+    assert "Stop it, give slot b another port, or type `substitute adopt`" in said[0]
+    assert gate(site) == ""
+    assert fetch(f"http://127.0.0.1:{site.ports[1]}/") == "version 0\n"
+
+
+def test_a_first_version_is_not_reached_before_it_is_ready_and_leaves_no_rule_if_it_fails(
+    site: Site, stranger: Stranger
+) -> None:
+    site.repository.commit("bad", app=BAD)
+    first, second = (Endpoint("127.0.0.1", port) for port in site.ports)
+    with site.popen("deploy") as deploying:
+        until(lambda: listeners.on(first))
+        assert not accepts(first)
+        assert f":{second.port}" not in gate(site)  # nothing is to run there, and it is nobody's to refuse
+        deploying.send_signal(signal.SIGINT)
+        deploying.communicate()
+    assert gate(site) == ""
+    stranger.start()
+    assert under_load(site) == {"0"}
+
+
 def test_a_version_that_is_not_ready_gets_no_request(site: Site) -> None:
     site.run("deploy")
     site.configure(more='[app.shop.health]\ntimeout = "1s"\n')
-    bad = "import os\nfrom http.server import *\nclass H(BaseHTTPRequestHandler):\n"
-    bad += "    def do_GET(self): self.send_error(500)\n"
-    site.repository.commit("bad", app=bad + "HTTPServer(('', int(os.environ['PORT'])), H).serve_forever()\n")
+    site.repository.commit("bad", app=BAD)
     assert under_load(site, lambda: site.run("deploy", exit_status=1)) == {"1"}
     site.assert_only_serves("a")
 

@@ -45,11 +45,16 @@ class Passage:
 
 
 def passages(backends: Iterable[Backend], listens_everywhere: Callable[[Endpoint], bool]) -> list[Passage]:
-    """What the shares of `backends` mean for each endpoint; 0 is led to a slot that has a share."""
+    """What the shares of `backends` mean for each endpoint; 0 is led to a slot that has a share.
+
+    Where none has, an instance of ours is refused new connections, and a port that has none is no concern of ours.
+    """
     found = []
     for backend in backends:
         live = [server.endpoint for server in backend.servers if server.share]
         for number, server in enumerate(backend.servers):
+            if not live and not server.claimed:
+                continue
             target = server.endpoint if server.share else live[number % len(live)] if live else None
             everywhere = server.endpoint.host in WILDCARDS or listens_everywhere(target or server.endpoint)
             found.append(Passage(server.endpoint, target, everywhere))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
@@ -76,7 +77,7 @@ class Passive:
         Where connections can't be led, the balancer must find out by itself that a slot is back: that is
         waited for.
         """
-        wanted = passages(backends, _listens_everywhere)
+        wanted = passages(map(self._without_strangers, backends), _listens_everywhere)
         self._means = self._set(wanted)
         ports = {passage.endpoint.port for passage in wanted}
         for passage in wanted:
@@ -119,6 +120,23 @@ class Passive:
         """Take the gate away."""
         self._gate.remove()
 
+    def _without_strangers(self, backend: Backend) -> Backend:
+        """Whoever listens where none of ours is meant to run keeps its connections, unless they are led already."""
+        strangers = {
+            server.endpoint
+            for server in backend.servers
+            if not server.claimed and listeners.on(server.endpoint)
+        }
+        if strangers:
+            strangers -= (self._gate.read() or {}).keys()
+        for endpoint in sorted(strangers):
+            self._warn(
+                f"Connections to {endpoint} are not led: somebody else listens there. A balancer that lists that port "
+                f"sends {backend.app}'s requests to it."
+            )
+        servers = tuple(server for server in backend.servers if server.endpoint not in strangers)
+        return replace(backend, servers=servers)
+
     # -- by which means -------------------------------------------------------------------------
 
     def _set(self, wanted: Sequence[Passage]) -> Means:
@@ -134,6 +152,8 @@ class Passive:
                 raise
             self._warn_once(f"No gate: {error.reason} {_WITHOUT_GATE} {error.cure or _CURE}")
             return Means.NONE
+        if not wanted:
+            self._gate.remove()
         if not leads:
             self._warn_once(_WITHOUT_NAT)
         return Means.LEADING if leads else Means.REFUSING

@@ -23,7 +23,7 @@ from substitute.core.errors import (
 )
 from substitute.core.events import Notice, Output, Warned
 from substitute.core.health import answers_in_time, await_ready, observe_for
-from substitute.core.instances import start_instance
+from substitute.core.instances import require_no_strangers, start_instance
 from substitute.core.interrupts import Interrupts
 from substitute.core.lock import deployment_lock
 from substitute.core.ports import Revision
@@ -116,6 +116,7 @@ def _resolve(host: Host, app: App, slot: SlotRecord, commit: str | None, *, fetc
 def _operate(host: Host, app: App, operation: str, choose: Choose) -> None:
     with working_on(host, app, operation) as (attempt, interrupts):
         with given_up_on_error(attempt):
+            require_no_strangers(host, app, host.journal.app(app.name))
             host.journal.remember_environment(app.name, host.caller)
             settle(host, app, interrupts=interrupts)
             with interrupts.allowed():
@@ -178,6 +179,10 @@ def bring_up(attempt: Attempt) -> tuple[Process, LogTail]:
         )
     attempt.hook("pre_start")
     with attempt.phase(Phase.START):
+        if host.journal.app(app.name).live is None:
+            host.route(
+                app.name, {}
+            )  # where nothing serves, this one's port is not to be reached before it is ready
         process, log, version = start_instance(host, app, attempt.slot, caller=caller)
     with attempt.phase(Phase.READY):
         show = attempt.show(Phase.READY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from substitute.core.environment import origin
-from substitute.core.errors import UnobservedError
+from substitute.core.errors import UnobservedError, UsageError
 from substitute.core.events import Drained, Notice, Warned
 from substitute.core.health import LogTail, require_free
 from substitute.core.keeping import let_go
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from substitute.core.apps import App
     from substitute.core.host import Host
     from substitute.core.ports import Process
-    from substitute.core.records import SlotRecord
+    from substitute.core.records import AppRecord, SlotRecord
 
 _DRAIN_INTERVAL = 0.01
 _GRACE = 2.0
@@ -46,6 +46,24 @@ def start_instance(
     process = host.runtime.start(program)
     host.journal.running(app.name, slot.name, process, standby=standby)
     return process, log, Version.of(app, caller)
+
+
+def require_no_strangers(host: Host, app: App, record: AppRecord) -> None:
+    """Raise UsageError where no version is live and somebody else listens on a port of either slot.
+
+    A balancer may be about to refuse or to lead away what comes to it.
+    """
+    if record.live:
+        return
+    for slot in record.slots.values():
+        for endpoint in slot.endpoints:
+            holder = host.prober.holder(endpoint)
+            if holder and not remains(host, app, slot):
+                raise UsageError(
+                    f"Port {endpoint.port} of slot {slot.name} is taken.",
+                    fact=f"{holder} listens on it. Nothing was changed.",
+                    cure=f"Stop it, give slot {slot.name} another port, or type `substitute adopt`.",
+                )
 
 
 def remains(host: Host, app: App, slot: SlotRecord) -> bool:

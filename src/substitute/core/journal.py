@@ -346,8 +346,9 @@ class Journal:
         slots = [slot for record in records for slot in record.slots.values()]
         users = {endpoint: slot.instance for slot in slots if slot.in_use for endpoint in slot.endpoints}
         for row, record in zip(rows, records, strict=True):
+            begun = {deployment.slot for deployment in self.unfinished(record.name)}
             servers = tuple(
-                Server(slot.name, endpoint, slot.share)
+                Server(slot.name, endpoint, slot.share, claimed=slot.in_use or slot.name in begun)
                 for slot in sorted(record.slots.values(), key=lambda slot: slot.name)
                 for endpoint in slot.endpoints
                 # An idle one may still be said to have what another app was given since.

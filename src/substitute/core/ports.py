@@ -198,6 +198,8 @@ class Server:
     slot: SlotName
     endpoint: Endpoint
     share: int
+    claimed: bool = True
+    """An instance of ours runs there, or is about to. Else whoever listens on it is a stranger, and left alone."""
 
 
 @dataclass(frozen=True)
