@@ -180,9 +180,8 @@ def bring_up(attempt: Attempt) -> tuple[Process, LogTail]:
     attempt.hook("pre_start")
     with attempt.phase(Phase.START):
         if host.journal.app(app.name).live is None:
-            host.route(
-                app.name, {}
-            )  # where nothing serves, this one's port is not to be reached before it is ready
+            # Where nothing serves, this one's port is not to be reached before it is ready.
+            host.route(app.name, {})
         process, log, version = start_instance(host, app, attempt.slot, caller=caller)
     with attempt.phase(Phase.READY):
         show = attempt.show(Phase.READY)
