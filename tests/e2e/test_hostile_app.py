@@ -21,6 +21,7 @@ DEAF = GOOD.replace(
     "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
 )
 FORKS = "import subprocess\nsubprocess.Popen(['sleep', '600'])\n" + GOOD
+DEAF_CHILD = FORKS.replace("'sleep', '600'", "'sh', '-c', 'trap : TERM; while :; do sleep 1; done'")
 LEAKS = GOOD.replace(
     "    await _stopping.wait()",
     "    import subprocess\n"
@@ -38,11 +39,17 @@ MUTE = (
     "    do_POST = do_GET\n"
     "HTTPServer(('127.0.0.1', int(os.environ['PORT'])), H).serve_forever()\n"
 )
-assert len({GOOD, DEAF, FORKS, LEAKS, SLOW}) == 5
+assert len({GOOD, DEAF, FORKS, DEAF_CHILD, LEAKS, SLOW}) == 6
 
 
-@pytest.mark.parametrize("source", [DEAF, FORKS, LEAKS], ids=["deaf", "forks", "leaks its socket"])
-def test_an_app_that_does_not_leave_is_made_to_and_the_next_ones_come(site: Site, source: str) -> None:
+@pytest.mark.parametrize(
+    ("source", "killed"),
+    [(DEAF, True), (FORKS, False), (DEAF_CHILD, True), (LEAKS, False)],
+    ids=["deaf", "forks", "forks a deaf one", "leaks its socket"],
+)
+def test_an_app_that_does_not_leave_is_made_to_and_the_next_ones_come(
+    site: Site, source: str, *, killed: bool
+) -> None:
     site.configure(more='[app.shop.stop]\ntimeout = "1s"\n')
     site.repository.commit("1", app=source)
     site.run("deploy")
@@ -51,7 +58,7 @@ def test_an_app_that_does_not_leave_is_made_to_and_the_next_ones_come(site: Site
     def leave() -> None:
         site.repository.commit("2")
         said = " ".join(site.run("deploy").stdout.split())
-        assert "did not exit within 1s of SIGTERM and was killed" in said
+        assert ("did not exit within 1s of SIGTERM and was killed" in said) == killed
         site.assert_only_serves("b")
         eventually(lambda: not group_members(first), "nothing of it is left")
 
