@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -472,3 +474,127 @@ def test_the_newest_fifty_logs_of_an_app_are_kept_however_its_numbers_jump(shop:
     kept = sorted(int(file.stem.split("-")[1]) for file in directory.glob("deployment-*.log"))
     assert kept == [*range(303 - 3 * 49, 303, 3), 1000]
     assert (directory / "a.log").exists()
+
+
+# -- after the commit -----------------------------------------------------------------------------
+
+
+def refuse_to_stop(shop: Shop, error: Exception) -> None:
+    """No instance can be stopped."""
+
+    def stop(*_args: object, **_options: object) -> None:
+        raise error
+
+    object.__setattr__(shop.host.runtime, "stop", stop)
+
+
+@pytest.mark.parametrize("error", [RuntimeFailedError("shop_a cannot be ended."), RuntimeError("a surprise")])
+def test_an_old_instance_that_can_not_be_stopped_fails_no_deployment_and_is_told(
+    shop: Shop, error: Exception
+) -> None:
+    deploy(shop.host, shop.app, "v1")
+    refuse_to_stop(shop, error)
+    deploy(shop.host, shop.app, "v2")
+    assert live(shop) == "b"
+    assert shop.world.shares == {A: 0, B: 100}
+    assert isinstance(shop.events[-1], Succeeded)
+    told = [event.message for event in shop.events if isinstance(event, Warned)]
+    assert any(
+        str(error) in one and "It gets no requests. `substitute up` tries again." in one for one in told
+    )
+    assert shop.host.journal.history("shop")[0].outcome == "succeeded"
+
+
+def test_a_rollback_goes_to_what_was_live_though_its_deployment_did_not_end_well(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    deploy(shop.host, shop.app, "v2")
+    deploy(shop.host, shop.app, "v3")
+    with closing(sqlite3.connect(shop.host.journal.path, isolation_level=None)) as db:
+        db.execute("UPDATE deployment SET outcome = 'failed' WHERE hash = 'v2'")
+    rollback(shop.host, shop.app)
+    assert shop.host.journal.app("shop").slots[SlotName.B].commit == "v2"
+    assert live(shop) == "b"
+
+
+@pytest.mark.parametrize("hook", ["pre_stop", "post_stop", "end"])
+def test_a_hook_that_can_not_be_run_after_the_commit_is_told_and_fails_nothing(shop: Shop, hook: str) -> None:
+    deploy(shop.host, shop.app, "v1")
+    path = shop.app.state_directory / "hooks" / hook
+    path.parent.mkdir()
+    path.touch(mode=0o755)
+    run = shop.host.commands.run
+
+    def fail(argv: list[str], **options: object) -> object:
+        if hook in argv[-1]:
+            raise RuntimeError("a surprise")
+        return run(argv, **options)  # type: ignore[arg-type]
+
+    object.__setattr__(shop.host.commands, "run", fail)
+    deploy(shop.host, shop.app, "v2")
+    assert live(shop) == "b"
+    assert any("a surprise" in event.message for event in shop.events if isinstance(event, Warned))
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_where_all_traffic_can_not_be_moved_after_the_commit_it_is_said_who_serves(
+    shop: Shop,
+    answers: bool,  # noqa: FBT001
+) -> None:
+    deploy(shop.host, shop.app, "v1")
+    commit = shop.host.journal.commit
+
+    def and_break(*args: object, **options: object) -> None:
+        commit(*args, **options)  # type: ignore[arg-type]
+        shop.world.balancer_obeys = False
+        shop.world.answering["shop_b"] = answers
+        shop.world.answering["shop_a"] = answers
+
+    shop.host.journal.commit = and_break  # type: ignore[method-assign]
+    if answers:
+        with pytest.raises(
+            DeploymentFailedError, match=r"Slot b \(v2\) serves now. Slot a may get requests too"
+        ):
+            deploy(shop.host, shop.app, "v2")
+    else:
+        with pytest.raises(NothingServesError):
+            deploy(shop.host, shop.app, "v2")
+
+
+# -- what may become live -------------------------------------------------------------------------
+
+
+def test_an_uncommitted_candidate_does_not_take_the_place_of_a_live_one_that_can_be_revived(
+    shop: Shop,
+) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.change(verify_for=10.0)
+
+    def trouble() -> None:
+        shop.world.crash("shop_a")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    shop.world.clock.at.append((shop.world.clock.time + 5, trouble))
+    with pytest.raises(InterruptedByUserError, match=r"Slot a \(v1\) still serves"):
+        deploy(shop.host, shop.app, "v2")
+    assert live(shop) == "a"
+    assert set(shop.world.running) == {"shop_a"}
+    assert shop.world.shares == {A: 100, B: 0}
+
+
+def test_verify_looks_twice_and_lasts_no_longer_than_it_is_told_to(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.change(verify_for=1.0, health=replace(shop.app.health, interval=10.0, successes=1))
+    began = shop.world.clock.time
+    deploy(shop.host, shop.app, "v2")
+    assert 1.0 <= shop.world.clock.time - began < 5.0
+
+
+def test_settling_tells_no_running_deployment_that_its_deployer_was_killed(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.in_flight[A] = 1
+    shop.world.clock.at.append((shop.world.clock.time + 2, lambda: shop.world.crash("shop_b")))
+    with pytest.raises(DeploymentFailedError):
+        deploy(shop.host, shop.app, "v2")
+    assert not [event for event in shop.events if "killed" in getattr(event, "message", "")]
+    assert "stopped answering" in shop.host.journal.history("shop")[0].reason
+    assert shop.host.journal.rollback_commit("shop", "v1") is None

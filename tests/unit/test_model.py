@@ -25,7 +25,7 @@ from substitute.core.errors import SubstituteError, UsageError
 from substitute.core.lock import RECOVERY
 from substitute.core.manners import check
 from substitute.core.slots import SlotName
-from tests.unit.world import BAD, GOOD, GUEST, GUEST_PORT, PORTS, Mishap, Outcome, What, World
+from tests.unit.world import BAD, GOOD, GUEST, GUEST_PORT, LEFT_ALONE, PORTS, Mishap, Outcome, What, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,12 +58,12 @@ class Operator:
             live = self.world.record(app).live_slot
             self._promised("it is live", live is not None and live.commit == version)
             self._promised("it serves", self.world.serves(app))
-            self._settled(app)
+            self.hold_to_settled(app)
         elif not outcome.disturbed:
             status = 1 if self.world.serves(app) else 4
             self._promised("a bad version is refused", isinstance(outcome.error, SubstituteError))
             self._promised(f"the exit status is {status}", _exit_status(outcome) == status)
-            self._settled(app)
+            self.hold_to_settled(app)
         return outcome
 
     def rollback(self, app: str, *mishaps: Mishap) -> Outcome:
@@ -71,7 +71,7 @@ class Operator:
         if not outcome.disturbed:
             fine = self.world.serves(app) if outcome.succeeded else isinstance(outcome.error, UsageError)
             self._promised("an earlier version serves, or there is none", fine)
-            self._settled(app)
+            self.hold_to_settled(app)
         return outcome
 
     def restart(self, app: str, *mishaps: Mishap) -> Outcome:
@@ -80,14 +80,14 @@ class Operator:
         if not outcome.disturbed:
             fine = self.world.serves(app) if outcome.succeeded else isinstance(outcome.error, UsageError)
             self._promised("the live version serves, or there is none", fine and outcome.succeeded == known)
-            self._settled(app)
+            self.hold_to_settled(app)
         return outcome
 
     def check(self, app: str, version: str, *mishaps: Mishap) -> Outcome:
         outcome = self._type("check", app, lambda host: check(host, self.world.apps[app], version), mishaps)
         if not outcome.disturbed:
             self._promised("a version that runs is judged", outcome.succeeded == (version in GOOD))
-            self._settled(app)
+            self.hold_to_settled(app)
         return outcome
 
     def start(self, app: str, slot: SlotName, *mishaps: Mishap) -> Outcome:
@@ -101,7 +101,7 @@ class Operator:
         if not outcome.disturbed and (was_live or self.world.record(app).live is slot):
             serves = self.world.serves(app) and self.world.record(app).live is slot
             self._promised("the live slot serves again, or it says so", outcome.succeeded == serves)
-            self._settled(app)
+            self.hold_to_settled(app)
         elif not outcome.disturbed:
             runs, share = len(self.world.of(app, slot)), self.world.shares(app)[slot]
             self._promised("another stands by, without requests", (runs, share) == (outcome.succeeded, 0))
@@ -118,7 +118,7 @@ class Operator:
             self._promised("what serves is stopped by force alone", outcome.succeeded or refused)
             if outcome.succeeded:
                 self._promised("what is stopped does not run", not self.world.of(app, slot))
-                self._settled(app)
+                self.hold_to_settled(app)
         return outcome
 
     def up(self, *mishaps: Mishap) -> Outcome:
@@ -129,7 +129,7 @@ class Operator:
             ]
             self._promised("all that should serve does, or it says so", outcome.succeeded == (not down))
             for app in self.world.apps:
-                self._settled(app)
+                self.hold_to_settled(app)
             self._promised("each guest runs", len(self.world.guests()) == len(self.world.journal.guests()))
         return outcome
 
@@ -157,7 +157,7 @@ class Operator:
         act = lambda host: root.up(host, chosen, guests=False, operation=RECOVERY)  # noqa: E731
         outcome = self._type("recovery", app, act, mishaps)
         if not outcome.disturbed:
-            self._settled(app)
+            self.hold_to_settled(app)
         return outcome
 
     def down(self, *mishaps: Mishap, everything: bool = True) -> Outcome:
@@ -181,7 +181,7 @@ class Operator:
             self.world.retired -= set(apps)
         return self.world.run(command, apps, act, mishaps)
 
-    def _settled(self, app: str) -> None:
+    def hold_to_settled(self, app: str) -> None:
         """Rule 5: journal live == routed == running; and nothing is left of what was under way."""
         world, record = self.world, self.world.record(app)
         live = None if record.stopped else record.live
@@ -213,7 +213,9 @@ SLOTS = st.sampled_from(tuple(SlotName))
 PAIRS = st.sampled_from([(a, b) for a in (3001, 3002, 3003) for b in (3001, 3002, 3003) if a != b])
 VERSIONS = st.sampled_from((*GOOD, *BAD))
 MISHAPS = st.lists(
-    st.builds(Mishap, st.sampled_from((What.KILL, What.FAIL, What.INTERRUPT)), st.integers(1, 45))
+    st.builds(
+        Mishap, st.sampled_from((What.KILL, What.FAIL, What.INTERRUPT, What.SIGNAL)), st.integers(1, 45)
+    )
     | st.builds(Mishap, st.sampled_from(What), st.integers(1, 150)),
     max_size=2,
 )
@@ -353,6 +355,11 @@ type_: dict[str, Callable[..., Outcome]] = {
     "stop guest": lambda operator, *mishaps: operator.stop_guest(*mishaps),
 }
 COMMANDS = tuple(type_)
+DEPLOYMENTS = (
+    *("deploy", "deploy of what the slot holds", "deploy of a bad version"),
+    *("first deploy", "rollback", "restart", "check"),
+)
+"""What is given up as a whole where one thing goes wrong, or is done as a whole."""
 
 
 @pytest.fixture
@@ -408,8 +415,31 @@ def test_power_is_lost_at_any_deed_and_a_rollback_needs_nothing_fixed(
         type_["rollback"](operator)
 
 
-@pytest.mark.parametrize("what", [What.FAIL, What.INTERRUPT])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("what", [What.FAIL, What.RAISE])
+def test_one_thing_that_goes_wrong_brings_up_all_the_same_or_is_told(operator: Operator, what: What) -> None:
+    operator.deploy("blog", "v1")
+    operator.world.lose_power(lately_written=True)
+    for outcome in each(operator, "up", what):
+        serving = [app for app in PORTS if operator.world.serves(app)]
+        assert serving, operator.world.story()
+        assert len(serving) == 2 or not outcome.succeeded, operator.world.story()
+
+
+@pytest.mark.parametrize("what", [What.FAIL, What.INTERRUPT, What.RAISE, What.SIGNAL, What.BLIND])
+@pytest.mark.parametrize("command", DEPLOYMENTS)
+def test_one_thing_that_goes_wrong_in_a_deployment_leaves_nothing_unsettled(
+    operator: Operator, command: str, what: What
+) -> None:
+    app = "blog" if command == "first deploy" else "shop"
+    for _ in each(operator, command, what):
+        if operator.world.journal.history(app):
+            operator.hold_to_settled(app)
+        if what in {What.FAIL, What.INTERRUPT}:
+            type_["deploy"](operator)
+
+
+@pytest.mark.parametrize("what", [What.FAIL, What.INTERRUPT, What.RAISE, What.SIGNAL])
+@pytest.mark.parametrize("command", [one for one in COMMANDS if one not in DEPLOYMENTS])
 def test_whatever_fails_or_is_interrupted_the_next_command_needs_nothing_fixed(
     operator: Operator, command: str, what: What
 ) -> None:
@@ -417,7 +447,13 @@ def test_whatever_fails_or_is_interrupted_the_next_command_needs_nothing_fixed(
         type_["deploy"](operator)
 
 
-@pytest.mark.parametrize("what", [one for one in What if one not in {What.KILL, What.FAIL, What.INTERRUPT}])
+@pytest.mark.parametrize("command", ["deploy", "up", "down"])
+def test_a_balancer_that_obeys_nothing_any_more_is_told_truly(operator: Operator, command: str) -> None:
+    for _ in each(operator, command, What.REFUSE):
+        type_["deploy"](operator)
+
+
+@pytest.mark.parametrize("what", [one for one in What if one not in {What.KILL, *LEFT_ALONE}])
 @pytest.mark.parametrize("command", ["deploy", "up"])
 def test_whatever_crashes_at_any_call_the_next_command_needs_nothing_fixed(
     operator: Operator, command: str, what: What

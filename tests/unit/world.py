@@ -8,7 +8,9 @@ at once; each rule that it breaks is a line in `wrongs`, for an exception might 
 from __future__ import annotations
 
 import copy
+import errno
 import math
+import re
 import shutil
 import signal
 import sqlite3
@@ -18,14 +20,17 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+from xmlrpc.client import Fault
 
 from substitute.core.apps import App, Health
 from substitute.core.errors import (
     BalancerError,
+    NothingServesError,
     RuntimeFailedError,
     SourceError,
     SubstituteError,
+    UnobservedError,
 )
 from substitute.core.host import Host
 from substitute.core.journal import Journal
@@ -40,7 +45,9 @@ from substitute.core.ports import (
     Stopped,
     Traffic,
 )
+from substitute.core.signposts import write_signposts
 from substitute.core.slots import Endpoint, Slot, SlotName
+from substitute.core.unexpected import expected
 from tests.unit.fakes import FakeLog, FakeStrangers
 
 if TYPE_CHECKING:
@@ -79,8 +86,20 @@ class What(StrEnum):
     SICKEN_B = "slot b stops answering well"
     LOSE_RUNTIME = "the runtime is killed"
     LOSE_BALANCER = "the balancer is killed"
+    RAISE = "a call raises what nobody foresaw"
+    SIGNAL = "Ctrl-C in the middle of a transaction"
+    BLIND = "the balancer does not tell what it does, for a moment"
+    REFUSE = "the balancer obeys nothing any more in this command"
 
 
+LEFT_ALONE = frozenset({What.FAIL, What.INTERRUPT, What.RAISE, What.SIGNAL, What.BLIND, What.REFUSE})
+"""After these each instance is as it was: what a command says of it must be true at its end."""
+SURPRISES = (
+    OSError(errno.EIO, "Input/output error"),
+    RuntimeError("a surprise"),
+    Fault(1, "UNKNOWN_METHOD"),
+    sqlite3.OperationalError("disk I/O error"),
+)
 _AT_A_DEED = {What.KILL, What.FAIL, What.INTERRUPT}
 """A deployer that dies before a look might as well die before the next deed. The others may happen between looks."""
 
@@ -101,6 +120,7 @@ class Outcome:
     killed: bool
     disturbed: bool
     """A mishap has happened in it."""
+    happened: frozenset[What] = frozenset()
 
     @property
     def succeeded(self) -> bool:
@@ -178,6 +198,7 @@ class World:
             for slot in app.slots.values():
                 slot.directory.mkdir()
             _write_hook(app, "running")
+            _write_hook(app, "pre_stop")
         self.guests_place = self.root / "elsewhere"
         self.guests_place.mkdir()
         (self.guests_place / "Procfile").write_text("web: serve /\n")
@@ -201,7 +222,7 @@ class World:
         self.unseen: set[str] = set()
         """Instances that were harmed since anybody could look at them: their trouble is nobody's fault."""
         self._mishaps: list[Mishap] = []
-        self._calls = self._deeds = self._failable = 0
+        self._calls = self._deeds = self._failable = self._statements = 0
         self._dead = False
         self.journal: ModelJournal
         self.host: Host
@@ -223,6 +244,7 @@ class World:
         self.command, self.subjects = command, frozenset(apps)
         self.unseen -= {f"{app}_{slot}" for app in apps for slot in SlotName}
         self._mishaps, self._calls, self._deeds, self._failable = list(mishaps), 0, 0, 0
+        self._statements, self.balancer.refuses = 0, False
         self.trail += ["", f"$ {command} {' '.join(apps)}"]
         error: SubstituteError | KeyboardInterrupt | None = None
         killed = False
@@ -232,17 +254,35 @@ class World:
             killed = True
         except (SubstituteError, KeyboardInterrupt) as raised:
             error = raised
-        disturbed = len(self._mishaps) < len(mishaps)
-        self._mishaps = []
+        except Exception as raised:
+            if not any(raised is one for one in SURPRISES):
+                raise
+            error = expected(raised)  # as the edge tells it
+        happened = frozenset(one.what for one in mishaps if one not in self._mishaps)
+        disturbed, self._mishaps = len(self._mishaps) < len(mishaps), []
         if killed:
             self.journal.close()
             self._dead = False
             self._open()
         self.trail.append(f"# {'killed' if killed else error or 'done'}")
-        self.promised("a failure is no bug", kept="bug in substitute" not in str(error))
+        if What.RAISE not in happened:
+            self.promised("a failure is no bug", kept="bug in substitute" not in str(error))
+        if isinstance(error, SubstituteError) and happened <= LEFT_ALONE:
+            self._hold_to_its_words(apps, error)
         if self.wrongs:
             raise AssertionError(self.story())
-        return Outcome(error, killed, disturbed)
+        return Outcome(error, killed, disturbed, happened)
+
+    def _hold_to_its_words(self, apps: Sequence[str], error: SubstituteError) -> None:
+        """Whoever is said to serve does, and nothing does where that is said."""
+        text, asleep = str(error), isinstance(error, NothingServesError)
+        for app in apps:
+            if asleep and len(apps) == 1:
+                self.promised(f"nothing serves {app}", kept=not self._answered(app, any))
+        if said := re.search(r"Slot (a|b) \(\w*\) (still serves|serves now)", text):
+            (app,), slot = apps, SlotName(said[1])
+            ready = self.is_ready(self.record(app).slots[slot].endpoints[0])
+            self.promised(said[0], kept=ready and self.shares(app)[slot] > 0)
 
     def promised(self, what: str, *, kept: bool) -> None:
         """Hold what has come out against what was promised."""
@@ -298,15 +338,29 @@ class World:
             elif mishap.what in _AT_A_DEED:
                 due = deed and self._deeds == mishap.at
             else:
-                due = self._calls == mishap.at
+                due = mishap.what is not What.SIGNAL and self._calls == mishap.at
             if due:
                 self._mishaps.remove(mishap)
                 self.trail.append(f"! {mishap.what}")
                 self._happen(mishap.what, failure)
                 return
 
-    def _happen(self, what: What, failure: Exception | None) -> None:
+    def statement(self) -> None:
+        """A transaction has begun or ended."""
+        self._statements += 1
+        for mishap in [one for one in self._mishaps if one == Mishap(What.SIGNAL, self._statements)]:
+            self._mishaps.remove(mishap)
+            self.trail.append(f"! {mishap.what}")
+            signal.raise_signal(signal.SIGINT)
+
+    def _happen(self, what: What, failure: Exception | None) -> None:  # noqa: C901
         match what:
+            case What.RAISE:
+                raise SURPRISES[self._calls % len(SURPRISES)]
+            case What.BLIND:
+                self.balancer.blind_until = self.clock.time + 0.1
+            case What.REFUSE:
+                self.balancer.refuses = True
             case What.KILL:
                 self._dead = True
                 raise Killed
@@ -382,6 +436,10 @@ class World:
         for part, attributes in zip(self._parts(), self._copy(memory.parts), strict=True):
             vars(part).update(attributes)
         self._replace_journal(memory.journal)
+        for name, app in self.apps.items():
+            if self.current(name) not in {None, self.record(name).live}:
+                app.current_link.unlink()
+                write_signposts(app, self.record(name))
 
     def _parts(self) -> tuple[object, ...]:
         return self, self.clock, self.runtime, self.balancer
@@ -571,6 +629,23 @@ class World:
 # -- the ports ------------------------------------------------------------------------------------
 
 
+class Statements:
+    """A connection on which a signal may come right after a transaction has begun or ended."""
+
+    def __init__(self, connection: sqlite3.Connection, world: World) -> None:
+        self._connection = connection
+        self._world = world
+
+    def execute(self, statement: str, *parameters: object) -> object:
+        done = self._connection.execute(statement, *parameters)  # type: ignore[arg-type]
+        if statement.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
+            self._world.statement()
+        return done
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection, name)
+
+
 class ModelJournal(Journal):
     """The real one. A deployer may be killed, or the disk be full, in each transaction."""
 
@@ -578,6 +653,15 @@ class ModelJournal(Journal):
         super().__init__(world.journal_file)
         self._world = world
         self._known: dict[str, AppRecord] = {}
+        self._db = cast("sqlite3.Connection", Statements(self._db, world))
+
+    def backends(self) -> list[Backend]:
+        self._world.look()
+        return super().backends()
+
+    def commands(self, app: str) -> list[Process]:
+        self._world.look()
+        return super().commands(app)
 
     def app(self, name: str) -> AppRecord:
         """Read once from one write to the next: the rules look at each moment, a hundred times a sequence."""
@@ -741,10 +825,15 @@ class ModelBalancer:
     """Since when an endpoint gets no new requests, and when its last one ends."""
     uncounted: set[Endpoint] = field(default_factory=set)
     """Where a request is under way that the balancer has accepted and not yet counted."""
+    blind_until: float = 0.0
+    refuses: bool = False
+    """It can bind to nothing that is new, say; what is in force stays so."""
 
     def route(self, backends: Sequence[Backend]) -> None:
         shares = {server.endpoint: server.share for backend in backends for server in backend.servers}
         told = " ".join(f"{endpoint.port}={share}" for endpoint, share in sorted(shares.items()))
+        if self.refuses and shares != (self.in_force if self.running else None):
+            raise BalancerError("The balancer cannot bind.")
         self.world.deed(f"write the balancer's file: {told}", BalancerError("The balancer did not obey."))
         self.file = shares
         self.world.deed(f"route {told}", BalancerError("The balancer did not obey."))
@@ -779,8 +868,10 @@ class ModelBalancer:
 
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
         self.world.look()
+        if self.world.clock.time < self.blind_until:
+            raise UnobservedError("The balancer does not say.")
         if not self.running:
-            return None
+            return {}
         return {
             endpoint: Traffic(self._count(endpoint, share), 0, 0, share)
             for endpoint, share in self.in_force.items()
@@ -1025,6 +1116,6 @@ def _app(root: Path, name: str) -> App:
 
 def _write_hook(app: App, name: str) -> None:
     hooks = app.state_directory / "hooks"
-    hooks.mkdir(parents=True)
+    hooks.mkdir(parents=True, exist_ok=True)
     (hooks / name).write_text("#!/bin/sh\n")
     (hooks / name).chmod(0o755)

@@ -1,13 +1,13 @@
 """The edge: the one place where errors become messages and an exit status.
 
 ==== =========================================================================
-  0  done
-  1  the deployment failed and the earlier version serves; or the machine refused
+  0  done; an old instance that could not be stopped gets no requests, and is told
+  1  it failed; what serves is told: the earlier version, or after the commit the new one. Or the machine refused
   2  usage or configuration
   3  another command is working on the app
   4  nothing serves, and it could not be mended
  70  a bug in substitute: its traceback is on standard error
-130  interrupted; the earlier version serves
+130  interrupted; the earlier version serves. What is half-done of `up`, `down`, `start` or `stop` is told
 ==== =========================================================================
 """
 

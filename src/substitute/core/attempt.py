@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,6 @@ from substitute.core.environment import instance_environment
 from substitute.core.errors import (
     DeploymentFailedError,
     InterruptedByUserError,
-    JournalError,
     NothingServesError,
     SubstituteError,
     UsageError,
@@ -28,6 +27,7 @@ from substitute.core.events import (
     Warned,
 )
 from substitute.core.hooks import run_hook
+from substitute.core.interrupts import whole
 from substitute.core.slots import Phase, SlotName
 from substitute.core.transcript import Transcript
 from substitute.core.unexpected import expected
@@ -83,14 +83,15 @@ class Attempt:
         record = self.host.journal.app(self.app.name)
         self._previous = record.live_slot.commit if record.live_slot else None
         self.plan = plan
-        self.id = self.host.journal.begin(
-            self.app.name,
-            plan.slot,
-            plan.operation,
-            commit=plan.revision.commit,
-            previous=self._previous,
-            now=self._since,
-        )
+        with whole:  # a deployment that was begun is known here as such, whatever comes then
+            self.id = self.host.journal.begin(
+                self.app.name,
+                plan.slot,
+                plan.operation,
+                commit=plan.revision.commit,
+                previous=self._previous,
+                now=self._since,
+            )
         self._seconds[Phase.UPDATE] = chosen_in
         self._transcript = Transcript(self.app, self.id)
         revision = plan.revision
@@ -134,8 +135,10 @@ class Attempt:
         self._reached = phase
         self._lock.phase(phase)
         # After the commit nothing waits for what is only told: not even for a full disk.
-        with self._told() if leaving else nullcontext():
-            self.host.journal.reached(self.id or 0, phase, self._seconds)
+        if leaving:
+            self._note(self._reach)
+        else:
+            self._reach()
         self.emit(PhaseStarted(*identity))
         began = self.host.clock.monotonic()
         yield
@@ -144,13 +147,18 @@ class Attempt:
             self._seconds[phase] += took
         self.emit(PhaseFinished(*identity, seconds=round(took, 4)))
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """What cannot be noted in here is told, and stops nothing."""
+    def _reach(self) -> None:
+        self.host.journal.reached(self.id or 0, self._reached, self._seconds)
+
+    def _note(self, write: Callable[[], None]) -> None:
+        """Write something that is only for people: tried twice; what can't be noted then is told, and stops nothing."""
+        with suppress(Exception):
+            write()
+            return
         try:
-            yield
-        except JournalError as error:
-            self.emit(Warned(error.reason))
+            write()
+        except Exception as error:  # noqa: BLE001
+            self.emit(Warned(expected(error).reason))
 
     def environment(self) -> dict[str, str]:
         """What builds get, and hooks: the instance's variables, and where the deployment stands."""
@@ -186,7 +194,7 @@ class Attempt:
     def close(self, error: SubstituteError) -> None:
         """Write the failure into the journal, before anything is settled; where it can't be written, settle yet."""
         self._outcome = "interrupted" if isinstance(error, InterruptedByUserError) else "failed"
-        with suppress(JournalError):
+        with suppress(Exception):
             if self.id is not None:
                 now = self.host.clock.now()
                 self.host.journal.finish(self.id, self._outcome, now=now, reason=error.reason)
@@ -257,9 +265,9 @@ class Attempt:
         """Write the success into the journal and tell it; `reason` is what could not be done after it."""
         self._outcome = "succeeded"
         seconds = {**self._seconds, "total": self.host.clock.monotonic() - self._began}
-        with self._told():
-            self.host.journal.reached(self.id or 0, self._reached, seconds)
-            self.host.journal.finish(self.id or 0, "succeeded", now=self.host.clock.now(), reason=reason)
+        journal, number, now = self.host.journal, self.id or 0, self.host.clock.now()
+        self._note(lambda: journal.reached(number, self._reached, seconds))
+        self._note(lambda: journal.finish(number, "succeeded", now=now, reason=reason))
         self._end(
             Succeeded(
                 app=self.app.name,

@@ -19,6 +19,7 @@ from substitute.core.errors import (
     LeftoverError,
     NotReadyError,
     SubstituteError,
+    UnmovedError,
     UsageError,
 )
 from substitute.core.events import Notice, Output, Warned
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from substitute.core.host import Host
     from substitute.core.ports import Process
     from substitute.core.records import AppRecord, SlotRecord
-    from substitute.core.settle import Settled
+    from substitute.core.settle import Settled, Steps
     from substitute.core.slots import SlotName
 
     Choose = Callable[[Host, App, AppRecord], Plan]
@@ -254,7 +255,7 @@ def _finish(attempt: Attempt) -> None:
     """After the commit: the old instance drains and stops. Nothing here can take the new one down."""
     left = ""
     try:
-        settled = _settle_at_last(attempt)
+        settled = _settle_at_last(attempt, attempt)
         live, drained = settled.live, settled.drained
     except LeftoverError as error:
         live, drained, left = error.live, error.drained, error.reason
@@ -270,11 +271,15 @@ def _finish(attempt: Attempt) -> None:
     attempt.succeeded(drained, reason=left)
 
 
-def _settle_at_last(attempt: Attempt) -> Settled:
+def _settle_at_last(attempt: Attempt, steps: Steps | None = None) -> Settled:
+    """Settle, and once more where that fails: what is committed or given up has no other way to go."""
+    host, app = attempt.host, attempt.app
     try:
-        return settle(attempt.host, attempt.app, attempt)
-    except SubstituteError:  # what is committed has no other way to go
-        return settle(attempt.host, attempt.app, Quietly(attempt.id))
+        return settle(host, app, steps)
+    except UnmovedError:  # that balancer was waited for, and goes on as it did
+        raise
+    except SubstituteError:
+        return settle(host, app, Quietly(steps.id if steps else None))
 
 
 def _half_moved(attempt: Attempt, error: SubstituteError) -> SubstituteError:
@@ -293,11 +298,10 @@ def _half_moved(attempt: Attempt, error: SubstituteError) -> SubstituteError:
 def _give_up(attempt: Attempt, error: SubstituteError) -> SubstituteError:
     """Settle on what the journal says, and say which version serves now."""
     attempt.close(error)
-    host, app = attempt.host, attempt.app
     try:
         if attempt.id is None and isinstance(error, InterruptedByUserError):
             raise error  # nothing was begun: what settling was about to do, the next command does
-        settled = settle(host, app)
+        settled = _settle_at_last(attempt)
         live, problem = settled.live, settled.problem
     except LeftoverError as left:
         live, problem = left.live, left.problem

@@ -7,7 +7,7 @@ it, and so does the recovery from a killed deployer or a reboot. Run twice, the 
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -100,7 +100,8 @@ def settle(
         except Exception as error:
             # Nobody foresaw it; to settle again is no harm, and may be all that was missing.
             if not tries_left:
-                _lead_to_live(host, app, serve=serve)
+                with suppress(Exception):
+                    _lead_to_live(host, app, serve=serve)
                 raise expected(error) from error
             host.clock.sleep(_PAUSE)
     raise AssertionError
@@ -127,9 +128,8 @@ class _Settling:
     def run(self) -> Settled:
         self._end_leftovers()
         settled, gave_out = self._settle_once()
-        if (
-            gave_out
-        ):  # the other one is live again, and this time it is the new one that leaves, without its hooks
+        if gave_out:
+            # The other one is live again, and this time it is the new one that leaves, without its hooks.
             self.steps = Quietly(self.steps.id)
             settled, _ = self._settle_once()
         if self.left:

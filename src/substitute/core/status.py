@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from substitute.core.errors import UnmovedError, UnobservedError
@@ -38,13 +39,13 @@ def who_serves(host: Host, app: App, trouble: SubstituteError) -> list[SlotName]
         traffic = host.balancer.traffic()
     except UnobservedError:
         traffic = None if isinstance(trouble, UnmovedError) else {}
-    slots = host.journal.app(app.name).slots.values()
-    return [
-        slot.name
-        for slot in slots
-        if (traffic is None or any(traffic[e].share != 0 for e in slot.endpoints if e in traffic))
-        and answers(host, app, slot)
-    ]
+    served = []
+    for slot in host.journal.app(app.name).slots.values():
+        reached = traffic is None or any(traffic[e].share != 0 for e in slot.endpoints if e in traffic)
+        with suppress(Exception):  # one that can't even be asked is not known to serve
+            if reached and answers(host, app, slot):
+                served.append(slot.name)
+    return served
 
 
 def in_words(host: Host, app: App) -> str:
