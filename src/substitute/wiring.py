@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from substitute import boot, guardian
 from substitute import config as configuration
 from substitute.accounts import account
+from substitute.balancers.handover import Handover
 from substitute.boot.command import command_for
 from substitute.clock import SystemClock
 from substitute.config.envfile import EnvFileError, read_env_file
@@ -41,11 +44,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from substitute.balancers.handover import Leaving
     from substitute.boot.command import Command
     from substitute.config import Config
     from substitute.core.apps import App
     from substitute.core.events import Emit
-    from substitute.core.ports import Runtime, Source
+    from substitute.core.ports import Balancer, Runtime, Source
     from substitute.runtimes.choice import Choice
 
 BALANCERS = {
@@ -73,6 +77,8 @@ AS_ROOT = (
     "What {app}'s repository holds runs as root: build, hooks and app. "
     'Name another user in app.{app}.user, or "root" where that is meant.'
 )
+_IN_USE = "balancers"
+"""The fact that says which kinds of balancer may lead requests to the root's apps, and how each is set up."""
 SOURCES = {"git": "substitute.sources.git:connect"}
 
 
@@ -183,9 +189,7 @@ def open_site(root_option: str | Path | None, emit: Emit, *, reading: bool = Fal
         emit(Warned(text))
 
     runtime = _runtime(choice.kind, run, machine, journal, warn)
-    balancer = _adapter(BALANCERS, config.balancer.kind, "balancer.kind")(
-        root, runtime, config.balancer, warn
-    )
+    balancer = _balancer(config, root, runtime, journal, warn)
     warned: set[str] = set()
 
     def source(app: App) -> Source:
@@ -263,6 +267,33 @@ def _runtime(
     if keeper != (journal.fact(KEEPER) or "supervisord"):
         journal.remember(KEEPER, keeper)
     return found
+
+
+def _balancer(
+    config: Config, root: Path, runtime: Runtime, journal: Journal, warn: Callable[[str], None]
+) -> Balancer:
+    """That of the configuration, and those that were used before it and may still lead requests here.
+
+    The journal keeps how each was set up: the configuration speaks of one.
+    """
+    settings = config.balancer
+    known: dict[str, Any] = json.loads(journal.fact(_IN_USE) or "{}")
+    all_settings = {**known, settings.kind: settings.model_dump(mode="json")}
+
+    def made(kind: str, settings: object) -> Leaving:
+        found: Leaving = _adapter(BALANCERS, kind, "balancer.kind")(root, runtime, settings, warn)
+        return found
+
+    return Handover(
+        settings.kind,
+        made(settings.kind, settings),
+        {
+            kind: made(kind, SimpleNamespace(**there))
+            for kind, there in known.items()
+            if kind != settings.kind and kind in BALANCERS
+        },
+        lambda kinds: journal.remember(_IN_USE, json.dumps({kind: all_settings[kind] for kind in kinds})),
+    )
 
 
 def _other_runtimes(kind: str, machine: Machine) -> list[str]:

@@ -16,7 +16,7 @@ from substitute.balancers.nginx_configuration import render
 from substitute.balancers.nginx_processes import workers_of
 from substitute.core.errors import BalancerError, UnobservedError
 from substitute.core.slots import Endpoint
-from substitute.processes import is_alive, signal_process
+from substitute.processes import is_alive, is_stopped, signal_process
 from tests.contracts import nginxes
 from tests.contracts.balanced_site import A, B, Kind, Site, other_app, site_in
 from tests.contracts.strict_client import conversation, get, get_as_a_probe, load, until
@@ -378,3 +378,21 @@ def test_its_file_is_readable_by_all_and_holds_both_versions_of_ip(site: Site) -
         Endpoint("::1", 3000): 100,
         BLOG: 0,
     }
+
+
+def test_a_master_that_is_stopped_is_named_and_goes_on_as_it_was_told_before(site: Site) -> None:
+    master, before = nginxes.of(site).master, file(site).read_text()
+    assert master
+    signal_process(master, signal.SIGSTOP)
+    try:
+        until(lambda: is_stopped(master.pid))
+        with pytest.raises(BalancerError, match=rf"master \(pid {master.pid}\) is stopped") as raised:
+            site.route(0, 100)
+        assert f"kill -CONT {master.pid}" in raised.value.cure
+        assert file(site).read_text() == before
+        assert serving(site) == {"a0"}
+    finally:
+        signal_process(master, signal.SIGCONT)
+    assert serving(site) == {"a0"}
+    site.route(0, 100)
+    assert serving(site) == {"b0"}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from substitute.balancers import traefik as adapter
+from substitute.balancers import traefik_api
 from substitute.balancers import traefik_configuration as configuration
 from substitute.balancers.traefik import Traefik
 from substitute.core.errors import BalancerError, UnobservedError
 from substitute.core.slots import Endpoint
+from substitute.processes import is_stopped
 from tests.contracts import traefiks
 from tests.contracts.balanced_site import A, B, Site, other_app, site_in
 from tests.contracts.strict_client import conversation, get, get_as_a_probe, load, until
@@ -328,3 +332,27 @@ def test_while_its_api_is_silent_connections_are_counted_all_the_same(site: Site
         assert traffic
         assert traffic[site.endpoints[A]].in_flight >= 1
         assert traffic[site.endpoints[A]].share is None
+
+
+def test_one_that_is_stopped_is_not_taken_for_gone_and_goes_on_as_it_was_told_before(
+    site: Site, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traefik_api, "_TIMEOUT", 0.5)
+    site.route(100, 0)
+    before = program.file.read_text()
+    os.kill(program.pid, signal.SIGSTOP)
+    try:
+        until(lambda: is_stopped(program.pid))
+        with pytest.raises(BalancerError, match=NO_TRAEFIK):
+            site.route(0, 100)
+        with pytest.raises(BalancerError, match=NO_TRAEFIK):
+            impatient(program).follow([site.shop(0, 100)])
+        with pytest.raises(UnobservedError):
+            impatient(program).traffic()
+        assert program.file.read_text() == before
+    finally:
+        os.kill(program.pid, signal.SIGCONT)
+    until(program.api_answers)
+    assert served(site) == {"a0"}
+    site.route(0, 100)
+    assert served(site) == {"b0"}

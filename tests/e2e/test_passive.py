@@ -20,6 +20,7 @@ from substitute.processes import identify, signal_process
 from tests.contracts.strict_client import accepts, get, until
 from tests.e2e.site import APP, Site, eventually, fetch
 from tests.e2e.test_deployments import under_load
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -238,3 +239,27 @@ def test_without_the_privilege_it_warns_and_deploys_as_the_origin_did(site: Site
     assert "CAP_NET_ADMIN" in warning
     assert fetch(f"http://127.0.0.1:{site.ports[1]}/") == "version 2\n"
     assert gate(site) == ""
+
+
+def test_another_kind_of_balancer_takes_over_while_the_front_still_lists_both_slots(site: Site) -> None:
+    site.run("deploy")
+    door = free_port()
+    site.repository.commit("2")
+
+    def change() -> None:
+        site.balancer = f'listen = "127.0.0.1:{door}"'
+        site.configure()
+        site.run("deploy")
+        with Load(f"http://127.0.0.1:{door}/", connections=2) as through_new:
+            for _ in range(2):
+                site.run("restart")
+            assert through_new.stop().failures == []
+
+    assert under_load(site, change) == {"1", "2"}
+    site.assert_only_serves("b")
+    assert fetch(f"http://127.0.0.1:{door}/") == "version 2\n"
+    site.run("down")
+    assert gate(site) == ""
+    site.run("up")
+    assert gate(site) == ""
+    assert fetch(f"http://127.0.0.1:{door}/") == "version 2\n"

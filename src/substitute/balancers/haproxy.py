@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from substitute.balancers import haproxy_file as file
@@ -108,6 +109,16 @@ class HAProxy:
     def stop(self) -> None:
         """With all that it has left."""
         self._daemon.stop()
+
+    def follow(self, backends: Sequence[Backend]) -> bool:
+        """At the address that it has, after a reboot too: a front of the user's may lead there, until `stop`."""
+        written = self._daemon.written()
+        listen = file.listen(written)
+        if not listen or (self._daemon.running() is None and haproxy.occupants(listen, self._run)[0]):
+            return False
+        settings = replace(self._settings, listen=listen)
+        HAProxy(self._run, self._runtime, settings).route(backends)
+        return True
 
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
         """From the statistics of the worker, and of those that leave; asked again when one of them has just ended."""

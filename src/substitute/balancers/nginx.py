@@ -107,6 +107,25 @@ class Nginx:
         """The same as `route`."""
         self.route(backends)
 
+    def follow(self, backends: Sequence[Backend]) -> bool:
+        """Where nginx no longer includes the file, it reloads what its user took the file out of, and is done with."""
+        try:
+            binary = program.choose(self._binary)
+        except UnmovedError:
+            return False
+        setup = program.inspect(binary, self._config)
+        master = processes.master_of(setup.pid_file)
+        if self._file.resolve() not in setup.files:
+            if master and recall(self._memory):
+                self._reload(master, setup)
+            self._memory.unlink(missing_ok=True)
+            return False
+        if master:
+            self.route(backends)
+        else:
+            self._write(render(backends))  # for when it starts
+        return True
+
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
         """The kernel's count of connections to each endpoint, and the workers that may yet open one.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.errors import UnmovedError
-from substitute.processes import descendants, identify, is_alive, signal_process
+from substitute.processes import descendants, identify, is_alive, is_stopped, signal_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +75,11 @@ def reload(master: Process, said: Callable[[], str]) -> None:
     when that can't be known.
     """
     deadline = time.monotonic() + _PATIENCE
+    if is_stopped(master.pid):
+        raise UnmovedError(
+            f"nginx's master (pid {master.pid}) is stopped, and can't reload. Its workers serve as before.",
+            cure=f"`kill -CONT {master.pid}` lets it go on; then type the command again.",
+        )
     # A reload that somebody else asked for may have read the earlier file, and its workers are not those wanted.
     while not _idle(master):
         _go_on(master, deadline, said)

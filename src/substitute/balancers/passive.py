@@ -96,6 +96,11 @@ class Passive:
         """The same as `route`."""
         self.route(backends)
 
+    def follow(self, backends: Sequence[Backend]) -> bool:
+        """The same as `route`: a balancer that lists both slots may still stand in front."""
+        self.route(backends)
+        return self._means is not Means.NONE
+
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
         """Open connections, for the balancer itself tells nothing. None without a gate: new ones never end."""
         if self._means is Means.NONE:

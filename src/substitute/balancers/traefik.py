@@ -91,6 +91,25 @@ class Traefik:
         """The same as `route`."""
         self.route(backends)
 
+    def follow(self, backends: Sequence[Backend]) -> bool:
+        """Where Traefik does not read the file any more it is done with. One that does not run may when it starts."""
+        apps = configuration.apps(self._written())
+        if not apps:
+            return False
+        try:
+            known = [api.service(self._url, configuration.service(app)) for app in apps]
+        except SilentError as silent:
+            if not silent.refused:
+                raise UnmovedError(
+                    f"Traefik's API does not answer on {self._url}.", fact=silent.fact, cure=silent.cure
+                ) from silent
+            self._write(configuration.render(backends))
+            return True
+        if not any(known):
+            return False
+        self.route(backends)
+        return True
+
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
         """Connections as the kernel counts them, shares as the API says. Unobserved: it is silent, and none is open.
 

@@ -18,8 +18,10 @@ _NEEDS = (
 class SilentError(Exception):
     """Traefik could not be asked: the fact that was seen, and the cure."""
 
-    def __init__(self, fact: str, cure: str = _NEEDS) -> None:
+    def __init__(self, fact: str, cure: str = _NEEDS, *, refused: bool = False) -> None:
         super().__init__(fact)
+        self.refused = refused
+        """Nobody listens there. Else somebody does who is slow, or stopped, and may serve yet."""
         self.fact = fact
         self.cure = cure
 
@@ -64,7 +66,8 @@ def _get(api: str, path: str) -> tuple[int, bytes]:
         return response.status, response.read()
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise SilentError(f"{reason}.", f"Is Traefik running? {_NEEDS}") from error
+        refused = isinstance(error, ConnectionRefusedError)
+        raise SilentError(f"{reason}.", f"Is Traefik running? {_NEEDS}", refused=refused) from error
     finally:
         connection.close()
 
