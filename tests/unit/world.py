@@ -30,6 +30,7 @@ from substitute.core.errors import (
     RuntimeFailedError,
     SourceError,
     SubstituteError,
+    UnmovedError,
     UnobservedError,
 )
 from substitute.core.host import Host
@@ -833,7 +834,7 @@ class ModelBalancer:
         shares = {server.endpoint: server.share for backend in backends for server in backend.servers}
         told = " ".join(f"{endpoint.port}={share}" for endpoint, share in sorted(shares.items()))
         if self.refuses and shares != (self.in_force if self.running else None):
-            raise BalancerError("The balancer cannot bind.")
+            raise UnmovedError("The balancer cannot bind.")
         self.world.deed(f"write the balancer's file: {told}", BalancerError("The balancer did not obey."))
         self.file = shares
         self.world.deed(f"route {told}", BalancerError("The balancer did not obey."))
