@@ -98,6 +98,8 @@ class Operator:
         act = lambda host: byhand.start(host, self.world.apps, name, directory, port)  # noqa: E731
         was_live = self.world.record(app).live is slot
         outcome = self._type("start", app, act, mishaps)
+        if was_live and _exit_status(outcome) == 1:
+            self._promised("where nothing serves, the exit status is 4", self.world.serves(app))
         if not outcome.disturbed and (was_live or self.world.record(app).live is slot):
             serves = self.world.serves(app) and self.world.record(app).live is slot
             self._promised("the live slot serves again, or it says so", outcome.succeeded == serves)
@@ -355,6 +357,7 @@ type_: dict[str, Callable[..., Outcome]] = {
     "stop guest": lambda operator, *mishaps: operator.stop_guest(*mishaps),
 }
 COMMANDS = tuple(type_)
+type_["start of the live slot"] = lambda operator, *mishaps: operator.start("shop", SlotName.B, *mishaps)
 DEPLOYMENTS = (
     *("deploy", "deploy of what the slot holds", "deploy of a bad version"),
     *("first deploy", "rollback", "restart", "check"),
@@ -447,8 +450,10 @@ def test_whatever_fails_or_is_interrupted_the_next_command_needs_nothing_fixed(
         type_["deploy"](operator)
 
 
-@pytest.mark.parametrize("command", ["deploy", "up", "down"])
+@pytest.mark.parametrize("command", ["deploy", "up", "down", "start of the live slot"])
 def test_a_balancer_that_obeys_nothing_any_more_is_told_truly(operator: Operator, command: str) -> None:
+    if command.startswith("start"):
+        operator.stop("shop", SlotName.B, force=True)
     for _ in each(operator, command, What.REFUSE):
         type_["deploy"](operator)
 

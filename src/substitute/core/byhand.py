@@ -9,6 +9,7 @@ from substitute.core.errors import (
     InterruptedByUserError,
     NothingServesError,
     NotReadyError,
+    SubstituteError,
     UsageError,
 )
 from substitute.core.events import Notice, Output
@@ -19,7 +20,7 @@ from substitute.core.interrupts import Interrupts
 from substitute.core.lock import deployment_lock
 from substitute.core.settle import settle
 from substitute.core.slots import SlotName
-from substitute.core.status import in_words
+from substitute.core.status import in_words, told_truly
 from substitute.files import read_regular
 
 if TYPE_CHECKING:
@@ -75,12 +76,14 @@ def _start_slot(host: Host, app: App, name: SlotName, directory: Path, port: int
 
 
 def _settled(host: Host, app: App, interrupts: Interrupts) -> Settled:
-    """`settle`, whose waits may be interrupted; then it is said what is so."""
+    """`settle`, whose waits may be interrupted. Where it does not come to its end, it is said what is so."""
     try:
         return settle(host, app, interrupts=interrupts)
     except InterruptedByUserError as error:
         so = in_words(host, app)
         raise InterruptedByUserError(error.what, fact=so, cure="`substitute up` goes on.") from error
+    except SubstituteError as error:
+        raise told_truly(host, app, error) from error
 
 
 def _say_who_serves(host: Host, slot: SlotRecord, settled: Settled) -> None:

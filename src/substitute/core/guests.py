@@ -48,7 +48,10 @@ def start_guest(host: Host, name: str, directory: Path, port: int, what: App | s
         try:
             _run(host, guest, interrupts)
         except Exception:
-            host.journal.dismiss_guest(name)
+            if not host.inspect(
+                _slot(guest)
+            ).process:  # one that could not be stopped stays known, to be stopped
+                host.journal.dismiss_guest(name)
             raise
 
 

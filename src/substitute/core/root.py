@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from substitute.core.errors import (
     InterruptedByUserError,
-    LeftoverError,
     LockedError,
     NothingServesError,
     SubstituteError,
@@ -19,7 +18,7 @@ from substitute.core.instances import remains
 from substitute.core.interrupts import Interrupts
 from substitute.core.lock import deployment_lock
 from substitute.core.settle import settle
-from substitute.core.status import in_words, who_serves
+from substitute.core.status import in_words, told_truly
 from substitute.core.unexpected import only_expected
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def _bring_up(host: Host, app: App, operation: str, interrupts: Interrupts) -> N
         except (InterruptedByUserError, NothingServesError):
             raise
         except SubstituteError as error:
-            raise _told_truly(host, app, error) from error
+            raise told_truly(host, app, error) from error
     if settled.live is None:
         why = "stopped by hand" if settled.problem else "never deployed"
         host.emit(Notice(f"{app.name}: {why}."))
@@ -78,16 +77,6 @@ def _bring_up(host: Host, app: App, operation: str, interrupts: Interrupts) -> N
         raise NothingServesError(settled.problem)
     else:
         host.emit(Notice(f"{app.name}: slot {settled.live} serves."))
-
-
-def _told_truly(host: Host, app: App, error: SubstituteError) -> SubstituteError:
-    """What kept settling from its end, as NothingServesError where nothing serves that should."""
-    record = host.journal.app(app.name)
-    problem = error.problem if isinstance(error, LeftoverError) else ""
-    should_serve = record.live is not None and not record.stopped
-    if should_serve and (problem or not who_serves(host, app, error)):
-        return NothingServesError(error.what, fact="\n".join(filter(None, [error.fact, problem])))
-    return error
 
 
 def _resume_guests(host: Host) -> None:
@@ -125,14 +114,26 @@ def down(host: Host, apps: Iterable[App], *, everything: bool) -> None:
         except InterruptedByUserError as error:
             cure = "`substitute down` goes on, and `substitute up` brings back what was live."
             raise _interrupted(host, chosen, error, cure=cure) from error
+        if everything:
+            problems |= _pause_guests(host)
         if problems:
             raise _not_all(problems, "Not everything is down.")
         if everything:
             with only_expected():
-                for guest in host.journal.guests().values():
-                    pause_guest(host, guest)
                 host.balancer.stop()
                 host.runtime.shutdown()
+
+
+def _pause_guests(host: Host) -> dict[str, SubstituteError]:
+    """Stop all that can be stopped; what could not be."""
+    problems = {}
+    for guest in host.journal.guests().values():
+        try:
+            with only_expected():
+                pause_guest(host, guest)
+        except SubstituteError as error:
+            problems[guest.name] = error
+    return problems
 
 
 def _lock(host: Host, app: App, held: ExitStack) -> None:

@@ -108,10 +108,11 @@ def settle(
 
 
 def _lead_to_live(host: Host, app: App, *, serve: bool) -> None:
-    """What can be done blindly: a candidate that nobody watches any more gets no requests."""
+    """What can be done blindly: a candidate that nobody watches any more gets no requests, if the live one answers."""
     record = host.journal.app(app.name)
-    live = record.live if serve and not record.stopped else None
-    host.route(app.name, {name: 100 if name is live else 0 for name in SlotName})
+    live = record.live_slot if serve and not record.stopped else None
+    if live is None or answers(host, app, live):
+        host.route(app.name, {name: 100 if live and name is live.name else 0 for name in SlotName})
 
 
 @dataclass

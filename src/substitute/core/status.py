@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from substitute.core.errors import UnmovedError, UnobservedError
+from substitute.core.errors import LeftoverError, NothingServesError, UnmovedError, UnobservedError
 from substitute.core.health import answers
 from substitute.core.lock import holder_of
 from substitute.core.records import unregistered
@@ -46,6 +46,16 @@ def who_serves(host: Host, app: App, trouble: SubstituteError) -> list[SlotName]
             if reached and answers(host, app, slot):
                 served.append(slot.name)
     return served
+
+
+def told_truly(host: Host, app: App, error: SubstituteError) -> SubstituteError:
+    """What kept settling from its end, as NothingServesError where nothing serves that should."""
+    record = host.journal.app(app.name)
+    problem = error.problem if isinstance(error, LeftoverError) else ""
+    should_serve = record.live is not None and not record.stopped
+    if should_serve and (problem or not who_serves(host, app, error)):
+        return NothingServesError(error.what, fact="\n".join(filter(None, [error.fact, problem])))
+    return error
 
 
 def in_words(host: Host, app: App) -> str:
