@@ -17,9 +17,10 @@ from substitute.balancers.nginx_processes import workers_of
 from substitute.core.errors import BalancerError, UnobservedError
 from substitute.core.slots import Endpoint
 from substitute.processes import is_alive, is_stopped, signal_process
+from substitute.sock_diag import State, sockets
 from tests.contracts import nginxes
 from tests.contracts.balanced_site import A, B, Kind, Site, other_app, site_in
-from tests.contracts.strict_client import conversation, get, get_as_a_probe, load, until
+from tests.contracts.strict_client import accepts, conversation, get, get_as_a_probe, load, until
 from tests.ports import free_port
 
 if TYPE_CHECKING:
@@ -396,3 +397,36 @@ def test_a_master_that_is_stopped_is_named_and_goes_on_as_it_was_told_before(sit
     assert serving(site) == {"a0"}
     site.route(0, 100)
     assert serving(site) == {"b0"}
+
+
+def test_another_sites_websocket_in_a_leaving_worker_is_not_in_flight_and_a_slow_upload_is(
+    site: Site,
+) -> None:
+    other, elsewhere = Endpoint("127.0.0.1", free_port()), Endpoint("127.0.0.1", free_port())
+    site.start("blog", other)
+    nginx = nginxes.of(site)
+    nginx.configure(
+        more=f"server {{ listen {elsewhere}; location / {{ proxy_pass http://{other}; proxy_http_version 1.1; "
+        "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade; } }"
+    )
+    nginx.reload()
+    until(lambda: accepts(elsewhere))
+    site.drained(A)
+    with (
+        conversation(elsewhere) as say,
+        socket.create_connection((site.listen.host, site.listen.port)) as slow,
+    ):
+        assert say("one") == "blog one"
+        slow.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\nab")
+        until(
+            lambda: any(
+                seen.remote.port == slow.getsockname()[1] for seen in sockets(site.listen.port, State)
+            )
+        )
+        assert serving(site) == {"a0"}
+        site.route(0, 100)
+        assert site.traffic(A).in_flight
+        slow.sendall(b"cd")
+        assert slow.recv(1000).startswith(b"HTTP/1.1 200")
+        site.drained(A)
+        assert say("two") == "blog two"

@@ -14,6 +14,7 @@ from substitute import connections
 from substitute.balancers import nginx_processes as processes
 from substitute.balancers import nginx_program as program
 from substitute.balancers.nginx_configuration import render, shares
+from substitute.balancers.nginx_connections import undecided
 from substitute.balancers.nginx_memory import Obeyed, digest, recall, remember
 from substitute.core.errors import UnmovedError, UnobservedError
 from substitute.core.health import LogTail
@@ -130,7 +131,8 @@ class Nginx:
         """The kernel's count of connections to each endpoint, and the workers that may yet open one.
 
         A worker that a reload has replaced still serves the clients that it has by the file that it began with.
-        So while one remains, no endpoint without a share counts as left alone.
+        So while one has a client that is connected to nothing behind it, no endpoint without a share counts as left
+        alone. What it has with other sites (a WebSocket) is none of ours.
         """
         master, text = self._master(), self._written()
         if master is None or text is None:
@@ -138,7 +140,7 @@ class Nginx:
         known, obeyed = shares(text), recall(self._memory)
         in_force = obeyed is not None and obeyed.digest == digest(text)
         # The workers first: one that leaves in between has closed its connections.
-        leaving = len(processes.workers_of(master).leaving)
+        leaving = sum(map(undecided, processes.workers_of(master).leaving))
         counted = connections.counted(known)
         return {
             endpoint: Traffic(
