@@ -289,6 +289,9 @@ def test_a_master_that_gives_no_sign_is_told_again_by_the_next_command(
     master, before = nginxes.of(site).master, file(site).read_text()
     assert master
     monkeypatch.setattr(nginx_processes, "_PATIENCE", 1.0)
+    monkeypatch.setattr(
+        nginx_processes, "is_stopped", lambda _: False
+    )  # it is, a moment after that was asked
     signal_process(master, signal.SIGSTOP)
     with pytest.raises(BalancerError, match="did not reload within"):
         site.route(0, 100)
