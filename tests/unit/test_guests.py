@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from substitute.core import byhand, root
-from substitute.core.errors import NotReadyError, UsageError
+from substitute.core.errors import NotReadyError, RuntimeFailedError, SubstituteError, UsageError
 from substitute.core.ports import Limits, Process, Protection
 
 if TYPE_CHECKING:
@@ -130,3 +130,22 @@ def test_a_guest_of_an_earlier_version_of_substitute_runs_its_command(shop: Shop
     shop.world.running.clear()
     root.up(shop.host, [])
     assert shop.world.programs["worker"].command == "work --hard"
+
+
+def test_one_guest_that_can_not_be_stopped_keeps_no_other_one_up_and_is_not_forgotten(
+    shop: Shop, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(shop, "clock", directory)
+    byhand.start(shop.host, {}, "worker", directory, PORT + 1)
+    stop_of = type(shop.host.runtime).stop
+
+    def refusing(runtime: object, name: str, *arguments: Any, **more: Any) -> object:
+        if name == "clock":
+            raise RuntimeFailedError("It cannot be killed.")
+        return stop_of(runtime, name, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(shop.host.runtime), "stop", refusing)
+    with pytest.raises(SubstituteError, match="clock: It cannot be killed"):
+        root.down(shop.host, [], everything=True)
+    assert list(shop.world.running) == ["clock"]
+    assert guests(shop) == ["clock", "worker"]
