@@ -90,9 +90,15 @@ class BootSite:
     user: str
     """Whose the root's state is."""
 
-    def starter(self) -> boot.Starter:
-        """What brings this root back after a reboot. UsageError where nothing can."""
-        return boot.starter(self.root, Machine.this())
+    def starter(self, *, installing: bool = False) -> boot.Starter:
+        """What brings this root back after a reboot. UsageError where nothing can.
+
+        A line of cron's runs as whose crontab it is in, so nobody else can install it.
+        """
+        found = boot.starter(self.root, Machine.this())
+        if installing and found.kind == "cron":
+            require_owner(self.root, sys.argv[1:])
+        return found
 
     def command(self) -> Command:
         """What is run then."""

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
+from xmlrpc.client import Fault
 
 import pytest
 
+from substitute.core.errors import RuntimeFailedError
 from substitute.core.lock import deployment_lock
 from substitute.processes import identify, is_alive, is_stopped
 from substitute.runtimes import supervisord
@@ -171,6 +173,24 @@ def test_a_sigterm_right_after_a_start_is_not_lost(place: Place) -> None:
     for _ in range(40):
         process = place.start()
         assert not place.runtime.stop("shop_a", process, timeout=10.0).killed
+
+
+def test_one_that_has_ended_before_supervisord_says_that_it_runs_is_told_in_its_own_words(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.runtime.stop("shop_a", None, timeout=0.0)
+    call = place.runtime._call  # type: ignore[attr-defined]
+
+    def late(method: str, *arguments: object) -> object:
+        answer = call(method, *arguments)
+        if method == "startProcess":
+            eventually(lambda: call("getProcessInfo", "shop_a")["statename"] == "BACKOFF", "it has ended")
+            raise Fault(50, "SPAWN_ERROR: shop_a")
+        return answer
+
+    monkeypatch.setattr(place.runtime, "_call", late)
+    with pytest.raises(RuntimeFailedError, match=r"(?s)exited as soon as it was started.*Permission denied"):
+        place.start("echo Permission denied >&2; exit 126")
 
 
 def test_an_app_called_supervisord_does_not_wait_for_itself(place: Place) -> None:

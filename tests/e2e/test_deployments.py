@@ -271,6 +271,10 @@ def test_what_a_build_and_a_failed_boot_left_running_is_named_and_ended(site: Si
     assert "exit status 3" in failed.stdout + failed.stderr
     assert running("sleep\x007001"), "what the live slot's build left is not touched"
     assert not running("sleep\x007002")
+    deaf = "setsid sh -c 'trap : TERM; while :; do sleep 7003; done'"
+    site.configure(start=f"{deaf} & sleep 0.3; exit 4", more='[app.shop.stop]\ntimeout = "1s"\n')
+    site.run("deploy", exit_status=1)
+    assert not running("sleep\x007003"), "also what one that had to be killed has started at last"
     site.run("down")
     assert not running("sleep\x007001")
 

@@ -75,3 +75,7 @@ def test_root_does_not_begin_in_another_users_directory_and_is_told_how_it_could
     site.run("deploy")
     os.chown(site.root, 65534, 65534)  # as a volume of a container: what root has begun there goes on
     site.run("restart")
+    if not Path("/run/systemd/system").exists():  # a line in root's crontab would be refused at boot
+        os.chown(site.root / "deploy", 65534, 65534)
+        assert "`sudo -u nobody substitute " in site.run("install", exit_status=2).stderr
+        os.chown(site.root / "deploy", 0, 0)

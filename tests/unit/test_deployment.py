@@ -22,9 +22,10 @@ from substitute.core.errors import (
 from substitute.core.events import Failed, Notice, Output, Succeeded, Warned
 from substitute.core.health import require_free
 from substitute.core.ports import Process
-from substitute.core.root import down
+from substitute.core.root import down, up
 from substitute.core.settle import settle
 from substitute.core.slots import Endpoint, SlotName
+from substitute.core.status import observe
 from substitute.core.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -199,6 +200,21 @@ def test_a_port_that_a_stranger_holds_is_named(shop: Shop) -> None:
     with pytest.raises(DeploymentFailedError, match=r"node \(pid 812\)"):
         deploy(shop.host, shop.app, "v2")
     assert live(shop) == "a"
+
+
+def test_a_stranger_who_took_the_live_ones_port_gets_none_of_its_requests(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.running.clear()
+
+    class Taken(type(shop.host.prober)):  # type: ignore[misc]
+        def holder(self, endpoint: Endpoint) -> str | None:
+            return "python3 (pid 812)" if endpoint == A else None
+
+    object.__setattr__(shop.host, "prober", Taken(shop.world))
+    with pytest.raises(NothingServesError, match=r"python3 \(pid 812\)"):
+        up(shop.host, [shop.app])
+    assert shop.world.shares == {A: 0, B: 0}
+    assert observe(shop.host, [shop.app])["apps"][0]["slots"]["a"]["state"] == "failed"
 
 
 def test_a_failed_first_deployment_says_that_nothing_serves(shop: Shop) -> None:

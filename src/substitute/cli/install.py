@@ -19,7 +19,7 @@ def install(call: Call) -> None:
     way is settled. Typed again, it is written anew. "uninstall" takes it away.
     """
     site = call.boot_site()
-    starter = site.starter()
+    starter = site.starter(installing=True)
     where = starter.install(site.command())
     if call.console.json:
         call.console.document({"boot": {"kind": starter.kind, "where": where}})

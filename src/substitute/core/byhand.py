@@ -75,13 +75,15 @@ def _start_slot(host: Host, app: App, name: SlotName, directory: Path, port: int
             _stand_by(host, app, slot, interrupts)
 
 
-def _settled(host: Host, app: App, interrupts: Interrupts) -> Settled:
+def _settled(
+    host: Host, app: App, interrupts: Interrupts, *, cure: str = "`substitute up` goes on."
+) -> Settled:
     """`settle`, whose waits may be interrupted. Where it does not come to its end, it is said what is so."""
     try:
         return settle(host, app, interrupts=interrupts)
     except InterruptedByUserError as error:
         so = in_words(host, app)
-        raise InterruptedByUserError(error.what, fact=so, cure="`substitute up` goes on.") from error
+        raise InterruptedByUserError(error.what, fact=so, cure=cure) from error
     except SubstituteError as error:
         raise told_truly(host, app, error) from error
 
@@ -142,7 +144,9 @@ def _stop_slot(host: Host, app: App, name: SlotName, *, force: bool) -> None:
         if serves:
             host.journal.stop_by_hand(app.name, stopped=True)
         runs = slot.process or host.inspect(slot).process
-        if _settled(host, app, interrupts).live is name:
+        typed = f"substitute stop {slot.instance}{' --force' if force else ''}"
+        cure = f"`{typed}` goes on; `substitute restart` has {app.name} served again."
+        if _settled(host, app, interrupts, cure=cure).live is name:
             raise _needed(app, slot)  # the other one is down, and this one has taken its place
         host.emit(Notice(f"{slot.instance} stopped." if runs else f"{slot.instance} does not run."))
 

@@ -171,7 +171,8 @@ def bring_up(attempt: Attempt) -> tuple[Process, LogTail]:
             _build(attempt)
         attempt.hook("post_install")
     caller = host.caller if attempt.plan.update else None
-    if not is_simple(app.start if caller else host.proven(app, attempt.slot).start):
+    start = app.start if caller else host.proven(app, attempt.slot).start
+    if not is_simple(start.strip().removeprefix("exec ")):
         attempt.emit(
             Warned(
                 f"`start` of {app.name} is more than one simple command: its shell gets SIGTERM, and the app may not. "

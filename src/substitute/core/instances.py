@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from substitute.core.records import AppRecord, SlotRecord
 
 _DRAIN_INTERVAL = 0.01
+_ROUNDS = 5
+"""How often it is looked again for what those that were ended have started in their last moment."""
 _GRACE = 2.0
 """Seconds that what an instance left behind has at least, where its limit allows."""
 
@@ -149,9 +151,15 @@ def stop_instance(host: Host, app: App, slot: SlotRecord) -> None:
 def end_left_behind(host: Host, app: App, slot: SlotRecord, *, timeout: float) -> None:
     """End what an instance or a build of `slot` has left running apart from itself (a daemon), and name it.
 
-    SIGTERM, and SIGKILL after `timeout` seconds. Raises RuntimeFailedError where that is of no use.
+    SIGTERM, and SIGKILL after `timeout` seconds; then whatever was started meanwhile. Raises RuntimeFailedError where
+    that is of no use.
     """
-    end_all(host, f"Slot {slot.name}", _left_behind(host, app, slot), timeout=timeout)
+    for _ in range(_ROUNDS):
+        left = _left_behind(host, app, slot)
+        if not left:
+            return
+        end_all(host, f"Slot {slot.name}", left, timeout=timeout)
+        timeout = 0.0
 
 
 def end_all(host: Host, whose: str, left: Mapping[Process, str], *, timeout: float) -> None:
@@ -159,7 +167,7 @@ def end_all(host: Host, whose: str, left: Mapping[Process, str], *, timeout: flo
     if left:
         killed = host.commands.end_all(left, timeout=timeout)
         names = ", ".join(sorted(left.values()))
-        how = f" SIGTERM was not enough within {timeout:g}s." if killed else ""
+        how = f" SIGTERM was not enough within {timeout:.1f}s." if killed else ""
         host.emit(Notice(f"{whose} had left {names} running: ended.{how}"))
 
 

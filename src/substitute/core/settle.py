@@ -141,7 +141,8 @@ class _Settling:
         host, app, drained = self.host, self.app, Drained()
         live, problem = self._choose_live() if self.serve else (None, "")
         record = host.journal.app(app.name)
-        host.route(app.name, {name: 100 if name is live else 0 for name in SlotName})
+        served = None if live and problem and _is_taken(host, record.slots[live]) else live
+        host.route(app.name, {name: 100 if name is served else 0 for name in SlotName})
         for slot in record.slots.values():
             if slot.name is live:
                 continue
@@ -247,6 +248,17 @@ def _close(host: Host, left: DeploymentRecord, *, committed: bool) -> None:
         reason="" if committed else f"The deployer was killed in phase {left.phase or 'begin'}.",
     )
     host.emit(Notice(f"Settled deployment {left.id}, whose deployer was killed."))
+
+
+def _is_taken(host: Host, slot: SlotRecord) -> bool:
+    """Whether somebody else listens where `slot` should, who is to get none of its requests."""
+    if host.adopted(slot):  # a container's port is held by its engine
+        return False
+    process = host.inspect(slot).process
+    return any(
+        host.prober.holder(endpoint) and not (process and host.prober.owned(endpoint, process))
+        for endpoint in slot.endpoints
+    )
 
 
 def _gave_out(host: Host, app: App, live: SlotRecord, leaving: SlotRecord) -> bool:

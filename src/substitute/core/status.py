@@ -135,8 +135,10 @@ def _state(
     deployment: DeploymentRecord | None,
 ) -> SlotState:
     if process is None:
-        should_run = record.live is slot.name and not record.stopped and slot.share > 0  # 0 after `down`
-        return SlotState.FAILED if should_run else SlotState.IDLE
+        wanted = record.live is slot.name and not record.stopped
+        # No share: after `down`, or since somebody else has taken its port.
+        should_run = slot.share > 0 or any(map(host.prober.holder, slot.endpoints))
+        return SlotState.FAILED if wanted and should_run else SlotState.IDLE
     if record.live is slot.name:
         # One that crashes at each boot is there for moments, and never listens.
         heard = all(host.prober.owned(endpoint, process) is not None for endpoint in slot.endpoints)

@@ -52,6 +52,8 @@ _LATER = 2
 """Seconds after a program's limit when supervisord kills it too: so it ends even if the command that stops it does not
 live so long, and a command that does knows that it had to kill."""
 _NO_SUCH_PROGRAM = "BAD_NAME"
+_SPAWN_ERROR = 50
+"""It could not be started, or had ended by the time that supervisord looked: its own words say which."""
 _WANTED = frozenset({"STARTING", "RUNNING", "BACKOFF"})
 _RUNNING = frozenset({"STARTING", "RUNNING", "STOPPING"})
 
@@ -129,7 +131,10 @@ class Supervisord:
         try:
             self._call("startProcess", program.name, False)  # noqa: FBT003
         except Fault as fault:
-            raise RuntimeFailedError(f"{program.name} cannot be started.", fact=fault.faultString) from fault
+            if fault.faultCode != _SPAWN_ERROR:
+                raise RuntimeFailedError(
+                    f"{program.name} cannot be started.", fact=fault.faultString
+                ) from fault
         info = self._info(program.name)
         process = identify(info["pid"], zombie=True) if info and info["pid"] else None
         if process is None:
