@@ -418,6 +418,16 @@ def test_power_is_lost_at_any_deed_and_a_rollback_needs_nothing_fixed(
         type_["rollback"](operator)
 
 
+def test_a_balancer_that_does_not_tell_for_a_moment_is_not_taken_for_one_that_serves_nothing(
+    operator: Operator,
+) -> None:
+    for at in range(1, 8):
+        before = operator.world.remember()
+        operator.world.balancer.blind_until = operator.world.clock.time + 0.1
+        operator.guardian("shop", Mishap(What.FAIL, at))
+        operator.world.go_back(before)
+
+
 @pytest.mark.parametrize("what", [What.FAIL, What.RAISE])
 def test_one_thing_that_goes_wrong_brings_up_all_the_same_or_is_told(operator: Operator, what: What) -> None:
     operator.deploy("blog", "v1")

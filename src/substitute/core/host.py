@@ -122,14 +122,17 @@ class Host:
             self.emit(Warned(expected(error).reason))
 
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
-        """What the balancer observes, asked again for a moment; None where that is not known, now or ever."""
+        """What the balancer observes, asked again for a moment; None where it can never be known.
+
+        Raises UnobservedError.
+        """
         deadline = self.clock.monotonic() + _PATIENCE
         while True:
             try:
                 return self.balancer.traffic()
             except UnobservedError:
                 if self.clock.monotonic() >= deadline:
-                    return None
+                    raise
                 self.clock.sleep(_TICK)
 
     def inspect(self, slot: SlotRecord) -> Inspection:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from substitute.core.errors import SubstituteError
+from substitute.core.errors import SubstituteError, UnobservedError
 from substitute.core.events import Warned
 from substitute.core.lock import own_lock, short_lock
 from substitute.core.records import AppRecord, SlotRecord
@@ -34,7 +34,9 @@ def recollect(host: Host, apps: Iterable[App]) -> None:
     with short_lock(host.root / "deploy" / "run" / own_lock("journal")):
         if host.journal.names():
             return
-        traffic = host.traffic() or {}
+        traffic: Mapping[Endpoint, Traffic] = {}
+        with suppress(UnobservedError):
+            traffic = host.traffic() or {}
         observed = [(app, _observed(host, app, traffic)) for app in apps]
         found = [(app, record) for app, record in observed if record.live]
         if found:
