@@ -175,7 +175,7 @@ def _supervisor(pid: int) -> Keeper | None:
     ]
     if not (url and group and name and above):
         return None
-    argv = ("supervisorctl", "-s", url)
+    argv = (_beside(above[0], "supervisorctl"), "-s", url)
     return Keeper(
         f"supervisord's {group}:{name}",
         start=(*argv, "start", f"{group}:{name}"),
@@ -184,6 +184,14 @@ def _supervisor(pid: int) -> Keeper | None:
         user=_other_user(max(processes.users(above[0]), default=0)),
         environment=_environment(),
     )
+
+
+def _beside(pid: int, program: str) -> str:
+    """The program that was installed with the one that runs as `pid`: it need not be on PATH."""
+    for word in processes.command_line(pid)[:2]:
+        if word.endswith("supervisord") and (found := Path(word).with_name(program)).is_file():
+            return str(found if found.is_absolute() else program)
+    return program
 
 
 def _unit(pid: int) -> Keeper | None:

@@ -166,6 +166,33 @@ def test_a_unit_of_systemds_that_is_always_started_again(site: Site, kind: str) 
         subprocess.run(["systemctl", "stop", unit.stem], check=False)
 
 
+def test_an_app_that_a_supervisord_of_the_users_keeps(site: Site, tmp_path: Path) -> None:
+    """It would be started again at once, but is not."""
+    programs = Path(sys.executable).parent
+    site.runtime = "supervisord"
+    file = tmp_path / "own.conf"
+    file.write_text(
+        f"[supervisord]\npidfile={tmp_path}/own.pid\nlogfile={tmp_path}/own.log\n"
+        f"[unix_http_server]\nfile={tmp_path}/own.sock\n"
+        "[rpcinterface:supervisor]\n"
+        "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n"
+        f"[program:web]\ncommand={' '.join(PYTHON)}\ndirectory={tmp_path / 'live'}\n"
+        f"environment=PORT={site.ports[0]}\nautorestart=true\n"
+    )
+    keeper = subprocess.Popen([programs / "supervisord", "-n", "-c", file], stdout=subprocess.DEVNULL)
+    control = [str(programs / "supervisorctl"), "-s", f"unix://{tmp_path}/own.sock", "status", "web"]
+    try:
+        until(lambda: listens(site.ports[0]))
+
+        def stopped() -> bool:
+            return "STOPPED" in subprocess.run(control, capture_output=True, text=True, check=False).stdout
+
+        deployed_over(site, "haproxy", stopped)
+    finally:
+        keeper.terminate()
+        keeper.wait()
+
+
 @pytest.fixture(scope="session")
 def pm2(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The program, of npm's."""

@@ -90,6 +90,12 @@ def restart(host: Host, app: App) -> None:
 
     def choose(host: Host, app: App, record: AppRecord) -> Plan:
         live = record.live_slot
+        if live and live.commit is None:
+            raise UsageError(
+                f"Which commit of {app.name} runs is not known.",
+                fact="It was adopted, and what it runs in is no clone of `repo`: it cannot be built here.",
+                cure="`substitute deploy` replaces it by the newest commit; what keeps it restarts it as it is.",
+            )
         if live is None or live.commit is None:
             raise UsageError(f"No version of {app.name} is live yet.", cure="Type `substitute deploy`.")
         slot = record.slots[live.name.other]
