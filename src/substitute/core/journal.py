@@ -254,8 +254,9 @@ class Journal:
         """
         with self._write(durably=True) as db:
             _move(db, root)
-            for table in ("fact", "command", "guest"):
-                db.execute(f"DELETE FROM {table}")  # noqa: S608
+            db.execute("DELETE FROM fact")
+            db.execute("DELETE FROM command")
+            db.execute("DELETE FROM guest")
             db.execute("UPDATE app SET live = NULL, stopped = 0")
             db.execute(
                 "UPDATE slot SET process = NULL, standby = 0, share = 0, intact = 0, committed = 0, version = NULL"
@@ -451,8 +452,11 @@ class Journal:
             )
             db.execute("DELETE FROM fact WHERE name = ?", (fact,))
             if live is None:
-                adoption = "SELECT max(id) FROM deployment WHERE app = ? AND operation = 'adopt'"
-                db.execute(f"DELETE FROM deployment WHERE id = ({adoption})", (app,))  # noqa: S608
+                db.execute(
+                    "DELETE FROM deployment WHERE id ="
+                    " (SELECT max(id) FROM deployment WHERE app = ? AND operation = 'adopt')",
+                    (app,),
+                )
 
     # -- deployments ----------------------------------------------------------------------------
 
@@ -494,9 +498,9 @@ class Journal:
         with self._write(durably=True) as db:
             db.execute("UPDATE app SET live = ?, stopped = 0 WHERE name = ?", (slot, app))
             db.execute("UPDATE slot SET standby = 0, committed = 1 WHERE app = ? AND name = ?", (app, slot))
-            under_way = "SELECT slot FROM deployment WHERE app = ? AND outcome IS NULL"
             db.execute(
-                f"UPDATE slot SET committed = 0 WHERE app = ? AND name <> ? AND name IN ({under_way})",  # noqa: S608
+                "UPDATE slot SET committed = 0 WHERE app = ? AND name <> ?"
+                " AND name IN (SELECT slot FROM deployment WHERE app = ? AND outcome IS NULL)",
                 (app, slot, app),
             )
             db.execute("UPDATE deployment SET committed = NULL WHERE app = ? AND outcome IS NULL", (app,))
