@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from substitute import boot, guardian
 from substitute import config as configuration
-from substitute.accounts import account
 from substitute.balancers.handover import Handover
 from substitute.boot.command import command_for
 from substitute.clock import SystemClock
@@ -318,7 +317,6 @@ def _keeps_something(runtime: Runtime) -> bool:
 def _require_possible(runtime_kind: str, apps: Iterable[App]) -> None:
     """Raise ConfigError where an app wants what its runtime can't do, rather than leave it undone."""
     for app in apps:
-        account(app.user)
         if runtime_kind == "systemd":
             continue
         wanted = {"notify": app.notifies, "limits": app.limits != Limits()}

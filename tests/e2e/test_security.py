@@ -17,6 +17,7 @@ from substitute.boot.command import command_for
 from tests.e2e.site import Site, eventually
 from tests.e2e.test_deployments import under_load
 from tests.machines import USER
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -202,6 +203,21 @@ def test_a_user_that_cannot_be_become_is_named_before_anything_runs(site: Site) 
     said = site.run("deploy", exit_status=2).stderr
     assert "There is no user 'nobody-of-that-name'" in said
     assert not (site.root / "shop_a").exists()
+
+
+@pytest.mark.parametrize("runtime", ["supervisord"])
+def test_a_user_that_is_gone_takes_neither_status_nor_the_other_apps_away(site: Site) -> None:
+    site.run("deploy")
+    site.run("down")
+    file = site.root / "substitute.toml"
+    other = (
+        f'[app.other]\nuser = "nobody-of-that-name"\nrepo = "{site.repository.directory}"\nstart = "true"\n'
+        f'domains = ["other"]\nports = [{free_port()}, {free_port()}]\n'
+    )
+    file.write_text(f"{file.read_text()}\n{other}")
+    assert site.app()["live"] == "a"
+    site.run("up")
+    site.assert_only_serves("a")
 
 
 @pytest.mark.parametrize("runtime", ["supervisord"])

@@ -94,7 +94,7 @@ def restart(host: Host, app: App) -> None:
             raise UsageError(
                 f"Which commit of {app.name} runs is not known.",
                 fact="It was adopted, and what it runs in is no clone of `repo`: it cannot be built here.",
-                cure="`substitute deploy` replaces it by the newest commit; what keeps it restarts it as it is.",
+                cure="`substitute deploy` replaces it by the newest commit.",
             )
         if live is None or live.commit is None:
             raise UsageError(f"No version of {app.name} is live yet.", cure="Type `substitute deploy`.")
