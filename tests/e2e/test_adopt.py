@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pytest
 
 from substitute.core.slots import Endpoint
 from substitute.probes import Sockets
+from substitute.processes import descendants
 from tests.contracts.strict_client import accepts, until
 from tests.e2e.site import Site, eventually
 from tests.e2e.test_deployments import under_load
@@ -111,6 +113,22 @@ def test_behind_haproxy_it_may_run_on_a_port_of_its_own(site: Site) -> None:
     site.repository.commit("2")
     site.run("deploy")
     assert site.app()["slots"]["a"]["port"] in site.ports
+
+
+def test_behind_haproxy_one_line_of_the_users_nginx_moves(site: Site) -> None:
+    front, file = free_port(), site.root.parent / "nginx.conf"
+    site.balancer = f'listen = "127.0.0.1:{front}"'
+    site.configure()
+    with running(site, site.ports[0]) as process, nginx(site, site.root.parent) as server:
+        assert f"proxy_pass http://127.0.0.1:{front};" in site.run("adopt").stdout
+        file.write_text(file.read_text().replace("http://my_app", f"http://127.0.0.1:{front}"))
+        before = descendants(server.pid)
+        server.send_signal(signal.SIGHUP)
+        eventually(lambda: descendants(server.pid).isdisjoint(before), "nginx has reloaded")
+        site.repository.commit("2")
+        assert under_load(site, lambda: site.run("deploy")) == {"1", "2"}
+        site.assert_only_serves("b")
+        assert process.poll() is not None
 
 
 def test_what_cannot_be_adopted_is_refused_and_left_alone(site: Site) -> None:
