@@ -22,6 +22,8 @@ LED_BIT = 0x8000
 """Connections that the gate leads elsewhere come from the client's port with this bit flipped: a range of their own.
 In the client's own they would meet sockets in TIME_WAIT of connections that came directly, and a SYN that does is
 answered a second late."""
+SPARE_ADDRESS = "127.0.0.3"
+"""What led connections within loopback come from instead, where clients use the whole range of ports."""
 WILDCARDS = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # not bound
 """Hosts that mean every address, and the one to ask at."""
 
@@ -48,6 +50,15 @@ def counted(endpoints: Iterable[Endpoint]) -> dict[Endpoint, int]:
     except OSError as error:
         raise UnobservedError("The kernel does not say who is connected.", fact=str(error)) from error
     return {endpoint: open_ones[endpoint.port] for endpoint in wanted}
+
+
+def led_to(endpoints: Iterable[Endpoint], *, flipped: bool) -> bool:
+    """Whether a connection that the gate led is open at one of `endpoints`: it shows by where it comes from."""
+    return any(
+        seen.remote.port < LED_BIT if flipped else seen.remote.host == SPARE_ADDRESS
+        for port in {endpoint.port for endpoint in endpoints}
+        for seen in sock_diag.sockets(port, _OPEN)
+    )
 
 
 def arrives_at(endpoint: Endpoint, ports: Iterable[int]) -> int | None:

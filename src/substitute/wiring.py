@@ -282,8 +282,12 @@ def _balancer(
     The journal keeps how each was set up: the configuration speaks of one.
     """
     settings = config.balancer
-    known: dict[str, Any] = json.loads(journal.fact(_IN_USE) or "{}")
-    all_settings = {**known, settings.kind: settings.model_dump(mode="json")}
+    now, fact = settings.model_dump(mode="json"), journal.fact(_IN_USE)
+    # An earlier version of substitute noted none. For all that is known, whatever it used had what is configured now.
+    known: dict[str, Any] = (
+        json.loads(fact) if fact else {kind: {**now, "binary": None, "file": None} for kind in BALANCERS}
+    )
+    all_settings = {**known, settings.kind: now}
 
     def made(kind: str, settings: object) -> Leaving:
         found: Leaving = _adapter(BALANCERS, kind, "balancer.kind")(root, runtime, settings, warn)
@@ -298,6 +302,7 @@ def _balancer(
             if kind != settings.kind and kind in BALANCERS
         },
         lambda kinds: journal.remember(_IN_USE, json.dumps({kind: all_settings[kind] for kind in kinds})),
+        certain=fact is not None,
     )
 
 

@@ -285,6 +285,7 @@ def test_without_privilege_it_is_said_what_may_fail_and_what_helps(
     for shares in ((100, 0), (50, 50), (0, 100)):
         balancer.route([site.shop(*shares)])
     assert balancer.traffic() is None
+    assert not balancer.follow([site.shop(0, 100)])  # another kind may take its place
     (warning,) = site.warnings
     for words in ("may not change the packet filter", "accept queue", "POST", "CAP_NET_ADMIN"):
         assert words in warning

@@ -7,12 +7,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from substitute.balancers.gate_table import leading, reached, refusing, removal
+from substitute import connections
+from substitute.balancers.gate_table import leading, led, reached, refusing, removal
 from substitute.core.errors import UnmovedError
 from substitute.shell import capture
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from substitute.balancers.gate_table import Json, Passage
     from substitute.core.slots import Endpoint
@@ -52,11 +53,24 @@ class Gate:
 
     def read(self) -> dict[Endpoint, Endpoint | None] | None:
         """Where new connections to each endpoint arrive (None: refused); None where there is no table."""
+        listing = self._listing()
+        return None if listing is None else reached(listing)
+
+    def led(self) -> int | None:
+        """How many connections it has led elsewhere since it was set; None where there is no table."""
+        listing = self._listing()
+        return None if listing is None else led(listing)
+
+    def holds(self, endpoints: Iterable[Endpoint]) -> bool:
+        """Whether an instance at `endpoints` still has a connection that was led to it: without the table it breaks."""
+        return connections.led_to(endpoints, flipped=_clients_leave_room())
+
+    def _listing(self) -> Json | None:
         program = _program()
         if program is None:
             return None
         listed = capture([program, "-j", "list", "table", "inet", self.name], timeout=_TIMEOUT)
-        return reached(json.loads(listed.out)) if listed.status == 0 else None
+        return json.loads(listed.out) if listed.status == 0 else None
 
     def remove(self) -> None:
         """Leave nothing of it. No error where it is not there, or where there can't be one."""

@@ -15,7 +15,7 @@ import socket
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from substitute.connections import LED_BIT, PROBE_MARK, WILDCARDS
+from substitute.connections import LED_BIT, PROBE_MARK, SPARE_ADDRESS, WILDCARDS
 from substitute.core.slots import Endpoint
 from substitute.naming import root_hash
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from substitute.core.ports import Backend
-
-SPARE_ADDRESS = "127.0.0.3"
-"""What led connections within loopback come from instead, where clients use the whole range of ports."""
 
 _FAMILY = "inet"
 
@@ -96,6 +93,18 @@ def refusing(name: str, wanted: Sequence[Passage]) -> list[Json]:
     ]
 
 
+def led(listing: Json) -> int:
+    """How many connections the rules have led to another port than they were made to, since the rules were set."""
+    rules = [item["rule"]["expr"] for item in listing["nftables"] if "comment" in item.get("rule", {})]
+    return sum(
+        expression["counter"]["packets"]
+        for expressions in rules
+        if any("dnat" in expression for expression in expressions)
+        for expression in expressions
+        if "counter" in expression
+    )
+
+
 def removal(name: str) -> list[Json]:
     """The commands that leave nothing of the table, whether it is there or not."""
     table = {"table": {"family": _FAMILY, "name": name}}
@@ -136,6 +145,7 @@ def _rules(name: str, chain: str, wanted: Iterable[Passage]) -> Iterator[Json]:
                 _is_new(),
                 _is_no_probe(),
                 *match,
+                {"counter": None},
                 _verdict(passage),
                 comment=str(passage.endpoint),
             )

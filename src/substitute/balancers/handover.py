@@ -7,9 +7,10 @@ left alone while one of them has something there.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from substitute.core.errors import UnobservedError
+from substitute.core.errors import BalancerError, UnobservedError
 from substitute.core.ports import Balancer, Traffic
 
 if TYPE_CHECKING:
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from substitute.core.ports import Backend
     from substitute.core.slots import Endpoint
 
+_GATE = "passive"
+"""Told first: of a port that it still leads away, another balancer would keep a connection in its pool that ends in the
+other slot, and send request after request there."""
+_OURS = frozenset({_GATE, "haproxy"})
+"""Kinds that `stop` leaves nothing of."""
+
 
 class Leaving(Balancer, Protocol):
     """A balancer that another kind can succeed."""
@@ -25,7 +32,7 @@ class Leaving(Balancer, Protocol):
     def follow(self, backends: Sequence[Backend]) -> bool:
         """Lead what still comes here as `backends` says; False where nothing can come through it any more.
 
-        It is not started for that. Raises BalancerError where it did not demonstrably obey.
+        Then nothing of it is left. Raises BalancerError where it did not demonstrably obey.
         """
 
 
@@ -33,19 +40,25 @@ class Handover:
     """See `core.ports.Balancer`: all that are in use."""
 
     def __init__(
-        self, kind: str, later: Leaving, earlier: Mapping[str, Leaving], note: Callable[[Sequence[str]], None]
+        self,
+        kind: str,
+        later: Leaving,
+        earlier: Mapping[str, Leaving],
+        note: Callable[[Sequence[str]], None],
+        *,
+        certain: bool = True,
     ) -> None:
+        """Not `certain`: nobody noted which kinds were used, and each of `earlier` is asked whether it leads any."""
         self._kind = kind
         self._later = later
-        self._earlier = dict(earlier)
+        self._earlier = dict(earlier) if certain else {}
+        self._asked = {} if certain else dict(earlier)
         self._note = note
         """Writes down which kinds are in use."""
 
     def route(self, backends: Sequence[Backend]) -> None:
-        """The later one first, then those before it. That it is used is written down before it is told anything."""
-        self._note([self._kind, *self._earlier])
-        self._later.route(backends)
-        self._have_all_follow(backends)
+        """All of them. That the later one is used is written down before it is told anything."""
+        self._tell(backends, self._later.route)
 
     def pending(self, backends: Sequence[Backend]) -> str:
         """What the later one says."""
@@ -53,9 +66,7 @@ class Handover:
 
     def reload(self, backends: Sequence[Backend]) -> None:
         """The later one; those before it follow."""
-        self._note([self._kind, *self._earlier])
-        self._later.reload(backends)
-        self._have_all_follow(backends)
+        self._tell(backends, self._later.reload)
 
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
         """The shares and counters of the later one; in flight is what any of them has there.
@@ -75,18 +86,34 @@ class Handover:
         return found
 
     def stop(self) -> None:
-        """All of them."""
+        """All that are ours. A program of the user's goes on by the file that it has."""
         for one in (*self._earlier.values(), self._later):
             one.stop()
-        self._earlier.clear()
-        self._note([])
+        self._earlier = {kind: one for kind, one in self._earlier.items() if kind not in _OURS}
+        self._note([kind for kind in (self._kind, *self._earlier) if kind not in _OURS])
 
-    def _have_all_follow(self, backends: Sequence[Backend]) -> None:
-        for kind, one in list(self._earlier.items()):
-            if not one.follow(backends):
-                one.stop()
-                del self._earlier[kind]
-                self._note([self._kind, *self._earlier])
+    def _tell(self, backends: Sequence[Backend], tell: Callable[[Sequence[Backend]], None]) -> None:
+        self._earlier |= {kind: one for kind, one in self._asked.items() if _leads(one)}
+        self._asked = {}
+        self._note([self._kind, *self._earlier])
+        for kind in sorted([self._kind, *self._earlier], key=lambda kind: kind != _GATE):
+            if kind == self._kind:
+                tell(backends)
+            else:
+                self._have_follow(kind, backends)
+        if _GATE in self._earlier:  # whether anybody comes by it shows when all others obey
+            self._have_follow(_GATE, backends)
+
+    def _have_follow(self, kind: str, backends: Sequence[Backend]) -> None:
+        if not self._earlier[kind].follow(backends):
+            del self._earlier[kind]
+            self._note([self._kind, *self._earlier])
+
+
+def _leads(balancer: Leaving) -> bool:
+    with suppress(BalancerError):
+        return bool(balancer.traffic())
+    return False
 
 
 def _together(one: Mapping[Endpoint, Traffic], other: Mapping[Endpoint, Traffic]) -> dict[Endpoint, Traffic]:

@@ -134,7 +134,8 @@ class Nginx:
         So while one has a client that is connected to nothing behind it, no endpoint without a share counts as left
         alone. What it has with other sites (a WebSocket) is none of ours.
         """
-        master, text = self._master(), self._written()
+        text = self._written()
+        master = None if text is None else self._master()
         if master is None or text is None:
             raise UnobservedError("nginx does not run, or was never told where to send requests.")
         known, obeyed = shares(text), recall(self._memory)

@@ -34,6 +34,12 @@ _WITHOUT_NAT = (
     "waits for the balancer's fail_timeout. Of requests that take seconds, some may fail while it tries a slot again."
 )
 
+_STILL_USED = (
+    "Connections still come by the gate of `passive`, which was the balancer.kind before, so it stays: whatever lists "
+    "both ports of an app is to send its requests to the new one. The gate goes with the next deployment that nobody "
+    "came by it in."
+)
+
 
 class Means(Enum):
     """How the balancer is made to obey."""
@@ -70,6 +76,12 @@ class Passive:
         self._reached: dict[Endpoint, Endpoint | None] = {}
         """What this process has set; what another one did is read from the kernel."""
         self._shares: dict[Endpoint, int] = {}
+        self._followed: list[Passage] = []
+        """While another kind leads the requests: what this process has set last."""
+        self._led: int | None = None
+        """How many connections had been led when all others had obeyed."""
+        self._switched, self._used = False, True
+        """The traffic has moved since this process began, and somebody came by the gate before it did."""
 
     def route(self, backends: Sequence[Backend]) -> None:
         """The rules of all apps in one transaction; then a connection to each port, to see where it arrives.
@@ -77,7 +89,7 @@ class Passive:
         Where connections can't be led, the balancer must find out by itself that a slot is back: that is
         waited for.
         """
-        wanted = passages(map(self._without_strangers, backends), _listens_everywhere)
+        wanted = self._wanted(backends)
         self._means = self._set(wanted)
         ports = {passage.endpoint.port for passage in wanted}
         for passage in wanted:
@@ -97,9 +109,29 @@ class Passive:
         self.route(backends)
 
     def follow(self, backends: Sequence[Backend]) -> bool:
-        """The same as `route`: a balancer that lists both slots may still stand in front."""
-        self.route(backends)
-        return self._means is not Means.NONE
+        """The gate stays for as long as anybody comes by it, or has a connection that it has led.
+
+        Between two calls the balancer that leads the requests now has obeyed the first, and comes to live ports alone.
+        So whoever is led until the traffic moves to another slot lists both ports, and would meet a closed one.
+        """
+        led, wanted = self._gate.led(), self._wanted(backends)
+        if led is None:
+            return False
+        if wanted != self._followed:
+            if self._led is not None and any(map(_leads_away, self._followed)):
+                self._used = led != self._led
+            self.route(backends)
+            self._switched = bool(self._followed)
+            self._followed, self._led = wanted, None
+        elif self._led is None:
+            self._led = led
+        elif self._switched and any(map(_leads_away, wanted)):
+            if not self._used and not self._gate.holds(passage.endpoint for passage in wanted):
+                self._gate.remove()
+                return False
+            if self._used:
+                self._warn_once(_STILL_USED)
+        return True
 
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
         """Open connections, for the balancer itself tells nothing. None without a gate: new ones never end."""
@@ -124,6 +156,9 @@ class Passive:
     def stop(self) -> None:
         """Take the gate away."""
         self._gate.remove()
+
+    def _wanted(self, backends: Sequence[Backend]) -> list[Passage]:
+        return passages(map(self._without_strangers, backends), _listens_everywhere)
 
     def _without_strangers(self, backend: Backend) -> Backend:
         """Whoever listens where none of ours is meant to run keeps its connections, unless they are led already."""
@@ -194,6 +229,10 @@ class Passive:
             if risen and self._settings.fail_timeout and any(map(listeners.on, others)):
                 time.sleep(self._settings.fail_timeout + _MARGIN)
                 return
+
+
+def _leads_away(passage: Passage) -> bool:
+    return passage.target not in {None, passage.endpoint}
 
 
 def _listens_everywhere(endpoint: Endpoint) -> bool:
