@@ -16,6 +16,7 @@ import signal
 import sqlite3
 import sys
 import tempfile
+from collections import Counter
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -259,7 +260,8 @@ class World:
             if not any(raised is one for one in SURPRISES):
                 raise
             error = expected(raised)  # as the edge tells it
-        happened = frozenset(one.what for one in mishaps if one not in self._mishaps)
+        left = Counter(one.what for one in self._mishaps)  # two may be alike, and one of them have happened
+        happened = frozenset(Counter(one.what for one in mishaps) - left)
         disturbed, self._mishaps = len(self._mishaps) < len(mishaps), []
         if killed:
             self.journal.close()
