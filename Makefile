@@ -1,4 +1,4 @@
-# make setup | demo | test | lint | audit | check | bench | soak MINUTES=30
+# make setup | demo | test | test-long | lint | audit | check | bench | soak MINUTES=30
 #
 # Everything lands in .venv; `setup` installs what the tests need of Debian's packages where apt-get is there.
 
@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEBIAN := git haproxy nftables nginx nodejs wrk systemd dbus libpam-systemd iproute2 cron
 
-.PHONY: setup demo test lint audit check bench soak docs clean
+.PHONY: setup demo test test-long lint audit check bench soak docs clean
 
 setup: .venv/.done
 
@@ -25,6 +25,14 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: setup
 	@tools/packages $(DEBIAN)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 25
+
+# Every test, the long ones too: engines and packages that have to be installed, and whole matrices of the model.
+test-long: export PYTHONDONTWRITEBYTECODE =
+test-long: export SEQUENCES = 12000
+test-long: export KILLS = 40
+test-long: setup
+	@tools/packages $(DEBIAN) npm ruby-dev docker.io podman
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 25 -m "long or not long"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@
 promised of each command where nothing disturbs it, and that this holds after any trouble too: no state needs fixing.
 
 The sequences are the same each time, so that a red one tells of the change and not of luck. For others, and more:
-``SEQUENCES=50000 pytest tests/unit/test_model.py -k sequence``.
+``SEQUENCES=50000 pytest tests/unit/test_model.py -k sequence``; ``make test-long`` runs those and the whole matrices.
 """
 
 from __future__ import annotations
@@ -328,7 +328,7 @@ def test_the_rules_hold_in_any_sequence() -> None:
     run_state_machine_as_test(
         Model,
         settings=settings(
-            max_examples=int(SEQUENCES or 2000),
+            max_examples=int(SEQUENCES or 600),
             derandomize=not SEQUENCES,
             database=None,
             stateful_step_count=7,
@@ -389,7 +389,12 @@ def each(operator: Operator, command: str, what: What) -> Iterator[Outcome]:
         yield outcome
 
 
-@pytest.mark.parametrize("then", ["the same", "up", "deploy", "down"])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    "then", ["the same", "up", pytest.param("deploy", marks=LONG), pytest.param("down", marks=LONG)]
+)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_killed_at_any_deed_the_next_command_needs_nothing_fixed(
     operator: Operator, command: str, then: str
@@ -400,7 +405,9 @@ def test_killed_at_any_deed_the_next_command_needs_nothing_fixed(
         operator.up()
 
 
-@pytest.mark.parametrize("command", ["deploy", "stop", "down"])
+@pytest.mark.parametrize(
+    "command", ["stop", pytest.param("deploy", marks=LONG), pytest.param("down", marks=LONG)]
+)
 def test_killed_and_killed_in_settling_that_the_next_command_needs_nothing_fixed(
     operator: Operator, command: str
 ) -> None:
