@@ -51,6 +51,29 @@ def killed(pid: int) -> None:
     eventually(lambda: not is_alive(process), f"{pid} is gone")
 
 
+def working_in(directory: Path) -> set[int]:
+    """Every process that works in `directory` or below, but this one."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and (entry / "cwd").readlink().is_relative_to(directory):
+                found.add(int(entry.name))
+    return found - {os.getpid()}
+
+
+def kill_all_in(directory: Path) -> None:
+    """SIGKILL whatever works in `directory`, until nothing does."""
+
+    def kill() -> set[int]:
+        left = working_in(directory)
+        for pid in left:
+            if process := identify(pid):
+                signal_process(process, signal.SIGKILL)
+        return left
+
+    eventually(lambda: not kill(), f"nothing works in {directory}")
+
+
 class Repository:
     """A git repository of the sample app."""
 
@@ -155,23 +178,11 @@ class Site:
 
     def pids(self) -> set[int]:
         """Every process that runs in the root, but this one."""
-        found = set()
-        for entry in Path("/proc").iterdir():
-            with suppress(OSError):
-                if entry.name.isdigit() and (entry / "cwd").readlink().is_relative_to(self.root):
-                    found.add(int(entry.name))
-        return found - {os.getpid()}
+        return working_in(self.root)
 
     def close(self) -> None:
         """Kill what is left, whatever state it is in; systemd would start it again, and is told first."""
         if self.runtime != "supervisord":
             with self.popen("down") as process:
                 process.communicate(timeout=60)
-        eventually(lambda: not self._kill(), "nothing of it runs")
-
-    def _kill(self) -> set[int]:
-        left = self.pids()
-        for pid in left:
-            if process := identify(pid):
-                signal_process(process, signal.SIGKILL)
-        return left
+        kill_all_in(self.root)
