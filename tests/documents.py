@@ -63,7 +63,7 @@ def blocks(document: str) -> list[Block]:
 
 
 class Reader:
-    """Somebody who follows a document, in `directory`, with a home and a shell of their own.
+    """Somebody who follows a document with a shell of their own, and a home: `directory`/home, or `home`.
 
     `replace` maps words of the document (a port, a directory, a URL) to those of the test.
     """
@@ -73,20 +73,20 @@ class Reader:
         directory: Path,
         *,
         replace: Mapping[str, object] | None = None,
-        env: Mapping[str, str] | None = None,
+        home: Path | None = None,
     ) -> None:
         self.directory = directory
         self._replace = {word: str(replacement) for word, replacement in (replace or {}).items()}
         self._notes = directory / "notes"
         self._notes.mkdir()
-        home = directory / "home"
-        home.mkdir(exist_ok=True)
+        self._home = home or directory / "home"
+        self._home.mkdir(exist_ok=True)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         identity = {name: value for name, value in IDENTITY.items() if name != "GIT_CONFIG_GLOBAL"}
         self._shell = subprocess.Popen(
             ["bash", "-e", "-o", "pipefail"],
-            cwd=home,
-            env={"HOME": str(home), "PATH": path, "LANG": "C.UTF-8", **identity, **(env or {})},
+            cwd=self._home,
+            env={"HOME": str(self._home), "PATH": path, "LANG": "C.UTF-8", **identity},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -119,8 +119,8 @@ class Reader:
 
     def save(self, path: str, text: str) -> None:
         """Write a file, as seen from where the shell is."""
-        path = path.replace("~", str(self.directory / "home"), 1) if path.startswith("~/") else path
-        (Path(f"/proc/{self._shell.pid}/cwd").readlink() / path).write_text(text)
+        where = Path(f"/proc/{self._shell.pid}/cwd").readlink()
+        (where / path.replace("~", str(self._home), 1)).write_text(text)
 
     def type(self, commands: str) -> str:
         """Type commands and return what they printed; each must succeed."""
