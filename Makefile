@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-DEBIAN := git haproxy nftables nginx nodejs wrk systemd dbus libpam-systemd iproute2 cron
+DEBIAN := git haproxy nftables nginx nodejs wrk systemd dbus libpam-systemd iproute2 cron openssh-server curl openssl procps
 
 .PHONY: setup demo test test-long lint audit check bench soak docs clean
 
@@ -47,7 +47,7 @@ audit: setup
 check: lint audit test
 
 bench: setup
-	@tools/packages $(DEBIAN) curl npm
+	@tools/packages $(DEBIAN) npm
 	$(BIN)/python -m bench.speed
 	$(BIN)/python -m bench.runtimes
 	$(BIN)/python -m bench.balancers

@@ -78,7 +78,7 @@ class Reader:
         self.directory = directory
         self._replace = {word: str(replacement) for word, replacement in (replace or {}).items()}
         self._notes = directory / "notes"
-        self._notes.mkdir()
+        self._notes.mkdir(parents=True)
         self._home = home or directory / "home"
         self._home.mkdir(exist_ok=True)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
