@@ -58,7 +58,8 @@ class Block:
 def blocks(document: str) -> list[Block]:
     """Every fenced block of a document, in its order."""
     found = [Block(match[1], match[2], match[3]) for match in _BLOCK.finditer(document)]
-    assert document.count("\n```") == 2 * len(found), "each fence was read as such, and names a language"
+    fences = re.findall(r"^ *```", document, re.MULTILINE)
+    assert len(fences) == 2 * len(found), "each block begins at the margin, and names its language"
     return found
 
 

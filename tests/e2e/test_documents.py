@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -39,8 +38,8 @@ Environment=PORT=3000
 ExecStart=/usr/bin/node www.js
 Restart=always
 """
-ANYWHERE = {"https://git.example.com/shop.git": "/srv/git/shop"}
-"""The repository, where it does not matter how it is reached."""
+ANYWHERE = {f"https://git.example.com/{app}.git": f"/srv/git/{app}" for app in ("shop", "blog")}
+"""The repositories, where it does not matter how they are reached."""
 BRIEF = {"substitute drill deploy": "substitute drill deploy --before 0.5s --after 0.5s"}
 SYSTEMCTL = """\
 #!/bin/sh
@@ -60,7 +59,7 @@ def test_the_tutorial(tmp_path: Path) -> None:
 
 @pytest.fixture
 def server() -> Iterator[Machine]:
-    """A machine with substitute installed, and an app's repository in /srv/git/shop."""
+    """A machine with substitute installed, and the repositories of two apps."""
     if UNAVAILABLE:
         pytest.skip(UNAVAILABLE)
     with Machine() as machine:
@@ -76,10 +75,11 @@ def _prepare() -> None:
     with Path("/etc/hosts").open("a") as hosts:
         hosts.write("127.0.0.1 shop.example.com server.example.com git.example.com\n")
     Path("/srv/git").mkdir()
-    repository = Repository(Path("/srv/git/shop"))
-    for file in ("www.js", "package.json"):
-        shutil.copy(EXAMPLE / file, repository.directory)
-    repository.commit("1")
+    for app, answer in {"shop": "node", "blog": "the blog"}.items():
+        repository = Repository(Path("/srv/git") / app)
+        text = (EXAMPLE / "www.js").read_text()
+        (repository.directory / "www.js").write_text(text.replace("hello from node", f"hello from {answer}"))
+        repository.commit("1")
 
 
 def follow(
@@ -243,3 +243,19 @@ def test_how_to_deploy_from_a_private_repository_as_the_apps_user(server: Machin
         )
 
     follow(server, PRIVATE, "A key of the app's user", before=before, replace={})
+
+
+def test_how_to_run_several_apps(server: Machine) -> None:
+    follow(server, "howto/several-apps.md")
+
+
+def test_how_to_upgrade_and_uninstall(server: Machine) -> None:
+    def before() -> None:
+        the_app_is_deployed()
+        subprocess.run(["substitute", "-C", "/srv/shop", "install"], check=True)
+
+    follow(server, "howto/upgrade.md", before=before)
+    units = Path("/etc/systemd/system"), Path("/run/systemd/system")
+    left = server.call(lambda: [path.name for place in units for path in place.rglob("substitute*")])
+    assert left == []
+    assert "substitute" not in server.run("systemctl", "list-units", "--all", "--plain", "*.service").stdout

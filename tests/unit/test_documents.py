@@ -75,6 +75,13 @@ def test_one_section_is_followed_alone(document: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "srv").exists()
 
 
+@pytest.mark.parametrize("overlooked", ["```\nls\n```\n", "1. Type:\n\n   ```sh\n   ls\n   ```\n"])
+def test_a_block_that_would_not_be_typed_is_refused(tmp_path: Path, overlooked: str) -> None:
+    (tmp_path / "page.md").write_text(overlooked)
+    with Reader(tmp_path) as reader, pytest.raises(AssertionError, match="each block begins at the margin"):
+        reader.follow(tmp_path / "page.md")
+
+
 @pytest.mark.parametrize(
     "expected",
     [
