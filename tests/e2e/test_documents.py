@@ -179,13 +179,23 @@ def jobs_fail_wait_and_are_cancelled_as_the_page_says() -> None:
             assert subprocess.run(job, cwd="/root", check=False).returncode == 3
             os.killpg(cancelled.pid, signal.SIGKILL)
         cancelled.wait()
-    eventually(lambda: _live() == "b", "the deployment goes on without its job")
+    eventually(lambda: latest() == "succeeded", "the deployment goes on without its job")
+
+    keys, script = Path("/home/deploy/.ssh/authorized_keys"), Path("/root/ci-deploy.sh")
+    keys.write_text(keys.read_text().replace("restrict,command", "restrict,pty,command"))
+    script.write_text(script.read_text().replace("ssh -i", "ssh -tt -i"))
+    with subprocess.Popen(job, cwd="/root", start_new_session=True) as cancelled:
+        with gate.open("w"):
+            os.killpg(cancelled.pid, signal.SIGKILL)
+            eventually(lambda: latest() == "interrupted", "with a terminal it is interrupted")
+        cancelled.wait()
 
 
-def _live() -> object:
-    """What is live in /srv/shop."""
-    command = ["substitute", "-C", "/srv/shop", "status", "--json"]
-    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["apps"][0]["live"]
+def latest() -> object:
+    """How the latest deployment in /srv/shop ended."""
+    command = ["substitute", "-C", "/srv/shop", "history", "-n", "1", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)["deployments"][0]["outcome"]
 
 
 GIT_HOST = """\
