@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tests.e2e.site import IDENTITY, kill_all_in
+from tests.e2e.site import kill_all_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -83,11 +83,10 @@ class Reader:
         self._home = home or directory / "home"
         self._home.mkdir(exist_ok=True)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        identity = {name: value for name, value in IDENTITY.items() if name != "GIT_CONFIG_GLOBAL"}
         self._shell = subprocess.Popen(
             ["bash", "-e", "-o", "pipefail"],
             cwd=self._home,
-            env={"HOME": str(self._home), "PATH": path, "LANG": "C.UTF-8", **identity},
+            env={"HOME": str(self._home), "PATH": path, "LANG": "C.UTF-8"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
