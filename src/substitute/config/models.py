@@ -80,52 +80,53 @@ class Table(BaseModel):
 
 
 class BalancerConfig(Table):
-    """What spreads the requests over the slots of all apps of this root. See docs/balancers.md."""
+    """The balancer that forwards requests to the live versions of all apps here. See docs/balancers.md."""
 
     kind: Literal["haproxy", "passive", "nginx", "traefik"] = _key(
-        "Which balancer. `haproxy` is started and kept running for you; the others are your own: `passive` lists "
-        "both slots and is never touched, `nginx` includes a file that substitute writes, `traefik` watches one.",
+        "Which balancer. substitute starts `haproxy` and keeps it running. The others are your own: `passive` lists "
+        "both slots and is never changed, `nginx` includes a file that substitute writes, `traefik` watches one.",
         default="haproxy",
     )
     listen: Listen = _key(
-        "Where requests come in, `HOST:PORT`. `*:80` is every address; IPv6 stands in brackets. "
-        "After a change the old address answers too, until nobody comes there (docs/balancers.md).",
+        "The address at which clients connect, `HOST:PORT`. `*:80` is every address. Write IPv6 in brackets. "
+        "After a change the old address also answers, until nobody uses it (docs/balancers.md).",
         default="127.0.0.1:8080",
         kinds=("haproxy",),
     )
     binary: Binary | None = _key(
-        "The balancer's program, an absolute path or a name on PATH. Without it: the one on PATH; "
-        "of HAProxy 2.6 or later, else the one that was installed with substitute.",
+        "The balancer's program, an absolute path or a name on PATH. Without it: the one on PATH. "
+        "If no HAProxy 2.6 or later is there, the one that was installed with substitute.",
         default=None,
         example="/usr/sbin/haproxy",
         kinds=("haproxy", "nginx"),
     )
     client_timeout: PositiveDuration = _key(
-        "How long a client may be silent in the middle of a request before it is given up.",
+        "How long a client may be silent in the middle of a request. Then its connection is closed.",
         default="1m",
         kinds=("haproxy",),
     )
     server_timeout: PositiveDuration = _key(
         "How long an app may be silent before its client gets a 504. "
-        "Generous, since the app knows better than a balancer when it is too late.",
+        "It is long, because the app knows better than a balancer how long an answer may take.",
         default="1h",
         kinds=("haproxy",),
     )
     trusted_proxies: Networks = _key(
-        "From these addresses X-Forwarded-For and -Proto are kept, from all others they are "
-        "replaced: list the proxies that end TLS in front of this balancer.",
+        "The addresses of proxies that end TLS in front of this balancer. X-Forwarded-For and -Proto are kept if a "
+        "request comes from one of them, and replaced otherwise.",
         default=("127.0.0.0/8", "::1"),
         kinds=("haproxy",),
     )
     gate: Literal["auto", "nft", "none"] = _key(
-        "How a balancer that can't be told is made to obey. `nft`: the kernel's packet filter leads new "
-        "connections to the right slot. `none`: SIGTERM decides. `auto`: `nft` where it can be had, else `none`.",
+        "How traffic moves when substitute cannot configure the balancer. `nft`: the kernel redirects new connections "
+        "to the live version (nftables). `none`: your balancer notices that the old version has stopped. `auto`: "
+        "`nft` if it is available, else `none`.",
         default="auto",
         kinds=("passive",),
     )
     fail_timeout: Duration = _key(
-        "Where the gate can't lead connections: for how long the balancer avoids a server that refused "
-        "one. nginx calls it so too; 0 where it has `max_fails=0`.",
+        "How long your balancer avoids a server that refused a connection; used if the kernel cannot redirect. "
+        "nginx has an option of the same name. Set 0 if your nginx has `max_fails=0`.",
         default="10s",
         kinds=("passive",),
     )
@@ -137,12 +138,12 @@ class BalancerConfig(Table):
         kinds=("nginx", "traefik"),
     )
     config: File | None = _key(
-        "Its main configuration file. Without it: the one that the program takes by itself.",
+        "The main configuration file. Without it: the program's default.",
         default=None,
         example="/etc/nginx/nginx.conf",
         kinds=("nginx",),
     )
-    api: Url = _key("Where its API answers.", default="http://127.0.0.1:8080", kinds=("traefik",))
+    api: Url = _key("The address of its API.", default="http://127.0.0.1:8080", kinds=("traefik",))
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> "BalancerConfig":
@@ -160,33 +161,37 @@ class BalancerConfig(Table):
 
 
 class RuntimeConfig(Table):
-    """What keeps the instances running, past logout and crashes."""
+    """The program that keeps the instances running after logouts and crashes."""
 
     kind: Literal["auto", "systemd", "supervisord"] = _key(
-        "Which runtime: systemd, or a supervisord of the root's own. `auto` is `systemd` where it is the init and this "
-        "user has one that keeps what it runs (root, or `loginctl enable-linger`), else `supervisord`.",
+        "Which runtime: systemd, or a supervisord that substitute starts. `auto` is `systemd` if it is the init and "
+        "keeps this user's programs after a logout (root's always, others' with `loginctl enable-linger`), else "
+        "`supervisord`.",
         default="auto",
     )
 
 
 class HealthConfig(Table):
-    """When an instance is ready: `successes` good answers in a row from the process that was started."""
+    """When an instance is ready: after `successes` good answers in a row from the process that was started."""
 
     kind: Literal["http", "tcp"] = _key(
-        "`http`: a GET that is answered with 200 to 399, redirects not followed. "
+        "`http`: a GET must be answered with 200 to 399; redirects are not followed. "
         "`tcp`: a connection is enough.",
         default="http",
     )
-    path: HealthPath = _key("What an `http` check asks for.", default="/", example="/up")
+    path: HealthPath = _key("The path that an `http` check requests.", default="/", example="/up")
     host: HostHeader | None = _key(
-        "The Host header of an `http` check, for an app that insists on one. "
-        "Without it: the address that is asked.",
+        "The Host header of an `http` check, for an app that accepts certain hosts only. "
+        "Without it: the address of the instance.",
         default=None,
         example="shop.example.com",
     )
-    timeout: PositiveDuration = _key("An instance that is not ready by then has failed.", default="30s")
+    timeout: PositiveDuration = _key(
+        "An instance that is not ready after this time has failed. Raise it if your app starts slowly.",
+        default="30s",
+    )
     interval: PositiveDuration = _key("The pause between two checks.", default="100ms")
-    successes: Count = _key("How many good answers in a row it takes.", default=2)
+    successes: Count = _key("How many good answers in a row are needed.", default=2)
 
     @model_validator(mode="after")
     def _can_succeed(self) -> "HealthConfig":
@@ -202,7 +207,7 @@ class DrainConfig(Table):
     """How the old instance finishes its requests, once new ones go elsewhere."""
 
     timeout: Duration = _key(
-        "How long requests and connections in flight are waited for before SIGTERM. "
+        "How long substitute waits for requests and connections in flight before SIGTERM. "
         "The wait ends as soon as there are none.",
         default="30s",
     )
@@ -215,27 +220,29 @@ class StopConfig(Table):
 
 
 class VerifyConfig(Table):
-    """Both versions share the traffic for a while, before the new one is committed to."""
+    """A time in which both versions share the traffic, before the new one becomes live."""
 
     duration: Duration = _key(
-        "For how long. The new version must stay up and ready; else the old one serves on.",
+        "How long. The new version must stay up and ready. If it does not, the old one goes on serving.",
         default="0s",
         alias="for",
     )
-    share: Percent = _key("How many percent of the requests the new version gets.", default=50)
+    share: Percent = _key("The percentage of requests that the new version gets.", default=50)
 
 
 class HooksConfig(Table):
     """Your own programs at ten points of a deployment."""
 
-    timeout: PositiveDuration = _key("A hook that runs for longer is ended and has failed.", default="10m")
+    timeout: PositiveDuration = _key("A hook that runs longer is ended, and has failed.", default="10m")
 
 
 class LimitsConfig(Table):
-    """What each instance may use of the machine. Only systemd can hold an app to it."""
+    """What each instance may use of the machine. Needs systemd."""
 
     memory: Memory | None = _key(
-        "Past it the kernel kills the instance, and it is started again.", default=None, example="512M"
+        "If an instance uses more, the kernel kills it, and it is started again.",
+        default=None,
+        example="512M",
     )
     cpu: Processors | None = _key(
         "Percent of one processor: `200%` is two of them.", default=None, example="150%"
@@ -245,21 +252,19 @@ class LimitsConfig(Table):
 
 
 class SandboxConfig(Table):
-    """What instances are kept from on systemd; docs/systemd.md says why. supervisord can do none of it."""
+    """What instances may not do. Needs systemd; docs/systemd.md gives the reasons."""
 
     no_new_privileges: Switch = _key("No program gains privileges: sudo, ping with setuid.", default=True)
-    protect_system: Switch = _key("/usr, /boot and /etc can't be written.", default=True)
+    protect_system: Switch = _key("/usr, /boot and /etc cannot be written.", default=True)
     protect_kernel: Switch = _key(
-        "The kernel's settings, modules, log and cgroups can't be changed.", default=True
+        "The kernel's settings, modules, log and cgroups cannot be changed.", default=True
     )
-    private_tmp: Switch = _key(
-        "Its temporary directories are its own, and empty at each start.", default=True
-    )
+    private_tmp: Switch = _key("It has temporary directories of its own, empty at each start.", default=True)
     private_devices: Switch = _key(
-        "No devices but /dev/null and its like: no disks, no GPU, no clock to set.", default=True
+        "No devices except /dev/null and the like: no disks, no GPU, no clock to set.", default=True
     )
     restrict_namespaces: Switch = _key(
-        "No namespaces: off for a headless browser's own sandbox.", default=True
+        "No namespaces. Turn it off for a headless browser, which has a sandbox of its own.", default=True
     )
     restrict_calls: Switch = _key(
         "No system calls of foreign architectures, no realtime priority.", default=True
@@ -274,21 +279,23 @@ class AppConfig(Table):
         example="https://git.example.com/shop.git",
     )
     branch: Branch | None = _key(
-        "What `deploy` takes the newest commit of. Without it: the remote's HEAD.",
+        "The branch whose newest commit `deploy` takes. Without it: the remote's HEAD.",
         default=None,
         example="main",
     )
     build: Commands = _key(
-        "Shell commands that run one after the other in the updated slot.",
+        "Shell commands that build a version. They run one after the other in its slot.",
         default=(),
         example=["npm ci --omit=dev"],
     )
     build_timeout: PositiveDuration = _key(
-        "The time that `build`, all of its commands together, may take, and each call of git. What takes longer is "
-        "ended, and the deployment has failed.",
+        "The time that all `build` commands together may take, and each call of git. After it they are ended, and the "
+        "deployment has failed.",
         default="30m",
     )
-    clean: Switch = _key("Whether untracked files (node_modules) are removed before a build.", default=False)
+    clean: Switch = _key(
+        "Whether untracked files (such as node_modules) are removed before a build.", default=False
+    )
     start: Command = _key(
         "The shell command that runs the app in the foreground. It must listen on $PORT of $HOST "
         "(also $BIND); SUBSTITUTE_APP, _SLOT, _COMMIT, _PORT and _DIRECTORY are set as well.",
@@ -297,30 +304,30 @@ class AppConfig(Table):
     ports: Ports = _key("The ports of slot a and of slot b.", example=[3001, 3002])
     host: Host = _key("The address that the app listens on.", default="127.0.0.1")
     domains: Domains = _key(
-        "Which requests are for this app, by their Host header. "
-        "One app may have none: it gets what is no other's.",
+        "The app gets requests with one of these in the Host header. "
+        "An app without domains gets all other requests; only one app may have none.",
         default=(),
         example=["shop.example.com"],
     )
     env: Environment = _key(
-        "Variables for builds, hooks and the app. Those that substitute sets may not be among them.",
+        "Variables for builds, hooks and the app. Those that substitute sets are not allowed.",
         default={},
         example={"NODE_ENV": "production"},
     )
     env_file: EnvironmentFile | None = _key(
-        "A file of KEY=VALUE lines, relative to the root, for what does not belong here: secrets. "
-        "`env` wins over it.",
+        "A file of KEY=VALUE lines for secrets, relative to the root. `env` takes precedence.",
         default=None,
         example="shop.env",
     )
     user: User | None = _key(
-        "The user that the app runs as, and its git, its builds and the hooks in its repository. For root's commands "
-        "alone. Without it: the user of substitute.",
+        "The user that runs the app, its git, its builds and the hooks in its repository. Only root may name another user. "
+        "Without it: the user who deploys.",
         default=None,
         example="shop",
     )
     notify: Switch = _key(
-        "Whether the app tells systemd that it is ready (READY=1, sd_notify); it must, beside the health check.",
+        "Whether the app tells systemd that it is ready (READY=1, sd_notify). It must then do so, and the health check "
+        "must succeed, too.",
         default=False,
     )
     health: HealthConfig = _table()

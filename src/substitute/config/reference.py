@@ -20,34 +20,38 @@ _PAGE = """\
 
 <!-- Generated from src/substitute/config by `python -m substitute.config > docs/configuration.md` -->
 
-Everything is in one file, `substitute.toml`. The directory that holds it is the **root**: it is found
-upward from the working directory, or named by `-C DIR` or `{variable}`. Relative paths in the file are
-relative to the root.
+Everything is in one file, `substitute.toml`. The directory that holds it is the **root directory**, for short
+the root. Commands look for it in the working directory and those above it; or name it with `-C DIR` or
+`{variable}`. Relative paths in the file are relative to the root.
 
 This is enough for an app that answers on `$PORT`:
 
 ```toml
 {minimal}```
 
-`substitute config` prints the configuration with every default filled in, `substitute config --json` the
-same as one JSON document (times in seconds), and `substitute config --schema` its JSON Schema for editors.
-Values that come from an `env_file` are shown as `***`. Whatever is wrong is listed at once, with line, key,
-what was found and what was expected.
+`substitute config` prints the configuration with all defaults. `substitute config --json` prints it as one
+JSON document, with times in seconds. `substitute config --schema` prints its JSON Schema, for editors. Values
+that come from an `env_file` are shown as `***`. If the file has errors, all of them are listed: line, key, what
+was found, and what was expected.
 
 **Durations** are `"500ms"`, `"30s"`, `"2m"`, `"1h"`, or a number of seconds.
 
-**`env_file`** holds `KEY=VALUE` lines. Blank lines and lines that begin with `#` are skipped, `export` may
-stand in front, and a value may stand in single quotes (as it is) or in double quotes (with `\\n`, `\\t`,
-`\\r`, `\\"`, `\\\\`). Without quotes, ` #` begins a comment. Nothing is expanded: `$HOME` is five characters.
-When a name is set more than once, the last one counts. The variables that substitute sets, `PORT`, `HOST`,
-`BIND` and `SUBSTITUTE_*`, may be neither here nor in `env`.
+**`env_file`** holds lines of the form `KEY=VALUE`:
+
+- Blank lines and lines that begin with `#` are skipped. `export` in front is allowed.
+- A value in single quotes is taken as it is. In double quotes, `\\n`, `\\t`, `\\r`, `\\"` and `\\\\` have their usual
+  meaning. Without quotes, ` #` begins a comment.
+- Variables are not expanded: `$HOME` is five characters.
+- If a name is set more than once, the last one counts.
+- The variables that substitute sets (`PORT`, `HOST`, `BIND` and `SUBSTITUTE_*`) are not allowed, neither here nor in
+  `env`.
 
 ## Every key
 
 {sections}
 ## Annotated example
 
-Values are the defaults, where there is one. A key that has none stands in a comment.
+The values are the defaults. A key without a default is in a comment.
 
 ```toml
 {example}```
@@ -94,7 +98,9 @@ def _section(header: tuple[str, ...], table: type[Table]) -> str:
 def _example_table(header: tuple[str, ...], table: type[Table], *, everything: bool) -> Iterator[str]:
     yield f"[{'.'.join('shop' if step == 'NAME' else step for step in header)}]"
     for name, field in _keys(table):
-        yield from wrap(_text(field), _WIDTH, initial_indent="# ", subsequent_indent="# ")
+        yield from wrap(
+            _text(field), _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+        )
         shown = everything and fits_kind(field, _KIND_OF_EXAMPLE)
         idle = field.default is None and not shown
         yield f"{'# ' if idle else ''}{name} = {literal(_value(field))}"
