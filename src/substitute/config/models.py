@@ -320,8 +320,8 @@ class AppConfig(Table):
         example="shop.env",
     )
     user: User | None = _key(
-        "The user that runs the app, its git, its builds and the hooks in its repository. Only root may name another user. "
-        "Without it: the user who deploys.",
+        "The user that runs the app, its git, its builds and the hooks in its repository. Only root may name "
+        "another user. Without it: the user who deploys.",
         default=None,
         example="shop",
     )
