@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from substitute.core.hooks import HOOKS
+from substitute.core.slots import Phase
+
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(
     page.relative_to(REPOSITORY)
@@ -33,6 +36,12 @@ def test_a_page_that_teaches_is_in_the_index_and_followed_by_a_test(page: Path) 
     assert f"]({name})" in (REPOSITORY / "docs" / "README.md").read_text(), "it is in the index"
     tests = [*(REPOSITORY / "tests" / "e2e").glob("*.py"), *(REPOSITORY / "tests" / "contracts").glob("*.py")]
     assert any(f'"{name}"' in test.read_text() for test in tests), f'no test names "{name}"'
+
+
+def test_the_glossary_has_every_phase_and_the_page_of_hooks_every_hook() -> None:
+    glossary, hooks = ((REPOSITORY / "docs" / f"{page}.md").read_text() for page in ("glossary", "hooks"))
+    assert [phase for phase in Phase if phase is not Phase.CHECK and f"| **{phase}** |" not in glossary] == []
+    assert [hook for hook in HOOKS if f"`{hook}`" not in hooks] == []
 
 
 def _anchors(text: str) -> set[str]:
