@@ -14,11 +14,11 @@ from substitute.cli.options import Call, app_option, json_option, root_option
 @root_option
 @click.pass_obj
 def adopt(call: Call, port: int | None, app: str | None) -> None:
-    """Make the app that runs on PORT today the live version, without touching it.
+    """Make the app that runs on PORT already the live version, without touching it.
 
-    PORT is by default the one of the app's two ports on which something listens. It may be any process, a unit of
-    systemd's, or be kept by PM2, Docker, Podman or supervisord. It goes on as it is; the first deployment lets it
-    finish its requests, and stops it by what keeps it.
+    The default PORT is the one of the app's two ports on which something listens. The app may be any process: a
+    systemd unit, or started by PM2, Docker, Podman or supervisord. It goes on as it is. The first deployment lets it
+    finish its requests and stops it with the commands of whatever started it.
     """
     from substitute.core import adoption  # noqa: PLC0415
     from substitute.core.events import Notice  # noqa: PLC0415
@@ -29,7 +29,7 @@ def adopt(call: Call, port: int | None, app: str | None) -> None:
     if balancer.kind == "haproxy":
         site.host.emit(
             Notice(
-                "Before the first deployment, lead your nginx to it: in place of the app's own port write "
+                "Before the first deployment, point your nginx to it. In place of the app's own port write "
                 f"`proxy_pass http://{balancer.listen};`, then type `nginx -s reload`."
             )
         )

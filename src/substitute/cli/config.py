@@ -15,7 +15,7 @@ from substitute.cli.options import Call, json_option, root_option
 @root_option
 @click.pass_obj
 def config(call: Call, *, schema: bool) -> None:
-    """Print the resolved configuration: every key with its value, defaults filled in."""
+    """Print the configuration: every key with its value, defaults included."""
     from substitute import config as configuration  # noqa: PLC0415
     from substitute.owner import become_owner  # noqa: PLC0415
 

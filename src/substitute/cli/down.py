@@ -16,7 +16,7 @@ from substitute.cli.options import Call, app_option, json_option, root_option
 def down(call: Call, app: str | None, *, of_supervisord: bool) -> None:
     """Let running requests finish, then stop every instance, the balancer and the runtime.
 
-    What was live is remembered: "up" brings it back. With -a only that app's instances stop.
+    "up" starts again what was live. With -a only that app's instances stop.
     """
     from substitute.core import root  # noqa: PLC0415
 

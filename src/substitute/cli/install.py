@@ -12,11 +12,11 @@ from substitute.cli.options import Call, json_option, root_option
 @root_option
 @click.pass_obj
 def install(call: Call) -> None:
-    """Have everything come back after a reboot, with nobody typing.
+    """Start everything after a reboot, without anybody typing.
 
-    As root, or with a systemd of your own that lingers, that is a unit; where there is no systemd, a line of
-    cron's. It runs "up" at boot: what was live is started and gets its traffic, and a deployment that was under
-    way is settled. Typed again, it is written anew. "uninstall" takes it away.
+    This writes a systemd unit (as root, or for a user with "loginctl enable-linger"), or else a line of cron. It runs
+    "up" at boot: the last live version starts and receives traffic. A deployment that was interrupted is finished or
+    undone. If it is installed already, it is written again. "uninstall" removes it.
     """
     site = call.boot_site()
     starter = site.starter(installing=True)
@@ -24,4 +24,4 @@ def install(call: Call) -> None:
     if call.console.json:
         call.console.document({"boot": {"kind": starter.kind, "where": where}})
     else:
-        call.console.lines([f"{site.root} comes back after a reboot, by {where}."])
+        call.console.lines([f"{site.root} starts again after a reboot, by {where}."])

@@ -15,7 +15,7 @@ from substitute.cli.options import Call, app_option, json_option, root_option
 def restart(call: Call, app: str | None) -> None:
     """Build and start the live commit in the other slot, and make that live: a restart without downtime.
 
-    Changes of substitute.toml, of the env_file and of the deploying environment take effect.
+    Changes in substitute.toml, in the env_file and in your environment (PATH) take effect.
     """
     from substitute.core import deployment  # noqa: PLC0415
 

@@ -15,8 +15,8 @@ from substitute.cli.options import Call, app_option, json_option, root_option
 def rollback(call: Call, app: str | None) -> None:
     """Go back to the version that was live before the present one.
 
-    It is started from its slot as it stands, with neither update nor build; where a later deployment has
-    overwritten the slot, it is updated and built again. Typed twice, it ends where it began.
+    It starts from its slot without a build. If a later deployment has overwritten the slot, that version is fetched
+    and built again. A second rollback goes forward again.
     """
     from substitute.core import deployment  # noqa: PLC0415
 

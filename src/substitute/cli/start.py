@@ -19,10 +19,12 @@ from substitute.cli.options import Call, complete_instances, json_option, root_o
 def start(call: Call, app_name: str, app_dir: Path, port: int) -> None:
     """Start the instance APP_NAME in APP_DIR on PORT; return when the port answers.
 
-    The name of a slot, as shop_a for slot a of the app shop, runs the app's start command and makes the
-    slot a standby: it gets no traffic. Any other name runs as the app that it names, with its environment, user
-    and limits, else the line "web:" of APP_DIR's Procfile, else scripts.start of its package.json. It comes back
-    with up, after a reboot and after down; stop forgets it.
+    If APP_NAME is a slot (shop_a is slot a of the app shop), it runs the app's start command. The slot becomes a
+    standby: it gets no traffic.
+
+    Any other name starts a program beside the apps. If it is the name of an app, it runs that app's start command, with
+    its environment, user and limits; else the line "web:" of APP_DIR's Procfile, else scripts.start of its
+    package.json. "up" starts it again, after a reboot and after "down"; "stop" forgets it.
     """
     from substitute.core import byhand  # noqa: PLC0415
 

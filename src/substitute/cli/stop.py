@@ -16,8 +16,8 @@ from substitute.cli.options import Call, complete_instances, json_option, root_o
 def stop(call: Call, app_name: str, *, force: bool) -> None:
     """Let the instance APP_NAME finish its requests and stop it; return when its process is gone.
 
-    The instance that serves asks for --force. Then nothing serves until the next start, deploy or rollback;
-    "up" respects that.
+    To stop the instance that serves, --force is needed. Then nothing serves until the next start, deploy or
+    rollback; "up" does not start it.
     """
     from substitute.core import byhand  # noqa: PLC0415
 

@@ -12,7 +12,7 @@ from substitute.cli.options import Call, json_option, root_option
 @root_option
 @click.pass_obj
 def uninstall(call: Call) -> None:
-    """Undo "install". What runs goes on running; after a reboot it does not come back by itself."""
+    """Undo "install". What runs goes on running, but does not start by itself after a reboot."""
     site = call.boot_site()
     where = site.starter().uninstall()
     if call.console.json:

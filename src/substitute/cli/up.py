@@ -13,9 +13,9 @@ from substitute.cli.options import Call, app_option, json_option, root_option
 @root_option
 @click.pass_obj
 def up(call: Call, app: str | None) -> None:
-    """Bring up everything that should run: after a reboot, a crash of anything, or "down".
+    """Start everything that should run: after a reboot, after a crash, or after "down".
 
-    What is in order is left alone, so it may be typed at any time. With -a it is done for that app only.
+    What is in order is left alone, so you may type it at any time. With -a it starts that app only.
     """
     from substitute.core import root  # noqa: PLC0415
 
