@@ -14,7 +14,7 @@ def main(root: str, app: str) -> int:
     """Settle `app` of `root`; print what was done, for the guardian's log."""
     try:
         site = open_site(root, lambda event: print(event, flush=True))  # noqa: T201
-        up(site.host, [site.app(app)], guests=False, operation=RECOVERY)
+        up(site.host, [site.known(app)], guests=False, operation=RECOVERY)
     except SubstituteError as error:
         print(error, flush=True)  # noqa: T201
         return error.exit_status

@@ -6,8 +6,8 @@ import difflib
 import json
 import os
 import sys
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -19,13 +19,14 @@ from substitute.boot.command import command_for
 from substitute.clock import SystemClock
 from substitute.config.envfile import EnvFileError, read_env_file
 from substitute.core.environment import absolute_places, caller_environment
-from substitute.core.errors import ConfigError, RuntimeFailedError, SubstituteError, UsageError
+from substitute.core.errors import ConfigError, JournalError, RuntimeFailedError, SubstituteError, UsageError
 from substitute.core.events import Notice, Warned
 from substitute.core.host import Host
 from substitute.core.journal import Journal
 from substitute.core.ownership import former_place, recognize
 from substitute.core.ports import Limits
 from substitute.core.recollection import recollect
+from substitute.core.remembered import is_in_use, remembered
 from substitute.core.status import observe
 from substitute.files import private_directory
 from substitute.machine import Machine
@@ -40,12 +41,12 @@ from substitute.strangers import Listening
 from substitute.witness import Bystander
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from substitute.balancers.handover import Leaving
     from substitute.boot.command import Command
-    from substitute.config import Config
+    from substitute.config import Config, Reading
     from substitute.core.apps import App
     from substitute.core.events import Emit
     from substitute.core.ports import Balancer, Runtime, Source
@@ -78,6 +79,8 @@ AS_ROOT = (
 )
 _IN_USE = "balancers"
 """The fact that says which kinds of balancer may lead requests to the root's apps, and how each is set up."""
+_SETTINGS = "settings"
+"""The fact that keeps [balancer] and [runtime] as they were last read without an error."""
 SOURCES = {"git": "substitute.sources.git:connect"}
 
 
@@ -88,12 +91,16 @@ class BootSite:
     root: Path
     user: str
     """Whose the root's state is."""
+    error: ConfigError | None = None
+    """What is wrong with substitute.toml, where that is known."""
 
     def starter(self, *, installing: bool = False) -> boot.Starter:
-        """What brings this root back after a reboot. UsageError where nothing can.
+        """What brings this root back after a reboot. UsageError where nothing can, or where substitute.toml is wrong.
 
         A line of cron's runs as whose crontab it is in, so nobody else can install it.
         """
+        if installing and self.error:
+            raise self.error
         found = boot.starter(self.root, Machine.this())
         if installing and found.kind == "cron":
             require_owner(self.root, sys.argv[1:])
@@ -111,24 +118,78 @@ class Site:
     root: Path
     config: Config
     apps: dict[str, App]
+    """Those of substitute.toml, and in the place of sections that cannot be used what the journal knows."""
     host: Host
     runtime: Choice
+    former: dict[str, App] = field(default_factory=dict)
+    """Those that the journal knows and substitute.toml names no longer."""
+    error: ConfigError | None = None
+    """What is wrong with substitute.toml, or None."""
+    in_general: bool = False
+    """Whether that concerns all apps."""
 
     def app(self, name: str | None = None) -> App:
-        """The app called `name`, or the only one. UsageError where that is not clear."""
-        if name is None and len(self.apps) == 1:
-            return next(iter(self.apps.values()))
-        if name is None:
-            raise UsageError("Several apps are in this root.", cure=f"Name one: -a {' | '.join(self.apps)}")
-        if name not in self.apps:
-            near = difflib.get_close_matches(name, self.apps, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"There is {', '.join(self.apps)}."
-            raise UsageError(f"No app is called {name!r} in {self.root}/substitute.toml.", cure=hint)
-        return self.apps[name]
+        """The app called `name`, or the only one, as substitute.toml has it.
+
+        Raises UsageError where that is not clear, and the ConfigError that concerns it.
+        """
+        found = self._find(name)
+        if found.removed:
+            raise self._unknown(found.name)
+        if self.error and (self.in_general or found.remembered or found.env_file_problem):
+            raise self.error
+        self._warn(f"That does not concern {found.name}.")
+        return found
+
+    def known(self, name: str | None = None) -> App:
+        """The app called `name`, or the only one, for what can be done by the journal alone. Raises UsageError."""
+        found = self._find(name)
+        self._warn(self._instead())
+        return found
 
     def chosen(self, name: str | None = None) -> list[App]:
-        """The app called `name`, or all of them."""
-        return [self.app(name)] if name else list(self.apps.values())
+        """The app called `name`, or all of them, for what can be done by the journal alone."""
+        if name:
+            return [self.known(name)]
+        return list(self.all_known().values())
+
+    def all_known(self) -> dict[str, App]:
+        """All that may run here, by name: also those that are no longer in substitute.toml."""
+        self._warn(self._instead())
+        journal = self.host.journal
+        return self.apps | {name: app for name, app in self.former.items() if is_in_use(journal.app(name))}
+
+    def _find(self, name: str | None) -> App:
+        every = self.apps | self.former
+        names = list(self.apps or every)
+        if name is None and len(names) == 1:
+            return every[names[0]]
+        if name is None:
+            named = " or ".join(f"`-a {one}`" for one in names)
+            raise UsageError("Several apps are in this root.", cure=f"Name one of them: {named}.")
+        if name not in every:
+            raise self.error or self._unknown(name)
+        return every[name]
+
+    def _unknown(self, name: str) -> UsageError:
+        near = difflib.get_close_matches(name, self.apps, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"There is {', '.join(self.apps)}."
+        return UsageError(f"No app is called {name!r} in {self.root}/substitute.toml.", cure=hint)
+
+    def _warn(self, consequence: str) -> None:
+        if self.error:
+            self.host.emit(Warned(f"{self.error.reason}\n{consequence}".rstrip()))
+
+    def _instead(self) -> str:
+        """What is done in spite of the error."""
+        told = []
+        if names := [app.name for app in self.apps.values() if app.remembered]:
+            told.append(f"Used instead is what the journal knows of {' and '.join(names)}.")
+        if names := [app.name for app in self.apps.values() if app.env_file_problem and not app.remembered]:
+            told.append(f"Until that is corrected, {' and '.join(names)} cannot be started.")
+        if self.in_general:
+            told.append("[balancer] and [runtime] are used as they were last read.")
+        return " ".join([*told, "Correct the file; `substitute config` lists what is wrong."])
 
     def status(self, name: str | None = None) -> dict[str, Any]:
         """The ``status --json`` document."""
@@ -136,6 +197,9 @@ class Site:
         balancer = self.config.balancer
         listen = balancer.listen if balancer.kind == "haproxy" else None
         return {
+            "configuration": {
+                "problems": list(self.error.problems or (self.error.what,)) if self.error else []
+            },
             "apps": seen["apps"],
             "balancer": {"kind": balancer.kind, "listen": listen, **seen["balancer"]},
             "runtime": {"kind": self.runtime.kind, "advice": self.runtime.advice},
@@ -181,14 +245,20 @@ def open_site(root_option: str | Path | None, emit: Emit, *, reading: bool = Fal
     caller = caller_environment(os.environ)
     # Builds and instances get PATH as it was given. What runs here is found where the repository has no say.
     os.environ["PATH"] = absolute_places(caller["PATH"])
-    config = configuration.load(root)
-    apps = configuration.apps(config, root)
+    written = configuration.read(root)
+    if written.error and not (root / "deploy" / "journal.db").exists():
+        raise written.error
     run = _prepare(root)
     journal = Journal(root / "deploy" / "journal.db")
     recognize(journal, place_of(root), emit)  # before anything else believes it
+    config = written.config(_last_settings(journal))
+    if written.general is not None:
+        _remember_settings(journal, config)
     machine = Machine.this()
     choice = choose(config.runtime.kind, machine, keeper=journal.fact(KEEPER), runs=_runs(journal))
-    _require_possible(choice.kind, apps.values())
+    error, apps, former = _apps(written, config, journal, choice.kind)
+    if error and not journal.names():  # a part of the apps is not what is to be recollected
+        raise error
 
     def warn(text: str) -> None:
         emit(Warned(text))
@@ -223,7 +293,7 @@ def open_site(root_option: str | Path | None, emit: Emit, *, reading: bool = Fal
         secrets=lambda file: _secrets(root / file, root),
     )
     recollect(host, apps.values())
-    return Site(root, config, apps, host, choice)
+    return Site(root, config, apps, host, choice, former, error, in_general=written.general is None)
 
 
 def find_root(root_option: str | Path | None) -> Path:
@@ -240,7 +310,8 @@ def open_boot(root_option: str | Path | None, emit: Emit) -> BootSite:
     root = find_root(root_option)
     owner = owner_of(root)
     if not owner.is_another or os.geteuid():
-        open_site(root, emit)  # what cannot be opened now can't be at boot
+        # What cannot be opened now can't be at boot.
+        return BootSite(root, owner.name.removeprefix("#"), open_site(root, emit).error)
     return BootSite(root, owner.name.removeprefix("#"))
 
 
@@ -319,18 +390,54 @@ def _keeps_something(runtime: Runtime) -> bool:
         return True
 
 
-def _require_possible(runtime_kind: str, apps: Iterable[App]) -> None:
-    """Raise ConfigError where an app wants what its runtime can't do, rather than leave it undone."""
-    for app in apps:
-        if runtime_kind == "systemd":
-            continue
-        wanted = {"notify": app.notifies, "limits": app.limits != Limits()}
-        for key, value in wanted.items():
-            if value:
-                raise ConfigError(
-                    f"{runtime_kind} has no use for app.{app.name}.{key}.",
-                    cure='Remove it, or set runtime.kind = "systemd".',
-                )
+def _apps(
+    reading: Reading, config: Config, journal: Journal, runtime_kind: str
+) -> tuple[ConfigError | None, dict[str, App], dict[str, App]]:
+    """What is wrong with the configuration, the apps, and those that are no longer in it."""
+    error, apps = reading.error, configuration.apps(config, reading.root)
+    for app in list(apps.values()):
+        if impossible := _impossible(runtime_kind, app):
+            error = error or impossible
+            del apps[app.name]
+    others = [name for name in journal.names() if name not in apps]
+    # Of a file that cannot be read it is not known which apps it names.
+    named = reading.names or {name for name in others if is_in_use(journal.app(name))}
+    apps |= {name: remembered(journal, reading.root, name) for name in others if name in named}
+    former = {
+        name: remembered(journal, reading.root, name, removed=True) for name in others if name not in named
+    }
+    if error and not apps:
+        raise error
+    return error, apps, former
+
+
+def _impossible(runtime_kind: str, app: App) -> ConfigError | None:
+    """The error where an app wants what its runtime can't do: it is not left undone."""
+    wanted = {"notify": app.notifies, "limits": app.limits != Limits()}
+    for key, value in wanted.items():
+        if value and runtime_kind != "systemd":
+            return ConfigError(
+                f"{runtime_kind} has no use for app.{app.name}.{key}.",
+                cure='Remove it, or set runtime.kind = "systemd".',
+            )
+    return None
+
+
+def _remember_settings(journal: Journal, config: Config) -> None:
+    """Have the journal know [balancer] and [runtime], for a time when they cannot be read."""
+    found = {"balancer": config.balancer, "runtime": config.runtime}
+    with suppress(JournalError):  # nothing hangs on it now
+        journal.remember(
+            _SETTINGS, json.dumps({name: table.model_dump(mode="json") for name, table in found.items()})
+        )
+
+
+def _last_settings(journal: Journal) -> dict[str, Any] | None:
+    """What was remembered; an earlier version of substitute noted the balancers in use alone, the present one first."""
+    if known := journal.fact(_SETTINGS):
+        return dict(json.loads(known))
+    in_use = json.loads(journal.fact(_IN_USE) or "{}")
+    return {"balancer": next(iter(in_use.values()))} if in_use else None
 
 
 def _secrets(file: Path, root: Path) -> dict[str, str]:

@@ -24,7 +24,7 @@ def logs(call: Call, slot: str | None, lines: int, app: str | None, *, follow: b
     follows too, so that a switch loses nothing.
     """
     site = call.site_to_read()
-    chosen = site.app(app)
+    chosen = site.known(app)
     live = site.host.journal.app(chosen.name).live if chosen.name in site.host.journal.names() else None
     shown = [slot or live] if slot or live else list(SLOTS)
     files = {f"{chosen.name}_{name}": chosen.log_directory / f"{name}.log" for name in SLOTS}

@@ -21,4 +21,4 @@ def rollback(call: Call, app: str | None) -> None:
     from substitute.core import deployment  # noqa: PLC0415
 
     site = call.site()
-    deployment.rollback(site.host, site.app(app))
+    deployment.rollback(site.host, site.known(app))

@@ -29,4 +29,4 @@ def start(call: Call, app_name: str, app_dir: Path, port: int) -> None:
     from substitute.core import byhand  # noqa: PLC0415
 
     site = call.site()
-    byhand.start(site.host, site.apps, app_name, app_dir, port)
+    byhand.start(site.host, site.all_known(), app_name, app_dir, port)

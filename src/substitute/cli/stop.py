@@ -22,4 +22,4 @@ def stop(call: Call, app_name: str, *, force: bool) -> None:
     from substitute.core import byhand  # noqa: PLC0415
 
     site = call.site()
-    byhand.stop(site.host, site.apps, app_name, force=force)
+    byhand.stop(site.host, site.all_known(), app_name, force=force)

@@ -11,11 +11,13 @@ from substitute.config.models import AppConfig, BalancerConfig, Config, RuntimeC
 from substitute.config.reference import annotated_example, reference_markdown
 from substitute.config.resolution import apps
 from substitute.config.root import find_root
+from substitute.config.tolerant import Reading, read
 
 __all__ = [
     "AppConfig",
     "BalancerConfig",
     "Config",
+    "Reading",
     "RuntimeConfig",
     "annotated_example",
     "apps",
@@ -23,6 +25,7 @@ __all__ = [
     "document",
     "find_root",
     "load",
+    "read",
     "reference_markdown",
     "schema",
 ]

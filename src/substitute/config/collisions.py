@@ -40,7 +40,9 @@ def _ports(claims: list[_Claim]) -> Iterator[Problem]:
             clash = claim.port == earlier.port and overlap(claim.host, earlier.host)
             if clash and claim.owner != earlier.owner:
                 yield Problem(
-                    claim.location, f"port {claim.port} on {claim.host} is already that of {earlier.owner}"
+                    claim.location,
+                    f"port {claim.port} on {claim.host} is already that of {earlier.owner}",
+                    clash=earlier.location,
                 )
 
 
@@ -72,7 +74,8 @@ def _domains(apps: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
                 owner = (
                     "listed twice" if owners[domain] == name else f"already that of {_called(owners[domain])}"
                 )
-                yield Problem(("app", name, "domains", at), f"{domain} is {owner}")
+                clash = ("app", owners[domain], "domains")
+                yield Problem(("app", name, "domains", at), f"{domain} is {owner}", clash=clash)
             owners.setdefault(domain, name)
 
 
@@ -82,6 +85,7 @@ def _defaults(apps: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
         yield Problem(
             ("app", name),
             f"needs domains: {_called(without[0])} has none either, and one app at most may be without",
+            clash=("app", without[0]),
         )
 
 

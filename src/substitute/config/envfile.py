@@ -27,6 +27,8 @@ class EnvFile:
 
     path: str
     values: Mapping[str, str] = field(default_factory=dict, repr=False)  # secrets
+    problem: str = ""
+    """Why it cannot be used, where that is tolerated: then what it sets is not known."""
 
 
 class EnvFileError(ValueError):

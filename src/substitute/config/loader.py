@@ -26,8 +26,8 @@ def load(root: Path) -> Config:
     Raises ConfigError that lists every problem.
     """
     file = root / FILE
-    text = _text(file)
-    return parse(_tables(file, text), root=root, text=text)
+    text = text_of(file)
+    return parse(tables(file, text), root=root, text=text)
 
 
 def parse(raw: dict[str, Any], *, root: Path, text: str = "") -> Config:
@@ -35,7 +35,15 @@ def parse(raw: dict[str, Any], *, root: Path, text: str = "") -> Config:
 
     Raises ConfigError that lists every problem.
     """
-    problems: list[Problem] = []
+    config, problems = checked(raw, root=root)
+    if config is None or problems:
+        raise listed(root / FILE, problems, text)
+    return config
+
+
+def checked(raw: Mapping[str, Any], *, root: Path) -> tuple[Config | None, list[Problem]]:
+    """Check parsed tables: the configuration, where pydantic takes them, and everything that is wrong."""
+    config, problems = None, list[Problem]()
     try:
         config = Config.model_validate(raw, context={"root": root})
         if not config.app:
@@ -43,12 +51,11 @@ def parse(raw: dict[str, Any], *, root: Path, text: str = "") -> Config:
     except ValidationError as error:
         problems.extend(problems_of(error))
     problems.extend(collisions(raw))
-    if problems:
-        raise _error(root / FILE, _listed(problems, line_numbers(text)))
-    return config
+    return config, problems
 
 
-def _text(file: Path) -> str:
+def text_of(file: Path) -> str:
+    """What is in the file. Raises ConfigError."""
     try:
         return file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -60,7 +67,8 @@ def _text(file: Path) -> str:
         raise _error(file, [f"{FILE}:{line}: not UTF-8 text"]) from None
 
 
-def _tables(file: Path, text: str) -> dict[str, Any]:
+def tables(file: Path, text: str) -> dict[str, Any]:
+    """What `text` says. Raises ConfigError."""
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -74,7 +82,12 @@ def _tables(file: Path, text: str) -> dict[str, Any]:
         raise _error(file, [f"{place}: not valid TOML: {what}"]) from None
 
 
-def _listed(problems: Sequence[Problem], lines: Mapping[tuple[str, ...], int]) -> list[str]:
+def listed(file: Path, problems: Sequence[Problem], text: str) -> ConfigError:
+    """The error that lists `problems`; `text` is the file's, for the line numbers."""
+    return _error(file, _sentences(problems, line_numbers(text)))
+
+
+def _sentences(problems: Sequence[Problem], lines: Mapping[tuple[str, ...], int]) -> list[str]:
     """One line for each problem, in the order of the file."""
     placed = sorted({(_line(p, lines), at): p for at, p in enumerate(problems)}.items())
     texts = []

@@ -14,7 +14,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from substitute.config.envfile import NAME, EnvFile, read_env_file, reserved
+from substitute.config.envfile import NAME, EnvFile, EnvFileError, read_env_file, reserved
 from substitute.config.literals import kind
 from substitute.config.values import Expected, Refused
 
@@ -64,8 +64,14 @@ Environment = Annotated[
 def _env_file(value: object, info: ValidationInfo) -> EnvFile:
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise ValueError("a path, relative to the root")
-    root = (info.context or {}).get("root")
-    return EnvFile(value, read_env_file(root / value, root) if root else {})
+    context = info.context or {}
+    root = context.get("root")
+    try:
+        return EnvFile(value, read_env_file(root / value, root) if root else {})
+    except EnvFileError as error:
+        if not context.get("tolerant"):
+            raise
+        return EnvFile(value, problem=str(error))
 
 
 EnvironmentFile = Annotated[

@@ -40,6 +40,8 @@ class Problem:
     sentence: str
     file: str | None = None
     line: int | None = None
+    clash: Location = ()
+    """The place that this one clashes with: which of the two was edited is not known."""
 
 
 def problems_of(error: ValidationError) -> Iterator[Problem]:

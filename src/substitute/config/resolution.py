@@ -11,6 +11,7 @@ from substitute.core.ports import Limits, Protection
 from substitute.core.slots import Endpoint, Slot, SlotName
 
 if TYPE_CHECKING:
+    from substitute.config.envfile import EnvFile
     from substitute.config.models import AppConfig, Config, LimitsConfig
 
 
@@ -50,8 +51,13 @@ def _app(name: str, app: AppConfig, root: Path) -> App:
         limits=_limits(app.limits),
         env_file=app.env_file.path if app.env_file else None,
         secrets=app.env_file.values if app.env_file else {},
+        env_file_problem=_problem(app.env_file),
         protections=frozenset(one for one in Protection if getattr(app.sandbox, one)),
     )
+
+
+def _problem(env_file: EnvFile | None) -> str:
+    return f"{env_file.path} cannot be used: {env_file.problem}." if env_file and env_file.problem else ""
 
 
 def _limits(limits: LimitsConfig) -> Limits:

@@ -40,9 +40,10 @@ def find_root(start: Path | None = None, *, directory: str | None = None, enviro
     if named := environ.get(VARIABLE):
         return _exactly(here / named, f"{VARIABLE}={named}")
     here = here.resolve()
-    for candidate in (here, *here.parents):
-        if _is_root(candidate):
-            return candidate
+    for is_root in (_is_root, _was_root):
+        for candidate in (here, *here.parents):
+            if is_root(candidate):
+                return candidate
     raise ConfigError(
         f"There is no {FILE} in {here} or in any directory above it.",
         cure=f"Go to the directory that holds it, name it by `-C DIR` or {VARIABLE}, "
@@ -52,7 +53,7 @@ def find_root(start: Path | None = None, *, directory: str | None = None, enviro
 
 def _exactly(directory: Path, named_by: str) -> Path:
     directory = directory.resolve()
-    if _is_root(directory):
+    if _is_root(directory) or _was_root(directory):
         return directory
     what = f"holds no {FILE}" if directory.is_dir() else "is no directory"
     raise ConfigError(
@@ -71,7 +72,16 @@ def _working_directory() -> Path:
 
 
 def _is_root(directory: Path) -> bool:
+    return _holds(directory, FILE)
+
+
+def _was_root(directory: Path) -> bool:
+    """Whether only the file is missing: what runs there must be looked after all the same."""
+    return _holds(directory, "deploy/journal.db")
+
+
+def _holds(directory: Path, file: str) -> bool:
     try:
-        return (directory / FILE).is_file()
+        return (directory / file).is_file()
     except OSError:  # a directory that may not be searched
         return False

@@ -78,8 +78,11 @@ class Console:
     def aside(self, event: Event) -> None:
         """Show a warning on standard error, for commands whose output is one document."""
         if isinstance(event, Warned):
-            text = f"warning: {harmless(event.message)}"
-            self.err.line(json_line(event) if self.json else paint_for(self.err)(text, "yellow"))
+            if self.json:
+                self.err.line(json_line(event))
+                return
+            for line in f"warning: {event.message}".splitlines():
+                self.err.line(paint_for(self.err)(harmless(line), "yellow"))
 
     def error(self, error: SubstituteError) -> None:
         """Say what failed, the fact seen, what serves now, and the next command.

@@ -31,6 +31,9 @@ def status_lines(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     for app in document["apps"]:
         serves = f"slot {app['live']} is live" if app["live"] else "nothing is live"
         yield f"{paint(app['name'], 'bold')}: {serves}, next deploy to {app['next_deploy']}"
+        if app.get("removed"):
+            cure = f"`substitute down -a {app['name']}` stops it for good"
+            yield paint(f"  not in substitute.toml any more; {cure}", "yellow")
         yield from _slot_table(app["slots"], paint)
         for name, slot in app["slots"].items():
             if slot.get("adopted"):

@@ -62,6 +62,12 @@ class App:
     """As it is written: relative to the root."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What ``env_file`` says."""
+    env_file_problem: str = ""
+    """Why ``env_file`` cannot be used; then what it says is not known, and nothing may be started without it."""
+    remembered: bool = False
+    """Made from the journal, since substitute.toml does not say (see `core.remembered`): nothing can be built."""
+    removed: bool = False
+    """It is not in substitute.toml any more."""
 
     def instance(self, slot: SlotName) -> str:
         """Name the process of `slot`: ``shop_a``."""

@@ -75,6 +75,12 @@ def rollback(host: Host, app: App) -> None:
         source = host.source(app)
         if slot.intact and slot.commit == target and source.current(slot.directory) == target:
             return Plan("rollback", slot.name, Revision(target, "", "as it stands"), update=False)
+        if app.remembered:
+            raise UsageError(
+                f"Slot {slot.name} no longer holds {target[:10]}, which was live before.",
+                fact="It would have to be built again, and substitute.toml does not say how.",
+                cure="Correct it first: `substitute config` lists what is wrong.",
+            )
         host.emit(Notice(f"Slot {slot.name} no longer holds {target[:10]}: it is updated and built again."))
         return Plan("rollback", slot.name, _resolve(host, app, slot, target, fetch=False), update=True)
 

@@ -186,17 +186,21 @@ class Host:
         return process
 
     def proven(self, app: App, slot: SlotRecord) -> App:
-        """`app` as the version in `slot` was proven; as the configuration has it, where that is not known."""
+        """`app` as the version in `slot` was proven; as the configuration has it, where that is not known.
+
+        Raises ConfigError where an `env_file` cannot be used: it is not to run without its variables.
+        """
         version = slot.version
-        if version is None:
-            return app
-        secrets = app.secrets
-        if version.env_file != app.env_file:
+        if version and (app.remembered or version.env_file != app.env_file):
             try:
-                secrets = self.secrets(version.env_file) if version.env_file else {}
+                return version.applied_to(app, self.secrets(version.env_file) if version.env_file else {})
             except ConfigError as error:
+                if app.remembered or app.env_file_problem:
+                    raise
                 self.emit(Warned(f"Slot {slot.name} gets the variables of today: {error.reason}"))
-        return version.applied_to(app, secrets)
+        if app.env_file_problem:
+            raise ConfigError(f"{app.name} cannot be started.", problems=(app.env_file_problem,))
+        return version.applied_to(app, app.secrets) if version else app
 
     def environment(self, app: App, slot: SlotRecord) -> Mapping[str, str]:
         """PATH, HOME and the like: of the command that proved what `slot` holds, else of the latest deployment."""

@@ -339,6 +339,11 @@ class Journal:
         """Every app that was ever registered."""
         return [row["name"] for row in self._db.execute("SELECT name FROM app ORDER BY name")]
 
+    def domains(self, app: str) -> tuple[str, ...]:
+        """Which requests are for `app`, as its configuration last said."""
+        row = self._db.execute("SELECT domains FROM app WHERE name = ?", (app,)).fetchone()
+        return tuple(json.loads(row["domains"]))
+
     def backends(self) -> list[Backend]:
         """What is desired of the balancer, for all apps of the root."""
         found = []
@@ -413,6 +418,11 @@ class Journal:
         """Note that the app is (no longer) meant to be stopped."""
         with self._write(durably=True) as db:
             db.execute("UPDATE app SET stopped = ? WHERE name = ?", (stopped, app))
+
+    def give_up(self, app: str) -> None:
+        """Note that nothing of the app is live any more: it was removed from the configuration, and taken down."""
+        with self._write(durably=True) as db:
+            db.execute("UPDATE app SET live = NULL, stopped = 0 WHERE name = ?", (app,))
 
     def adopt(  # one transaction
         self,

@@ -70,6 +70,13 @@ def _bring_up(host: Host, app: App, operation: str, interrupts: Interrupts) -> N
             raise
         except SubstituteError as error:
             raise told_truly(host, app, error) from error
+    if app.removed:
+        host.emit(
+            Warned(
+                f"{app.name} is not in substitute.toml any more, and runs as the journal has it. "
+                f"`substitute down -a {app.name}` stops it for good."
+            )
+        )
     if settled.live is None:
         why = "stopped by hand" if settled.problem else "never deployed"
         host.emit(Notice(f"{app.name}: {why}."))
@@ -106,7 +113,7 @@ def down(host: Host, apps: Iterable[App], *, everything: bool) -> None:
             for app in chosen:
                 try:
                     with only_expected():
-                        _take_down(host, app, interrupts)
+                        _take_down(host, app, interrupts, for_good=app.removed and not everything)
                 except InterruptedByUserError:
                     raise
                 except SubstituteError as error:
@@ -147,13 +154,15 @@ def _lock(host: Host, app: App, held: ExitStack) -> None:
         ) from error
 
 
-def _take_down(host: Host, app: App, interrupts: Interrupts) -> None:
+def _take_down(host: Host, app: App, interrupts: Interrupts, *, for_good: bool) -> None:
     with interrupts.allowed():
         host.journal.register(app)
     record = host.journal.app(app.name)
     running = [slot for slot in record.slots.values() if remains(host, app, slot)]
     if running or any(slot.share for slot in record.slots.values()) or host.journal.unfinished(app.name):
         settle(host, app, serve=False, interrupts=interrupts)
+    if for_good:
+        host.journal.give_up(app.name)
     for slot in running:
         host.emit(Notice(f"{slot.instance} stopped."))
 

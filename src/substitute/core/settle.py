@@ -209,7 +209,7 @@ class _Settling:
         with self._waiting():
             found = answers_in_time(host, app, live)
         if found:
-            if live.version is None:  # an earlier version of substitute has started it
+            if live.version is None and not app.remembered:  # an earlier version of substitute has started it
                 host.journal.proven(live, Version.of(app, host.environment(app, live)))
             return live.name, ""
         other = record.slots[live.name.other]

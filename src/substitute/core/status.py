@@ -83,6 +83,7 @@ def _app(host: Host, app: App, traffic: Mapping[Endpoint, Traffic]) -> dict[str,
     deployment = unfinished[-1] if unfinished else None
     return {
         "name": app.name,
+        "removed": app.removed,
         "live": record.live,
         "next_deploy": record.next_slot,
         "deployment": deployment
