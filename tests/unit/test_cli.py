@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import shutil
@@ -16,6 +18,7 @@ from substitute import __version__, wiring
 from substitute.cli.edge import run
 from substitute.cli.group import COMMANDS, commands
 from substitute.cli.reference import reference
+from substitute.config.root import MINIMAL
 from substitute.core import deployment
 from substitute.core.errors import (
     ConfigError,
@@ -26,6 +29,7 @@ from substitute.core.errors import (
     SubstituteError,
     UsageError,
 )
+from substitute.core.events import Notice
 
 if TYPE_CHECKING:
     from substitute.core.events import Emit
@@ -205,6 +209,37 @@ def test_nobody_who_reads_is_no_error(tmp_path: Path, closed: str) -> None:
     os.close(write)
 
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "typed", ["completion bash", "config --schema", "config", "config --json", "--version"]
+)
+def test_a_full_standard_output_is_an_error_where_the_output_is_the_result(
+    tmp_path: Path, typed: str
+) -> None:
+    (tmp_path / "substitute.toml").write_text(MINIMAL)
+    program = [sys.executable, "-m", "substitute", *typed.split()]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, check=False, cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert b"No space left on device" in done.stderr
+
+
+def test_a_deployment_that_could_not_show_its_events_has_succeeded_all_the_same(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert opened
+    monkeypatch.setattr(sys, "stdout", Full())
+    monkeypatch.setattr(deployment, "deploy", lambda host, *_: host.emit(Notice("begun")))
+    assert run(["deploy"]) == 0
+
+
+class Full(io.StringIO):
+    """Of a disk that is full."""
+
+    def write(self, _text: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 # -- completion and documents ----------------------------------------------------------------------

@@ -14,7 +14,14 @@ def main() -> int:
     if sys.argv[1:] == ["--version"]:
         from substitute import __version__  # noqa: PLC0415
 
-        print(f"substitute {__version__}")  # noqa: T201 - before there is a console
+        try:
+            print(f"substitute {__version__}", flush=True)  # noqa: T201 - before there is a console
+        except OSError as error:  # a full disk, or a reader that went away
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the interpreter complains at its exit
+            if isinstance(error, BrokenPipeError):
+                return 0
+            print(f"error: standard output: {error.strerror}", file=sys.stderr)  # noqa: T201
+            return 1
         return 0
     _leave_out_the_working_directory()
     # Else pydantic reads the metadata of every installed package, to look for plugins: 10 ms.

@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     call = Call(json="--json" in options)
     try:
-        return _invoke(call, arguments)
+        return _whole(call, _invoke(call, arguments))
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - this is the edge
@@ -59,6 +59,18 @@ def _invoke(call: Call, arguments: Sequence[str]) -> int:
     except Exit as done:  # --help and --version
         return done.exit_code
     return status if isinstance(status, int) else 0
+
+
+def _whole(call: Call, status: int) -> int:
+    """`status`, or the error that the result could not be written whole."""
+    why = call.unwritten()
+    if why and status == 0:
+        raise SubstituteError(
+            "Not everything could be written to standard output.",
+            fact=f"{why}.",
+            cure="What is there is cut. Nothing else failed: type it again where there is room.",
+        )
+    return status
 
 
 def _told(call: Call, error: Exception) -> SubstituteError | None:

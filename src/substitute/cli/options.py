@@ -39,6 +39,10 @@ class Call:
 
         return Console(json=self.json)
 
+    def unwritten(self) -> str:
+        """Why the result of the command could not be written whole, or empty."""
+        return self.console.unwritten if "console" in self.__dict__ else ""
+
     def close(self) -> None:
         """Leave the terminal as it was found."""
         if "console" in self.__dict__:  # else nothing was printed, and nothing need be imported for it

@@ -35,6 +35,13 @@ class Console:
         self.err = Stream(sys.stderr if err is None else err)
         self._screen: Screen | None = None
         self._told_end = False
+        self._has_result = False
+
+    @property
+    def unwritten(self) -> str:
+        """Why the result of the command could not be written whole, or empty. Events are no result."""
+        self.out.flush()
+        return self.out.failure if self._has_result else ""
 
     def __call__(self, event: Event) -> None:
         """Show `event` now."""
@@ -91,7 +98,7 @@ class Console:
         event has said it.
         """
         self.close()
-        if self.json:
+        if self.json and not self.out.failure:
             said = self._told_end and error.exit_status in {SubstituteError.exit_status, 130}
             if not said:
                 self.out.line(_error_line(error))
@@ -105,11 +112,13 @@ class Console:
 
     def lines(self, lines: Iterable[str]) -> None:
         """Print `lines`, text of substitute's own, on standard output."""
+        self._has_result = True
         for line in lines:
             self.out.line(line)
 
     def document(self, document: object) -> None:
         """Print one JSON document."""
+        self._has_result = True
         self.out.line(json_format.dumps(plain(document), indent=2, default=str))
 
     def status(self, document: Mapping[str, Any]) -> None:
@@ -144,6 +153,7 @@ class Console:
 
     def log_line(self, slot: str, line: str, *, marked: bool) -> None:
         """Print a line of an instance's log; `marked` puts its slot before it."""
+        self._has_result = True
         if self.json:
             self.out.line(json_format.dumps({"slot": slot, "line": line}))
         else:

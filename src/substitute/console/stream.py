@@ -21,30 +21,20 @@ class Stream:
     def __init__(self, stream: TextIO | None) -> None:
         """Wrap `stream`; None (a closed descriptor) swallows everything."""
         self._stream = stream
+        self.failure = ""
+        """Why not all of the text could be written, where that is not since its reader went away."""
         with suppress(AttributeError, OSError, ValueError):
             # An ASCII locale must not turn a commit's subject into an exception.
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
     def write(self, text: str) -> int:
         """Write `text`, or drop it."""
-        if self._stream is not None:
-            try:
-                self._stream.write(text)
-            except BlockingIOError:
-                pass  # a full pipe that does not block: this text is lost, the next may get through
-            except (OSError, ValueError):
-                self._give_up()
+        self._do(lambda stream: stream.write(text))
         return len(text)
 
     def flush(self) -> None:
         """Let what was written arrive, or drop it."""
-        if self._stream is not None:
-            try:
-                self._stream.flush()
-            except BlockingIOError:
-                pass
-            except (OSError, ValueError):
-                self._give_up()
+        self._do(lambda stream: stream.flush())
 
     def line(self, text: str = "") -> None:
         """Write a line and let it arrive at once."""
@@ -78,6 +68,20 @@ class Stream:
     def is_coloured(self) -> bool:
         """Whether colours are welcome; see https://no-color.org."""
         return self.is_terminal and not os.environ.get("NO_COLOR")
+
+    def _do(self, act: Callable[[TextIO], object]) -> None:
+        if self._stream is None:
+            return
+        try:
+            act(self._stream)
+        except (
+            BlockingIOError
+        ) as error:  # a full pipe that does not block: this is lost, the next may get through
+            self.failure = error.strerror or str(error)
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+                self.failure = error.strerror or str(error)
+            self._give_up()
 
     def _give_up(self) -> None:
         stream, self._stream = self._stream, None
