@@ -27,7 +27,7 @@ from substitute.core.ownership import former_place, recognize
 from substitute.core.ports import Limits
 from substitute.core.recollection import recollect
 from substitute.core.remembered import is_in_use, remembered
-from substitute.core.status import observe
+from substitute.core.status import observe, out_of_service
 from substitute.files import private_directory
 from substitute.machine import Machine
 from substitute.owner import become_owner, owner_of, require_owner
@@ -191,9 +191,11 @@ class Site:
             told.append("[balancer] and [runtime] are used as they were last read.")
         return " ".join([*told, "Correct the file; `substitute config` lists what is wrong."])
 
-    def status(self, name: str | None = None) -> dict[str, Any]:
-        """The ``status --json`` document."""
-        seen = observe(self.host, self.chosen(name))
+    def status(self, name: str | None = None, *, check: bool = False) -> dict[str, Any]:
+        """The ``status --json`` document; with `check` it names the apps that should serve and do not."""
+        chosen = self.chosen(name)
+        seen = observe(self.host, chosen)
+        checked = {"out_of_service": out_of_service(self.host, chosen)} if check else {}
         balancer = self.config.balancer
         listen = balancer.listen if balancer.kind == "haproxy" else None
         return {
@@ -204,6 +206,7 @@ class Site:
             "balancer": {"kind": balancer.kind, "listen": listen, **seen["balancer"]},
             "runtime": {"kind": self.runtime.kind, "advice": self.runtime.advice},
             "boot": self._boot(),
+            **checked,
         }
 
     def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:

@@ -49,6 +49,19 @@ def test_stale_files_of_a_killed_runtime_do_not_stop_a_start(place: Place) -> No
     assert is_alive(again)
 
 
+def test_the_lives_of_one_that_crashes_are_told_by_their_pids(place: Place) -> None:
+    first = place.start()
+    os.kill(first.pid, signal.SIGKILL)
+
+    def pids() -> tuple[int, ...]:
+        return place.runtime.inspect("shop_a").pids
+
+    eventually(lambda: len(pids()) > 1 and place.runtime.inspect("shop_a").process is not None, "it is back")
+    again = place.runtime.inspect("shop_a").process
+    assert again
+    assert pids() == (first.pid, again.pid)
+
+
 def supervisords(run: Path) -> set[int]:
     """Those that work for `run`."""
     found = set()

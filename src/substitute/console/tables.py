@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from substitute.console.text import harmless, seconds, short
@@ -38,9 +39,12 @@ def status_lines(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         for name, slot in app["slots"].items():
             if slot.get("adopted"):
                 yield f"  slot {name} was adopted: {harmless(slot['adopted'])}"
+            yield from _failure(name, slot, paint)
         if under_way := app.get("deployment"):
             yield paint(f"  {_under_way(under_way)}", "cyan")
         yield ""
+    if failed := document.get("out_of_service"):
+        yield paint(f"out of service: {', '.join(failed)}", "red")
     balancer = document["balancer"]
     place = f" on {balancer['listen']}" if balancer["listen"] else ""
     yield f"balancer: {balancer['kind']}{place}, {_running(balancer, paint)}"
@@ -69,6 +73,25 @@ def _slot_table(slots: Mapping[str, Mapping[str, Any]], paint: Paint) -> Iterato
         for name, slot in slots.items()
     ]
     yield from _table(heads, rows, paint, styles={1: _STATE_STYLE})
+
+
+def _failure(name: str, slot: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    """What is known of a slot that should serve and does not."""
+    if slot["state"] != "failed":
+        return
+    ended = f", last by {slot['last_exit']}" if slot.get("last_exit") else ""
+    if slot.get("crash_looping"):
+        started = datetime.fromisoformat(slot["started"]).timestamp() if slot.get("started") else None
+        since = f" since its deployment of {_moment(started)}" if started else ""
+        yield paint(f"  slot {name} crash-loops: it crashed {slot['restarts']} times{since}{ended}", "red")
+    elif ended:
+        yield paint(f"  slot {name} ended{ended.removeprefix(', last')}", "red")
+    for line in slot.get("last_words") or ():
+        yield f"    {name} | {harmless(line)}"
+
+
+def _moment(when: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
 
 
 def _up(slot: Mapping[str, Any]) -> str:
@@ -113,7 +136,7 @@ def history_lines(records: Sequence[DeploymentRecord], paint: Paint, *, with_app
     rows = [
         (
             str(record.id),
-            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.started)),
+            _moment(record.started),
             *((record.app,) if with_app else ()),
             record.operation,
             short(record.commit),
@@ -152,7 +175,7 @@ def drill_lines(records: Sequence[DrillRecord], paint: Paint, *, with_app: bool)
     rows = [
         (
             str(record.id),
-            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.started)),
+            _moment(record.started),
             *((record.app,) if with_app else ()),
             harmless(record.operation or "baseline"),
             _or_dash(record.deployment),

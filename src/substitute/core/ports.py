@@ -97,6 +97,8 @@ class Inspection:
     """False while a program that notifies has not said that it is."""
     restarts: int | None = None
     """How often it was started again by itself, where the runtime counts."""
+    pids: tuple[int, ...] = ()
+    """Those of its latest lives, the last one at the end, where the runtime knows them."""
 
 
 @dataclass(frozen=True)

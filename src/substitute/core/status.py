@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from substitute.core.errors import LeftoverError, NothingServesError, UnmovedError, UnobservedError
+from substitute.core.errors import (
+    LeftoverError,
+    NothingServesError,
+    SubstituteError,
+    UnmovedError,
+    UnobservedError,
+)
 from substitute.core.health import answers
 from substitute.core.lock import holder_of
 from substitute.core.records import unregistered
@@ -15,11 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from substitute.core.apps import App
-    from substitute.core.errors import SubstituteError
     from substitute.core.host import Host
-    from substitute.core.ports import Process, Traffic
+    from substitute.core.ports import Inspection, Process, Traffic
     from substitute.core.records import AppRecord, DeploymentRecord, SlotRecord
     from substitute.core.slots import Endpoint
+
+
+_MANY, _LATELY = 3, 60.0
+"""An instance that crashed so often, and runs for less than so many seconds, crash-loops."""
+_LAST_WORDS = 5
 
 
 def observe(host: Host, apps: Iterable[App]) -> dict[str, Any]:
@@ -29,6 +40,26 @@ def observe(host: Host, apps: Iterable[App]) -> dict[str, Any]:
         traffic = host.traffic()
     found = [_app(host, app, traffic or {}) for app in apps]
     return {"apps": found, "balancer": {"running": None if traffic is None else bool(traffic)}}
+
+
+def out_of_service(host: Host, apps: Iterable[App]) -> list[str]:
+    """Those of `apps` that should serve and do not: not ready, crash-looping, or without a share."""
+    try:
+        traffic, unseen = host.traffic(), False
+    except UnobservedError:
+        traffic, unseen = None, True
+    found = []
+    for app in apps:
+        record = host.journal.app(app.name) if app.name in host.journal.names() else None
+        live = record.live_slot if record and not record.stopped else None
+        if live is None:
+            continue
+        reached = traffic is None or any(traffic[e].share != 0 for e in live.endpoints if e in traffic)
+        seen = host.inspect(live)
+        loops = _crash_loops(host, seen.process, _crashes(live, seen))
+        if unseen or not reached or loops or not answers(host, app, live):
+            found.append(app.name)
+    return found
 
 
 def who_serves(host: Host, app: App, trouble: SubstituteError) -> list[SlotName]:
@@ -95,22 +126,31 @@ def _app(host: Host, app: App, traffic: Mapping[Endpoint, Traffic]) -> dict[str,
             "phase": deployment.phase,
             "pid": holder.pid if holder else None,
         },
-        "slots": {name.value: _slot(host, record, name, deployment, traffic) for name in SlotName},
+        "slots": {
+            name.value: _slot(
+                host, app, record.slots[name], record=record, deployment=deployment, traffic=traffic
+            )
+            for name in SlotName
+        },
     }
 
 
 def _slot(
     host: Host,
+    app: App,
+    slot: SlotRecord,
+    *,
     record: AppRecord,
-    name: SlotName,
     deployment: DeploymentRecord | None,
     traffic: Mapping[Endpoint, Traffic],
 ) -> dict[str, Any]:
-    slot = record.slots[name]
     inspected = host.inspect(slot)
     process = inspected.process
     seen = [traffic[endpoint] for endpoint in slot.endpoints if endpoint in traffic]
     state = _state(host, record, slot, process, deployment)
+    crashes = _crashes(slot, inspected)
+    loops = state in {SlotState.LIVE, SlotState.FAILED} and _crash_loops(host, process, crashes)
+    state = SlotState.FAILED if loops else state
     return {
         "state": state,
         "commit": slot.commit,
@@ -120,8 +160,39 @@ def _slot(
         "share": _share(seen),
         "in_flight": sum(one.in_flight for one in seen),
         "up_seconds": round(host.prober.age(process), 1) if process else None,
-        "restarts": None if state is SlotState.IDLE else inspected.restarts,
+        "restarts": None if state is SlotState.IDLE else crashes,
+        "crash_looping": loops,
+        "started": _started(host, slot) if loops else None,
+        "last_exit": inspected.exit if state is SlotState.FAILED else "",
+        "last_words": _last_words(host, app, slot) if state is SlotState.FAILED else [],
     }
+
+
+def _crashes(slot: SlotRecord, seen: Inspection) -> int | None:
+    """How often the instance of `slot` ended by itself since it was started here; None where nobody counts."""
+    if seen.restarts is not None:
+        return seen.restarts
+    if slot.process is None or slot.process.pid not in seen.pids:
+        return None
+    lives = len(seen.pids) - max(at for at, pid in enumerate(seen.pids) if pid == slot.process.pid)
+    return lives - 1 if seen.process else lives
+
+
+def _crash_loops(host: Host, process: Process | None, crashes: int | None) -> bool:
+    return (crashes or 0) >= _MANY and (process is None or host.prober.age(process) < _LATELY)
+
+
+def _started(host: Host, slot: SlotRecord) -> str | None:
+    """When the latest deployment to `slot` began, in ISO 8601."""
+    began = next((one.started for one in host.journal.history(slot.app) if one.slot is slot.name), None)
+    return None if began is None else datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds")
+
+
+def _last_words(host: Host, app: App, slot: SlotRecord) -> list[str]:
+    with suppress(SubstituteError, OSError):
+        file = app.log_directory / f"{slot.name}.log"
+        return [line for line in host.runtime.last_lines(slot.instance, file, _LAST_WORDS) if line.strip()]
+    return []
 
 
 def _share(seen: list[Traffic]) -> int | None:

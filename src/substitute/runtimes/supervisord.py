@@ -155,12 +155,13 @@ class Supervisord:
             return Inspection(None)
         process = identify(info["pid"]) if info["pid"] else None
         runs = self._runs(name)
+        pids = tuple(run.pid for run in runs)
         if process and runs and runs[-1].pid == process.pid:
             runs.pop()  # the last one is the one before
         elif info["pid"] and not process and (not runs or runs[-1].pid != info["pid"]):
             runs = []
         ending = runs[-1].ending if runs else ""
-        return Inspection(process, ending, wanted=info["statename"] in _WANTED)
+        return Inspection(process, ending, wanted=info["statename"] in _WANTED, pids=pids)
 
     def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
         """Through supervisord, so that it does not start it again; an orphan directly."""
