@@ -197,13 +197,17 @@ class Site:
         seen = observe(self.host, chosen)
         checked = {"out_of_service": out_of_service(self.host, chosen)} if check else {}
         balancer = self.config.balancer
-        listen = balancer.listen if balancer.kind == "haproxy" else None
+        configured = balancer.listen if balancer.kind == "haproxy" else None
+        fronts = list(self.host.balancer.fronts())
+        place: dict[str, Any] = {"listen": fronts[0] if fronts and configured not in fronts else configured}
+        if fronts:
+            place |= {"listens": fronts, "configured": configured}
         return {
             "configuration": {
                 "problems": list(self.error.problems or (self.error.what,)) if self.error else []
             },
             "apps": seen["apps"],
-            "balancer": {"kind": balancer.kind, "listen": listen, **seen["balancer"]},
+            "balancer": {"kind": balancer.kind, **place, **seen["balancer"]},
             "runtime": {"kind": self.runtime.kind, "advice": self.runtime.advice},
             "boot": self._boot(),
             **checked,

@@ -362,7 +362,9 @@ def test_another_address_is_taken_over_and_the_earlier_one_answers_until_nobody_
         assert site.balancer.pending(shop) == (
             f"HAProxy is to listen on {elsewhere}. It answers on {site.listen} too, while clients come there."
         )
+        assert site.balancer.fronts() == [str(site.listen)]
         site.balancer.reload(shop)
+        assert site.balancer.fronts() == [str(elsewhere), str(site.listen)]
         assert site.balancer.pending(shop) == ""
         assert get(elsewhere) == (200, "b0")
         assert headers(site, Host="x") == {
@@ -377,6 +379,7 @@ def test_another_address_is_taken_over_and_the_earlier_one_answers_until_nobody_
     until(lambda: site.balancer.pending(shop) == f"Nobody comes to {site.listen} any more.")
     site.balancer.reload(shop)
     assert not accepts(site.listen)
+    assert site.balancer.fronts() == [str(elsewhere)]
     assert get(elsewhere) == (200, "b0")
     assert master(site) == first
 

@@ -201,6 +201,9 @@ class FakeBalancer:
             self.world.shares = shares
             self.world.log.append("route " + " ".join(f"{e.port}={s}" for e, s in sorted(shares.items())))
 
+    def fronts(self) -> Sequence[str]:
+        return ()
+
     def pending(self, backends: Sequence[Backend]) -> str:
         del backends
         return self.world.pending

@@ -128,7 +128,6 @@ def test_without_a_commit_the_newest_is_deployed(opened: Opened) -> None:
         (["deploy", "-x"], "-x"),
         (["start", "shop_a", ".", "0"], "0 is not in the range"),
         (["start", "shop_a", ".", "http"], "not a valid integer"),
-        (["logs", "c"], "'c' is not one of"),
         (["stop"], "Missing argument"),
     ],
 )

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from substitute.core import byhand, root
+from substitute.core.deployment import deploy
 from substitute.core.errors import NotReadyError, RuntimeFailedError, SubstituteError, UsageError
+from substitute.core.events import Notice
 from substitute.core.ports import Limits, Process, Protection
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ def test_a_guest_is_back_after_down_and_up_and_forgotten_by_stop(shop: Shop, dir
     assert guests(shop) == []
     root.up(shop.host, [])
     assert shop.world.running == {}
-    with pytest.raises(UsageError, match="Nothing is called worker"):
+    with pytest.raises(UsageError, match="No instance is called worker"):
         stop(shop, "worker")
 
 
@@ -149,3 +151,36 @@ def test_one_guest_that_can_not_be_stopped_keeps_no_other_one_up_and_is_not_forg
         root.down(shop.host, [], everything=True)
     assert list(shop.world.running) == ["clock"]
     assert guests(shop) == ["clock", "worker"]
+
+
+def test_down_says_what_it_stopped_and_that_there_was_nothing(shop: Shop, directory: Path) -> None:
+    start(shop, "worker", directory)
+
+    def told() -> list[str]:
+        shop.events.clear()
+        root.down(shop.host, [shop.app], everything=True)
+        return [event.message for event in shop.events if isinstance(event, Notice)]
+
+    assert told() == ["worker stopped; `substitute up` brings it back.", "Nothing ran of shop."]
+    assert told() == ["Nothing ran of shop."]
+    deploy(shop.host, shop.app, "v1")
+    assert told() == ["shop_a stopped."]
+
+
+def test_an_app_is_no_instance_and_what_stops_it_is_told(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    with pytest.raises(UsageError, match="`stop` stops one instance") as refused:
+        stop(shop, "shop")
+    assert refused.value.cure == (
+        "Type `substitute stop shop_a` or `substitute stop shop_b`; `substitute down -a shop` stops the app."
+    )
+
+
+@pytest.mark.parametrize("name", ["haproxy", "shop_guardian", "a", "-x", "x/y"])
+def test_a_name_that_no_guest_can_have_is_refused_with_the_reason(
+    shop: Shop, directory: Path, name: str
+) -> None:
+    with pytest.raises(UsageError, match="cannot be the name of a guest") as refused:
+        start(shop, name, directory)
+    ours = name in {"haproxy", "shop_guardian"}
+    assert ("substitute itself runs something" in refused.value.fact) == ours

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from substitute.console.tables import status_lines
 from substitute.core import byhand
-from substitute.core.deployment import deploy
+from substitute.core.deployment import deploy, restart
 from substitute.core.root import down, up
 from substitute.core.status import observe, out_of_service
 from tests.unit.fakes import FakeProber, FakeRuntime
@@ -96,3 +96,59 @@ def test_out_of_service_is_what_should_serve_and_does_not(shop: Shop) -> None:
     up(shop.host, [shop.app])
     byhand.stop(shop.host, {"shop": shop.app}, "shop_a", force=True)
     assert out_of_service(shop.host, [shop.app]) == []
+
+
+def shown(shop: Shop, **balancer: object) -> str:
+    document = {**observe(shop.host, [shop.app]), "balancer": {**BALANCER, **balancer}}
+    return "\n".join(status_lines(document, lambda text, _: text))
+
+
+def test_what_is_live_is_said_as_it_is_seen(shop: Shop) -> None:
+    assert "shop: nothing is live" in shown(shop)
+    deploy(shop.host, shop.app, "v1")
+    assert "shop: slot a is live" in shown(shop)
+    shop.world.crash("shop_a")
+    assert "shop: slot a should be live and does not work" in shown(shop)
+    up(shop.host, [shop.app])
+    down(shop.host, [shop.app], everything=False)
+    assert "shop: nothing runs (`substitute up` starts slot a)" in shown(shop)
+    up(shop.host, [shop.app])
+    byhand.stop(shop.host, {"shop": shop.app}, "shop_a", force=True)
+    assert "shop: stopped by hand (`substitute restart -a shop`" in shown(shop)
+    restart(shop.host, shop.app)
+    assert "shop: slot b is live" in shown(shop)
+
+
+def test_the_addresses_that_answer_are_shown_and_what_the_file_says_beside_them(shop: Shop) -> None:
+    assert "haproxy on 127.0.0.1:8080, running" in shown(shop)
+    moved = {"listens": ["127.0.0.1:8080"], "configured": "127.0.0.1:8081"}
+    assert "haproxy on 127.0.0.1:8080, running" in shown(shop, **moved)
+    assert "substitute.toml says 127.0.0.1:8081: `substitute up` has it answer there too" in shown(
+        shop, **moved
+    )
+    both = {"listens": ["127.0.0.1:8081", "127.0.0.1:8080"], "configured": "127.0.0.1:8081"}
+    assert "haproxy on 127.0.0.1:8081 and 127.0.0.1:8080, running" in shown(shop, **both)
+    assert "substitute.toml says" not in shown(shop, **both)
+    left = {"kind": "passive", "listen": None, "listens": ["127.0.0.1:8080"], "configured": None}
+    assert "HAProxy, which was the balancer before, still answers on 127.0.0.1:8080" in shown(shop, **left)
+
+
+def test_guests_are_shown(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "Procfile").write_text("web: work\n")
+    byhand.start(shop.host, {}, "worker", tmp_path, 3100)
+    assert re.search(r"guest: worker on port 3100, pid \d+, up .*, in /", shown(shop))
+    shop.world.crash("worker")
+    assert "guest: worker on port 3100, not running" in shown(shop)
+
+
+def test_after_a_build_that_failed_no_commit_is_shown_that_the_files_are_not_at(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    deploy(shop.host, shop.app, "v2")
+
+    def commits() -> dict[str, str | None]:
+        slots = observe(shop.host, [shop.app])["apps"][0]["slots"]
+        return {name: slot["commit"] for name, slot in slots.items()}
+
+    before = commits()
+    shop.host.journal.spoil("shop", shop.app.slots[min(shop.app.slots)].name)
+    assert commits() == {"a": None, "b": before["b"]}

@@ -893,6 +893,9 @@ class ModelBalancer:
         now = self.world.clock.time
         return self.running and now < until and now < since + DRAIN_LIMIT
 
+    def fronts(self) -> Sequence[str]:
+        return ()
+
     def stop(self) -> None:
         self.world.deed("end the balancer", RuntimeFailedError("It cannot be ended."))
         with self.world.changing():

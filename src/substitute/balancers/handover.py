@@ -85,6 +85,11 @@ class Handover:
                 found = _together(found or {}, seen)
         return found
 
+    def fronts(self) -> Sequence[str]:
+        """Of all that are in use, the later one's first."""
+        every = (self._later, *self._earlier.values())
+        return list(dict.fromkeys(place for one in every for place in one.fronts()))
+
     def stop(self) -> None:
         """All that are ours. A program of the user's goes on by the file that it has."""
         for one in (*self._earlier.values(), self._later):

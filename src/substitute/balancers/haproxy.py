@@ -106,6 +106,12 @@ class HAProxy:
 
         self._daemon.patiently(act)
 
+    def fronts(self) -> Sequence[str]:
+        """Those of its file at which one of this root's listens."""
+        written = self._daemon.written()
+        named = [address for address in (file.listen(written), *file.earlier(written)) if address]
+        return [address for address in named if haproxy.occupants(address, self._run)[1]]
+
     def stop(self) -> None:
         """With all that it has left."""
         self._daemon.stop()

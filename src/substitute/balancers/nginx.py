@@ -153,6 +153,10 @@ class Nginx:
             for endpoint, share in known.items()
         }
 
+    def fronts(self) -> Sequence[str]:
+        """Where its own file says."""
+        return ()
+
     def stop(self) -> None:
         """It is the user's, and stays; so does the file, without which it would not start again."""
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from substitute.cli.options import SLOTS, Call, app_option, json_option, root_option
 
+if TYPE_CHECKING:
+    from substitute.wiring import Site
+
 
 @click.command()
-@click.argument("slot", required=False, metavar="[SLOT]", type=click.Choice(SLOTS))
+@click.argument(
+    "slot",
+    required=False,
+    metavar="[SLOT]",
+    shell_complete=lambda _ctx, _parameter, incomplete: [
+        name for name in SLOTS if name.startswith(incomplete)
+    ],
+)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on, until Ctrl-C.")
 @click.option(
     "-n", "--lines", metavar="N", default=20, show_default=True, type=click.IntRange(min=0), help="How many."
@@ -18,12 +30,15 @@ from substitute.cli.options import SLOTS, Call, app_option, json_option, root_op
 @root_option
 @click.pass_obj
 def logs(call: Call, slot: str | None, lines: int, app: str | None, *, follow: bool) -> None:
-    """Show the last lines that the instance in SLOT wrote.
+    """Show the last lines that the instance in SLOT wrote; SLOT is a, b, or the name of a guest.
 
     Without SLOT it is the live one's, each line marked with its slot; with -f, what the other slot writes
     follows too, so that a switch loses nothing.
     """
     site = call.site_to_read()
+    if slot and slot not in SLOTS:
+        _show_guest(call, site, slot, lines, follow=follow)
+        return
     chosen = site.known(app)
     live = site.host.journal.app(chosen.name).live if chosen.name in site.host.journal.names() else None
     shown = [slot or live] if slot or live else list(SLOTS)
@@ -45,3 +60,22 @@ def logs(call: Call, slot: str | None, lines: int, app: str | None, *, follow: b
             },
             show,
         )
+
+
+def _show_guest(call: Call, site: Site, name: str, lines: int, *, follow: bool) -> None:
+    """The same of a guest."""
+    from substitute.core.errors import UsageError  # noqa: PLC0415
+    from substitute.core.guests import log_of  # noqa: PLC0415
+
+    if name not in site.host.journal.guests():
+        known = ", ".join([*SLOTS, *site.host.journal.guests()])
+        raise UsageError(f"There is no slot and no guest {name!r}.", cure=f"There is {known}.")
+
+    def show(_instance: str, line: str) -> None:
+        call.console.log_line(name, line, marked=False)
+
+    if follow:
+        site.follow({name: (log_of(site.host, name), lines)}, show)
+        return
+    for line in site.host.runtime.last_lines(name, log_of(site.host, name), lines):
+        show(name, line)

@@ -30,8 +30,7 @@ _REASON_LENGTH = 60
 def status_lines(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     """Yield the lines of ``substitute status`` for its ``--json`` document."""
     for app in document["apps"]:
-        serves = f"slot {app['live']} is live" if app["live"] else "nothing is live"
-        yield f"{paint(app['name'], 'bold')}: {serves}, next deploy to {app['next_deploy']}"
+        yield f"{paint(app['name'], 'bold')}: {_serves(app)}, next deploy to {app['next_deploy']}"
         if app.get("removed"):
             cure = f"`substitute down -a {app['name']}` stops it for good"
             yield paint(f"  not in substitute.toml any more; {cure}", "yellow")
@@ -46,8 +45,10 @@ def status_lines(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     if failed := document.get("out_of_service"):
         yield paint(f"out of service: {', '.join(failed)}", "red")
     balancer = document["balancer"]
-    place = f" on {balancer['listen']}" if balancer["listen"] else ""
-    yield f"balancer: {balancer['kind']}{place}, {_running(balancer, paint)}"
+    yield from _balancer(balancer, paint)
+    for guest in document.get("guests") or ():
+        state = f"pid {guest['pid']}, up {seconds(guest['up_seconds'])}" if guest["pid"] else "not running"
+        yield f"guest: {guest['name']} on port {guest['port']}, {state}, in {harmless(guest['directory'])}"
     if runtime := document.get("runtime"):
         told = f", {_running(runtime, paint)}" if "running" in runtime else ""
         advice = f" ({runtime['advice']})" if runtime.get("advice") else ""
@@ -55,6 +56,36 @@ def status_lines(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     if boot := document.get("boot"):
         unknown = paint("after a reboot nothing comes back by itself (`substitute install`)", "yellow")
         yield f"boot: {boot['where'] or unknown}"
+
+
+def _serves(app: Mapping[str, Any]) -> str:
+    """What is live, as observed."""
+    live = app["live"]
+    if not live:
+        return "nothing is live"
+    state = app["slots"][live]["state"]
+    if state == "failed":
+        return f"slot {live} should be live and does not work"
+    if state == "idle" and app.get("stopped"):
+        return (
+            f"stopped by hand (`substitute restart -a {app['name']}` makes slot {live}'s commit live again)"
+        )
+    if state == "idle":
+        return f"nothing runs (`substitute up` starts slot {live})"
+    return f"slot {live} is live"
+
+
+def _balancer(balancer: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    fronts = balancer.get("listens") or ([balancer["listen"]] if balancer["listen"] else [])
+    if balancer["kind"] == "haproxy" or not fronts:
+        place = f" on {' and '.join(fronts)}" if fronts else ""
+        yield f"balancer: {balancer['kind']}{place}, {_running(balancer, paint)}"
+    else:
+        yield f"balancer: {balancer['kind']}, {_running(balancer, paint)}"
+        yield f"  HAProxy, which was the balancer before, still answers on {' and '.join(fronts)}"
+    configured = balancer.get("configured")
+    if configured and configured not in fronts:
+        yield paint(f"  substitute.toml says {configured}: `substitute up` has it answer there too", "yellow")
 
 
 def _slot_table(slots: Mapping[str, Mapping[str, Any]], paint: Paint) -> Iterator[str]:

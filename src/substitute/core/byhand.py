@@ -125,12 +125,20 @@ def stop(host: Host, apps: Mapping[str, App], name: str, *, force: bool = False)
         return
     guest = host.journal.guests().get(name)
     if guest is None:
-        known = [app.instance(slot) for app in apps.values() for slot in SlotName]
-        raise UsageError(
-            f"Nothing is called {name}.", cure=f"There is {', '.join([*known, *host.journal.guests()])}."
-        )
+        raise _no_instance(host, apps, name)
     stop_guest(host, guest)
     host.emit(Notice(f"{name} stopped."))
+
+
+def _no_instance(host: Host, apps: Mapping[str, App], name: str) -> UsageError:
+    if app := apps.get(name):
+        both = " or ".join(f"`substitute stop {app.instance(slot)}`" for slot in SlotName)
+        return UsageError(
+            f"{name} is an app, and `stop` stops one instance.",
+            cure=f"Type {both}; `substitute down -a {name}` stops the app.",
+        )
+    known = [*(app.instance(slot) for app in apps.values() for slot in SlotName), *host.journal.guests()]
+    return UsageError(f"No instance is called {name}.", cure=f"There is {', '.join(known)}.")
 
 
 def _stop_slot(host: Host, app: App, name: SlotName, *, force: bool) -> None:

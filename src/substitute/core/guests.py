@@ -35,21 +35,31 @@ _LISTENS = Health("tcp", "/", None, timeout=30.0, interval=0.05, successes=1)
 
 def start_guest(host: Host, name: str, directory: Path, port: int, what: App | str) -> None:
     """Start `name` in `directory`, and return when `port` accepts: as the app `what`, or the command."""
-    if not _NAME.fullmatch(name) or name == "haproxy" or name.endswith("_guardian"):
-        raise UsageError(f"{name!r} cannot be the name of an instance.", cure="Use letters, digits, - and _.")
+    if name == "haproxy" or name.endswith("_guardian"):
+        raise UsageError(
+            f"{name!r} cannot be the name of a guest.",
+            fact="substitute itself runs something under that name.",
+            cure="Choose another name.",
+        )
+    if not _NAME.fullmatch(name) or name in set(SlotName):
+        raise UsageError(
+            f"{name!r} cannot be the name of a guest.",
+            fact="It has at most 64 letters, digits, dots, - and _, begins with a letter or digit, and is not a or b.",
+            cure="Choose another name.",
+        )
     version = _stranger(what, host.caller) if isinstance(what, str) else Version.of(what, host.caller)
     with deployment_lock(host.guest_lock_path(name), "start"), Interrupts() as interrupts:
         known = host.journal.guests().get(name)
-        if known and host.inspect(_slot(known)).process:
+        if known and host.inspect(as_slot(known)).process:
             host.emit(Notice(f"{name} runs already, in {known.directory} on port {known.port}."))
             return
         guest = GuestRecord(name, directory, port, version.start, None, version)
-        require_free(host, _slot(guest))
+        require_free(host, as_slot(guest))
         try:
             _run(host, guest, interrupts)
         except Exception:
             if not host.inspect(
-                _slot(guest)
+                as_slot(guest)
             ).process:  # one that could not be stopped stays known, to be stopped
                 host.journal.dismiss_guest(name)
             raise
@@ -58,15 +68,18 @@ def start_guest(host: Host, name: str, directory: Path, port: int, what: App | s
 def resume_guest(host: Host, guest: GuestRecord) -> None:
     """Start a guest as it was started, where it does not run. One that fails is tried again by the next `up`."""
     with deployment_lock(host.guest_lock_path(guest.name), "up"), Interrupts() as interrupts:
-        if not host.inspect(_slot(guest)).process:
-            require_free(host, _slot(guest))
+        if not host.inspect(as_slot(guest)).process:
+            require_free(host, as_slot(guest))
             _run(host, guest, interrupts)
 
 
 def pause_guest(host: Host, guest: GuestRecord) -> None:
-    """Stop a guest until the next `up`."""
+    """Stop a guest until the next `up`; say so where it ran."""
     with deployment_lock(host.guest_lock_path(guest.name), "down"), Interrupts():
+        ran = host.inspect(as_slot(guest)).process
         _end(host, guest)
+        if ran:
+            host.emit(Notice(f"{guest.name} stopped; `substitute up` brings it back."))
 
 
 def stop_guest(host: Host, guest: GuestRecord) -> None:
@@ -76,19 +89,24 @@ def stop_guest(host: Host, guest: GuestRecord) -> None:
         host.journal.dismiss_guest(guest.name)
 
 
+def log_of(host: Host, name: str) -> Path:
+    """Where a guest writes, where its runtime keeps files."""
+    return host.root / "deploy" / "run" / "log" / f"{name}.log"
+
+
 def _run(host: Host, guest: GuestRecord, interrupts: Interrupts) -> None:
     """Start it and wait until its port accepts; stop it again where it does not. It is noted before it runs."""
     host.journal.host_guest(guest)
-    logs = host.root / "deploy" / "run" / "log"
-    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    program = _program(host, guest, logs / f"{guest.name}.log")
+    file = log_of(host, guest.name)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    program = _program(host, guest, file)
     log = LogTail(host.runtime.log(program.name, program.log))
     try:
         with interrupts.allowed():
             process = host.runtime.start(program)
             host.journal.host_guest(replace(guest, process=process))
             show = lambda line: host.emit(Output("start", line))  # noqa: E731
-            await_ready(host, _LISTENS, _slot(guest), process, show=show, log=log)
+            await_ready(host, _LISTENS, as_slot(guest), process, show=show, log=log)
     except Exception:
         _end(host, guest)
         raise
@@ -97,7 +115,7 @@ def _run(host: Host, guest: GuestRecord, interrupts: Interrupts) -> None:
 
 def _end(host: Host, guest: GuestRecord) -> None:
     version = _version(host, guest)
-    host.runtime.stop(guest.name, host.process_of(_slot(guest)), timeout=version.stop_timeout)
+    host.runtime.stop(guest.name, host.process_of(as_slot(guest)), timeout=version.stop_timeout)
     left = host.prober.marked(guest_origin(guest), {version.user}, host.root)
     end_all(host, guest.name, left, timeout=version.stop_timeout)
     host.journal.host_guest(replace(guest, process=None))
@@ -141,7 +159,7 @@ def _stranger(command: str, caller: Mapping[str, str]) -> Version:
     )
 
 
-def _slot(guest: GuestRecord) -> SlotRecord:
+def as_slot(guest: GuestRecord) -> SlotRecord:
     """It as a slot, for what looks at slots."""
     return SlotRecord(
         app=guest.name,

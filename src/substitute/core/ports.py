@@ -258,6 +258,9 @@ class Balancer(Protocol):
         know it asks again.
         """
 
+    def fronts(self) -> Sequence[str]:
+        """Where clients come in (``127.0.0.1:8080``), observed; empty where a program of the user's listens."""
+
     def stop(self) -> None:
         """End the balancer where it is a process of ours. No error when it does not run."""
 

@@ -51,6 +51,16 @@ class SlotRecord:
         """The name of its process."""
         return self.instance_name or f"{self.app}_{self.name}"
 
+    @property
+    def called(self) -> str:
+        """What messages call it: ``slot a``, or the name of a guest."""
+        return self.instance_name or f"slot {self.name}"
+
+    @property
+    def logs(self) -> str:
+        """The command that shows its log."""
+        return f"`substitute logs {self.instance_name or self.name}`"
+
 
 @dataclass(frozen=True)
 class AppRecord:

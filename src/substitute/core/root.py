@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from substitute.core.errors import (
@@ -110,6 +110,7 @@ def down(host: Host, apps: Iterable[App], *, everything: bool) -> None:
             for app in chosen:
                 with interrupts.allowed():
                     _lock(host, app, held)
+            idle = not any(_runs(host, app) for app in chosen)
             for app in chosen:
                 try:
                     with only_expected():
@@ -125,6 +126,8 @@ def down(host: Host, apps: Iterable[App], *, everything: bool) -> None:
             problems |= _pause_guests(host)
         if problems:
             raise _not_all(problems, "Not everything is down.")
+        if idle:
+            host.emit(Notice(f"Nothing ran of {' and '.join(app.name for app in chosen)}."))
         if everything:
             with only_expected():
                 host.balancer.stop()
@@ -152,6 +155,14 @@ def _lock(host: Host, app: App, held: ExitStack) -> None:
             fact=error.fact,
             cure=error.cure,
         ) from error
+
+
+def _runs(host: Host, app: App) -> bool:
+    """Whether any instance of it does; where that can't be told, as if it did."""
+    with suppress(Exception):
+        known = app.name in host.journal.names()
+        return known and any(remains(host, app, slot) for slot in host.journal.app(app.name).slots.values())
+    return True
 
 
 def _take_down(host: Host, app: App, interrupts: Interrupts, *, for_good: bool) -> None:

@@ -13,6 +13,7 @@ from substitute.core.errors import (
     UnmovedError,
     UnobservedError,
 )
+from substitute.core.guests import as_slot
 from substitute.core.health import answers
 from substitute.core.lock import holder_of
 from substitute.core.records import unregistered
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from substitute.core.apps import App
     from substitute.core.host import Host
     from substitute.core.ports import Inspection, Process, Traffic
-    from substitute.core.records import AppRecord, DeploymentRecord, SlotRecord
+    from substitute.core.records import AppRecord, DeploymentRecord, GuestRecord, SlotRecord
     from substitute.core.slots import Endpoint
 
 
@@ -39,7 +40,11 @@ def observe(host: Host, apps: Iterable[App]) -> dict[str, Any]:
     with suppress(UnobservedError):
         traffic = host.traffic()
     found = [_app(host, app, traffic or {}) for app in apps]
-    return {"apps": found, "balancer": {"running": None if traffic is None else bool(traffic)}}
+    return {
+        "apps": found,
+        "guests": [_guest(host, guest) for guest in host.journal.guests().values()],
+        "balancer": {"running": None if traffic is None else bool(traffic)},
+    }
 
 
 def out_of_service(host: Host, apps: Iterable[App]) -> list[str]:
@@ -116,6 +121,7 @@ def _app(host: Host, app: App, traffic: Mapping[Endpoint, Traffic]) -> dict[str,
         "name": app.name,
         "removed": app.removed,
         "live": record.live,
+        "stopped": record.stopped,
         "next_deploy": record.next_slot,
         "deployment": deployment
         and {
@@ -153,7 +159,8 @@ def _slot(
     state = SlotState.FAILED if loops else state
     return {
         "state": state,
-        "commit": slot.commit,
+        # After a build that failed, its files are at no version that is known.
+        "commit": slot.commit if slot.intact or process or record.live is slot.name else None,
         "adopted": adopted.called if (adopted := host.adopted(slot)) else None,
         "port": slot.endpoints[0].port,
         "pid": process.pid if process else None,
@@ -165,6 +172,17 @@ def _slot(
         "started": _started(host, slot) if loops else None,
         "last_exit": inspected.exit if state is SlotState.FAILED else "",
         "last_words": _last_words(host, app, slot) if state is SlotState.FAILED else [],
+    }
+
+
+def _guest(host: Host, guest: GuestRecord) -> dict[str, Any]:
+    process = host.inspect(as_slot(guest)).process
+    return {
+        "name": guest.name,
+        "directory": str(guest.directory),
+        "port": guest.port,
+        "pid": process.pid if process else None,
+        "up_seconds": round(host.prober.age(process), 1) if process else None,
     }
 
 
