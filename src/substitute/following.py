@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from substitute.lines import Lines
+from substitute.logs import last_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,8 +42,7 @@ class Appended:
         """What came since the previous call: the writer itself has put it there, so there is nothing to wait for."""
         del ended
         with suppress(OSError):
-            while self._follower.read():
-                pass
+            self._follower.read_what_is_there()
         found, self._lines[:] = list(self._lines), []
         return found
 
@@ -85,6 +85,12 @@ class Follower:
         if replaced and not data:
             self.close()
         return bool(data)
+
+    def read_what_is_there(self) -> None:
+        """Give away all that is written now; one that writes faster than it is read keeps nobody here."""
+        end = _size(self.path)
+        while self.read() and self._position < end:
+            pass
 
     @property
     def _opened(self) -> int:
@@ -142,12 +148,9 @@ class Follower:
         descriptor = self._opened
         end = self._size = os.fstat(descriptor).st_size
         start = _data_start(descriptor, end)
-        position, data = end, b""
-        while position > start and data.count(b"\n") <= lines:
-            position = max(start, position - _BLOCK)
-            data = os.pread(descriptor, end - position, position)
-        if data.count(b"\n") < lines:
-            data = _from(self._rotated, 0) + data
+        data = last_bytes(descriptor, lines, start=start, end=end)
+        if len(data) == end - start and (missing := lines - data.count(b"\n")) > 0:
+            data = _end_of(self._rotated, missing) + data
         wanted = b"".join(data.splitlines(keepends=True)[-lines:]) if lines else b""
         here = min(len(wanted), end - start)
         self._position = end - here
@@ -174,6 +177,14 @@ def _from(path: Path, position: int) -> bytes:
         with path.open("rb") as file:
             file.seek(max(0, position))
             return file.read()
+    except OSError:
+        return b""
+
+
+def _end_of(path: Path, lines: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return last_bytes(file.fileno(), lines, start=0, end=os.fstat(file.fileno()).st_size)
     except OSError:
         return b""
 

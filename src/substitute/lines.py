@@ -35,10 +35,10 @@ class Lines:
         self._rest = ""  # before the lines are given away: `on_line` may raise
         for line in lines:
             self._give(line)
-        while len(rest) > _LINE:
-            self._give(rest[:_LINE])
-            rest = rest[_LINE:]
-        self._rest = rest
+        whole = max(len(rest) - 1, 0) // _LINE * _LINE  # a break may yet come right behind the last part
+        self._rest = rest[whole:]
+        if whole:
+            self._give(rest[:whole])
 
     def close(self) -> None:
         """Give away what no line end came after."""

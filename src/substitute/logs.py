@@ -21,6 +21,10 @@ LIMIT = 10 << 20
 KEPT = 5
 _BLOCK = 1 << 16
 """A multiple of every file system's block, as collapsing asks for."""
+_LONG = 8192
+"""Bytes of a line that are shown in any case, however many lines are asked for."""
+_AT_LEAST = 1 << 18
+"""Bytes that may be looked at for even one line."""
 _FAR = 1 << 30
 _COLLAPSE, _PUNCH_KEEPING_SIZE = 0x08, 0x03
 
@@ -92,7 +96,7 @@ def _data_start(descriptor: int) -> int:
 
 
 def read_tail(log: Path, lines: int) -> list[str]:
-    """The last `lines` of a log, across its rotated part; a missing one is empty."""
+    """The last `lines` of a log, across its rotated part; a missing one is empty. Of a very long line, its end."""
     found: list[bytes] = []
     for path in (log, log.with_name(f"{log.name}.1")):
         found = _tail(path, lines) + found
@@ -107,11 +111,22 @@ def _tail(path: Path, lines: int) -> list[bytes]:
     except OSError:
         return []
     try:
-        start, position, data = _data_start(descriptor), os.fstat(descriptor).st_size, b""
-        while position > start and data.count(b"\n") <= lines:
-            step = min(_BLOCK, position - start)
-            position -= step
-            data = os.pread(descriptor, step, position) + data
-        return data.splitlines()[-lines:]
+        end = os.fstat(descriptor).st_size
+        return last_bytes(descriptor, lines, start=_data_start(descriptor), end=end).splitlines()[-lines:]
     finally:
         os.close(descriptor)
+
+
+def last_bytes(descriptor: int, lines: int, *, start: int, end: int) -> bytes:
+    """The bytes before `end` that hold its last `lines`, not from before `start`; no more than so many lines need.
+
+    A log may have no line break at all: each byte is read once, and a line that is longer than `_LONG` may be cut.
+    """
+    start = max(start, end - max(lines * _LONG, _AT_LEAST)) if lines > 0 else end
+    position, breaks, blocks = end, 0, []
+    while position > start and breaks <= lines:
+        step = min(_BLOCK, position - start)
+        position -= step
+        blocks.append(os.pread(descriptor, step, position))
+        breaks += blocks[-1].count(b"\n")
+    return b"".join(reversed(blocks))

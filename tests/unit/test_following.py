@@ -7,6 +7,7 @@ import pytest
 
 from substitute import logs
 from substitute.following import Follower
+from substitute.lines import Lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,3 +134,51 @@ def test_a_truncated_log_is_read_from_its_beginning(log: Followed) -> None:
 
     assert log.seen == log.all()
     follower.close()
+
+
+@pytest.fixture
+def bytes_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    read: list[int] = []
+    real = os.pread
+
+    def counted(descriptor: int, length: int, position: int) -> bytes:
+        data = real(descriptor, length, position)
+        read.append(len(data))
+        return data
+
+    monkeypatch.setattr(os, "pread", counted)
+    return read
+
+
+@pytest.mark.parametrize("lines", [0, 3, 2000])
+def test_a_log_without_a_line_break_is_read_once_and_not_whole(
+    log: Followed, bytes_read: list[int], lines: int
+) -> None:
+    size = 60 << 20
+    with log.path.open("wb") as file:
+        for _ in range(60):
+            file.write(b"x" * (1 << 20))
+    most = max(lines * 8192, 1 << 18)
+
+    found = logs.read_tail(log.path, lines)
+    assert sum(map(len, found)) <= most
+    log.follow(lines).close()
+    assert sum(bytes_read) <= 2 * most < size
+
+
+def test_lines_of_any_usual_length_are_read_whole(log: Followed) -> None:
+    long = ["a" * 50_000, "b" * 50_000, "c" * 50_000]
+    log.path.write_text("".join(f"{line}\n" for line in ["before", *long]))
+
+    assert logs.read_tail(log.path, 3) == long
+
+
+def test_a_very_long_text_without_a_line_break_comes_in_parts_and_whole() -> None:
+    parts: list[str] = []
+    lines = Lines(parts.append)
+    lines.feed(b"x" * (32 << 20))
+    lines.feed(b"\n")
+
+    assert "".join(parts) == "x" * (32 << 20)
+    assert "" not in parts
+    assert max(map(len, parts)) == 8192
