@@ -69,22 +69,6 @@ class Sockets:
             wanted -= sockets_of(pid)
         return not wanted
 
-    def stray(
-        self, endpoint: Endpoint, directory: Path, marks: Mapping[str, str], user: str | None
-    ) -> Process | None:
-        """The one of its family that started the others: that gets the signal."""
-        wanted = {listener.inode for listener in listeners.on(endpoint)}
-        owner = self._owner if user is None else number_of(user)
-        if not wanted:
-            return None
-        for pid in _every_pid():
-            if sockets_of(pid) & wanted and processes.is_at(pid, directory, marks):
-                while (parent := processes.parent(pid)) and processes.is_at(parent, directory, marks):
-                    pid = parent  # noqa: PLW2901  # towards the root
-                if processes.users(pid) == {owner}:
-                    return processes.identify(pid)
-        return None
-
     def marked(
         self, marks: Mapping[str, str], users: Iterable[str | None], root: Path
     ) -> Mapping[Process, str]:

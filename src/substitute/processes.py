@@ -35,6 +35,8 @@ class Stat:
     state: str
     parent: int
     group: int
+    terminal: int
+    """0: none."""
     start_time: int
 
     @property
@@ -85,23 +87,11 @@ def is_stopped(pid: int) -> bool:
     return stat is not None and stat.state in "Tt"
 
 
-def is_at(pid: int, directory: Path, environment: Mapping[str, str]) -> bool:
-    """Whether `pid` works in `directory`, and was started with all of `environment`.
-
-    False also where that can't be known: another user's, or a program that writes over it (setproctitle).
-    """
-    try:
-        here = Path(_PROC, str(pid), "cwd").samefile(directory)
-    except OSError:
-        return False
-    given = set(_read(pid, "environ").decode(errors="replace").split("\0"))
-    return here and given >= {f"{name}={value}" for name, value in environment.items()}
-
-
 def started_with(environment: Mapping[str, str], *, without: str) -> list[Process]:
     """All running processes that were started with all of `environment`, as far as it can be read.
 
-    Not those that were started with a variable `without` as well.
+    Not those that were started with a variable `without` as well, nor what somebody runs at a terminal: whoever looks
+    for a fault may well give a program the environment of another one.
     """
     wanted = {f"{name}={value}".encode() for name, value in environment.items()}
     unwanted = f"{without}=".encode()
@@ -110,6 +100,7 @@ def started_with(environment: Mapping[str, str], *, without: str) -> list[Proces
         Process(stat.pid, stat.start_time, boot_id())
         for stat in _all()
         if not stat.gone
+        and not stat.terminal
         and wanted <= (given := set(_read(stat.pid, "environ").split(b"\0")))
         and not any(entry.startswith(unwanted) for entry in given)
     ]
@@ -265,7 +256,7 @@ def _stat(pid: int) -> Stat | None:
     fields = rest.split()
     if not closed or len(fields) < 20:
         return None
-    return Stat(pid, fields[0].decode(), int(fields[1]), int(fields[2]), int(fields[19]))
+    return Stat(pid, fields[0].decode(), int(fields[1]), int(fields[2]), int(fields[4]), int(fields[19]))
 
 
 def _read(pid: int, file: str) -> bytes:

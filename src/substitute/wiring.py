@@ -270,7 +270,8 @@ def open_site(root_option: str | Path | None, emit: Emit, *, reading: bool = Fal
     def warn(text: str) -> None:
         emit(Warned(text))
 
-    runtime = _runtime(choice.kind, run, machine, journal, warn)
+    names = {app.instance(name) for app in apps.values() for name in app.slots} | journal.guests().keys()
+    runtime = _runtime(choice.kind, run, machine, journal, warn, names=names)
     balancer = _balancer(config, root, runtime, journal, warn)
     warned: set[str] = set()
 
@@ -330,11 +331,18 @@ def _runs(journal: Journal) -> bool:
 
 
 def _runtime(
-    kind: str, run: Path, machine: Machine, journal: Journal, warn: Callable[[str], None]
+    kind: str,
+    run: Path,
+    machine: Machine,
+    journal: Journal,
+    warn: Callable[[str], None],
+    *,
+    names: Iterable[str],
 ) -> Runtime:
     """The runtime of `kind`; while another one still keeps something of the root, both.
 
-    Also the units that systemd calls after the place where the root was before it was moved.
+    Also where another one left an instance of `names` running when it died, and the units that systemd calls after
+    the place where the root was before it was moved.
     """
     found: Runtime = _adapter(RUNTIMES, kind, "runtime.kind")(run, warn)
     keepers = [kind]
@@ -343,7 +351,7 @@ def _runtime(
         others.append(("systemd", former / "deploy" / "run"))
     for other, place in others:
         earlier: Runtime = _adapter(RUNTIMES, other, "")(place, warn)
-        if _keeps_something(earlier):
+        if _keeps_something(earlier) or any(map(earlier.trace, names)):
             found = Succession(found, earlier)
             keepers.append(other)
     keeper = "systemd" if "systemd" in keepers else "supervisord"

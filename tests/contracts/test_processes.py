@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
+import pty
 import shutil
 import signal
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -138,12 +139,27 @@ def test_a_process_is_known_by_its_environment_however_long_that_is(tmp_path: Pa
     ) as program:
         try:
             wait_for(lambda: processes.name(program.pid) == "sleep")
-            assert processes.is_at(program.pid, tmp_path, marks)
             assert processes.started_with(marks, without="HOOK") == [processes.identify(program.pid)]
             assert not processes.started_with({**marks, "SUBSTITUTE_APP": "another"}, without="HOOK")
             assert not processes.started_with(marks, without="SECRET7")
         finally:
             program.kill()
+
+
+def test_what_somebody_runs_at_a_terminal_is_not_known_by_its_environment(tmp_path: Path) -> None:
+    """Whoever looks for a fault gives a program the environment of another one."""
+    marks = {"SUBSTITUTE_DIRECTORY": str(tmp_path)}
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe("sleep", ["sleep", "1000"], {**os.environ, **marks})  # noqa: S606
+    try:
+        wait_for(lambda: processes.name(pid) == "sleep")
+        assert not processes.started_with(marks, without="HOOK")
+        os.close(terminal)
+        os.waitpid(pid, 0)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_one_that_leads_no_group_is_signalled_alone() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from ast import literal_eval
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,9 +23,9 @@ from tests.contracts.runtimes import CONNECT, KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 SLEEPER = f"{sys.executable} -S -E -c 'import time; time.sleep(600)'"
+SLEEPER_IN_QUOTES = f'{sys.executable} -S -E -c "import time; time.sleep(600)"'
 STUBBORN = (
     f"{sys.executable} -S -E -c 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     'print("ready", flush=True); time.sleep(600)\''
@@ -135,6 +136,29 @@ def test_it_is_started_again_after_sigkill(place: Place) -> None:
     process = place.start()
     os.kill(process.pid, signal.SIGKILL)
     eventually(lambda: place.runtime.inspect("shop_a").process not in {None, process}, "a new process")
+
+
+def test_its_trace_is_that_of_the_running_main_process_alone_and_not_of_what_looks_like_it(
+    place: Place,
+) -> None:
+    assert place.runtime.trace("shop_a") is None
+    process = place.start(f"sh -c 'sleep 600 & exec {SLEEPER_IN_QUOTES}'")
+    eventually(lambda: place.runtime.trace("shop_a") == process, "its trace")
+    environment = Path(f"/proc/{process.pid}/environ").read_bytes().rstrip(b"\0").split(b"\0")
+    with subprocess.Popen(
+        ["sleep", "600"],
+        cwd=place.run,
+        env={name: value for name, _, value in (entry.partition(b"=") for entry in environment)},
+        start_new_session=True,
+    ) as impostor:
+        os.kill(process.pid, signal.SIGKILL)
+        eventually(lambda: place.runtime.trace("shop_a") not in {None, process}, "that of the next run")
+        again = place.runtime.trace("shop_a")
+        eventually(lambda: place.runtime.inspect("shop_a").process == again, "the same as the runtime says")
+        place.runtime.stop("shop_a", None, timeout=10.0)
+        assert place.runtime.trace("shop_a") is None
+        assert impostor.poll() is None
+        impostor.kill()
 
 
 def test_one_that_crashes_at_once_is_tried_again_and_can_be_stopped(place: Place) -> None:

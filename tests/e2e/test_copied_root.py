@@ -83,20 +83,26 @@ def test_a_root_that_is_moved_while_it_serves_goes_on(site: Site) -> None:
 
 @pytest.mark.parametrize("runtime", ["supervisord"])
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_process_of_another_user_that_looks_like_the_live_instance_is_not_taken_for_it(site: Site) -> None:
+@pytest.mark.parametrize("user", [None, "nobody"])
+def test_a_process_that_only_looks_like_the_live_instance_is_not_taken_for_it(
+    site: Site, user: str | None
+) -> None:
+    """Started by hand in the slot's directory, with all of the instance's environment."""
     site.run("deploy")
+    environment = (
+        Path(f"/proc/{site.app()['slots']['a']['pid']}/environ").read_text().rstrip("\0").split("\0")
+    )
     site.run("down")
     slot = site.root / "shop_a"
     for directory in (site.root, *site.root.parents, slot):
         if directory != Path("/"):
             directory.chmod(directory.stat().st_mode | 0o055)
-    looks = {"SUBSTITUTE_APP": "shop", "SUBSTITUTE_SLOT": "a", "SUBSTITUTE_PORT": str(site.ports[0])}
     impostor = subprocess.Popen(
         ["/usr/bin/python3", "-S", "-E", str(slot / "app.py")],
         cwd=slot,
-        env={"PORT": str(site.ports[0]), **looks},
-        user="nobody",
-        group="nogroup",
+        env=dict(entry.split("=", 1) for entry in environment),
+        user=user,
+        group="nogroup" if user else None,
     )
     try:
         eventually(lambda: Sockets().holder(Endpoint("127.0.0.1", site.ports[0])) is not None, "it listens")

@@ -288,7 +288,7 @@ def running(title: str) -> list[int]:
     return found
 
 
-def test_an_instance_that_supervisord_started_again_before_it_died_is_known_by_where_it_is(
+def test_an_instance_that_supervisord_started_again_before_it_died_is_known_by_its_trace(
     site: Site,
 ) -> None:
     site.run("deploy")

@@ -119,6 +119,25 @@ def test_a_deployment_that_fails_leaves_everything_with_the_earlier_one(
 
 
 @pytest.mark.machine
+def test_an_instance_that_a_dead_supervisord_had_started_again_is_known_to_systemd_after_it(
+    site: Site,
+) -> None:
+    run_by(site, "supervisord")
+    site.run("deploy")
+    runtime = Supervisord(site.root / "deploy" / "run")
+    before = runtime.inspect("shop_a").process
+    assert before
+    os.kill(before.pid, signal.SIGKILL)
+    eventually(lambda: runtime.inspect("shop_a").process not in {None, before}, "it is started again")
+    runtime.abandon()
+    run_by(site, "systemd")
+    eventually(lambda: site.app()["slots"]["a"]["state"] == "live", "it is found")
+    site.repository.commit("2")
+    assert under_load(site, lambda: site.run("deploy")) == {"1", "2"}
+    site.assert_only_serves("b")
+
+
+@pytest.mark.machine
 def test_auto_is_systemd_here(site: Site) -> None:
     run_by(site, "auto")
     site.run("deploy")

@@ -162,6 +162,9 @@ class FakeRuntime:
         if name not in self.world.stubborn:
             self.world.clock.at.append((self.world.clock.time + 1.5, lambda: self.world.crash(name)))
 
+    def trace(self, name: str) -> Process | None:
+        return None
+
     def kept(self) -> set[str]:
         return set(self.world.running)
 
@@ -312,11 +315,6 @@ class FakeProber:
         )
         good = self.world.answering.get(name, False) and self.world.serves(commit, health.path)
         return Answer(good, "200" if good else "500")
-
-    def stray(
-        self, endpoint: Endpoint, directory: Path, marks: Mapping[str, str], user: str | None
-    ) -> Process | None:
-        return None
 
     def marked(
         self, marks: Mapping[str, str], users: Iterable[str | None], root: Path

@@ -773,6 +773,10 @@ class ModelRuntime:
     def log(self, name: str, file: Path) -> FakeLog:
         return FakeLog()
 
+    def trace(self, name: str) -> Process | None:
+        self.world.look(name)
+        return next((one.process for one in self.world.instances if one.name == name), None)
+
     def kept(self) -> set[str]:
         return set(self.wanted)
 
@@ -1006,12 +1010,6 @@ class ModelProber:
     def owned(self, endpoint: Endpoint, process: Process) -> bool | None:
         instance = self._look(endpoint)
         return instance.process == process if instance else None
-
-    def stray(
-        self, endpoint: Endpoint, directory: Path, marks: Mapping[str, str], user: str | None
-    ) -> Process | None:
-        instance = self._look(endpoint)
-        return instance.process if instance and instance.directory == directory else None
 
     def marked(
         self, marks: Mapping[str, str], users: Iterable[str | None], root: Path

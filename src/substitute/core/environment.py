@@ -31,12 +31,6 @@ def absolute_places(path: str) -> str:
     return ":".join(place for place in path.split(":") if place.startswith("/")) or _USUAL
 
 
-def marks(app: str, slot: SlotRecord) -> dict[str, str]:
-    """The variables by which an instance of `slot` is known as such, whoever started it."""
-    known = {"SUBSTITUTE_APP": app, "SUBSTITUTE_PORT": str(slot.endpoints[0].port)}
-    return known if slot.instance_name else {**known, "SUBSTITUTE_SLOT": slot.name.value}
-
-
 def origin(slot: SlotRecord) -> dict[str, str]:
     """The variables that all have which was ever started for `slot`: instances, builds, and what these start."""
     return {
@@ -66,14 +60,14 @@ def apart(slot: SlotRecord) -> dict[str, str]:
     return {"PM2_HOME": place} if len(longest.encode()) < _SOCKET_PATH else {}
 
 
-def whereabouts(app: App, slot: SlotRecord) -> dict[str, str]:
+def whereabouts(slot: SlotRecord) -> dict[str, str]:
     """The variables that tell an instance its place."""
     endpoint = slot.endpoints[0]
     return {
         "PORT": str(endpoint.port),
         "HOST": endpoint.host,
         "BIND": endpoint.host,
-        **marks(app.name, slot),
+        "SUBSTITUTE_PORT": str(endpoint.port),
         **origin(slot),
         "SUBSTITUTE_COMMIT": slot.commit or "",
     }
@@ -84,7 +78,7 @@ def instance_environment(app: App, slot: SlotRecord, caller: Mapping[str, str]) 
 
     Where it runs as a user of its own, its home is not the caller's: whoever starts it sets that.
     """
-    return {**_of(caller, app.user), **app.secrets, **app.env, **whereabouts(app, slot)}
+    return {**_of(caller, app.user), **app.secrets, **app.env, **whereabouts(slot)}
 
 
 def guest_environment(guest: GuestRecord, version: Version, secrets: Mapping[str, str]) -> dict[str, str]:

@@ -110,4 +110,4 @@ def _surroundings(host: Host, app: App, slot: SlotRecord, hook: Hook) -> Mapping
         view = host.source(app).view(slot.directory, app.state_directory / "git")
     except SubstituteError:  # a hook that looks at no commit need not fail
         view = {}
-    return {**caller, **whereabouts(app, slot), **view}
+    return {**caller, **whereabouts(slot), **view}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from substitute.core import adopted
-from substitute.core.environment import apart, instance_environment, marks
+from substitute.core.environment import apart, instance_environment
 from substitute.core.errors import ConfigError, InterruptedByUserError, UnobservedError, UsageError
 from substitute.core.events import Notice, Warned
 from substitute.core.lock import own_lock, short_lock
@@ -138,7 +138,7 @@ class Host:
     def inspect(self, slot: SlotRecord) -> Inspection:
         """Observe the instance of `slot`; one that its runtime lost or hides is found by the journal's memory.
 
-        Or by where it is: a runtime that had started it again, and then died, took what it knew with it.
+        Or by its trace: a runtime that had started it again, and then died, took what it knew with it.
         """
         try:
             seen = self.runtime.inspect(slot.instance)
@@ -152,10 +152,8 @@ class Host:
             return replace(seen, process=slot.process)
         if known := self.adopted(slot):
             return replace(seen, process=self._started_again(slot, known))
-        known_by, user = marks(slot.app, slot), slot.version.user if slot.version else None
-        strays = (self.prober.stray(endpoint, slot.directory, known_by, user) for endpoint in slot.endpoints)
-        stray = next(filter(None, strays), None)
-        return replace(seen, process=stray) if stray else seen
+        traced = self.runtime.trace(slot.instance)
+        return replace(seen, process=traced) if traced and self.is_ours(traced, slot.directory) else seen
 
     def adopted(self, slot: SlotRecord) -> Adopted | None:
         """What is remembered of the app in `slot` where that was adopted, and not started here."""

@@ -154,6 +154,13 @@ class Runtime(Protocol):
         What then becomes of it can be watched; `stop` completes it. Raises as `stop` does.
         """
 
+    def trace(self, name: str) -> Process | None:
+        """The running main process of `name`, by what its start left behind, even if nothing keeps it any more.
+
+        Nobody but the runtime and the owner of the root's state can leave that: a process that only looks like an
+        instance, by its user, directory, environment and port, is none.
+        """
+
     def kept(self) -> set[str]:
         """The names of all that it keeps running, or is about to start again. Empty where it does not run.
 
@@ -383,15 +390,6 @@ class Prober(Protocol):
         """Whether every listener on the port belongs to `process`, its descendants or its group.
 
         None while nobody listens.
-        """
-
-    def stray(
-        self, endpoint: Endpoint, directory: Path, marks: Mapping[str, str], user: str | None
-    ) -> Process | None:
-        """The main process of an instance that nobody remembers: it listens on the port, and is known by where it is.
-
-        Its working directory is `directory`, it was started with the variables of `marks`, and it runs as `user`, by
-        default as the owner of the root's state: nobody else can have it taken for an instance.
         """
 
     def marked(

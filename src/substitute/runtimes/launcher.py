@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from substitute.core.command_line import begins_with_assignment, is_simple
 from substitute.core.errors import RuntimeFailedError
+from substitute.core.ports import Process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from substitute.accounts import Account
     from substitute.core.ports import Program
@@ -20,10 +22,19 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SYSTEM = "/usr/sbin:/usr/bin:/sbin:/bin"
 """Where the machine's own programs are, whatever PATH anybody has set."""
 
+_NOTE = (
+    "{{ read -r boot </proc/sys/kernel/random/boot_id && read -r stat </proc/$$/stat "
+    "&& printf '%s\\n' \"$boot $stat\" >{file}; }} 2>/dev/null"
+)
+"""By the shell itself, which becomes the program: nobody else could say for sure which process that is."""
+_NOTED = re.compile(r"(\S+) (\d+) \(.*\)(?: \S+){19} (\d+) ")
+"""The boot, and of /proc/PID/stat the pid and the time of the start."""
 
-def render(program: Program, become: Account | None = None) -> str:
+
+def render(program: Program, become: Account | None = None, *, note: str = "") -> str:
     """The script's text; `become` is whom it turns into before anything of the app's is looked at.
 
+    In the file `note` of the directory that it is started in, it notes which process it is, and so the program too.
     Values are carried faithfully: spaces, quotes, ``%``, ``$``, newlines, UTF-8.
 
     Raises RuntimeFailedError for a name that no shell can export, and for a NUL.
@@ -34,6 +45,8 @@ def render(program: Program, become: Account | None = None) -> str:
             raise RuntimeFailedError(f"The environment variable {name!r} cannot be set.")
     lines = ["#!/bin/sh", "unset SUPERVISOR_ENABLED SUPERVISOR_PROCESS_NAME SUPERVISOR_GROUP_NAME"]
     lines += ["unset SUPERVISOR_SERVER_URL"]
+    if note:
+        lines += [_NOTE.format(file=shlex.quote(f"./{note}")), "unset boot stat"]
     # Before anything of its own can go anywhere else; the file belongs to the instance, no pipe does.
     lines.append(f"exec </dev/null >>{shlex.quote(str(program.log))} 2>&1")
     begin = [f"cd {shlex.quote(str(program.directory))} || exit 126", _command(program.command)]
@@ -43,6 +56,15 @@ def render(program: Program, become: Account | None = None) -> str:
         lines += [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
         lines += begin
     return "\n".join(lines) + "\n"
+
+
+def noted(file: Path) -> Process | None:
+    """Which process a script of `render` last became, whether or not that still runs."""
+    try:
+        found = _NOTED.match(file.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+    return Process(int(found[2]), int(found[3]), found[1]) if found else None
 
 
 def _switched(environment: Mapping[str, str], begin: list[str], become: Account) -> list[str]:

@@ -47,6 +47,10 @@ class Succession:
         """By the one that keeps it."""
         self._keeper(name).terminate(name, process)
 
+    def trace(self, name: str) -> Process | None:
+        """By either."""
+        return self._later.trace(name) or self._earlier.trace(name)
+
     def kept(self) -> set[str]:
         """What the later one keeps: the rest is on its way."""
         return self._later.kept()

@@ -193,6 +193,11 @@ class Supervisord:
         names = {file: name for name, (file, _) in logs.items()}
         follow(dict(logs.values()), lambda file, line: on_line(names[file], line))
 
+    def trace(self, name: str) -> Process | None:
+        """By what its launcher noted, in a directory that is the owner's alone."""
+        process = launcher.noted(self._run / f"{name}.run")
+        return process if process and is_alive(process) else None
+
     def kept(self) -> set[str]:
         """Ask supervisord for all it knows. Raises Silent."""
         try:
@@ -387,7 +392,8 @@ class Supervisord:
             os.fchown(log, become.uid, become.gid)  # an app may open /dev/stdout anew
         os.close(log)
         rotate_where_large(program.log)
-        write_atomically(self._run / f"{program.name}.sh", launcher.render(program, become), mode=0o700)
+        script = launcher.render(program, become, note=f"{program.name}.run")
+        write_atomically(self._run / f"{program.name}.sh", script, mode=0o700)
 
     def _register(self, program: Program) -> None:
         path = self._run / "programs" / f"{program.name}.conf"

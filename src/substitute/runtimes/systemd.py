@@ -19,6 +19,7 @@ from substitute.core.ports import Inspection, Process, Stopped
 from substitute.files import private_directory, write_atomically
 from substitute.processes import identify, signal_process
 from substitute.runtimes import systemd_units as units
+from substitute.runtimes.control_groups import main_process, place_of
 from substitute.runtimes.kernel_log import killed_for_memory
 from substitute.runtimes.orphans import wait_or_kill
 from substitute.runtimes.systemd_bus import Bus, Gone, Refused, Silent, address_of
@@ -161,6 +162,10 @@ class Systemd:
             for unit, line in journal.new():
                 on_line(names[unit], line)
             journal.wait(_FOLLOW)
+
+    def trace(self, name: str) -> Process | None:
+        """By the control group of its unit, which only the manager puts anything into, even if that is silent."""
+        return main_process(place_of(self._names.service(name), self._names.slice, user=self._user))
 
     def kept(self) -> set[str]:
         """Of the units that lie there, those that are not at rest. Raises Silent where that cannot be known."""
