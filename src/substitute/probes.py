@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from substitute import listeners, processes
 from substitute.accounts import number_of
 from substitute.connections import PROBE_MARK, WILDCARDS
+from substitute.containers import proxies_like
 from substitute.core.environment import IN_A_HOOK
 from substitute.core.ports import Answer
 
@@ -64,7 +65,7 @@ class Sockets:
         wanted -= sockets_of(process.pid)
         if not wanted:
             return True
-        family = processes.group_of(process) | processes.descendants(process.pid)
+        family = processes.group_of(process) | processes.descendants(process.pid) | proxies_like(process.pid)
         for pid in family:
             wanted -= sockets_of(pid)
         return not wanted

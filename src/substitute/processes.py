@@ -145,6 +145,16 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
+def every() -> list[int]:
+    """List the running processes."""
+    return [stat.pid for stat in _all() if not stat.gone]
+
+
+def children(pid: int) -> set[int]:
+    """List the running processes that `pid` has started itself."""
+    return {stat.pid for stat in _all() if stat.parent == pid and not stat.gone}
+
+
 def group_members(pgid: int) -> set[int]:
     """List the running processes of the process group `pgid`."""
     return {stat.pid for stat in _all() if stat.group == pgid and not stat.gone}

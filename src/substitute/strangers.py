@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute import listeners, processes
+from substitute.containers import UNIT_LABEL, client_of, container_of, is_apart, of_many, proxies_like
 from substitute.core.environment import absolute_places
 from substitute.core.errors import RuntimeFailedError, UsageError
 from substitute.core.ports import Keeper, Stranger
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 _USUAL = {"PATH": absolute_places("")}
 _TICK, _KILL_PATIENCE, _ANSWER = 0.01, 5.0, 10.0
-_CONTAINER = re.compile(r"\b(docker|libpod)[-/]([0-9a-f]{64})")
-"""In a cgroup: ``docker-<id>.scope`` where systemd makes them, ``/docker/<id>`` where the engine does."""
-_ENGINES = {"docker": "docker", "libpod": "podman"}
 _PM2 = re.compile(r"PM2 v\d")
 """``PM2 v6.0.14: God Daemon (/root/.pm2)``, of which only as much is left as its first command line was long."""
 
@@ -43,13 +41,15 @@ class Listening:
         wanted = {found.inode for found in listeners.on(endpoint)}
         if not wanted:
             return None
-        holders = {pid for pid in _every_pid() if sockets_of(pid) & wanted}
+        holders = {pid for pid in processes.every() if sockets_of(pid) & wanted}
         pid = _main(holders, endpoint)
         process = processes.identify(pid)
         if process is None:
             return None
         uid = max(processes.users(pid), default=0)
-        return Stranger(process, _directory(pid), _other_user(uid), _keeper(pid, endpoint))
+        # A container's directory is none of this machine's, even where there is one of that name.
+        directory = Path("/") if is_apart(pid) else _directory(pid)
+        return Stranger(process, directory, _other_user(uid), _keeper(pid, endpoint))
 
     def end(self, process: Process, *, timeout: float) -> bool:
         """Its children may be the workers of one that ends first."""
@@ -80,17 +80,33 @@ def _main(holders: set[int], endpoint: Endpoint) -> int:
             f"systemd itself listens on {endpoint}: the app is started by a socket unit.",
             cure="Start it without the socket unit, then adopt it.",
         )
+    for pid in holders:
+        if of_many(pid):
+            raise UsageError(
+                f"{processes.name(pid)} (pid {pid}) holds port {endpoint.port} for a container: for which one can't "
+                "be told.",
+                cure="Start the container on the host's network (`--network host`), then adopt it.",
+            )
     tops = {pid for pid in holders if processes.parent(pid) not in holders}
-    if len(tops) > 1:  # each has a socket of its own (SO_REUSEPORT)
-        tops = {processes.parent(pid) or 1 for pid in tops}
-    if len(tops) > 1 or tops == {1}:
-        raise UsageError(f"Several programs listen on {endpoint}: {', '.join(map(str, sorted(holders)))}.")
-    return tops.pop()
+    first = min(tops)
+    if tops <= {first, *proxies_like(first)}:
+        return first
+    # Each has a socket of its own (SO_REUSEPORT). Whoever started them for one app has not set them apart.
+    above = {processes.parent(pid) for pid in tops}
+    if len(above) == 1 and (main := above.pop()) and tops <= processes.group_members(os.getpgid(main)):
+        return main
+    names = ", ".join(f"{processes.name(pid)} (pid {pid})" for pid in sorted(holders))
+    raise UsageError(f"Several programs listen on {endpoint}: {names}.")
 
 
 def _keeper(pid: int, endpoint: Endpoint) -> Keeper | None:
     """What would start it again after SIGTERM; None where nothing is known to."""
     found = _container(pid, endpoint) or _pm2(pid) or _supervisor(pid) or _unit(pid)
+    if found is None and is_apart(pid):
+        raise UsageError(
+            f"What listens on {endpoint} ({processes.name(pid)}, pid {pid}) runs in a container which is neither "
+            "Docker's nor Podman's: how to stop it is not known.",
+        )
     if found and found.user and os.geteuid() and _other_user(os.geteuid()) != found.user:
         raise UsageError(
             f"{found.called} belongs to {found.user}.", cure=f"Type it as root or as {found.user}."
@@ -98,29 +114,31 @@ def _keeper(pid: int, endpoint: Endpoint) -> Keeper | None:
     return found
 
 
-def container_in(cgroup: str) -> tuple[str, str] | None:
-    """The engine and the id of the container that has this text in ``/proc/PID/cgroup``."""
-    found = _CONTAINER.search(cgroup)
-    return (_ENGINES[found[1]], found[2]) if found else None
-
-
 def _container(pid: int, endpoint: Endpoint) -> Keeper | None:
-    if processes.name(pid) == "docker-proxy":  # it holds a published port, outside the container
-        engine, which = "docker", f"publish={endpoint.port}"
-    elif found := container_in(_text(pid, "cgroup")):
-        engine, which = found[0], f"id={found[1]}"
-    else:
+    found = container_of(pid, endpoint.port)
+    if found is None:
         return None
-    name = _said([engine, "ps", "--filter", which, "--format", "{{.Names}}"]).split("\n")[0]
-    if not name:
+    engine, which = found
+    names = _said([engine, "ps", "--filter", which, "--format", "{{.Names}}"]).split()
+    if not names:
         raise UsageError(
             f"The container on {endpoint} is not among those of `{engine} ps`.", cure="Type it as root."
         )
+    if len(names) > 1:
+        raise UsageError(f"Several containers publish port {endpoint.port}: {', '.join(names)}.")
+    name = names[0]
+    client = client_of(engine, name)
+    unit = _unit(client) if client else None
+    if engine == "podman" and (called := _said([engine, "inspect", "--format", UNIT_LABEL, name])):
+        unit = _keeper_of_unit(["systemctl", "--user"] if os.geteuid() else ["systemctl"], called)
+    if unit:  # which would start it again
+        return unit
     return Keeper(
         f"the container {name}",
         start=(engine, "start", name),
         stop=(engine, "stop", name),
-        forget=f"{engine} update --restart=no {name}",
+        # Podman's `update` has no --restart before 5.1.
+        forget=f"{engine} rm {name}" if engine == "podman" else f"{engine} update --restart=no {name}",
         environment=_environment(),
     )
 
@@ -223,13 +241,19 @@ def _unit(pid: int) -> Keeper | None:
     )
     if main not in {pid, *_lineage(pid)} or os.getsid(pid) != os.getsid(main):
         return None
+    return _keeper_of_unit(argv, unit, user=user, environment=environment)
+
+
+def _keeper_of_unit(
+    argv: list[str], unit: str, *, user: str | None = None, environment: dict[str, str] | None = None
+) -> Keeper:
     return Keeper(
         f"the systemd unit {unit}",
         start=(*argv, "start", unit),
         stop=(*argv, "stop", unit),
         forget=f"{' '.join(argv)} disable {unit}",
         user=user,
-        environment=environment,
+        environment=environment or _environment(),
     )
 
 
@@ -239,10 +263,6 @@ def _lineage(pid: int) -> Iterator[int]:
     while one:
         yield one
         one = processes.parent(one)
-
-
-def _every_pid() -> Iterator[int]:
-    return (int(entry) for entry in os.listdir("/proc") if entry.isdigit())  # noqa: PTH208
 
 
 def _text(pid: int, file: str) -> str:
