@@ -11,6 +11,7 @@ import pytest
 
 from substitute.core.deployment import deploy, restart, rollback
 from substitute.core.errors import (
+    BalancerError,
     DeploymentFailedError,
     InterruptedByUserError,
     NothingServesError,
@@ -19,18 +20,19 @@ from substitute.core.errors import (
     UnmovedError,
     UsageError,
 )
-from substitute.core.events import Failed, Notice, Output, Succeeded, Warned
+from substitute.core.events import Failed, Notice, Output, PhaseStarted, Succeeded, Warned
 from substitute.core.health import require_free
 from substitute.core.ports import Process
 from substitute.core.root import down, up
 from substitute.core.settle import settle
-from substitute.core.slots import Endpoint, SlotName
+from substitute.core.slots import Endpoint, Phase, SlotName
 from substitute.core.status import observe
 from substitute.core.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from substitute.core.events import Event
     from tests.unit.fakes import Shop
 
 A, B = Endpoint("127.0.0.1", 3001), Endpoint("127.0.0.1", 3002)
@@ -574,6 +576,59 @@ def test_where_all_traffic_can_not_be_moved_after_the_commit_it_is_said_who_serv
     else:
         with pytest.raises(NothingServesError):
             deploy(shop.host, shop.app, "v2")
+
+
+# -- signposts ------------------------------------------------------------------------------------
+
+
+def signposts(shop: Shop) -> tuple[str, str]:
+    """Where the link leads, and where the next deployment goes."""
+    told = (shop.app.state_directory / "next_deploy").read_text().strip()
+    return shop.app.current_link.readlink().name, told
+
+
+def test_from_the_commit_on_the_links_lead_to_the_new_version_and_at_a_commit_back_to_the_old_one(
+    shop: Shop,
+) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.in_flight[A] = 1
+    seen = {}
+
+    def note(event: Event) -> None:
+        told = getattr(event, "message", getattr(event, "phase", ""))
+        seen[f"{event.event} {told}"] = signposts(shop)
+        if isinstance(event, PhaseStarted) and event.phase is Phase.DRAIN:
+            shop.world.crash("shop_b")
+
+    host = replace(shop.host, emit=note)
+    with pytest.raises(DeploymentFailedError):
+        deploy(host, shop.app, "v2")
+    assert seen["phase commit"] == ("shop_a", "b")
+    assert seen["phase_finished commit"] == ("shop_b", "a")
+    assert seen["phase drain"] == ("shop_b", "a")
+    assert seen["warning Slot b does not answer; slot a does, and is live now."] == ("shop_a", "b")
+
+
+def test_settling_puts_the_links_right_before_anything_else_is_moved(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.app.current_link.unlink()
+    shop.app.current_link.symlink_to("shop_b")
+    (shop.app.state_directory / "next_deploy").unlink()
+    shop.world.balancer_obeys = False
+    with pytest.raises(BalancerError):
+        settle(shop.host, shop.app)
+    assert signposts(shop) == ("shop_a", "b")
+
+
+def test_a_link_that_cannot_be_replaced_is_told_and_stops_nothing(shop: Shop) -> None:
+    shop.app.current_link.mkdir()
+    deploy(shop.host, shop.app, "v1")
+    told = [event.message for event in shop.events if isinstance(event, Warned)]
+    assert any(f"The link {shop.app.current_link} does not lead to shop_a." in one for one in told)
+    assert (shop.app.state_directory / "next_deploy").read_text() == "b\n"
+    shop.app.current_link.rmdir()
+    up(shop.host, [shop.app])
+    assert signposts(shop) == ("shop_a", "b")
 
 
 # -- what may become live -------------------------------------------------------------------------

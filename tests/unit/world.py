@@ -442,7 +442,7 @@ class World:
         for name, app in self.apps.items():
             if self.current(name) not in {None, self.record(name).live}:
                 app.current_link.unlink()
-                write_signposts(app, self.record(name))
+                write_signposts(self.host, app)
 
     def _parts(self) -> tuple[object, ...]:
         return self, self.clock, self.runtime, self.balancer
@@ -576,6 +576,12 @@ class World:
             self.is_ready(self.endpoint(app, slot)) or f"{app}_{slot}" in excused for slot in shares
         )
 
+    def hold_signposts(self, app: str) -> None:
+        """What is served through the link is what is live, whenever traffic moves or an instance is to leave."""
+        record = self.record(app)
+        if (self.signpost(app), self.current(app)) != (record.next_slot, record.live):
+            self.wrong(f"the signposts of {app} do not say that {record.live} is live")
+
     def tell(self, instance: Instance) -> None:
         """SIGTERM, with rules 2, 3 and 4."""
         app, slot = instance.app, instance.slot
@@ -587,6 +593,7 @@ class World:
             self._tell_guest(instance)
             return
         should_serve, live = self.should_serve(app), self.journal.app(app).live
+        self.hold_signposts(app)
         share = self.shares(app)[slot]
         if app not in self.subjects:
             self.wrong(f"{self.command} of another app sent SIGTERM to {instance.name}")
@@ -661,6 +668,10 @@ class ModelJournal(Journal):
     def backends(self) -> list[Backend]:
         self._world.look()
         return super().backends()
+
+    def share(self, app: str, shares: Mapping[SlotName, int]) -> None:
+        self._world.hold_signposts(app)
+        super().share(app, shares)
 
     def commands(self, app: str) -> list[Process]:
         self._world.look()

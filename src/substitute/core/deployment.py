@@ -29,6 +29,7 @@ from substitute.core.interrupts import Interrupts
 from substitute.core.lock import deployment_lock
 from substitute.core.ports import Revision
 from substitute.core.settle import Quietly, settle
+from substitute.core.signposts import write_signposts
 from substitute.core.slots import Phase
 from substitute.core.status import who_serves
 from substitute.core.unexpected import expected
@@ -262,6 +263,7 @@ def _commit(attempt: Attempt) -> None:
     with attempt.phase(Phase.COMMIT):
         now = attempt.host.clock.now()
         attempt.host.journal.commit(attempt.app.name, attempt.slot.name, deployment=attempt.id, now=now)
+        write_signposts(attempt.host, attempt.app)
 
 
 def _finish(attempt: Attempt) -> None:

@@ -140,6 +140,7 @@ class _Settling:
     def _settle_once(self) -> tuple[Settled, bool]:
         host, app, drained = self.host, self.app, Drained()
         live, problem = self._choose_live() if self.serve else (None, "")
+        write_signposts(host, app)  # one who was killed after a commit has not
         record = host.journal.app(app.name)
         served = None if live and problem and _is_taken(host, record.slots[live]) else live
         host.route(app.name, {name: 100 if name is served else 0 for name in SlotName})
@@ -156,7 +157,6 @@ class _Settling:
             if retired is None:
                 return Settled(live, problem, drained), True
             drained = retired
-        write_signposts(app, record)
         return Settled(live, problem, drained), False
 
     def _retire(self, slot: SlotRecord, live: SlotRecord | None) -> Drained | None:
@@ -167,7 +167,7 @@ class _Settling:
         with self.steps.phase(Phase.DRAIN), self._waiting():
             drained = drain(host, slot)
         if live and slot.share and _gave_out(host, self.app, live, slot):
-            _commit_back(host, slot)
+            _commit_back(host, self.app, slot)
             return None
         self.steps.hook("pre_stop")
         with self.steps.phase(Phase.STOP):
@@ -214,14 +214,14 @@ class _Settling:
             return live.name, ""
         other = record.slots[live.name.other]
         if other.share and other.committed and answers(host, app, other):
-            return _commit_back(host, other), ""
+            return _commit_back(host, app, other), ""
         try:
             self._revive(live)
         except InterruptedByUserError:
             raise
         except SubstituteError as error:
             if answers(host, app, other):
-                return _commit_back(host, other), ""
+                return _commit_back(host, app, other), ""
             host.emit(Warned(f"The live slot {live.name} could not be revived. {error.reason}"))
             return live.name, error.reason
         return live.name, ""
@@ -266,7 +266,8 @@ def _gave_out(host: Host, app: App, live: SlotRecord, leaving: SlotRecord) -> bo
     return not answers(host, app, live, patience=PATIENCE) and answers(host, app, leaving)
 
 
-def _commit_back(host: Host, slot: SlotRecord) -> SlotName:
+def _commit_back(host: Host, app: App, slot: SlotRecord) -> SlotName:
     host.journal.commit_back(slot.app, slot.name)
+    write_signposts(host, app)
     host.emit(Warned(f"Slot {slot.name.other} does not answer; slot {slot.name} does, and is live now."))
     return slot.name
