@@ -487,10 +487,11 @@ def _adapter(table: dict[str, str], kind: str, key: str) -> Any:
 
 
 @contextmanager
-def _guarded(root: Path, app: str, runtime: Runtime) -> Iterator[None]:
+def _guarded(root: Path, app: str, runtime: Runtime) -> Iterator[Callable[[], None]]:
     """Have a small process settle `app` if this one dies inside; end it unused otherwise.
 
-    It blocks on the lock that the deployer holds, so it must be gone before that is released.
+    It blocks on the lock that the deployer holds, so it must be gone before that is released; not where it is to go on
+    with what is left, which calling what is given says.
     """
     run = root / "deploy" / "run"
     end = runtime.spawn(
@@ -503,10 +504,12 @@ def _guarded(root: Path, app: str, runtime: Runtime) -> Iterator[None]:
         environment=_guardians_environment(),
         log=run / "guardian.log",
     )
+    ends = [end]
     try:
-        yield
+        yield ends.clear
     finally:
-        end()
+        for each in ends:
+            each()
 
 
 def _guardians_environment() -> dict[str, str]:

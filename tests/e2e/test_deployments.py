@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import subprocess
 import sys
 import threading
+import urllib.request
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -178,10 +181,48 @@ def test_of_two_deployments_at_once_one_is_told_who_holds_the_lock(site: Site) -
             if json.loads(line).get("phase") == "verify":
                 break
         said = site.run("deploy", exit_status=3).stderr
-        first.send_signal(signal.SIGINT)
+        typed = re.search(r"`(kill \d+)`", said)
+        assert typed
+        subprocess.run(["sh", "-c", typed[1]], check=True)
         first.communicate()
+    assert first.returncode == 130
     assert f"pid {first.pid}" in said
     assert "verify" in said
+    site.assert_only_serves("a")
+
+
+def test_a_second_ctrl_c_in_the_drain_leaves_it_to_a_background_process_and_cuts_nothing(site: Site) -> None:
+    site.run("deploy")
+    site.configure(more='[app.shop.drain]\ntimeout = "60s"\n')
+    site.repository.commit("2")
+    with (
+        urllib.request.urlopen(f"{site.url}stream?600", timeout=30) as stream,
+        site.popen("deploy", "--json") as deploying,
+    ):
+        assert stream.readline() == b"data: version 1\n"
+        assert deploying.stdout
+
+        def read_until(key: str, value: str) -> None:
+            for line in deploying.stdout or ():
+                if value in str(json.loads(line).get(key)):
+                    return
+            raise AssertionError(f"it never said {value}")
+
+        read_until("phase", "drain")
+        waiting = site.run("deploy", exit_status=3).stderr
+        assert "live already" in waiting
+        assert "kill" not in waiting
+        deploying.send_signal(signal.SIGINT)
+        read_until("message", "Ctrl-C again leaves that to a background process")
+        deploying.send_signal(signal.SIGINT)
+        last = json.loads(deploying.stdout.read().splitlines()[-1])
+        assert deploying.wait() == 0
+        assert (last["event"], last["live"], last["drained"]["handed_over"]) == ("succeeded", "b", True)
+        assert fetch(site.url) == "version 2\n"
+        assert stream.readline() in {b"\n", b"data: version 1\n"}  # it goes on
+        assert site.app()["slots"]["a"]["state"] == "draining"
+    eventually(lambda: site.app()["slots"]["a"]["state"] == "idle", "the guardian stopped slot a")
+    site.assert_only_serves("b")
 
 
 def test_after_a_crash_of_the_live_instance_only_requests_in_flight_fail(site: Site) -> None:

@@ -15,6 +15,7 @@ from substitute.core.errors import (
     UnmovedError,
     UnobservedError,
 )
+from substitute.core.events import Notice
 from substitute.core.host import Host
 from substitute.core.journal import Journal
 from substitute.core.ports import (
@@ -411,7 +412,8 @@ def make_app(root: Path) -> App:
 
 
 def make_shop(root: Path) -> Shop:
-    world, events = World(), []  # type: ignore[var-annotated]
+    world = World()
+    events: list[Event] = []
     (root / "deploy" / "run").mkdir(parents=True)
     host = Host(
         root=root,
@@ -426,6 +428,6 @@ def make_shop(root: Path) -> Shop:
         emit=events.append,
         source=lambda _app: FakeSource(world),
         caller={"PATH": "/bin"},
-        guardian=lambda _app: nullcontext(),
+        guardian=lambda _app: nullcontext(lambda: events.append(Notice("handed over"))),
     )
     return Shop(world, make_app(root), host, events)

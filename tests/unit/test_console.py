@@ -103,7 +103,7 @@ def test_json_is_an_event_a_line_with_the_keys_of_the_contract() -> None:
         "commit": "b" * 40,
         "previous": "a" * 40,
         "seconds": {"build": 2.04, "total": 2.5},
-        "drained": {"finished": 3, "cut": 1},
+        "drained": {"finished": 3, "cut": 1, "handed_over": False},
     }
 
 

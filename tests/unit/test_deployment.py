@@ -5,7 +5,7 @@ import signal
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,7 +22,8 @@ from substitute.core.errors import (
 )
 from substitute.core.events import Failed, Notice, Output, PhaseStarted, Succeeded, Warned
 from substitute.core.health import require_free
-from substitute.core.ports import Process
+from substitute.core.lock import RECOVERY
+from substitute.core.ports import Process, Stopped
 from substitute.core.root import down, up
 from substitute.core.settle import settle
 from substitute.core.slots import Endpoint, Phase, SlotName
@@ -236,6 +237,81 @@ def test_a_signal_before_the_commit_leaves_the_old_version_serving(shop: Shop, n
     assert live(shop) == "a"
     assert set(shop.world.running) == {"shop_a"}
     assert shop.host.journal.history("shop")[0].outcome == "interrupted"
+
+
+def notices(shop: Shop) -> str:
+    return "\n".join(event.message for event in shop.events if isinstance(event, Notice))
+
+
+def test_a_second_signal_in_the_drain_leaves_it_to_the_guardian(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.in_flight[A] = 1
+    for seconds in (1, 2):
+        at = shop.world.clock.time + seconds
+        shop.world.clock.at.append((at, lambda: os.kill(os.getpid(), signal.SIGINT)))
+    deploy(shop.host, shop.app, "v2")
+    ended = shop.events[-1]
+    assert isinstance(ended, Succeeded)
+    assert (ended.live, ended.drained.handed_over) == ("b", True)
+    assert "slot b is live" in notices(shop)
+    assert "Slot a finishes the requests that it has, for at most 30s (drain.timeout)" in notices(shop)
+    assert "handed over" in notices(shop)
+    assert shop.host.journal.history("shop")[0].outcome == "succeeded"
+    assert set(shop.world.running) == {"shop_a", "shop_b"}
+    shop.world.in_flight[A] = 0
+    up(shop.host, [shop.app], operation=RECOVERY)
+    assert set(shop.world.running) == {"shop_b"}
+
+
+def test_where_the_other_version_is_live_again_a_second_signal_claims_nothing_else(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.in_flight[B] = 1
+    commit = shop.host.journal.commit
+
+    def and_die(*args: object, **options: object) -> None:
+        commit(*args, **options)  # type: ignore[arg-type]
+        shop.world.crash("shop_b")
+        for seconds in (8, 9):
+            at = shop.world.clock.time + seconds
+            shop.world.clock.at.append((at, lambda: os.kill(os.getpid(), signal.SIGINT)))
+
+    shop.host.journal.commit = and_die  # type: ignore[method-assign]
+    with pytest.raises(DeploymentFailedError, match=r"Slot a \(v1\) still serves"):
+        deploy(shop.host, shop.app, "v2")
+    assert live(shop) == "a"
+
+
+def test_a_second_signal_while_an_interrupted_candidate_drains_leaves_it_to_the_guardian(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.change(verify_for=10.0)
+    shop.world.in_flight[B] = 1
+    for seconds in (5, 7):
+        at = shop.world.clock.time + seconds
+        shop.world.clock.at.append((at, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    with pytest.raises(InterruptedByUserError, match=r"Slot a \(v1\) still serves"):
+        deploy(shop.host, shop.app, "v2")
+    assert "Slot b is stopped, which takes at most 60s" in notices(shop)
+    assert "handed over" in notices(shop)
+    assert shop.world.shares == {A: 100, B: 0}
+    assert set(shop.world.running) == {"shop_a", "shop_b"}
+
+
+def test_a_signal_while_the_old_instance_exits_says_what_is_live_and_how_long_it_takes(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(shop.host, shop.app, "v1")
+    stop = shop.host.runtime.stop
+
+    def and_interrupt(*args: Any, **options: Any) -> Stopped:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return stop(*args, **options)
+
+    monkeypatch.setattr(shop.host.runtime, "stop", and_interrupt)
+    deploy(shop.host, shop.app, "v2")
+    assert (
+        "SIGTERM comes too late: slot b is live (`substitute rollback` goes back). "
+        "Slot a has at most 30s to exit (stop.timeout)."
+    ) in notices(shop)
 
 
 def test_a_signal_after_the_commit_does_not_stop_the_deployment(shop: Shop) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from substitute.core.errors import InterruptedByUserError
+from substitute.core.errors import HandedOverError, InterruptedByUserError
 from substitute.core.interrupts import Interrupts, whole
 from substitute.core.journal import Journal
 
@@ -27,18 +27,46 @@ def test_a_signal_waits_for_what_is_done_whole_and_then_interrupts() -> None:
             done.append("whole")
         done.append("more")
 
-    with Interrupts() as interrupts, pytest.raises(InterruptedByUserError), interrupts.allowed():
+    with Interrupts(print) as interrupts, pytest.raises(InterruptedByUserError), interrupts.allowed():
         act()
     assert done == ["whole"]
 
 
 def test_a_signal_interrupts_once_and_never_what_that_has_caused() -> None:
-    with Interrupts() as interrupts:
+    with Interrupts(print) as interrupts:
         with pytest.raises(InterruptedByUserError), interrupts.allowed():
             signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         with whole:
             signal.raise_signal(signal.SIGINT)
+
+
+def test_who_sends_a_signal_that_is_held_back_is_told_and_the_second_hands_a_drain_over() -> None:
+    told: list[str] = []
+    with Interrupts(told.append) as interrupts:
+        signal.raise_signal(signal.SIGTERM)
+        assert told == ["SIGTERM"]
+        with pytest.raises(HandedOverError), interrupts.handing_over():
+            signal.raise_signal(signal.SIGINT)
+        with interrupts.handing_over():
+            pass
+        signal.raise_signal(signal.SIGINT)
+    assert told == ["SIGTERM", "Ctrl-C"]
+
+
+def test_the_first_signal_in_a_drain_only_tells() -> None:
+    told: list[str] = []
+    with Interrupts(told.append) as interrupts, interrupts.handing_over():
+        signal.raise_signal(signal.SIGINT)
+    assert told == ["Ctrl-C"]
+
+
+def test_what_cannot_be_told_is_no_error() -> None:
+    def tell(_: str) -> None:
+        raise RuntimeError("reentrant call inside a print")
+
+    with Interrupts(tell):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_where_something_else_fails_in_what_is_done_whole_that_goes_first() -> None:
@@ -47,7 +75,7 @@ def test_where_something_else_fails_in_what_is_done_whole_that_goes_first() -> N
             signal.raise_signal(signal.SIGINT)
             raise KeyError
 
-    with Interrupts() as interrupts:
+    with Interrupts(print) as interrupts:
         with pytest.raises(KeyError), interrupts.allowed():
             fail()
         with pytest.raises(InterruptedByUserError), interrupts.allowed():
@@ -85,7 +113,7 @@ def test_after_a_signal_at_any_instruction_of_a_write_the_next_write_works(tmp_p
     for at in count(1):
         journal.remember("before", str(at))
         moment, interrupted = AtInstruction(at), False
-        with Interrupts() as interrupts:
+        with Interrupts(print) as interrupts:
             try:
                 with interrupts.allowed(), moment:
                     journal.remember("under way", str(at))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from threading import Event, Thread, Timer
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pytest
 from substitute.core.errors import LockedError
 from substitute.core.journal import Journal
 from substitute.core.lock import deployment_lock
+from substitute.core.waiting import CLEANUP, how_to_end
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,3 +59,37 @@ def test_what_runs_with_nobody_typing_is_waited_for(tmp_path: Path, operation: s
     holding.join()
     with deployment_lock(path, "deploy"), pytest.raises(LockedError), deployment_lock(path, "deploy"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("operation", "phase", "ends"),
+    [
+        ("deploy", "", True),
+        ("deploy", "build", True),
+        ("check", "verify", True),
+        ("rollback", "commit", False),
+        ("deploy", "drain", False),
+        ("restart", "stop", False),
+        ("deploy", CLEANUP, False),
+        ("down", "", True),
+        ("start", "", True),
+        ("adopt", "", False),
+        ("recovery", "", False),
+    ],
+)
+def test_who_is_locked_out_is_told_to_end_the_other_command_only_where_a_signal_does(
+    operation: str,
+    phase: str,
+    ends: bool,  # noqa: FBT001
+) -> None:
+    advice = how_to_end(operation, phase, 4321)
+    assert ("`kill 4321`" in advice) == ends
+    assert "wait for it" in advice.lower()
+
+
+def test_the_advice_is_that_of_the_phase(tmp_path: Path) -> None:
+    with deployment_lock(tmp_path / "lock", "deploy") as lock:
+        for phase, said in {"ready": f"kill {os.getpid()}", "drain": "Its version is live already"}.items():
+            lock.phase(phase)
+            with pytest.raises(LockedError, match=said), deployment_lock(tmp_path / "lock", "deploy"):
+                pass

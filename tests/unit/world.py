@@ -92,9 +92,12 @@ class What(StrEnum):
     SIGNAL = "Ctrl-C in the middle of a transaction"
     BLIND = "the balancer does not tell what it does, for a moment"
     REFUSE = "the balancer obeys nothing any more in this command"
+    INSIST = "Ctrl-C twice"
 
 
-LEFT_ALONE = frozenset({What.FAIL, What.INTERRUPT, What.RAISE, What.SIGNAL, What.BLIND, What.REFUSE})
+LEFT_ALONE = frozenset(
+    {What.FAIL, What.INTERRUPT, What.RAISE, What.SIGNAL, What.BLIND, What.REFUSE, What.INSIST}
+)
 """After these each instance is as it was: what a command says of it must be true at its end."""
 SURPRISES = (
     OSError(errno.EIO, "Input/output error"),
@@ -221,6 +224,8 @@ class World:
         self.command, self.subjects = "", frozenset[str]()
         self.retired: set[str] = set()
         """Apps that somebody wants not to serve: ``down`` and ``stop --force`` were typed last."""
+        self.handed_over: set[str] = set()
+        """Apps whose deployer has left a drain to its guardian."""
         self.unseen: set[str] = set()
         """Instances that were harmed since anybody could look at them: their trouble is nobody's fault."""
         self._mishaps: list[Mishap] = []
@@ -313,7 +318,7 @@ class World:
             emit=lambda _: None,
             source=lambda _: ModelSource(self),
             caller={"PATH": "/bin"},
-            guardian=lambda _: nullcontext(),
+            guardian=lambda app: nullcontext(lambda: self.handed_over.add(app)),
         )
 
     # -- moments --------------------------------------------------------------------------------
@@ -372,6 +377,11 @@ class World:
                 raise failure
             case What.INTERRUPT:
                 signal.raise_signal(signal.SIGINT)
+            case What.INSIST:
+                try:
+                    signal.raise_signal(signal.SIGINT)
+                finally:
+                    signal.raise_signal(signal.SIGINT)
             case What.CRASH_A | What.CRASH_B | What.SICKEN_A | What.SICKEN_B:
                 slot = SlotName.A if what in {What.CRASH_A, What.SICKEN_A} else SlotName.B
                 harm = self.crash if what in {What.CRASH_A, What.CRASH_B} else self.sicken

@@ -21,6 +21,7 @@ from substitute.core.events import (
 
 if TYPE_CHECKING:
     from substitute.console.stream import Stream
+    from substitute.core.events import Drained
 
 _DOING = {"deploy": "Deploying", "rollback": "Rolling back to", "restart": "Restarting", "check": "Checking"}
 _PHASE_WIDTH = 8
@@ -85,12 +86,18 @@ class Screen:
         before = f"{short(event.previous)} {self.arrow} " if event.previous else ""
         self.say(f"{event.app} is live in slot {event.live}: {before}{short(event.commit)}{took}", "green")
         if event.previous:
-            drained = event.drained
-            told = f"{count(drained.finished, 'request')} in flight finished, {drained.cut or 'none'} cut"
-            self.say(f"slot {event.live.other}: {told}", "yellow" if drained.cut else "")
+            self.say(
+                f"slot {event.live.other}: {_drained(event.drained)}", "yellow" if event.drained.cut else ""
+            )
 
     def close(self) -> None:
         """Leave the terminal as it was found."""
+
+
+def _drained(drained: Drained) -> str:
+    if drained.handed_over:
+        return "a background process waits for its requests and stops it; `substitute status` shows when it is gone"
+    return f"{count(drained.finished, 'request')} in flight finished, {drained.cut or 'none'} cut"
 
 
 def _resolved(event: Resolved) -> str:

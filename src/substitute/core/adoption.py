@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from substitute.core.adopted import Adopted, fact_of, written
 from substitute.core.errors import LeftoverError, NotReadyError, SubstituteError, UsageError
 from substitute.core.events import Notice, Warned
-from substitute.core.interrupts import Interrupts
+from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.lock import deployment_lock
 from substitute.core.settle import settle
 from substitute.core.slots import Endpoint, SlotName
@@ -32,7 +32,7 @@ def adopt(host: Host, app: App, port: int | None, *, listed: bool) -> SlotRecord
     `listed`: the balancer leads to the configured ports only. Raises UsageError where it can't be adopted, or another
     version runs, NotReadyError where it does not answer well; then nothing was changed.
     """
-    with deployment_lock(host.lock_path(app.name), "adopt"), Interrupts():
+    with deployment_lock(host.lock_path(app.name), "adopt"), Interrupts(ends_soon(host.emit)):
         host.journal.register(app)
         if not host.journal.environment(app.name):
             host.journal.remember_environment(app.name, host.caller)

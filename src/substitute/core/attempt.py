@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from substitute.core.events import (
     Event,
     Failed,
     Interrupted,
+    Notice,
     Output,
     PhaseFinished,
     PhaseStarted,
@@ -28,9 +29,11 @@ from substitute.core.events import (
 )
 from substitute.core.hooks import run_hook
 from substitute.core.interrupts import whole
+from substitute.core.settle import Quietly
 from substitute.core.slots import Phase, SlotName
 from substitute.core.transcript import Transcript
 from substitute.core.unexpected import expected
+from substitute.core.waiting import CLEANUP, what_goes_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,9 +42,11 @@ if TYPE_CHECKING:
     from substitute.core.events import Drained
     from substitute.core.findings import Manners
     from substitute.core.host import Host
+    from substitute.core.interrupts import Interrupts
     from substitute.core.lock import Lock
     from substitute.core.ports import Revision
     from substitute.core.records import SlotRecord
+    from substitute.core.settle import Steps
 
 CHECK = "check"
 """The operation that makes nothing live."""
@@ -63,11 +68,24 @@ class Attempt:
 
     plan: Plan
 
-    def __init__(self, host: Host, app: App, operation: str, lock: Lock) -> None:
+    def __init__(
+        self,
+        host: Host,
+        app: App,
+        operation: str,
+        lock: Lock,
+        *,
+        interrupts: Interrupts,
+        hand_over: Callable[[], None],
+    ) -> None:
         self.host = host
         self.app = app
         self.operation = operation
         self.id: int | None = None
+        self.hand_over = hand_over
+        """Has the guardian stay, and go on with what is left when the lock is released."""
+        self._interrupts = interrupts
+        interrupts.tell = self._goes_on
         self._lock = lock
         self._transcript: Transcript | None = None
         self._reached = ""
@@ -141,11 +159,25 @@ class Attempt:
             self._reach()
         self.emit(PhaseStarted(*identity))
         began = self.host.clock.monotonic()
-        yield
+        with self._interrupts.handing_over() if phase is Phase.DRAIN else nullcontext():
+            yield
         took = self.host.clock.monotonic() - began
         if phase in self._seconds:
             self._seconds[phase] += took
         self.emit(PhaseFinished(*identity, seconds=round(took, 4)))
+
+    def _goes_on(self, by: str) -> None:
+        """Tell who typed Ctrl-C, where that does not end the deployment, what goes on and for how long."""
+        candidate = self.plan.slot if self.id is not None else None
+        told = what_goes_on(
+            by,
+            self.app,
+            candidate,
+            self._reached,
+            self._outcome,
+            can_hand_over=self._interrupts.can_hand_over,
+        )
+        self.emit(Notice(told))
 
     def _reach(self) -> None:
         self.host.journal.reached(self.id or 0, self._reached, self._seconds)
@@ -194,10 +226,20 @@ class Attempt:
     def close(self, error: SubstituteError) -> None:
         """Write the failure into the journal, before anything is settled; where it can't be written, settle yet."""
         self._outcome = "interrupted" if isinstance(error, InterruptedByUserError) else "failed"
+        self._lock.phase(CLEANUP)
         with suppress(Exception):
             if self.id is not None:
                 now = self.host.clock.now()
                 self.host.journal.finish(self.id, self._outcome, now=now, reason=error.reason)
+
+    def giving_up(self, error: SubstituteError) -> Steps:
+        """The steps of settling after `error`. Whoever interrupted is told why his prompt is not there at once."""
+        if self.id is not None and isinstance(error, InterruptedByUserError) and self.slot.process:
+            limit = self.app.drain_timeout + self.app.stop_timeout
+            self.emit(
+                Notice(f"{error.what} Slot {self.plan.slot} is stopped, which takes at most {limit:g}s.")
+            )
+        return Quietly(interrupts=self._interrupts)
 
     def failed(self, error: SubstituteError, live: SlotName | None, *, problem: str = "") -> SubstituteError:
         """Say how it ended and which slot serves; the error to raise is returned."""

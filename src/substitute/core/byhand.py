@@ -16,7 +16,7 @@ from substitute.core.events import Notice, Output
 from substitute.core.guests import start_guest, stop_guest
 from substitute.core.health import await_ready
 from substitute.core.instances import start_instance, stop_instance
-from substitute.core.interrupts import Interrupts
+from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.lock import deployment_lock
 from substitute.core.settle import settle
 from substitute.core.slots import SlotName
@@ -50,7 +50,7 @@ def start(host: Host, apps: Mapping[str, App], name: str, directory: Path, port:
 
 
 def _start_slot(host: Host, app: App, name: SlotName, directory: Path, port: int) -> None:
-    with deployment_lock(host.lock_path(app.name), "start"), Interrupts() as interrupts:
+    with deployment_lock(host.lock_path(app.name), "start"), Interrupts(ends_soon(host.emit)) as interrupts:
         host.journal.register(app)
         host.journal.remember_environment(app.name, host.caller)
         record = host.journal.app(app.name)
@@ -142,7 +142,7 @@ def _no_instance(host: Host, apps: Mapping[str, App], name: str) -> UsageError:
 
 
 def _stop_slot(host: Host, app: App, name: SlotName, *, force: bool) -> None:
-    with deployment_lock(host.lock_path(app.name), "stop"), Interrupts() as interrupts:
+    with deployment_lock(host.lock_path(app.name), "stop"), Interrupts(ends_soon(host.emit)) as interrupts:
         host.journal.register(app)
         record = host.journal.app(app.name)
         slot = record.slots[name]

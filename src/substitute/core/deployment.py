@@ -15,6 +15,7 @@ from substitute.core.attempt import Attempt, Plan
 from substitute.core.command_line import is_simple
 from substitute.core.errors import (
     BuildError,
+    HandedOverError,
     InterruptedByUserError,
     LeftoverError,
     NotReadyError,
@@ -22,10 +23,10 @@ from substitute.core.errors import (
     UnmovedError,
     UsageError,
 )
-from substitute.core.events import Notice, Output, Warned
+from substitute.core.events import Drained, Notice, Output, Warned
 from substitute.core.health import answers_in_time, await_ready, observe_for
 from substitute.core.instances import require_no_strangers, start_instance
-from substitute.core.interrupts import Interrupts
+from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.lock import deployment_lock
 from substitute.core.ports import Revision
 from substitute.core.settle import Quietly, settle
@@ -144,10 +145,13 @@ def _operate(host: Host, app: App, operation: str, choose: Choose) -> None:
 @contextmanager
 def working_on(host: Host, app: App, operation: str) -> Iterator[tuple[Attempt, Interrupts]]:
     """Hold the app's lock, its guardian awake and Ctrl-C held back, for one attempt."""
-    with deployment_lock(host.lock_path(app.name), operation) as lock, Interrupts() as interrupts:
+    with (
+        deployment_lock(host.lock_path(app.name), operation) as lock,
+        Interrupts(ends_soon(host.emit)) as interrupts,
+    ):
         host.journal.register(app)
-        attempt = Attempt(host, app, operation, lock)
-        with host.guardian(app.name):
+        with host.guardian(app.name) as hand_over:
+            attempt = Attempt(host, app, operation, lock, interrupts=interrupts, hand_over=hand_over)
             yield attempt, interrupts
 
 
@@ -272,6 +276,9 @@ def _finish(attempt: Attempt) -> None:
     try:
         settled = _settle_at_last(attempt, attempt)
         live, drained = settled.live, settled.drained
+    except HandedOverError:
+        attempt.hand_over()
+        live, drained = attempt.host.journal.app(attempt.app.name).live, Drained(handed_over=True)
     except LeftoverError as error:
         live, drained, left = error.live, error.drained, error.reason
         attempt.emit(Warned(f"{error.reason} It gets no requests. {error.cure}"))
@@ -286,15 +293,18 @@ def _finish(attempt: Attempt) -> None:
     attempt.succeeded(drained, reason=left)
 
 
-def _settle_at_last(attempt: Attempt, steps: Steps | None = None) -> Settled:
+def _settle_at_last(attempt: Attempt, steps: Steps) -> Settled:
     """Settle, and once more where that fails: what is committed or given up has no other way to go."""
     host, app = attempt.host, attempt.app
     try:
         return settle(host, app, steps)
-    except UnmovedError:  # that balancer was waited for, and goes on as it did
+    except (
+        UnmovedError,
+        HandedOverError,
+    ):  # that balancer was waited for, and goes on as it did; so does a guardian
         raise
     except SubstituteError:
-        return settle(host, app, Quietly(steps.id if steps else None))
+        return settle(host, app, Quietly(steps.id))
 
 
 def _half_moved(attempt: Attempt, error: SubstituteError) -> SubstituteError:
@@ -316,8 +326,13 @@ def _give_up(attempt: Attempt, error: SubstituteError) -> SubstituteError:
     try:
         if attempt.id is None and isinstance(error, InterruptedByUserError):
             raise error  # nothing was begun: what settling was about to do, the next command does
-        settled = _settle_at_last(attempt)
+        settled = _settle_at_last(attempt, attempt.giving_up(error))
         live, problem = settled.live, settled.problem
+    except HandedOverError as left:
+        attempt.hand_over()
+        live, problem = _seen(attempt, left)
+        told = f"Slot {attempt.slot.name} still finishes its requests: a background process stops it then."
+        attempt.emit(Notice(told))
     except LeftoverError as left:
         live, problem = left.live, left.problem
         attempt.emit(Warned(f"{left.reason} {left.cure}"))

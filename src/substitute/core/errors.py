@@ -7,6 +7,7 @@
     ├── JournalError                1   what is done can't be noted
     ├── NothingServesError          4   no version serves, and it could not be mended
     ├── InterruptedByUserError    130   Ctrl-C, SIGTERM, SIGHUP before the commit
+    │   └── HandedOverError             one more of them, in a drain
     └── DeploymentFailedError       1   the earlier version serves
         (what a phase raises; the deployment adds who serves)
         ├── SourceError                 git
@@ -90,6 +91,10 @@ class InterruptedByUserError(SubstituteError):
     """Ctrl-C, SIGTERM or SIGHUP came before the commit; the earlier version serves."""
 
     exit_status = 130
+
+
+class HandedOverError(InterruptedByUserError):
+    """A second signal came in a drain: its guardian goes on with it. Raised to `core.deployment` only."""
 
 
 class DeploymentFailedError(SubstituteError):

@@ -91,6 +91,8 @@ class Drained:
     finished: int = 0
     cut: int = 0
     """Still running when SIGTERM was sent: requests, or connections where the balancer cannot tell."""
+    handed_over: bool = False
+    """It still has some: a background process waits for them, and stops it then."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from substitute.core.errors import UsageError
 from substitute.core.events import Notice, Output
 from substitute.core.health import LogTail, await_ready, require_free
 from substitute.core.instances import end_all
-from substitute.core.interrupts import Interrupts
+from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.lock import deployment_lock
 from substitute.core.ports import Limits, Program, Protection
 from substitute.core.records import GuestRecord, SlotRecord
@@ -48,7 +48,7 @@ def start_guest(host: Host, name: str, directory: Path, port: int, what: App | s
             cure="Choose another name.",
         )
     version = _stranger(what, host.caller) if isinstance(what, str) else Version.of(what, host.caller)
-    with deployment_lock(host.guest_lock_path(name), "start"), Interrupts() as interrupts:
+    with deployment_lock(host.guest_lock_path(name), "start"), Interrupts(ends_soon(host.emit)) as interrupts:
         known = host.journal.guests().get(name)
         if known and host.inspect(as_slot(known)).process:
             host.emit(Notice(f"{name} runs already, in {known.directory} on port {known.port}."))
@@ -67,7 +67,10 @@ def start_guest(host: Host, name: str, directory: Path, port: int, what: App | s
 
 def resume_guest(host: Host, guest: GuestRecord) -> None:
     """Start a guest as it was started, where it does not run. One that fails is tried again by the next `up`."""
-    with deployment_lock(host.guest_lock_path(guest.name), "up"), Interrupts() as interrupts:
+    with (
+        deployment_lock(host.guest_lock_path(guest.name), "up"),
+        Interrupts(ends_soon(host.emit)) as interrupts,
+    ):
         if not host.inspect(as_slot(guest)).process:
             require_free(host, as_slot(guest))
             _run(host, guest, interrupts)
@@ -75,7 +78,7 @@ def resume_guest(host: Host, guest: GuestRecord) -> None:
 
 def pause_guest(host: Host, guest: GuestRecord) -> None:
     """Stop a guest until the next `up`; say so where it ran."""
-    with deployment_lock(host.guest_lock_path(guest.name), "down"), Interrupts():
+    with deployment_lock(host.guest_lock_path(guest.name), "down"), Interrupts(ends_soon(host.emit)):
         ran = host.inspect(as_slot(guest)).process
         _end(host, guest)
         if ran:
@@ -84,7 +87,7 @@ def pause_guest(host: Host, guest: GuestRecord) -> None:
 
 def stop_guest(host: Host, guest: GuestRecord) -> None:
     """Stop a guest and forget it."""
-    with deployment_lock(host.guest_lock_path(guest.name), "stop"), Interrupts():
+    with deployment_lock(host.guest_lock_path(guest.name), "stop"), Interrupts(ends_soon(host.emit)):
         _end(host, guest)
         host.journal.dismiss_guest(guest.name)
 

@@ -60,8 +60,9 @@ class Host:
     source: Callable[[App], Source]
     caller: Mapping[str, str]
     """PATH, HOME, USER, LANG and TZ of the command that was typed."""
-    guardian: Callable[[str], AbstractContextManager[None]]
-    """Watches over a deployment of the named app: if this process dies in it, somebody settles."""
+    guardian: Callable[[str], AbstractContextManager[Callable[[], None]]]
+    """Watches over a deployment of the named app: if this process dies in it, somebody settles. So does somebody at its
+    end where what is entered was called in it."""
     secrets: Callable[[str], Mapping[str, str]] = lambda _: {}
     """What an `env_file` says now. Raises ConfigError."""
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from substitute.core.errors import LockedError
+from substitute.core.waiting import how_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +89,9 @@ def _acquire(descriptor: int, deadline: float) -> None:
             raise LockedError(
                 "Another command is working on this app.",
                 fact=f"It is {holder or 'unknown'}.",
-                cure="Wait for it, or stop it with Ctrl-C or SIGTERM; `substitute status` shows it.",
+                cure=how_to_end(holder.operation, holder.phase, holder.pid)
+                if holder
+                else "Wait for it; `substitute status` shows how far it is.",
             ) from None
         return
 

@@ -15,7 +15,7 @@ from substitute.core.errors import (
 from substitute.core.events import Notice, Warned
 from substitute.core.guests import pause_guest, resume_guest
 from substitute.core.instances import remains
-from substitute.core.interrupts import Interrupts
+from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.lock import deployment_lock
 from substitute.core.settle import settle
 from substitute.core.status import in_words, told_truly
@@ -36,7 +36,7 @@ def up(host: Host, apps: Iterable[App], *, guests: bool = True, operation: str =
     configuration; InterruptedByUserError.
     """
     chosen, problems = list(apps), dict[str, SubstituteError]()
-    with Interrupts() as interrupts:
+    with Interrupts(ends_soon(host.emit)) as interrupts:
         try:
             for app in chosen:
                 try:
@@ -105,7 +105,7 @@ def down(host: Host, apps: Iterable[App], *, everything: bool) -> None:
     ended with it.
     """
     chosen, problems = list(apps), dict[str, SubstituteError]()
-    with Interrupts() as interrupts, ExitStack() as held:
+    with Interrupts(ends_soon(host.emit)) as interrupts, ExitStack() as held:
         try:
             for app in chosen:
                 with interrupts.allowed():

@@ -52,13 +52,16 @@ class Steps(Protocol):
 
 @dataclass(frozen=True)
 class Quietly:
-    """Recovery: no phases shown, no hooks run."""
+    """Recovery, or giving up: no phases shown, no hooks run."""
 
     id: int | None = None
+    interrupts: Interrupts | None = None
+    """A second signal may hand a drain over to the guardian."""
 
     def phase(self, phase: Phase) -> AbstractContextManager[None]:
         """Show nothing."""
-        del phase
+        if self.interrupts and phase is Phase.DRAIN:
+            return self.interrupts.handing_over()
         return nullcontext()
 
     def hook(self, name: str) -> None:

@@ -58,7 +58,10 @@ def run(
     operation is still followed by its time after. Ctrl-C outside of the operation ends the drill.
     """
     course = Course()
-    with Interrupts() as interrupts, LoadProcess(load, recording, directory=directory) as process:
+    with (
+        Interrupts(lambda _: None) as interrupts,
+        LoadProcess(load, recording, directory=directory) as process,
+    ):
         start = recording.began or time.monotonic()
         timeline.open(start, BEFORE if operation else BASELINE)
         try:
