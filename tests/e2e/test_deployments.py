@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -223,6 +224,35 @@ def test_a_second_ctrl_c_in_the_drain_leaves_it_to_a_background_process_and_cuts
         assert site.app()["slots"]["a"]["state"] == "draining"
     eventually(lambda: site.app()["slots"]["a"]["state"] == "idle", "the guardian stopped slot a")
     site.assert_only_serves("b")
+
+
+def test_what_the_old_version_finishes_after_sigterm_is_not_told_as_cut(site: Site) -> None:
+    site.run("deploy")
+
+    def deploy(version: str, more: str, path: str) -> tuple[dict[str, int], list[str]]:
+        site.configure(more=f'[app.shop.drain]\ntimeout = "200ms"\n{more}')
+        site.repository.commit(version)
+
+        def ask() -> None:
+            with (
+                suppress(OSError, http.client.HTTPException),
+                urllib.request.urlopen(site.url + path) as answer,
+            ):
+                answer.read()
+
+        client = threading.Thread(target=ask)
+        client.start()
+        live = site.app()["live"]
+        eventually(lambda: site.app()["slots"][live]["in_flight"] == 1, "the request is in flight")
+        events = site.events("deploy")
+        client.join()
+        return events[-1]["drained"], [one["message"] for one in events if one["event"] == "warning"]
+
+    drained, warned = deploy("2", "", "slow?6")
+    assert (drained["finished"], drained["cut"], drained["at_sigterm"]) == (1, 0, 1)
+    assert "still has 1 request after 0.2s" in warned[0]
+    drained, _ = deploy("3", '[app.shop.stop]\ntimeout = "1s"\n', "stream?600")
+    assert (drained["finished"], drained["cut"], drained["at_sigterm"]) == (0, 1, 1)
 
 
 def test_after_a_crash_of_the_live_instance_only_requests_in_flight_fail(site: Site) -> None:

@@ -85,6 +85,9 @@ class World:
     answering: dict[str, bool] = field(default_factory=dict)
     shares: dict[Endpoint, int] = field(default_factory=dict)
     in_flight: dict[Endpoint, int] = field(default_factory=dict)
+    failures: dict[Endpoint, int] = field(default_factory=dict)
+    counts_requests: bool = True
+    """Whether the balancer can tell a request from a connection."""
     files: dict[str, str] = field(default_factory=dict)
     stubborn: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
@@ -223,7 +226,12 @@ class FakeBalancer:
         if self.world.clock.time < self.world.blind_until:
             raise UnobservedError("The balancer does not say.")
         return {
-            endpoint: Traffic(self.world.in_flight.get(endpoint, 0), 0, 0, share)
+            endpoint: Traffic(
+                self.world.in_flight.get(endpoint, 0),
+                0 if self.world.counts_requests else None,
+                self.world.failures.get(endpoint, 0) if self.world.counts_requests else None,
+                share,
+            )
             for endpoint, share in self.world.shares.items()
         }
 

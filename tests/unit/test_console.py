@@ -7,6 +7,7 @@ import pty
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -82,6 +83,31 @@ def test_without_a_terminal_a_deployment_is_plain_lines() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("drained", "told"),
+    [
+        (Drained(1), "1 request in flight finished, none cut"),
+        (
+            Drained(3, at_sigterm=2),
+            "3 requests in flight finished, none cut (2 still under way when it got SIGTERM)",
+        ),
+        (Drained(2, connections=True), "2 open connections ended, none still open when it got SIGTERM"),
+        (
+            Drained(1, cut=2, at_sigterm=2, connections=True),
+            "1 open connection ended, 2 still open when it got SIGTERM",
+        ),
+        (
+            Drained(handed_over=True),
+            "a background process waits for its requests and stops it; `substitute status` shows when it is gone",
+        ),
+    ],
+)
+def test_what_became_of_the_requests_of_the_old_instance(drained: Drained, told: str) -> None:
+    ended = STORY[-1]
+    assert isinstance(ended, Succeeded)
+    assert shown([replace(ended, drained=drained)]).splitlines()[-1] == f"slot a: {told}"
+
+
 def test_the_first_deployment_says_nothing_of_an_earlier_version() -> None:
     first = Succeeded("shop", SlotName.A, "b" * 40, None, {"total": 0.5}, Drained())
 
@@ -103,7 +129,13 @@ def test_json_is_an_event_a_line_with_the_keys_of_the_contract() -> None:
         "commit": "b" * 40,
         "previous": "a" * 40,
         "seconds": {"build": 2.04, "total": 2.5},
-        "drained": {"finished": 3, "cut": 1, "handed_over": False},
+        "drained": {
+            "finished": 3,
+            "cut": 1,
+            "at_sigterm": 0,
+            "connections": False,
+            "handed_over": False,
+        },
     }
 
 

@@ -300,13 +300,7 @@ def test_a_signal_while_the_old_instance_exits_says_what_is_live_and_how_long_it
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deploy(shop.host, shop.app, "v1")
-    stop = shop.host.runtime.stop
-
-    def and_interrupt(*args: Any, **options: Any) -> Stopped:
-        os.kill(os.getpid(), signal.SIGTERM)
-        return stop(*args, **options)
-
-    monkeypatch.setattr(shop.host.runtime, "stop", and_interrupt)
+    stopping(shop, monkeypatch, lambda: os.kill(os.getpid(), signal.SIGTERM))
     deploy(shop.host, shop.app, "v2")
     assert (
         "SIGTERM comes too late: slot b is live (`substitute rollback` goes back). "
@@ -351,13 +345,82 @@ def test_requests_in_flight_are_waited_for_and_counted(shop: Shop) -> None:
     assert (ended.drained.finished, ended.drained.cut) == (3, 0)
 
 
-def test_what_outlives_the_drain_timeout_is_counted_as_cut(shop: Shop) -> None:
+def stopping(shop: Shop, monkeypatch: pytest.MonkeyPatch, what: Callable[[], object]) -> None:
+    """Have `what` happen while an instance exits."""
+    stop = shop.host.runtime.stop
+
+    def and_more(*args: Any, **options: Any) -> Stopped:
+        what()
+        return stop(*args, **options)
+
+    monkeypatch.setattr(shop.host.runtime, "stop", and_more)
+
+
+@pytest.mark.parametrize(
+    ("fail", "finished", "cut"),
+    [(0, 3, 0), (1, 2, 1), (9, 1, 2)],
+    ids=["it finishes them after SIGTERM", "one is cut", "others fail too"],
+)
+def test_what_outlives_the_drain_timeout_is_cut_where_the_balancer_sees_it_fail(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, fail: int, finished: int, cut: int
+) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.in_flight[A], shop.world.failures[A] = 3, 7
+    shop.world.clock.at.append((shop.world.clock.time + 1, lambda: shop.world.in_flight.update({A: 2})))
+
+    def end() -> None:
+        shop.world.in_flight[A] = 0
+        shop.world.failures[A] += fail
+
+    stopping(shop, monkeypatch, end)
+    deploy(shop.host, shop.app, "v2")
+    ended = shop.events[-1]
+    assert isinstance(ended, Succeeded)
+    drained = ended.drained
+    assert (drained.finished, drained.cut, drained.at_sigterm) == (finished, cut, 2)
+
+
+def test_what_an_instance_had_at_sigterm_that_must_be_killed_counts_as_cut(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deploy(shop.host, shop.app, "v1")
     shop.world.in_flight[A] = 2
+    shop.world.stubborn.add("shop_a")
+    stopping(shop, monkeypatch, lambda: shop.world.in_flight.update({A: 0}))
     deploy(shop.host, shop.app, "v2")
     ended = shop.events[-1]
     assert isinstance(ended, Succeeded)
     assert (ended.drained.finished, ended.drained.cut) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "counts", "said", "unsaid"),
+    [
+        (1, True, "still has 1 request after 30s (app.shop.drain.timeout)", "onnection"),
+        (2, True, "still has 2 requests after", "onnection"),
+        (1, False, "still has 1 open connection after 30s (app.shop.drain.timeout)", "WebSocket"),
+        (2, False, "idle connections that your balancer keeps", "WebSocket"),
+    ],
+)
+def test_what_outlives_the_drain_timeout_is_told_as_what_the_balancer_can_tell(
+    shop: Shop,
+    in_flight: int,
+    counts: bool,  # noqa: FBT001
+    said: str,
+    unsaid: str,
+) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.in_flight[A], shop.world.counts_requests = in_flight, counts
+    deploy(shop.host, shop.app, "v2")
+    (told,) = [event.message for event in shop.events if isinstance(event, Warned)]
+    assert said in told
+    assert unsaid not in told
+    assert "It gets SIGTERM now, and 30s to finish" in told
+    ended = shop.events[-1]
+    assert isinstance(ended, Succeeded)
+    drained = ended.drained
+    assert (drained.connections, drained.at_sigterm) == (not counts, in_flight)
+    assert drained.cut == (0 if counts else in_flight)
 
 
 def test_a_balancer_that_can_not_tell_at_this_moment_is_asked_again(shop: Shop) -> None:

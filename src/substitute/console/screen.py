@@ -97,7 +97,11 @@ class Screen:
 def _drained(drained: Drained) -> str:
     if drained.handed_over:
         return "a background process waits for its requests and stops it; `substitute status` shows when it is gone"
-    return f"{count(drained.finished, 'request')} in flight finished, {drained.cut or 'none'} cut"
+    if drained.connections:
+        left = drained.at_sigterm or "none"
+        return f"{count(drained.finished, 'open connection')} ended, {left} still open when it got SIGTERM"
+    late = f" ({drained.at_sigterm} still under way when it got SIGTERM)" if drained.at_sigterm else ""
+    return f"{count(drained.finished, 'request')} in flight finished, {drained.cut or 'none'} cut{late}"
 
 
 def _resolved(event: Resolved) -> str:

@@ -90,7 +90,14 @@ class Drained:
 
     finished: int = 0
     cut: int = 0
-    """Still running when SIGTERM was sent: requests, or connections where the balancer cannot tell."""
+    """Not answered to their end, as the balancer saw it.
+
+    Where it can't tell, or the instance had to be killed: all that were under way at SIGTERM.
+    """
+    at_sigterm: int = 0
+    """Still under way when SIGTERM was sent; it may have finished them after it."""
+    connections: bool = False
+    """All these are open connections: this balancer can't tell requests."""
     handed_over: bool = False
     """It still has some: a background process waits for them, and stops it then."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from substitute.core.environment import origin
-from substitute.core.errors import UnobservedError, UsageError
-from substitute.core.events import Drained, Notice, Warned
+from substitute.core.errors import UsageError
+from substitute.core.events import Notice
 from substitute.core.health import LogTail, require_free
 from substitute.core.keeping import let_go
 from substitute.core.versions import Version
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from substitute.core.ports import Process
     from substitute.core.records import AppRecord, SlotRecord
 
-_DRAIN_INTERVAL = 0.01
 _ROUNDS = 5
 """How often it is looked again for what those that were ended have started in their last moment."""
 _GRACE = 2.0
@@ -75,67 +74,14 @@ def remains(host: Host, app: App, slot: SlotRecord) -> bool:
     return known or bool(_left_behind(host, app, slot))
 
 
-def drain(host: Host, slot: SlotRecord) -> Drained:
-    """Wait until `slot` has no request in flight, at most its drain timeout.
-
-    In flight is 0 twice in a row, since a request may be between the balancer's accept and its count. Where
-    the balancer can never tell, there is nothing to wait for: the instance finishes its own after SIGTERM. One that
-    can't tell at this moment is asked again.
-    """
-    deadline = host.clock.monotonic() + slot.drain_timeout
-    first = last = None
-    quiet = 0
-    while True:
-        unseen = ""
-        try:
-            now = _in_flight(host, slot)
-        except UnobservedError as error:
-            unseen, quiet = error.reason, 0
-        else:
-            if now is None:
-                return Drained()
-            first, last = now if first is None else first, now
-            quiet = quiet + 1 if now == 0 else 0
-        if quiet == 2:
-            return Drained(finished=first or 0)
-        if host.clock.monotonic() >= deadline:
-            return _past_the_limit(host, slot, first or 0, last or 0, unseen)
-        host.clock.sleep(_DRAIN_INTERVAL)
-
-
-def _past_the_limit(host: Host, slot: SlotRecord, first: int, last: int, unseen: str) -> Drained:
-    if unseen:
-        host.emit(
-            Warned(
-                f"Which requests slot {slot.name} still had after {slot.drain_timeout:g}s is not known. {unseen}"
-            )
-        )
-    elif last:
-        host.emit(
-            Warned(
-                f"Slot {slot.name} still had {last} requests or open connections after {slot.drain_timeout:g}s. "
-                "Kept-alive connections of a balancer of your own count too: see docs/balancers.md."
-            )
-        )
-    return Drained(finished=max(first - last, 0), cut=last)
-
-
-def _in_flight(host: Host, slot: SlotRecord) -> int | None:
-    """How many requests the balancer has in the slot; None where that can never be known."""
-    traffic = host.balancer.traffic()
-    if traffic is None:
-        return None
-    return sum(traffic[endpoint].in_flight for endpoint in slot.endpoints if endpoint in traffic)
-
-
-def stop_instance(host: Host, app: App, slot: SlotRecord) -> None:
-    """SIGTERM, and SIGKILL past the slot's stop timeout, which is told; what it left behind ends with it.
+def stop_instance(host: Host, app: App, slot: SlotRecord) -> bool:
+    """SIGTERM, and SIGKILL past the slot's stop timeout, which is told: True then. What it left behind ends with it.
 
     One that was adopted is stopped by what keeps it.
     """
     if adopted := host.adopted(slot):
         let_go(host, slot, adopted)
-        return
+        return False
     process = host.process_of(slot)
     limit = slot.stop_timeout
     if slot.version and limit > slot.version.stop_timeout:
@@ -146,6 +92,7 @@ def stop_instance(host: Host, app: App, slot: SlotRecord) -> None:
         host.emit(Notice(f"Slot {slot.name} did not exit within {limit:g}s of SIGTERM and was killed."))
     end_left_behind(host, app, slot, timeout=max(limit - stopped.seconds, min(limit, _GRACE)))
     host.journal.gone(slot.app, slot.name)
+    return stopped.killed
 
 
 def end_left_behind(host: Host, app: App, slot: SlotRecord, *, timeout: float) -> None:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from substitute.core.draining import drain, stop_and_count
 from substitute.core.errors import (
     InterruptedByUserError,
     LeftoverError,
@@ -19,7 +20,7 @@ from substitute.core.errors import (
 )
 from substitute.core.events import Drained, Notice, Warned
 from substitute.core.health import PATIENCE, answers, answers_in_time, await_ready
-from substitute.core.instances import drain, remains, start_instance, stop_instance
+from substitute.core.instances import remains, start_instance
 from substitute.core.keeping import start_again
 from substitute.core.signposts import write_signposts
 from substitute.core.slots import Phase, SlotName
@@ -174,7 +175,7 @@ class _Settling:
             return None
         self.steps.hook("pre_stop")
         with self.steps.phase(Phase.STOP):
-            stop_instance(host, self.app, slot)
+            drained = stop_and_count(host, self.app, slot, drained)
         # A balancer that an earlier runtime keeps comes over with the last instance that it kept.
         host.reroute()
         self.steps.hook("post_stop")
