@@ -9,7 +9,8 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from substitute.core.cures import Platform
+from substitute import processes
+from substitute.core.cures import SCRIPT_RUNNERS, SHELLS, Platform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,22 @@ _LOOKED_AT = 6
 def recognize(process: Process) -> str:
     """One of `core.cures.Platform`, or empty. It is looked at once: a program's file may be large."""
     return named(_words(process.pid)) or (Platform.GO if _is_go(process.pid) else "")
+
+
+def called(pid: int) -> tuple[str, bool]:
+    """What `pid` is called in a message, and whether that is a title which it gave itself, and no program."""
+    name, program = processes.name(pid), processes.program(pid)
+    runner = runner_of(_words(pid))
+    if runner:
+        return runner, False
+    alike = not program or name in SHELLS or program.startswith(name) or name.startswith(program)
+    return name, not alike
+
+
+def runner_of(words: Sequence[str]) -> str:
+    """Which of `core.cures.SCRIPT_RUNNERS` a command line runs (``node /usr/bin/yarn start``), or empty."""
+    stems = (os.path.basename(word).partition(".")[0] for word in words[:2])  # noqa: PTH119
+    return next((stem for stem in stems if stem in SCRIPT_RUNNERS), "")
 
 
 def named(words: Sequence[str]) -> str:

@@ -121,6 +121,24 @@ def users(pid: int) -> set[int]:
     return set(map(int, found.groups())) if found else set()
 
 
+def handles(pid: int, number: int) -> bool:
+    """Whether signal `number` comes to code of `pid` itself; else it is ignored, or the kernel ends the process.
+
+    One that is blocked counts as handled: the program waits for it. So does what can't be known.
+    """
+    masks = re.findall(rb"^Sig(?:Blk|Cgt):\t([0-9a-f]+)", _read(pid, "status"), re.MULTILINE)
+    return not masks or any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+
+
+def program(pid: int) -> str:
+    """The name of the file that `pid` executes, whatever it calls itself; empty where that can't be known."""
+    try:
+        file = os.readlink(f"{_PROC}/{pid}/exe")  # noqa: PTH115  # no path object for a name
+    except OSError:
+        return ""
+    return os.path.basename(file.removesuffix(" (deleted)"))  # noqa: PTH119
+
+
 def command_line(pid: int) -> list[str]:
     """What `pid` was executed with; empty where that can't be known."""
     return _read(pid, "cmdline").decode(errors="replace").split("\0")[:-1]

@@ -25,8 +25,8 @@ _HEADER = struct.Struct("=IHHII")
 _QUESTION = struct.Struct("=BBBxI")
 _SOCKET_ID = struct.Struct("!HH16s16sI8s")
 _ANSWER = struct.Struct("!xBxxHH16s16s")
-_OWNER = struct.Struct("=II")
-_OWNER_AT = 64
+_QUEUE_AND_OWNER = struct.Struct("=III")
+_QUEUE_AND_OWNER_AT = 60
 _BUFFER = 1 << 18
 
 
@@ -56,6 +56,8 @@ class Socket:
     user: int
     inode: int
     """0 where no process has it (yet): a connection that was not accepted."""
+    unacknowledged: int
+    """Bytes that were written to it, and that the other side's kernel does not have yet."""
 
 
 def sockets(port: int, states: Iterable[State]) -> Iterator[Socket]:
@@ -86,13 +88,14 @@ def _asked(port: int, states: int, family: int) -> Iterator[Socket]:
 
 def _socket(answer: memoryview, length: int) -> Socket:
     state, port, peer, address, remote = _ANSWER.unpack_from(answer)
-    user, inode = _OWNER.unpack_from(answer, _OWNER_AT)
+    unread, user, inode = _QUEUE_AND_OWNER.unpack_from(answer, _QUEUE_AND_OWNER_AT)
     return Socket(
         State(state),
         Endpoint(text(address[:length]), port),
         Endpoint(text(remote[:length]), peer),
         user,
         inode,
+        unread,
     )
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import io
+import signal
+import socket
+import sys
+import termios
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from substitute import listeners, platforms, processes
-from substitute.core.ports import Heard, Member
+from substitute import listeners, platforms, processes, sock_diag
+from substitute.core.ports import Heard, Hold, Member
 from substitute.probes import connect, sockets_of
+from substitute.sock_diag import State
 
 if TYPE_CHECKING:
-    import socket
+    from collections.abc import Collection
 
-    from substitute.core.apps import Health
-    from substitute.core.ports import Conversation, Process
+    from substitute.core.ports import Conversation, Process, Request
     from substitute.core.slots import Endpoint
 
 _BODY = b'{"from": "substitute check"}'
@@ -24,6 +30,9 @@ _CONNECT_TIMEOUT = 1.0
 _CHUNK = 65536
 _MOST = 1 << 22
 """Bytes of an answer that are kept; a longer one counts as whole."""
+_QUICK = 1 << 20
+_ANSWERING = (State.ESTABLISHED, State.CLOSE_WAIT, State.FIN_WAIT1, State.FIN_WAIT2, State.LAST_ACK)
+"""States of a connection whose other side may still have something to say, or its kernel for it."""
 
 
 class Bystander:
@@ -36,12 +45,8 @@ class Bystander:
         if family:
             family |= processes.descendants(process.pid)
         family |= processes.group_of(process)
-        found = ((processes.identify(pid), pid) for pid in sorted(family))
-        return tuple(
-            Member(one, processes.name(pid), bool(inodes & sockets_of(pid)), platforms.recognize(one))
-            for one, pid in found
-            if one
-        )
+        found = map(processes.identify, sorted(family))
+        return tuple(_member(one, inodes) for one in found if one)
 
     def refuses(self, endpoint: Endpoint) -> bool:
         """Whether a new connection is refused; where somebody listens, the app is spared a connection."""
@@ -55,33 +60,46 @@ class Bystander:
             return False
         return False
 
-    def ask(self, endpoint: Endpoint, health: Health, *, method: str, hold_body: bool) -> Conversation:
-        """Connect and send a request to the path of the health check."""
-        head = _head(endpoint, health, method, len(_BODY) if hold_body else None)
+    def ask(self, endpoint: Endpoint, request: Request) -> Conversation:
+        """Connect and send `request`."""
         try:
-            connection = connect(endpoint, _CONNECT_TIMEOUT)
+            connection = connect(endpoint, _CONNECT_TIMEOUT, slow_reader=request.hold is Hold.READING)
         except OSError as error:
-            return _Request(None, _ending(error))
-        request = _Request(connection)
-        request.send(head)
-        return request
+            return _Conversation(None, request.hold, _ending(error))
+        conversation = _Conversation(connection, request.hold)
+        conversation.send(_head(endpoint, request))
+        return conversation
 
 
-def _head(endpoint: Endpoint, health: Health, method: str, length: int | None) -> bytes:
-    lines = [f"{method} {health.path} HTTP/1.1", f"Host: {health.host or endpoint}"]
+def _member(process: Process, inodes: Collection[int]) -> Member:
+    pid = process.pid
+    name, is_title = platforms.called(pid)
+    return Member(
+        process,
+        name,
+        listens=not sockets_of(pid).isdisjoint(inodes),
+        platform=platforms.recognize(process),
+        parent=processes.parent(pid),
+        handles_sigterm=processes.handles(pid, signal.SIGTERM),
+        program=processes.program(pid) if is_title else "",
+    )
+
+
+def _head(endpoint: Endpoint, request: Request) -> bytes:
+    lines = [f"{request.method} {request.path} HTTP/1.1", f"Host: {request.host or endpoint}"]
     lines += ["User-Agent: substitute", "Accept: */*"]
-    if length is not None:
-        lines += ["Content-Type: application/json", f"Content-Length: {length}"]
+    if request.hold is Hold.BODY:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(_BODY)}"]
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-class _Request:
+class _Conversation:
     """See `core.ports.Conversation`."""
 
-    def __init__(self, connection: socket.socket | None, closed: str = "") -> None:
+    def __init__(self, connection: socket.socket | None, hold: Hold, closed: str = "") -> None:
         self._connection = connection
-        self._body: bytes = _BODY
-        self._data = b""
+        self._hold = hold
+        self._data = bytearray()
         self._heard = Heard(closed=closed)
         if connection:
             connection.setblocking(False)  # noqa: FBT003
@@ -95,28 +113,50 @@ class _Request:
         except OSError as error:
             self._end(_ending(error))
 
-    def send_body(self) -> None:
-        """Send it, once."""
-        body, self._body = self._body, b""
-        if body:
-            self.send(body)
+    def go_on(self) -> None:
+        """Once."""
+        held, self._hold = self._hold, Hold.NOTHING
+        if held is Hold.BODY:
+            self.send(_BODY)
+        elif held is Hold.READING and self._connection:
+            self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUICK)
+
+    def handed_over(self) -> int | None:
+        """What this side has read, what its kernel has, and what that of the other side has."""
+        if self._connection is None:
+            return len(self._data)
+        try:
+            here, there = self._connection.getsockname()[:2], self._connection.getpeername()[:2]
+            waiting = int.from_bytes(fcntl.ioctl(self._connection, termios.FIONREAD, bytes(4)), sys.byteorder)
+            found = [
+                one.unacknowledged
+                for one in sock_diag.sockets(there[1], _ANSWERING)
+                if (one.remote.host, one.remote.port) == here
+            ]
+        except OSError:
+            return None
+        return len(self._data) + waiting + found[0] if found else None
 
     def hear(self) -> Heard:
         """Take what has come, without waiting."""
-        while self._connection is not None:
+        news = False
+        while self._connection is not None and self._hold is not Hold.READING:
             try:
                 data = self._connection.recv(_CHUNK)
             except BlockingIOError:
                 break
             except OSError as error:
                 self._end(_ending(error))
-                break
+                data = b""
             if not data:
-                self._end("closed")
+                news = True
+                self._end(self._heard.closed or "closed")
                 break
             self._data += data
-        if self._heard.status is None:
-            self._heard = Heard(_status(self._data, ended=bool(self._heard.closed)), self._heard.closed)
+            news = True
+        if news and self._heard.status is None:
+            status = _status(bytes(self._data), ended=bool(self._heard.closed))
+            self._heard = Heard(status, self._heard.closed, len(self._data) if status else 0)
         return self._heard
 
     def close(self) -> None:
@@ -127,7 +167,7 @@ class _Request:
 
     def _end(self, how: str) -> None:
         self.close()
-        self._heard = Heard(self._heard.status, how)
+        self._heard = replace(self._heard, closed=how)
 
 
 def _ending(error: OSError) -> str:

@@ -9,15 +9,14 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from substitute import platforms
 from substitute.connections import PROBE_MARK
-from substitute.core.apps import Health
-from substitute.core.ports import Heard
+from substitute.core.ports import Heard, Hold, Request
 from substitute.core.slots import Endpoint
 from substitute.processes import identify, signal_group
 from substitute.witness import Bystander
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     from substitute.core.ports import Conversation
 
-HEALTH = Health("http", "/up?x=1", "shop.example", timeout=5.0, interval=0.1, successes=1)
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
@@ -40,11 +38,13 @@ def eventually(reached: Callable[[], bool], what: str) -> None:
 
 
 @contextmanager
-def accepted(*, hold_body: bool = False, method: str = "GET") -> Iterator[tuple[Conversation, socket.socket]]:
+def accepted(
+    hold: Hold = Hold.NOTHING, *, method: str = "GET"
+) -> Iterator[tuple[Conversation, socket.socket]]:
     """A conversation, and the server's end of it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         endpoint = Endpoint("127.0.0.1", listener.getsockname()[1])
-        conversation = Bystander().ask(endpoint, HEALTH, method=method, hold_body=hold_body)
+        conversation = Bystander().ask(endpoint, Request(method, "/up?x=1", "shop.example", hold))
         server, _ = listener.accept()
         with server:
             yield conversation, server
@@ -52,7 +52,7 @@ def accepted(*, hold_body: bool = False, method: str = "GET") -> Iterator[tuple[
 
 
 def test_the_head_is_sent_and_the_body_is_held_back_until_it_is_asked_for() -> None:
-    with accepted(hold_body=True, method="POST") as (conversation, server):
+    with accepted(Hold.BODY, method="POST") as (conversation, server):
         head = server.recv(65536)
         assert head.startswith(b"POST /up?x=1 HTTP/1.1\r\nHost: shop.example\r\n")
         assert head.endswith(b"\r\n\r\n")
@@ -60,8 +60,8 @@ def test_the_head_is_sent_and_the_body_is_held_back_until_it_is_asked_for() -> N
         server.setblocking(False)  # noqa: FBT003
         with pytest.raises(BlockingIOError):
             server.recv(1)
-        conversation.send_body()
-        conversation.send_body()
+        conversation.go_on()
+        conversation.go_on()
         server.setblocking(True)  # noqa: FBT003
         assert len(server.recv(65536)) == length
 
@@ -102,6 +102,33 @@ def test_an_answer_that_ends_too_early_is_none() -> None:
         eventually(lambda: conversation.hear() == Heard(None, "closed"), "the end")
 
 
+def test_of_an_answer_that_is_read_late_it_is_known_how_much_the_app_is_rid_of() -> None:
+    answer = HEAD + b"Content-Length: 200000\r\n\r\n" + 200_000 * b"x"
+    with accepted(Hold.READING) as (conversation, server):
+        server.settimeout(0.2)
+        sent, full = 0, False
+        while not full:
+            try:
+                sent += server.send(answer[sent : sent + 4096])
+            except TimeoutError:
+                full = True
+        assert sent < len(answer) / 2, "the kernels take little"
+        assert conversation.hear() == Heard()
+        assert conversation.handed_over() == sent
+        conversation.go_on()
+        server.setblocking(False)  # noqa: FBT003
+
+        def arrives() -> bool:
+            nonlocal sent
+            with suppress(BlockingIOError):
+                sent += server.send(answer[sent:]) if sent < len(answer) else 0
+            return conversation.hear().status is not None
+
+        eventually(arrives, "the whole answer")
+        assert conversation.hear() == Heard(200)
+        assert conversation.hear().size == len(answer)
+
+
 def test_a_reset_is_told_from_a_close() -> None:
     with accepted() as (conversation, server):
         server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -112,8 +139,8 @@ def test_a_reset_is_told_from_a_close() -> None:
 def test_nobody_there_is_a_conversation_that_was_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         endpoint = Endpoint("127.0.0.1", listener.getsockname()[1])
-    conversation = Bystander().ask(endpoint, HEALTH, method="GET", hold_body=True)
-    conversation.send_body()
+    conversation = Bystander().ask(endpoint, Request("GET", "/", None, Hold.BODY))
+    conversation.go_on()
     assert conversation.hear() == Heard(None, "refused")
 
 
@@ -139,7 +166,7 @@ def test_its_connections_carry_the_mark_that_a_gate_lets_through(monkeypatch: py
     with socket.create_server(("127.0.0.1", 0)) as listener:
         endpoint = Endpoint("127.0.0.1", listener.getsockname()[1])
         monkeypatch.setattr("socket.socket", Seen)
-        Bystander().ask(endpoint, HEALTH, method="GET", hold_body=True).close()
+        Bystander().ask(endpoint, Request("GET", "/", None, Hold.BODY)).close()
     Bystander().refuses(endpoint)
     assert marks == [PROBE_MARK, PROBE_MARK]
 
@@ -172,6 +199,41 @@ def test_the_members_are_the_process_its_group_and_its_descendants_and_who_liste
         assert (main.process, main.name, main.listens) == (process, "sh", False)
         assert listener.name.startswith("python")
         assert str(listener) == f"{listener.name} (pid {listener.process.pid})"
+
+
+@pytest.mark.parametrize(
+    ("before", "handles"),
+    [
+        ("", False),
+        ("signal.signal(15, lambda *_: None);", True),
+        ("signal.signal(15, signal.SIG_IGN);", False),
+        ("signal.pthread_sigmask(signal.SIG_BLOCK, [15]);", True),
+    ],
+    ids=["no handler", "a handler", "ignored", "waited for"],
+)
+def test_it_is_known_whether_a_process_has_anything_to_do_with_sigterm(before: str, *, handles: bool) -> None:
+    with program(
+        sys.executable, "-S", "-E", "-c", f"import signal, time; {before} print(flush=True); time.sleep(600)"
+    ) as running:
+        assert running.stdout
+        running.stdout.readline()
+        process = identify(running.pid)
+        assert process
+        (member,) = Bystander().members(Endpoint("127.0.0.1", 1), process)
+        assert member.handles_sigterm is handles
+        assert member.program == "", "its name is its program's"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not here")
+def test_a_name_that_a_process_gave_itself_is_shown_with_its_program() -> None:
+    script = "process.title = 'next-server (v15)'; console.log(); setTimeout(() => 0, 600000)"
+    with program("node", "-e", script) as running:
+        assert running.stdout
+        running.stdout.readline()
+        process = identify(running.pid)
+        assert process
+        (member,) = Bystander().members(Endpoint("127.0.0.1", 1), process)
+        assert str(member) == f"next-server (pid {running.pid}, a node process)"
 
 
 @pytest.mark.skipif(shutil.which("go") is None, reason="Go is not here")

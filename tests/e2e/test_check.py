@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.e2e.site import Site
 
 NODE = Path(__file__).parents[2] / "examples" / "node"
+SIGTERM = Path(__file__).parents[2] / "docs" / "sigterm.md"
 SHORT = '[app.shop.stop]\ntimeout = "4s"\n'
 
 
@@ -147,21 +148,60 @@ def test_an_npm_script_that_execs_gets_the_signal(site: Site) -> None:
     assert "passed it on to node (pid " in by_name(checked(site))["signal"]["seen"]
 
 
-def test_an_app_that_answers_before_the_body_comes_is_said_to_be_no_test(site: Site) -> None:
-    hasty = (
-        "const server = require('http').createServer((_, response) => response.end('ok\\n'))\n"
-        "process.on('SIGTERM', () => { server.close(() => process.exit(0)); server.closeIdleConnections() })\n"
-        "server.listen(process.env.PORT, process.env.HOST)\n"
-    )
-    site.repository.commit("hasty", app=hasty)
+HASTY = """
+const server = require('http').createServer((request, response) => {
+  if (request.url === '/slow') setTimeout(() => response.end('ok'), 1500)
+  else if (request.url === '/large') response.end('x'.repeat(300000))
+  else if (request.url === '/upload') { request.resume(); request.on('end', () => response.end('ok')) }
+  else response.end('ok')
+})
+process.on('SIGTERM', () => @STOP@)
+server.listen(process.env.PORT, process.env.HOST)
+"""
+"""An app that answers at once what it is asked by default, so that nothing is under way."""
+
+
+def test_an_app_that_is_never_busy_is_not_passed_and_the_cures_find_that_it_cuts_requests(site: Site) -> None:
+    """It ends as soon as it gets SIGTERM; each cure is typed."""
+    site.repository.commit("dies", app=HASTY.replace("@STOP@", "process.exit(0)"))
     site.configure(start="node app.py")
-    document = checked(site)
-    assert by_name(document)["finish"]["passed"] is None
-    assert "answered at once (200)" in by_name(document)["finish"]["seen"]
-    assert document["passed"]
+    out = site.run("check").stdout
+    assert "not proven that a running request is answered in full" in out
+    assert "takes SIGTERM as it should" not in out
+    assert "to prove it: name a path" in out
+    assert "--slow /PATH" in out
+    document = checked(site, "--strict", exit_status=1)
+    assert (document["result"], document["passed"], wrong(document)) == ("not proven", None, set())
+    history = json.loads(site.run("history", "--json").stdout)["deployments"]
+    assert history[0]["outcome"] == "not proven"
+    found = checked(site, "--slow", "/slow", exit_status=1)
+    assert wrong(found) == {"finish"}, found
+    assert "GET /slow, under way at SIGTERM, was closed" in by_name(found)["finish"]["seen"]
+    for path, seen in (("large", "read only after"), ("upload", "half sent at")):
+        site.configure(start="node app.py", more=f'[app.shop.check]\n{path} = "/{path}"\n')
+        found = checked(site, exit_status=1)
+        assert wrong(found) == {"finish"}, found
+        assert seen in by_name(found)["finish"]["seen"]
 
 
-def test_without_http_the_rest_is_tested(site: Site) -> None:
+def test_an_app_that_finishes_what_was_named_is_proven_to(site: Site) -> None:
+    """With the lines of the document for large answers."""
+    documented = (
+        SIGTERM.read_text().partition("### Large answers")[2].partition("```js\n")[2].partition("```")[0]
+    )
+    lines = HASTY.splitlines()
+    app = "\n".join(documented if "SIGTERM" in line else line for line in lines)
+    site.repository.commit("documented", app=app)
+    site.configure(start="node app.py", more='[app.shop.check]\nslow = "/slow"\nupload = "/upload"\n')
+    document = checked(site, "--strict", "--large", "/large")
+    assert (document["result"], document["passed"]) == ("passed", True)
+    seen = by_name(document)["finish"]["seen"]
+    assert "GET /slow, under way at SIGTERM, was answered in full: 200" in seen
+    assert "POST /upload, half sent at SIGTERM, was answered in full: 200" in seen
+    assert "GET /large, read only after SIGTERM, was answered in full: 200" in seen
+
+
+def test_without_http_the_rest_is_proven(site: Site) -> None:
     site.configure(more='[app.shop.health]\nkind = "tcp"\n')
     document = checked(site)
     assert [one["passed"] for one in document["checks"]] == [True, True, None, None, True, True]
@@ -173,7 +213,7 @@ def test_the_table_shows_each_with_its_cure(site: Site) -> None:
     assert "✗ a running request is answered in full" in out
     assert "✓ idle keep-alive connections are closed" in out
     assert "cure: see docs/sigterm.md" in out
-    assert "1 thing to mend; nothing serves, as before" in out
+    assert "1 problem to fix; nothing serves, as before" in out
 
 
 # -- the site -------------------------------------------------------------------------------------

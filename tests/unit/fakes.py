@@ -22,6 +22,7 @@ from substitute.core.ports import (
     Answer,
     Finished,
     Heard,
+    Hold,
     Inspection,
     Member,
     Process,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from substitute.core.events import Event
-    from substitute.core.ports import Backend, Program
+    from substitute.core.ports import Backend, Program, Request
 
 PORTS = {SlotName.A: 3001, SlotName.B: 3002}
 
@@ -351,8 +352,11 @@ class FakeConversation:
     def hear(self) -> Heard:
         return Heard(200 if self.answered else None, "" if self.name in self.world.running else "closed")
 
-    def send_body(self) -> None:
+    def go_on(self) -> None:
         self.answered = True
+
+    def handed_over(self) -> int | None:
+        return 0
 
     def close(self) -> None:
         pass
@@ -369,8 +373,9 @@ class FakeWitness:
     def refuses(self, endpoint: Endpoint) -> bool:
         return "terminate" in self.world.log[-1]
 
-    def ask(self, endpoint: Endpoint, health: Health, *, method: str, hold_body: bool) -> FakeConversation:
-        return FakeConversation(self.world, self.world.name_on(endpoint.port), answered=not hold_body)
+    def ask(self, endpoint: Endpoint, request: Request) -> FakeConversation:
+        answered = request.hold is Hold.NOTHING
+        return FakeConversation(self.world, self.world.name_on(endpoint.port), answered=answered)
 
 
 @dataclass

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from substitute.core.deployment import deploy, rollback
 from substitute.core.errors import DeploymentFailedError, NotReadyError
-from substitute.core.findings import Manners, judge
+from substitute.core.findings import Finding, Manners, judge
 from substitute.core.manners import check
-from substitute.core.ports import Heard, Member, Process
+from substitute.core.ports import Heard, Hold, Member, Process, Request
 from substitute.core.sigterm import Exchange, Observation
 from substitute.core.slots import Endpoint
 from tests.unit.fakes import FakeConversation, Shop, World
@@ -121,9 +123,18 @@ def exchange(
     before: Heard | None = None,
     heard: Heard | None = None,
     at: float | None = None,
+    path: str = "/up",
+    hold: Hold = Hold.BODY,
+    handed_over: int | None = None,
 ) -> Exchange:
-    talk = FakeConversation(World(), "shop_b", answered=False)
-    return Exchange(method, talk, before or Heard(), heard or before or Heard(), at)
+    return Exchange(
+        Request(method, path, None, hold),
+        FakeConversation(World(), "shop_b", answered=False),
+        before or Heard(),
+        handed_over,
+        heard or before or Heard(),
+        at,
+    )
 
 
 def good(**changes: object) -> Observation:
@@ -131,9 +142,9 @@ def good(**changes: object) -> Observation:
         "main": MAIN,
         "members": {MAIN.process: MAIN},
         "limit": 30.0,
-        "path": "/up",
+        "app": "shop",
         "idle": exchange(before=Heard(200), heard=Heard(200, "closed"), at=0.01),
-        "request": exchange(heard=Heard(200), at=1.0),
+        "requests": (exchange(heard=Heard(200), at=1.0),),
         "refused": 0.01,
         "exited": 1.1,
         "lasted": 1.1,
@@ -158,9 +169,9 @@ def test_good_manners_need_no_cure() -> None:
     [
         ({"refused": None, "exited": None, "lasted": 30.0}, "refuse", "still accepted 30 s", "server.close("),
         ({"refused": 4.2}, "refuse", "refused only 4.2 s", "server.close("),
-        ({"request": exchange(heard=Heard(None, "reset"), at=0.02)}, "finish", "reset without", "server.close("),
-        ({"request": exchange(), "lasted": 30.0}, "finish", "not answered within 30 s", "before databases"),
-        ({"request": exchange(heard=Heard(503), at=3.0)}, "finish", "answered 503", "before databases"),
+        ({"requests": (exchange(heard=Heard(None, "reset"), at=0.02),)}, "finish", "reset without", "server.close("),
+        ({"requests": (exchange(),), "lasted": 30.0}, "finish", "not answered within 30 s", "before databases"),
+        ({"requests": (exchange(heard=Heard(503), at=3.0),)}, "finish", "answered 503", "before databases"),
         ({"idle": exchange(before=Heard(200))}, "idle", "still open", "closeIdleConnections"),
         ({"exited": None, "lasted": 30.0}, "exit", "still ran 30 s", "setTimeout"),
         ({"exited": 1.0, "survivors": (CHILD,), "lasted": 2.0}, "children", "(pid 2) still ran 1 s", "every child"),
@@ -182,6 +193,7 @@ def test_a_wrapper_that_keeps_the_signal_is_named_and_is_the_one_thing_to_mend()
     signal, *others = manners.findings
     assert "sh (pid 1) got it; node (pid 2) listens" in signal.seen
     assert "`exec`" in signal.cure
+    assert "node" not in signal.cure, "what listens may only be called so"
     assert {one.cure for one in others} == {"", "bring the signal to it first, as above"}
     assert others[1].passed is None, "an answer of an app that was told nothing shows nothing"
 
@@ -192,14 +204,71 @@ def test_a_wrapper_that_passes_the_signal_on_is_no_fault() -> None:
     assert "passed it on to node (pid 2)" in manners.findings[0].seen
 
 
-def test_an_answer_that_came_at_once_is_said_to_be_no_test() -> None:
-    finding = judge(good(request=exchange("POST", before=Heard(404)))).findings[2]
-    assert finding.passed is None
-    assert "answered at once (404)" in finding.seen
+def finish(**changes: object) -> Finding:
+    return next(one for one in judge(good(**changes)).findings if one.name == "finish")
 
 
-def test_without_http_the_two_that_need_it_are_not_tested() -> None:
-    findings = judge(good(idle=None, request=None)).findings
+def test_an_answer_that_came_at_once_proves_nothing_and_what_proves_it_is_named() -> None:
+    manners = judge(good(requests=(exchange("POST", before=Heard(404)),)))
+    found = manners.findings[2]
+    assert found.passed is None
+    assert "answered at once (404)" in found.seen
+    assert "exited 1.1 s after SIGTERM" in found.seen
+    assert "`substitute check --slow /PATH`" in found.cure
+    assert "[app.shop.check]" in found.cure
+    assert (manners.passed, manners.proven, manners.result) == (True, False, "not proven")
+    assert manners.reason.startswith("finish: not proven: POST /up")
+
+
+def test_an_app_whose_process_has_no_handler_is_known_to_cut_requests_without_a_request() -> None:
+    main = replace(MAIN, handles_sigterm=False)
+    at_once = (exchange("POST", before=Heard(200)),)
+    seen = {"main": main, "members": {main.process: main}, "requests": at_once}
+    found = finish(**seen)
+    assert found.passed is False
+    assert "no handler for SIGTERM" in found.seen
+    assert finish(**{**seen, "exited": None}).passed is None, "it ignores the signal, which `exit` says"
+    both = {main.process: main, CHILD.process: CHILD}
+    assert finish(**{**seen, "members": both}).passed is None, "another one answers too"
+
+
+@pytest.mark.parametrize(
+    ("asked", "passed", "said"),
+    [
+        (exchange(path="/slow", hold=Hold.NOTHING, heard=Heard(200), at=2.0), True, "GET /slow, under way"),
+        (exchange(path="/slow", hold=Hold.NOTHING, heard=Heard(200), at=0.01), None, "takes longer"),
+        (exchange(path="/slow", hold=Hold.NOTHING, before=Heard(200)), None, "takes longer"),
+        (exchange(path="/slow", hold=Hold.NOTHING, before=Heard(404)), None, "/slow is answered 404"),
+        (exchange(path="/slow", hold=Hold.NOTHING, heard=Heard(None, "closed"), at=0.01), False, "was closed"),
+        (exchange(path="/slow", hold=Hold.NOTHING, heard=Heard(500), at=2.0), False, "answered 500"),
+        (exchange(hold=Hold.READING, heard=Heard(200, "", 90_000), at=1.0, handed_over=60_000), True, "read only"),
+        (exchange(hold=Hold.READING, heard=Heard(200, "", 60_000), at=1.0, handed_over=60_000), None, "is larger"),
+        (exchange(hold=Hold.READING, heard=Heard(200, "", 60_000), at=1.0), None, "is larger"),
+        (exchange(hold=Hold.READING, heard=Heard(None, "reset"), at=1.0, handed_over=9), False, "was reset"),
+        (exchange("POST", before=Heard(200)), None, "reads the body of a POST"),
+        (exchange("POST", before=Heard(None, "refused")), None, "refused before SIGTERM"),
+    ],
+)  # fmt: skip
+def test_a_request_that_was_named_counts_as_proof_only_where_it_was_under_way(
+    asked: Exchange, *, passed: bool | None, said: str
+) -> None:
+    found = finish(requests=(asked,), named=True)
+    assert found.passed is passed
+    assert said in f"{found.seen} {found.cure}"
+    assert bool(found.cure) is (passed is not True)
+
+
+def test_of_several_requests_the_worst_is_told() -> None:
+    fine = exchange(path="/fine", heard=Heard(200), at=1.0)
+    easy = exchange(path="/easy", before=Heard(200))
+    cut = exchange(path="/cut", heard=Heard(None, "closed"), at=0.01)
+    assert finish(requests=(fine, easy, cut), named=True).passed is False
+    assert "/easy" in finish(requests=(fine, easy), named=True).seen
+    assert finish(requests=(fine, fine), named=True).passed
+
+
+def test_without_http_the_two_that_need_it_are_not_proven() -> None:
+    findings = judge(good(idle=None, requests=())).findings
     assert [one.passed for one in findings] == [True, True, None, None, True, True]
 
 

@@ -40,6 +40,7 @@ from substitute.core.ports import (
     Answer,
     Finished,
     Heard,
+    Hold,
     Inspection,
     Member,
     Process,
@@ -55,7 +56,7 @@ from tests.unit.fakes import FakeLog, FakeStrangers
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from substitute.core.ports import Backend, Program
+    from substitute.core.ports import Backend, Program, Request
     from substitute.core.records import AppRecord
 
 PORTS = {"shop": (3001, 3002), "blog": (4001, 4002)}
@@ -1088,8 +1089,11 @@ class ModelConversation:
         instance = self.world.with_process(self.process)
         return Heard(200 if self.answered else None, "" if instance and instance.listens else "closed")
 
-    def send_body(self) -> None:
+    def go_on(self) -> None:
         self.answered = True
+
+    def handed_over(self) -> int | None:
+        return 0
 
     def close(self) -> None:
         pass
@@ -1107,11 +1111,11 @@ class ModelWitness:
         self.world.look()
         return self.world.on(endpoint) is None
 
-    def ask(self, endpoint: Endpoint, health: Health, *, method: str, hold_body: bool) -> ModelConversation:
+    def ask(self, endpoint: Endpoint, request: Request) -> ModelConversation:
         self.world.look()
         instance = self.world.on(endpoint)
         process = instance.process if instance else Process(0, 0, "none")
-        return ModelConversation(self.world, process, answered=not hold_body)
+        return ModelConversation(self.world, process, answered=request.hold is Hold.NOTHING)
 
 
 def _app(root: Path, name: str) -> App:

@@ -5,33 +5,56 @@ from __future__ import annotations
 import click
 
 from substitute.cli.deploy import commit_argument
-from substitute.cli.options import Call, app_option, json_option, root_option
+from substitute.cli.options import Call, app_option, json_option, path_option, root_option
 
 
 @click.command()
 @commit_argument
+@path_option("--slow", "A path whose answer takes the app a second or more; asked for just before SIGTERM.")
+@path_option("--large", "A path whose answer has 100 KB or more; read only after SIGTERM.")
+@path_option("--upload", "A path that takes a POST; its body is sent only after SIGTERM.")
+@click.option("--strict", is_flag=True, help="Exit with status 1 where something is not proven, too.")
 @app_option
 @json_option
 @root_option
 @click.pass_obj
-def check(call: Call, commit: str | None, app: str | None) -> int:
-    """Try how COMMIT takes SIGTERM, beside the live version, and say what to mend.
+def check(
+    call: Call,
+    /,
+    *,
+    commit: str | None,
+    app: str | None,
+    strict: bool,
+    slow: str | None,
+    large: str | None,
+    upload: str | None,
+) -> int:
+    """SIGTERM test: build and start COMMIT beside the live version, send it SIGTERM, and say what to fix.
 
     COMMIT is a branch of origin, a tag or any commit; the default is the newest commit of the app's branch.
 
-    It is updated, built and started in the slot that is not live, as a deployment does it, but gets no traffic.
-    Requests of its own are sent to the path of the health check: a GET, and one (a GET, or a POST where that is
-    answered at once) whose body is held back. Then it gets SIGTERM. New connections must be refused within 1 s,
-    the request half sent must be answered in full, idle connections closed; it must exit within stop.timeout and
-    leave no child behind; and the signal must reach it through npm, shells and other wrappers.
+    It is fetched, built and started in the slot that is not live, as a deployment does it, but gets no traffic.
+    Then it gets SIGTERM. New connections must be refused within 1 s, requests that are running must be answered in
+    full, idle connections closed; it must exit within stop.timeout and leave no child behind; and the signal must
+    reach it through npm, shells and other wrappers.
+
+    The running request is one for the path of the health check: a GET, or a POST where that is answered at once, whose
+    body is sent 1 s after SIGTERM. An app that answers both before the body comes proves nothing: the result is then
+    "not proven". Name requests that do take a while with --slow, --large and --upload, or in [app.NAME.check]; they
+    are sent instead, all at the same time.
 
     Hooks run as in a deployment, up to post_start, and see SUBSTITUTE_OPERATION=check. The live version goes on
-    serving. A rollback to what the slot held before updates and builds it again. Exit status 1: something is wrong
-    with the app.
+    serving. A rollback to what the slot held before fetches and builds it again. Exit status 1: something is wrong
+    with the app; with --strict, also where something is not proven.
     """
     from substitute.core import manners  # noqa: PLC0415
+    from substitute.core.apps import Trials  # noqa: PLC0415
 
     site = call.site(call.console.aside if call.json else None)
-    seen = manners.check(site.host, site.app(app), commit)
+    chosen = site.app(app)
+    named = chosen.trials
+    trials = Trials(slow or named.slow, large or named.large, upload or named.upload)
+    seen = manners.check(site.host, chosen, commit, trials)
     call.console.checked(seen)
-    return 0 if seen.manners.passed else 1
+    found = seen.manners
+    return 0 if found.proven or (found.passed and not strict) else 1

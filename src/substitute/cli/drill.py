@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from substitute.cli.options import Call, app_option, json_option, root_option
+from substitute.cli.options import Call, app_option, json_option, path_option, root_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,14 +29,6 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic since cli
             self.fail(f"{text!r} is not {error}", param, ctx)
 
 
-def _paths(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    from substitute.drill.door import is_target  # noqa: PLC0415
-
-    if value is not None and not is_target(value):
-        raise click.BadParameter(f"{value!r} does not begin with / or holds what no URL may.")
-    return value
-
-
 def _headers(_ctx: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> Any:
     found = [(text, _HEADER.fullmatch(text)) for text in value]
     for text, match in found:
@@ -47,7 +38,7 @@ def _headers(_ctx: click.Context, _parameter: click.Parameter, value: tuple[str,
 
 
 def _load_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    time, path = _Duration(), partial(click.option, metavar="PATH", callback=_paths)
+    time = _Duration()
     options = [
         click.option("--rate", metavar="N", default=100.0, show_default=True, type=click.FloatRange(0.1, 50000),
                      help="Requests a second, whatever the app does."),
@@ -55,7 +46,7 @@ def _load_options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Over so many connections."),
         click.option("--new", metavar="PERCENT", default=10.0, show_default=True, type=click.FloatRange(0, 100),
                      help="So many percent of the requests open a connection of their own."),
-        path("--path", help="What is asked for.  [default: /]"),
+        path_option("--path", "What is asked for.  [default: /]"),
         click.option("--method", metavar="METHOD", default="GET", show_default=True,
                      type=click.Choice(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]), help="How."),
         click.option("--header", "headers", metavar="'NAME: VALUE'", multiple=True, callback=_headers,
@@ -65,12 +56,12 @@ def _load_options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="An answer without this in its body is a failure."),
         click.option("--timeout", default="30s", show_default=True, type=time,
                      help="A request that takes longer is a failure."),
-        path("--slow", help="Beside it, 4 requests at any time for this path, which takes long in the app."),
-        path("--upload", help="Beside it, 4 POSTs at any time to this path, held open by the client."),
+        path_option("--slow", "Beside it, 4 requests at any time for this path, which takes long in the app."),
+        path_option("--upload", "Beside it, 4 POSTs at any time to this path, held open by the client."),
         click.option("--pause", default="2s", show_default=True, type=time,
                      help="Between the two halves of an upload."),
-        path("--websocket", help="Beside it, 4 WebSockets on this path, pinged once a second."),
-        path("--sse", help="Beside it, 4 streams of server-sent events from this path."),
+        path_option("--websocket", "Beside it, 4 WebSockets on this path, pinged once a second."),
+        path_option("--sse", "Beside it, 4 streams of server-sent events from this path."),
         click.option("--version-header", metavar="NAME", default="X-Version", show_default=True,
                      help="The header of an answer that names the app's version."),
         click.option("--insecure", is_flag=True, help="Do not verify the certificate of an https URL."),

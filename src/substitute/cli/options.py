@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -129,3 +130,14 @@ def complete_instances(ctx: click.Context, _parameter: click.Parameter, incomple
     """Complete ``shop_a`` and ``shop_b``."""
     names = [f"{app}_{slot}" for app in app_names(ctx) for slot in SLOTS]
     return [name for name in names if name.startswith(incomplete)]
+
+
+def path_option(name: str, help_text: str) -> Callable[[Command], Command]:
+    """An option that takes the path of a URL."""
+    return click.option(name, metavar="PATH", callback=_require_path, help=help_text)
+
+
+def _require_path(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"/[!-~]*", value):
+        raise click.BadParameter(f"{value!r} does not begin with / or holds what no URL may.")
+    return value

@@ -219,6 +219,26 @@ class StopConfig(Table):
     timeout: Duration = _key("The time between SIGTERM and SIGKILL.", default="30s")
 
 
+class CheckConfig(Table):
+    """What `substitute check` has under way when it sends SIGTERM. See docs/sigterm.md."""
+
+    slow: HealthPath | None = _key(
+        "A path whose answer takes the app a second or more. It must be answered in full all the same.",
+        default=None,
+        example="/reports/year",
+    )
+    large: HealthPath | None = _key(
+        "A path whose answer has 100 KB or more. It is read only after SIGTERM, as by a slow client.",
+        default=None,
+        example="/export.csv",
+    )
+    upload: HealthPath | None = _key(
+        "A path that takes a POST. Its body is held back until after SIGTERM.",
+        default=None,
+        example="/upload",
+    )
+
+
 class VerifyConfig(Table):
     """A time in which both versions share the traffic, before the new one becomes live."""
 
@@ -333,6 +353,7 @@ class AppConfig(Table):
     health: HealthConfig = _table()
     drain: DrainConfig = _table()
     stop: StopConfig = _table()
+    check: CheckConfig = _table()
     verify: VerifyConfig = _table()
     hooks: HooksConfig = _table()
     limits: LimitsConfig = _table()
@@ -355,6 +376,7 @@ SECTIONS: Mapping[tuple[str, ...], type[Table]] = {
     ("app", "NAME", "health"): HealthConfig,
     ("app", "NAME", "drain"): DrainConfig,
     ("app", "NAME", "stop"): StopConfig,
+    ("app", "NAME", "check"): CheckConfig,
     ("app", "NAME", "verify"): VerifyConfig,
     ("app", "NAME", "hooks"): HooksConfig,
     ("app", "NAME", "limits"): LimitsConfig,

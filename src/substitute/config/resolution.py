@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.config.values import parse_memory, parse_processors
-from substitute.core.apps import App, Health
+from substitute.core.apps import App, Health, Trials
 from substitute.core.ports import Limits, Protection
 from substitute.core.slots import Endpoint, Slot, SlotName
 
@@ -47,6 +47,7 @@ def _app(name: str, app: AppConfig, root: Path) -> App:
         verify_share=app.verify.share,
         hooks_timeout=app.hooks.timeout,
         user=app.user,
+        trials=Trials(app.check.slow, app.check.large, app.check.upload),
         notifies=app.notify,
         limits=_limits(app.limits),
         env_file=app.env_file.path if app.env_file else None,

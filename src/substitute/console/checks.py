@@ -18,38 +18,42 @@ _STYLES = {True: "green", False: "red", None: "yellow"}
 def check_lines(
     checked: Checked, paint: Callable[[str, str], str], *, marks: tuple[str, str, str]
 ) -> Iterator[str]:
-    """Yield the lines of ``substitute check``; `marks` stand for good, bad, and not tested."""
+    """Yield the lines of ``substitute check``; `marks` stand for good, bad, and not proven."""
     findings = checked.manners.findings
     width = max(len(finding.promise) for finding in findings)
     for finding in findings:
         mark = dict(zip((True, False, None), marks, strict=True))[finding.passed]
         yield f"{paint(mark, _STYLES[finding.passed])} {finding.promise:<{width}}  {harmless(finding.seen)}"
         if finding.cure:
-            yield f"    cure: {paint(harmless(finding.cure), 'bold')}"
-    yield paint(_sum(checked), "green" if checked.manners.passed else "red")
+            lead = "cure" if finding.passed is False else "to prove it"
+            yield f"    {lead}: {paint(harmless(finding.cure), 'bold')}"
+    manners = checked.manners
+    yield paint(_sum(checked), _STYLES[True if manners.proven else None if manners.passed else False])
 
 
 def _sum(checked: Checked) -> str:
-    what = f"{checked.app} {short(checked.commit)}"
     bad = [finding for finding in checked.manners.findings if finding.passed is False]
-    untested = [finding for finding in checked.manners.findings if finding.passed is None]
-    told = f"{count(len(bad), 'thing')} to mend" if bad else "takes SIGTERM as it should"
-    if untested:
-        told += f" ({len(untested)} not tested)"
+    unproven = [finding.promise for finding in checked.manners.findings if finding.passed is None]
+    told = [f"{count(len(bad), 'problem')} to fix"] if bad else []
+    if unproven:
+        told.append(f"not proven that {' and that '.join(unproven)}")
+    what = f"{checked.app} {short(checked.commit)}: {', and '.join(told) or 'takes SIGTERM as it should'}"
     serves = f"slot {checked.live} serves as before" if checked.live else "nothing serves, as before"
-    return f"{what}: {told}; {serves}"
+    return f"{what}; {serves}"
 
 
 def check_document(checked: Checked) -> dict[str, Any]:
-    """Return the ``check --json`` document; ``passed`` of a check is null where it could not be tested."""
+    """Return the ``check --json`` document; ``passed`` is null where it is not proven, of a check and of all."""
+    manners = checked.manners
     return {
         "app": checked.app,
         "slot": checked.slot,
         "commit": checked.commit,
         "live": checked.live,
-        "platform": checked.manners.platform or None,
-        "passed": checked.manners.passed,
-        "checks": [_plain(finding) for finding in checked.manners.findings],
+        "platform": manners.platform or None,
+        "result": manners.result,
+        "passed": {"passed": True, "failed": False}.get(manners.result),
+        "checks": [_plain(finding) for finding in manners.findings],
     }
 
 

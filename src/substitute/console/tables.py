@@ -23,7 +23,13 @@ _STATE_STYLE = {
     "idle": "dim",
     "failed": "red",
 }
-_OUTCOME_STYLE = {"succeeded": "green", "passed": "green", "failed": "red", "interrupted": "yellow"}
+_OUTCOME_STYLE = {
+    "succeeded": "green",
+    "passed": "green",
+    "failed": "red",
+    "interrupted": "yellow",
+    "not proven": "yellow",
+}
 _REASON_LENGTH = 60
 
 

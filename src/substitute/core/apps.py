@@ -28,6 +28,18 @@ class Health:
 
 
 @dataclass(frozen=True)
+class Trials:
+    """Paths of requests that are under way when a check sends SIGTERM; without any, the health check's is tried."""
+
+    slow: str | None = None
+    """Its answer takes its time in the app."""
+    large: str | None = None
+    """Its answer is large, and is read late."""
+    upload: str | None = None
+    """It takes a POST, whose body is held back."""
+
+
+@dataclass(frozen=True)
 class App:
     """One app, resolved: every path absolute, every default filled in.
 
@@ -58,6 +70,7 @@ class App:
     notifies: bool = False
     limits: Limits = field(default_factory=Limits)
     protections: frozenset[Protection] = frozenset(Protection)
+    trials: Trials = field(default_factory=Trials)
     env_file: str | None = None
     """As it is written: relative to the root."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -286,10 +286,10 @@ class Attempt:
     def checked(self, manners: Manners) -> Checked:
         """Write what a check saw into the journal, tell it, and return it.
 
-        Its outcome is ``passed`` or ``failed``, never ``succeeded``: what was only checked was never live, and a
-        rollback does not go to it.
+        Its outcome is ``passed``, ``failed`` or ``not proven``, never ``succeeded``: what was only checked was never
+        live, and a rollback does not go to it.
         """
-        self._outcome = "passed" if manners.passed else "failed"
+        self._outcome = manners.result
         now, reason = self.host.clock.now(), manners.reason
         self.host.journal.finish(self.id or 0, self._outcome, now=now, reason=reason)
         record = self.host.journal.app(self.app.name)

@@ -62,8 +62,9 @@ _LINES = {
     ),
 }
 
-_SHELLS = frozenset({"sh", "ash", "dash", "bash", "zsh", "ksh"})
-_SCRIPT_RUNNERS = frozenset({"npm", "npx", "yarn", "pnpm", "bun"})
+SHELLS = frozenset({"sh", "ash", "dash", "bash", "zsh", "ksh"})
+SCRIPT_RUNNERS = frozenset({"npm", "npx", "yarn", "pnpm", "bun"})
+"""Programs that run a script of package.json in a shell."""
 
 
 def to_obey(platform: str) -> str:
@@ -81,22 +82,41 @@ def to_end_in_time(platform: str) -> str:
     return _line(platform, "limit")
 
 
-def to_be_reached(wrapper: Member, app: Member) -> str:
-    """What brings the signal to `app`, which `wrapper` keeps it from."""
-    if wrapper.name in _SHELLS:
+def to_be_reached(main: Member, keeper: Member) -> str:
+    """What brings SIGTERM, which `main` gets, past `keeper`. What listens is not named: its name may be a title."""
+    if main.name in SCRIPT_RUNNERS:
         how = (
-            f"let the last command of the line begin with `exec`, so that {app.name} replaces {wrapper.name}"
+            f"write the command of that script into `start`, without {main.name}, "
+            "or let the script in package.json begin with `exec`"
         )
-    elif wrapper.name in _SCRIPT_RUNNERS:
-        how = f"let `start` run `{app.name} ...` without {wrapper.name}, or its script begin with `exec`"
+    elif keeper.name in SHELLS:
+        how = f"let the last command that {keeper.name} runs begin with `exec`: it then takes the place of the shell"
     else:
-        how = f"let `start` run {app.name} itself, or {wrapper.name} pass SIGTERM on"
+        how = f"let `start` run the app itself, or have {keeper.name} pass SIGTERM on"
     return f"{how}; see {DOCUMENT}"
 
 
 def for_slow_requests() -> str:
     """What lets a request that came whole be answered."""
     return f"answer it before databases and the like are closed, and before the server's own limit; see {DOCUMENT}"
+
+
+def for_large_answers(platform: str) -> str:
+    """What lets an answer that is read slowly be sent to its end."""
+    if platform == Platform.NODE:
+        return (
+            "close idle connections only while no answer is under way: server.close() of Node cuts off an answer that "
+            f'its client has not read yet; see "Large answers" in {DOCUMENT}'
+        )
+    return to_obey(platform)
+
+
+def to_prove(app: str) -> str:
+    """What shows whether a running request is finished, where the usual requests do not."""
+    return (
+        "name a path whose answer takes a second or more: `substitute check --slow /PATH`, "
+        f'or slow = "/PATH" in [app.{app}.check]; see {DOCUMENT}'
+    )
 
 
 def for_children() -> str:

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from substitute.core import cures
+from substitute.core.ports import Hold
 from substitute.core.sigterm import PROMPTLY
+from substitute.core.wrappers import barrier
 
 if TYPE_CHECKING:
-    from substitute.core.sigterm import Observation
+    from substitute.core.sigterm import Exchange, Observation
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,10 @@ class Finding:
     promise: str
     """What is asked of the app."""
     passed: bool | None
-    """None: it could not be tested, and `seen` says why."""
+    """None: it is not proven, and `seen` says why."""
     seen: str
     cure: str = ""
-    """The line that mends it; empty where nothing is to mend."""
+    """What mends it, or what proves it; empty where there is nothing to do."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,24 @@ class Manners:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether nothing is wrong, as far as was seen."""
         return all(finding.passed is not False for finding in self.findings)
 
     @property
+    def proven(self) -> bool:
+        """Whether everything was seen to be right."""
+        return all(finding.passed for finding in self.findings)
+
+    @property
+    def result(self) -> str:
+        """``passed``, ``failed`` or ``not proven``."""
+        return "passed" if self.proven else "not proven" if self.passed else "failed"
+
+    @property
     def reason(self) -> str:
-        """What is wrong, in one line."""
-        return "; ".join(f"{one.name}: {one.seen}" for one in self.findings if one.passed is False)
+        """What is wrong, else what is not proven, in one line."""
+        worst = False if not self.passed else None
+        return "; ".join(f"{one.name}: {one.seen}" for one in self.findings if one.passed is worst)
 
 
 def judge(seen: Observation) -> Manners:
@@ -52,7 +65,7 @@ def judge(seen: Observation) -> Manners:
     findings: tuple[Finding, ...] = (
         signal,
         _refuses(seen, cures.to_refuse(platform) if seen.exited is not None else cures.to_obey(platform)),
-        _finishes(seen, cures.to_obey(platform), reached=bool(signal.passed)),
+        _finishes(seen, platform, reached=bool(signal.passed)),
         _closes_idle(seen, cures.to_obey(platform)),
         _exits(seen, cures.to_obey(platform) if seen.refused is None else cures.to_end_in_time(platform)),
         _leaves_nobody(seen, cures.for_children()),
@@ -78,8 +91,8 @@ class _Manner:
     def bad(self, seen: str, cure: str) -> Finding:
         return Finding(self.name, self.promise, passed=False, seen=seen, cure=cure)
 
-    def untested(self, why: str) -> Finding:
-        return Finding(self.name, self.promise, passed=None, seen=f"not tested: {why}")
+    def unproven(self, why: str, cure: str = "") -> Finding:
+        return Finding(self.name, self.promise, passed=None, seen=f"not proven: {why}", cure=cure)
 
 
 _UNAVAILABLE = 503
@@ -94,8 +107,10 @@ def _signal(seen: Observation) -> Finding:
         return manner.good(f"{seen.main} listens itself")
     if app not in seen.survivors:
         return manner.good(f"{seen.main} passed it on to {app}")
+    found = barrier(seen.members.values(), seen.main.process)
+    keeper = found.keeper if found else seen.main
     return manner.bad(
-        f"{seen.main} got it; {app} listens, and was told nothing", cures.to_be_reached(seen.main, app)
+        f"{seen.main} got it; {app} listens, and was told nothing", cures.to_be_reached(seen.main, keeper)
     )
 
 
@@ -108,45 +123,99 @@ def _refuses(seen: Observation, cure: str) -> Finding:
     return manner.good(f"refused {_after(seen.refused)}")
 
 
-def _finishes(seen: Observation, cure: str, *, reached: bool) -> Finding:
+def _finishes(seen: Observation, platform: str, *, reached: bool) -> Finding:
     manner = _Manner("finish", "a running request is answered in full")
-    asked = seen.request
-    if why := _why_untested(seen, reached=reached):
-        return manner.untested(why)
-    assert asked is not None  # noqa: S101  # else it is untested
-    what = f"{asked.method} {seen.path}, half sent at SIGTERM, was"
-    if asked.heard.status == _UNAVAILABLE and not (seen.idle and seen.idle.before.status == _UNAVAILABLE):
-        return manner.bad(f"{what} answered {_UNAVAILABLE}, {_after(asked.at)}", cures.for_slow_requests())
-    if asked.heard.status:
-        return manner.good(f"{what} answered in full: {asked.heard.status}, {_after(asked.at)}")
-    told = f"{what} not answered within {_time(seen.lasted)}"
-    if asked.heard.closed:
-        told = f"{what} {asked.heard.closed} without a full answer {_after(asked.at)}"
-    slow = (seen.lasted if asked.at is None else asked.at) > seen.hold + PROMPTLY
-    return manner.bad(told, cures.for_slow_requests() if slow else cure)
-
-
-def _why_untested(seen: Observation, *, reached: bool) -> str:
-    """Why the request shows nothing, or empty."""
-    asked = seen.request
-    if asked is None:
-        return _NO_HTTP
-    if asked.before.status:
-        return (
-            f"{asked.method} {seen.path} is answered at once ({asked.before.status}), before its body comes"
+    if not seen.requests:
+        return manner.unproven(_NO_HTTP, cures.to_prove(seen.app))
+    found = [_finish(manner, seen, asked, platform, reached=reached) for asked in seen.requests]
+    worst = [one for one in found if one.passed is False] or [one for one in found if one.passed is None]
+    told = worst or found
+    together = replace(
+        told[0],
+        seen="; ".join(one.seen for one in told),
+        cure="; ".join(dict.fromkeys(one.cure for one in told if one.cure)),
+    )
+    if together.passed is None and _is_ended_by_the_kernel(seen):
+        return manner.bad(
+            f"{seen.main} has no handler for SIGTERM, which ends it in the middle of anything",
+            cures.to_obey(platform),
         )
-    if asked.before.closed:
-        return f"{asked.method} {seen.path} with a body was {asked.before.closed} at once, without an answer"
-    return "" if reached or not asked.heard.status else "the signal did not reach the app"
+    return together
+
+
+def _is_ended_by_the_kernel(seen: Observation) -> bool:
+    """Whether SIGTERM ends all that answers requests without a word of the app's."""
+    alone = seen.listeners == [seen.main]
+    return alone and not seen.main.handles_sigterm and seen.exited is not None
+
+
+def _finish(manner: _Manner, seen: Observation, asked: Exchange, platform: str, *, reached: bool) -> Finding:
+    """What one request shows."""
+    if asked.heard.status and not reached:
+        return manner.unproven("the signal did not reach the app")
+    if not asked.was_under_way:
+        return manner.unproven(_too_easy(seen, asked), _harder(seen, asked))
+    what = f"{asked}, {_HELD[asked.request.hold]},"
+    usual = {one.before.status for one in (seen.idle, asked) if one}
+    refusals = {_UNAVAILABLE} if not seen.named else range(500, 600)
+    if asked.heard.status in refusals and asked.heard.status not in usual:
+        return manner.bad(
+            f"{what} was answered {asked.heard.status}, {_after(asked.at)}", cures.for_slow_requests()
+        )
+    if asked.heard.status:
+        return manner.good(f"{what} was answered in full: {asked.heard.status}, {_after(asked.at)}")
+    told = f"{what} was not answered within {_time(seen.lasted)}"
+    if asked.heard.closed:
+        told = f"{what} was {asked.heard.closed} without a full answer {_after(asked.at)}"
+    if (seen.lasted if asked.at is None else asked.at) > seen.hold + PROMPTLY:
+        return manner.bad(told, cures.for_slow_requests())
+    large = asked.request.hold is Hold.READING
+    return manner.bad(told, cures.for_large_answers(platform) if large else cures.to_obey(platform))
+
+
+_HELD = {
+    Hold.BODY: "half sent at SIGTERM",
+    Hold.READING: "read only after SIGTERM",
+    Hold.NOTHING: "under way at SIGTERM",
+}
+
+
+def _too_easy(seen: Observation, asked: Exchange) -> str:
+    """Why a request shows nothing that was over before SIGTERM."""
+    if not asked.heard.status:
+        return f"{asked} was {asked.before.closed} before SIGTERM, without an answer"
+    why = f"{asked} is answered at once ({asked.heard.status})"
+    if asked.request.hold is Hold.BODY:
+        why += ", before its body comes"
+    elif asked.request.hold is Hold.READING:
+        why = (
+            f"the answer to {asked} ({asked.heard.status}, {asked.heard.size:,} bytes) was out before SIGTERM"
+        )
+    if seen.exited is None:
+        return why
+    return f"{why}; {seen.main} exited {_after(seen.exited)}, which may cut off a request that takes longer"
+
+
+def _harder(seen: Observation, asked: Exchange) -> str:
+    """What to name instead."""
+    if not seen.named or not asked.heard.status:
+        return cures.to_prove(seen.app)
+    if asked.heard.status >= 400:
+        return f"name a path that is answered well: {asked.request.path} is answered {asked.heard.status}"
+    return {
+        Hold.BODY: "name a path that reads the body of a POST before it answers",
+        Hold.READING: "name a path whose answer is larger: some 100 KB at least",
+        Hold.NOTHING: "name a path whose answer takes longer: a second at least",
+    }[asked.request.hold]
 
 
 def _closes_idle(seen: Observation, cure: str) -> Finding:
     manner = _Manner("idle", "idle keep-alive connections are closed")
     idle = seen.idle
     if idle is None:
-        return manner.untested(_NO_HTTP)
+        return manner.unproven(_NO_HTTP)
     if idle.before.status is None:
-        return manner.untested(f"{idle.method} {seen.path} was not answered")
+        return manner.unproven(f"{idle} was not answered")
     if idle.before.closed:
         return manner.good("none is kept open")
     if idle.at is None:
@@ -164,7 +233,7 @@ def _exits(seen: Observation, cure: str) -> Finding:
 def _leaves_nobody(seen: Observation, cure: str) -> Finding:
     manner = _Manner("children", "no child survives it")
     if seen.exited is None:
-        return manner.untested("it did not exit")
+        return manner.unproven("it did not exit")
     if not seen.survivors:
         return manner.good("none did")
     names = ", ".join(map(str, seen.survivors))

@@ -19,13 +19,15 @@ from substitute.core.sigterm import watch_sigterm
 from substitute.core.slots import Phase
 
 if TYPE_CHECKING:
-    from substitute.core.apps import App
+    from substitute.core.apps import App, Trials
     from substitute.core.events import Checked
     from substitute.core.host import Host
 
 
-def check(host: Host, app: App, commit: str | None = None) -> Checked:
+def check(host: Host, app: App, commit: str | None = None, trials: Trials | None = None) -> Checked:
     """Start `commit` (default: the newest of the branch) in the idle slot, send it SIGTERM, and say what it did.
+
+    The requests that are under way then are those of `trials`; by default what the app's configuration names.
 
     The slot then holds `commit`: a rollback to what it held before updates and builds it again. The attempt
     stands in the history as a check. Raises as `deploy` does where the candidate does not become ready.
@@ -36,7 +38,7 @@ def check(host: Host, app: App, commit: str | None = None) -> Checked:
             begin(attempt, into_next_slot(CHECK, commit))
             process, _ = bring_up(attempt)
             with attempt.phase(Phase.CHECK):
-                seen = watch_sigterm(host, attempt.slot, process, app.health)
+                seen = watch_sigterm(host, attempt.slot, process, app.health, trials or app.trials)
         # All is seen: nothing that is left need be waited for.
         host.runtime.stop(attempt.slot.instance, process, timeout=0.0)
         end_left_behind(host, app, attempt.slot, timeout=0.0)

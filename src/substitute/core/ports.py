@@ -487,9 +487,37 @@ class Member:
     """It holds a socket that listens on the instance's port."""
     platform: str = ""
     """What its command line shows it to be (`core.cures` knows the names), or empty."""
+    parent: int | None = None
+    """The pid of who started it, where that one still runs."""
+    handles_sigterm: bool = True
+    """False: SIGTERM ends it at once or is ignored, by the kernel; nothing of its own runs then."""
+    program: str = ""
+    """The file that it executes, where `name` is only a title that it gave itself, as ``next-server``."""
 
     def __str__(self) -> str:
-        return f"{self.name} (pid {self.process.pid})"
+        also = f", a {self.program} process" if self.program else ""
+        return f"{self.name} (pid {self.process.pid}{also})"
+
+
+class Hold(StrEnum):
+    """What the client of a request keeps back until it is told to go on."""
+
+    NOTHING = "nothing"
+    BODY = "body"
+    """The request's head announces a body that is not sent yet."""
+    READING = "reading"
+    """Nothing is read. What the kernel takes of the answer is kept small: about 60 KB."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of an instance."""
+
+    method: str
+    path: str
+    host: str | None
+    """The Host header; None is the address that is asked."""
+    hold: Hold = Hold.NOTHING
 
 
 @dataclass(frozen=True)
@@ -500,6 +528,8 @@ class Heard:
     """The status of the answer, as soon as all of it is there."""
     closed: str = ""
     """How the instance ended the connection (``closed``, ``reset``), or empty while it is open."""
+    size: int = field(default=0, compare=False)
+    """Bytes of the whole answer, as soon as all of it is there."""
 
 
 class Conversation(Protocol):
@@ -508,8 +538,11 @@ class Conversation(Protocol):
     def hear(self) -> Heard:
         """What has come so far."""
 
-    def send_body(self) -> None:
-        """Send the body that was held back."""
+    def go_on(self) -> None:
+        """Send the body that was held back; read the answer."""
+
+    def handed_over(self) -> int | None:
+        """How many bytes of its answer the instance is rid of: read, or in the kernel's hands. None: not known."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -524,9 +557,5 @@ class Witness(Protocol):
     def refuses(self, endpoint: Endpoint) -> bool:
         """Whether a new connection is refused."""
 
-    def ask(self, endpoint: Endpoint, health: Health, *, method: str, hold_body: bool) -> Conversation:
-        """Connect and send a request to the path of the health check.
-
-        With `hold_body` its head announces a body that is not sent before `Conversation.send_body`. An instance
-        that can't be connected to gives a conversation which is closed.
-        """
+    def ask(self, endpoint: Endpoint, request: Request) -> Conversation:
+        """Connect and send `request`. An instance that can't be connected to gives a conversation which is closed."""

@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from substitute.core.apps import Trials
 from substitute.core.errors import NotReadyError
-from substitute.core.ports import Heard
+from substitute.core.ports import Heard, Hold, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from substitute.core.apps import Health
     from substitute.core.host import Host
@@ -23,9 +24,11 @@ _IDLE_PATIENCE = 2.5
 """Seconds after the last answer within which idle connections must be closed. Some servers leave them open for 2 s
 on purpose: a request may be on its way."""
 _HOLD = 1.0
-"""Seconds after SIGTERM that the body is held back: so long does the running request run."""
+"""Seconds after SIGTERM that a body or the reading is held back: so long does such a request run at least."""
 _EARLY = 0.5
-"""Seconds that an app has to answer before a body comes, or to show that it waits for it."""
+"""Seconds that an app has to answer a request before SIGTERM, or to show that it is busy with it."""
+_CLEARLY = 0.1
+"""Seconds after SIGTERM from which on an answer was not given before it."""
 _PATIENCE = 5.0
 """Seconds for the answer to a simple request."""
 _GRACE = 1.0
@@ -39,13 +42,27 @@ _SLOW_TICK = 0.1
 class Exchange:
     """One request, and what became of it. Times are seconds after SIGTERM."""
 
-    method: str
+    request: Request
     conversation: Conversation
     before: Heard = field(default_factory=Heard)
     """What had come when SIGTERM was sent."""
+    handed_over: int | None = None
+    """Bytes of its answer that the instance was rid of then; None is not known."""
     heard: Heard = field(default_factory=Heard)
     at: float | None = None
     """When the connection ended, or the answer was whole."""
+
+    @property
+    def was_under_way(self) -> bool:
+        """Whether the instance still had to do with it when SIGTERM came, as far as is known by now."""
+        if self.request.hold is Hold.READING and self.heard.status:
+            return self.handed_over is not None and self.heard.size > self.handed_over
+        if self.request.hold is Hold.NOTHING and self.heard.status and self.at is not None:
+            return self.before == Heard() and self.at >= _CLEARLY
+        return self.before == Heard()
+
+    def __str__(self) -> str:
+        return f"{self.request.method} {self.request.path}"
 
 
 @dataclass
@@ -58,11 +75,13 @@ class Observation:
     """Every process of the instance that was seen, as it was when it was first seen."""
     limit: float
     """The stop timeout."""
-    path: str
-    idle: Exchange | None
+    app: str = ""
+    idle: Exchange | None = None
     """A connection that was kept open after its answer; None where no HTTP is spoken."""
-    request: Exchange | None
-    """A request whose body was held back."""
+    requests: tuple[Exchange, ...] = ()
+    """Those that were to be under way."""
+    named: bool = False
+    """Somebody has named their paths."""
     overdue: float | None = None
     """When the idle connection was still open without an excuse left."""
     refused: float | None = None
@@ -73,19 +92,19 @@ class Observation:
 
     @property
     def hold(self) -> float:
-        """How long after SIGTERM the body is held back."""
+        """How long after SIGTERM a body or the reading is held back."""
         return min(_HOLD, self.limit / 2)
 
     @property
     def busy(self) -> bool:
-        """Whether the request is under way, as far as is known."""
-        return self.request is not None and not self.request.before.status and self.request.at is None
+        """Whether a request is under way, as far as is known."""
+        return any(not one.before.status and one.at is None for one in self.requests)
 
     @property
     def idle_until(self) -> float:
         """When an idle connection has no excuse left."""
-        answered = 0.0 if self.request is None or self.request.before.status else self.request.at or 0.0
-        return answered + _IDLE_PATIENCE
+        answered = (0.0 if one.before.status else one.at or 0.0 for one in self.requests)
+        return max(answered, default=0.0) + _IDLE_PATIENCE
 
     @property
     def listeners(self) -> list[Member]:
@@ -93,15 +112,17 @@ class Observation:
         return [member for member in self.members.values() if member.listens]
 
 
-def watch_sigterm(host: Host, slot: SlotRecord, process: Process, health: Health) -> Observation:
+def watch_sigterm(
+    host: Host, slot: SlotRecord, process: Process, health: Health, trials: Trials
+) -> Observation:
     """Send SIGTERM to `process`, the ready instance of `slot`, and watch until all is seen or its time is over.
 
     The instance may still run afterwards, and is not started again: the caller stops it. Raises NotReadyError
     where it does not live long enough to get the signal.
     """
-    with _requests(host, slot, health) as (idle, request):
+    with _requests(host, slot, health, trials) as (idle, requests):
         seen = _meet(host, slot, process)
-        seen.path, seen.idle, seen.request = health.path, idle, request
+        seen.idle, seen.requests, seen.named = idle, requests, trials != Trials()
         began = host.clock.monotonic()
         host.runtime.terminate(slot.instance, process)
         while True:
@@ -120,7 +141,7 @@ def _meet(host: Host, slot: SlotRecord, process: Process) -> Observation:
             fact=host.inspect(slot).exit,
             cure=f"See `substitute logs {slot.name}`.",
         )
-    return Observation(members[process], members, slot.stop_timeout, "", None, None)
+    return Observation(members[process], members, slot.stop_timeout, slot.app)
 
 
 # -- requests -------------------------------------------------------------------------------------
@@ -128,31 +149,50 @@ def _meet(host: Host, slot: SlotRecord, process: Process) -> Observation:
 
 @contextmanager
 def _requests(
-    host: Host, slot: SlotRecord, health: Health
-) -> Iterator[tuple[Exchange | None, Exchange | None]]:
-    """An idle connection, and a request that is half sent: a GET, else a POST where the app answers that at once."""
-    if health.kind != "http":
-        yield None, None
-        return
+    host: Host, slot: SlotRecord, health: Health, trials: Trials
+) -> Iterator[tuple[Exchange | None, tuple[Exchange, ...]]]:
+    """An idle connection, and requests that are under way: those of `trials`, or the ones that any app may have."""
     made: list[Exchange] = []
 
-    def ask(method: str, *, hold_body: bool, patience: float) -> Exchange:
-        conversation = host.witness.ask(slot.endpoints[0], health, method=method, hold_body=hold_body)
-        made.append(Exchange(method, conversation))
-        made[-1].before = made[-1].heard = _hear_for(host, conversation, patience)
-        return made[-1]
+    def ask(method: str, path: str, hold: Hold = Hold.NOTHING, *, patience: float = _EARLY) -> Exchange:
+        request = Request(method, path, health.host, hold)
+        exchange = Exchange(request, host.witness.ask(slot.endpoints[0], request))
+        made.append(exchange)
+        exchange.before = exchange.heard = _hear_for(host, exchange.conversation, patience)
+        return exchange
 
     try:
-        idle = ask("GET", hold_body=False, patience=_PATIENCE)
-        request = ask("GET", hold_body=True, patience=_EARLY)
-        if request.before != Heard():
-            request.conversation.close()
-            request = ask("POST", hold_body=True, patience=_EARLY)
-        idle.before = idle.conversation.hear()
-        yield idle, request
+        idle = ask("GET", health.path, patience=_PATIENCE) if health.kind == "http" else None
+        if trials != Trials():
+            requests = [
+                ask(method, path, hold)
+                for method, path, hold in (
+                    ("POST", trials.upload, Hold.BODY),
+                    ("GET", trials.large, Hold.READING),
+                    ("GET", trials.slow, Hold.NOTHING),
+                )
+                if path
+            ]
+        else:
+            requests = [_half_sent(ask, health.path)] if idle else []
+        if idle:
+            idle.before = idle.conversation.hear()
+        for one in requests:  # once more: others were asked meanwhile
+            one.before = one.heard = one.conversation.hear()
+            one.handed_over = one.conversation.handed_over()
+        yield idle, tuple(requests)
     finally:
         for exchange in made:
             exchange.conversation.close()
+
+
+def _half_sent(ask: Callable[[str, str, Hold], Exchange], path: str) -> Exchange:
+    """A GET, else a POST where the app answers that at once."""
+    first = ask("GET", path, Hold.BODY)
+    if first.before == Heard():
+        return first
+    first.conversation.close()
+    return ask("POST", path, Hold.BODY)
 
 
 def _hear_for(host: Host, conversation: Conversation, patience: float) -> Heard:
@@ -172,16 +212,17 @@ def _look(host: Host, slot: SlotRecord, seen: Observation) -> None:
     _look_at_processes(host, slot, seen)
     if seen.refused is None and all(map(host.witness.refuses, slot.endpoints)):
         seen.refused = seen.lasted
-    if seen.request and seen.request.at is None:
-        _look_at_request(seen, seen.request)
+    for request in seen.requests:
+        if request.at is None:
+            _look_at_request(seen, request)
     if seen.idle and seen.idle.at is None:
         _look_at_idle(seen, seen.idle)
 
 
 def _look_at_request(seen: Observation, request: Exchange) -> None:
-    """Let its body follow when it is time, and note that its answer is whole, or that it was cut off."""
+    """Go on with it when it is time, and note that its answer is whole, or that it was cut off."""
     if seen.lasted >= seen.hold:
-        request.conversation.send_body()
+        request.conversation.go_on()
     request.heard = request.conversation.hear()
     if request.heard != Heard():
         request.at = seen.lasted
@@ -213,7 +254,8 @@ def _all_is_seen(seen: Observation) -> bool:
         return True
     if seen.exited is None or seen.busy:
         return False
-    if not seen.survivors:
-        return True
     idle_decided = seen.idle is None or seen.idle.at is not None or seen.overdue is not None
+    if not seen.survivors and idle_decided and seen.refused is not None:
+        return True
+    # The kernel closes what a process had a moment after its main thread has ended, if it had more than one.
     return idle_decided and seen.lasted >= seen.exited + _GRACE
