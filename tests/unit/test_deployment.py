@@ -23,12 +23,13 @@ from substitute.core.errors import (
 from substitute.core.events import Failed, Notice, Output, PhaseStarted, Succeeded, Warned
 from substitute.core.health import require_free
 from substitute.core.lock import RECOVERY
-from substitute.core.ports import Process, Stopped
+from substitute.core.ports import Member, Process, Stopped
 from substitute.core.root import down, up
 from substitute.core.settle import settle
 from substitute.core.slots import Endpoint, Phase, SlotName
 from substitute.core.status import observe
 from substitute.core.transcript import Transcript
+from tests.unit.fakes import FakeWitness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -808,3 +809,22 @@ def test_settling_tells_no_running_deployment_that_its_deployer_was_killed(shop:
     assert not [event for event in shop.events if "killed" in getattr(event, "message", "")]
     assert "stopped answering" in shop.host.journal.history("shop")[0].reason
     assert shop.host.journal.rollback_commit("shop", "v1") is None
+
+
+def test_a_wrapper_that_keeps_sigterm_from_the_app_is_told_with_its_cure_and_no_other_start_line_is(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.change(start="cd web && exec serve")
+    deploy(shop.host, shop.app, "v1")
+    assert not [event for event in shop.events if isinstance(event, Warned)]
+
+    def wrapped(_witness: FakeWitness, _endpoint: Endpoint, process: Process) -> tuple[Member, ...]:
+        shell = Member(process, "sh", listens=False, handles_sigterm=False)
+        return shell, Member(Process(9, 9, "boot"), "serve", listens=True, parent=process.pid)
+
+    monkeypatch.setattr(FakeWitness, "members", wrapped)
+    deploy(shop.host, shop.app, "v2")
+    (told,) = (event.message for event in shop.events if isinstance(event, Warned))
+    assert "does not pass it on to serve (pid 9), which listens" in told
+    assert "stop.timeout, 30s" in told
+    assert "begin with `exec`" in told

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from substitute.core.attempt import Attempt, Plan
-from substitute.core.command_line import is_simple
 from substitute.core.errors import (
     BuildError,
     HandedOverError,
@@ -34,6 +33,7 @@ from substitute.core.signposts import write_signposts
 from substitute.core.slots import Phase
 from substitute.core.status import who_serves
 from substitute.core.unexpected import expected
+from substitute.core.wrappers import barrier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -188,14 +188,6 @@ def bring_up(attempt: Attempt) -> tuple[Process, LogTail]:
             _build(attempt)
         attempt.hook("post_install")
     caller = host.caller if attempt.plan.update else None
-    start = app.start if caller else host.proven(app, attempt.slot).start
-    if not is_simple(start.strip().removeprefix("exec ")):
-        attempt.emit(
-            Warned(
-                f"`start` of {app.name} is more than one simple command: its shell gets SIGTERM, and the app may not. "
-                "Put it into a script that ends with `exec`."
-            )
-        )
     attempt.hook("pre_start")
     with attempt.phase(Phase.START):
         if host.journal.app(app.name).live is None:
@@ -206,8 +198,23 @@ def bring_up(attempt: Attempt) -> tuple[Process, LogTail]:
         show = attempt.show(Phase.READY)
         await_ready(host, version.health, attempt.slot, process, show=show, log=log)
         host.journal.proven(attempt.slot, version)
+    if not attempt.is_check:  # a check sends the signal, and sees
+        _warn_of_wrappers(attempt, process)
     attempt.hook("post_start")
     return process, log
+
+
+def _warn_of_wrappers(attempt: Attempt, process: Process) -> None:
+    """Say where SIGTERM will not reach what listens: each later stop is then slow, or cuts requests off."""
+    slot = attempt.slot
+    found = barrier(attempt.host.witness.members(slot.endpoints[0], process), process)
+    if found:
+        attempt.emit(
+            Warned(
+                f"SIGTERM will not reach the app: {found.told}. Its stop may then cut off requests, or last as long as "
+                f"stop.timeout, {slot.stop_timeout:g}s. To mend it, {found.cure}. `substitute check` tries it."
+            )
+        )
 
 
 def _admit(attempt: Attempt, process: Process, log: LogTail) -> None:
