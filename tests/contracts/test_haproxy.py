@@ -25,7 +25,7 @@ from substitute.balancers import haproxy_daemon, haproxy_program
 from substitute.balancers import haproxy_file as file
 from substitute.balancers import haproxy_leaving as leaving
 from substitute.balancers import haproxy_socket as api
-from substitute.balancers.haproxy_configuration import FRONT, MAP, render
+from substitute.balancers.haproxy_configuration import DRILL_HEADER, FRONT, MAP, SLOT_HEADER, render
 from substitute.core.errors import BalancerError, UnmovedError, UnobservedError
 from substitute.core.ports import Backend, Server
 from substitute.core.slots import Endpoint
@@ -781,6 +781,35 @@ def test_the_clients_of_an_old_worker_are_told_to_the_app_as_ever(site: Site) ->
     assert '"x-forwarded-for": "127.0.0.1"' in said
     assert '"x-forwarded-proto": "https"' in said
     assert '"x-forwarded-host": "shop.example.com"' in said
+
+
+def test_only_who_asks_as_a_drill_is_told_the_slot_and_no_app_sees_that(site: Site) -> None:
+    def answered(**headers: str) -> tuple[str | None, dict[str, str]]:
+        connection = http.client.HTTPConnection(site.listen.host, site.listen.port, timeout=10)
+        connection.request("GET", "/headers", headers=headers)
+        response = connection.getresponse()
+        slot, seen = response.getheader(SLOT_HEADER), json.loads(response.read())
+        connection.close()
+        return slot, seen
+
+    asks = {DRILL_HEADER: "1"}
+    for shares, slot in (((100, 0), "a"), ((0, 100), "b")):
+        site.route(*shares)
+        told, seen = answered(**asks)
+        assert told == slot
+        assert DRILL_HEADER.lower() not in seen
+        assert answered()[0] is None
+        assert answered(**{SLOT_HEADER: "b"})[0] is None
+
+
+def test_a_worker_that_leaves_hands_on_that_a_drill_asks(site: Site) -> None:
+    site.route(100, 0)
+    request = f"GET / HTTP/1.1\r\nHost: shop.example.com\r\n{DRILL_HEADER}: 1\r\n\r\n".encode()
+    with socket.create_connection((site.listen.host, site.listen.port)) as kept:
+        assert ask(kept).endswith("a0")
+        site.balancer.route([site.shop(0, 100), another_app()])
+        kept.sendall(request)
+        assert f"{SLOT_HEADER}: b".lower() in kept.recv(5000).decode().lower()
 
 
 @pytest.mark.parametrize(("count", "length"), [(1, 65536), (16, 4096), (900, 72)])

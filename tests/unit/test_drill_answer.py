@@ -27,6 +27,24 @@ def test_an_answer_is_the_same_however_it_is_cut_into_pieces(answer: bytes, cuts
     assert body == b"hello, world"
 
 
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        (b"X-Version: 7\r\nX-Substitute-Slot: b\r\n", "7"),
+        (b"X-Substitute-Slot: b\r\n", "slot b"),
+        (b"X-Version:\r\nX-Substitute-Slot: b\r\n", "slot b"),
+        (b"", ""),
+    ],
+)
+def test_a_version_is_what_the_app_calls_itself_and_else_the_slot_that_haproxy_names(
+    said: bytes, version: str
+) -> None:
+    read = Answer()
+    assert read.feed(b"HTTP/1.1 200 OK\r\n" + said + b"Content-Length: 0\r\n\r\n")
+    assert read.head
+    assert read.head.version("x-version") == version
+
+
 @given(st.sampled_from([CHUNKED, LENGTH]), st.integers(0, 200))
 def test_an_answer_that_ends_before_its_end_was_closed_early(answer: bytes, length: int) -> None:
     read = Answer()

@@ -51,12 +51,19 @@ def drilled(
     operation: str | None = "deploy",
     lost: str = "",
     version: str = "2",
+    drained: float = 7.0,
 ) -> Result:
-    """A drill of ten seconds: the operation from 3 to 7, admit at 5, a request every 10 ms."""
+    """A drill of ten seconds: the operation from 3 to 7 (`drained`), admit at 5, a request every 10 ms."""
     clock = Clock()
     timeline = Timeline(clock)
     if operation:
-        for name, at in (("", 3.0), (Phase.BUILD, 4.0), (Phase.ADMIT, 5.0), (Phase.DRAIN, 6.0), (None, 7.0)):
+        for name, at in (
+            ("", 3.0),
+            (Phase.BUILD, 4.0),
+            (Phase.ADMIT, 5.0),
+            (Phase.DRAIN, 6.0),
+            (None, drained),
+        ):
             clock.now = START + at
             if name == "":
                 timeline.begin()
@@ -66,7 +73,7 @@ def drilled(
                 timeline(PhaseStarted(Phase(name), "shop", SlotName.B, 4))
         if not error:
             timeline(DRAINED)
-    clock.now = START + 10
+    clock.now = START + drained + 3
     timeline.close()
     recording = Recording()
     batch: dict[str, Any] = {"lanes": [], "intended": [], "latency": [], "version": []}
@@ -265,6 +272,39 @@ def test_the_page_lists_every_failure_and_marks_the_phases() -> None:
     assert all(f">seen {number}<" in text for number in range(300))
     assert all(phase in text for phase in ("build 1.0 s", "admit 1.0 s", "drain 1.0 s"))
     assert "300 of 1,300 requests failed" in text
+
+
+def test_the_switch_is_shown_closer_however_long_the_drain_is() -> None:
+    text = page(drilled(drained=67.0))
+    close = text.partition("The switch, closer")[2].partition("</svg>")[0]
+    assert "admit 1.0 s" in close
+    assert "drain 1 m 01 s" in close
+    shown = [float(label) for label in re.findall(r'"middle" class="tick">([0-9.]+) s<', close)]
+    assert min(shown) > 4
+    assert max(shown) < 7
+
+
+def test_no_label_of_the_time_axis_reaches_beyond_the_picture() -> None:
+    text = page(drilled())
+    labels = re.findall(
+        r'<text x="([0-9.]+)" y="[0-9.]+" text-anchor="(\w+)" class="tick">([0-9.]+ s)<', text
+    )
+    assert "10 s" in {label for _, _, label in labels}
+    for x, anchor, label in labels:
+        width = 6.1 * len(label)
+        assert float(x) + {"middle": width / 2, "end": 0}[anchor] <= 1000
+
+
+def test_every_table_and_picture_of_the_page_scrolls_within_its_card() -> None:
+    text = page(drilled(failures=[failure(5)]))
+    assert text.count("<table") == 3
+    assert text.count('<div class="wide"><table') == 3
+    assert text.count('<div class="wide"><svg') == text.count("<svg")
+
+
+def test_slots_have_a_colour_where_the_app_names_no_version() -> None:
+    text = page(drilled(version="slot b"))
+    assert '<i class="fill v2"></i>slot b<' in text
 
 
 def test_a_page_can_be_made_of_next_to_nothing() -> None:

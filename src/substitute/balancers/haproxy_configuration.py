@@ -38,6 +38,9 @@ _DEFAULT = "*"
 NEWEST, EARLIER = "newest", "earlier"
 """The backend of a worker that leaves, and what still listens where `balancer.listen` was before."""
 
+DRILL_HEADER, SLOT_HEADER = "X-Substitute-Drill", "X-Substitute-Slot"
+"""Who asks with the first one is told by the second which slot has answered."""
+
 _PAGE = (
     "<!doctype html><meta charset=utf-8><title>{title}</title>"
     "<body style='font:16px system-ui;margin:4em auto;max-width:32em'><h1>{title}</h1><p>{text}</p>"
@@ -174,6 +177,10 @@ def _backend(backend: Backend, *, adjustable: bool) -> list[str]:
     return [
         f"backend {_name(backend)}",
         "    balance roundrobin",
+        # Here and not in front: a worker that leaves hands the request on with its header. The app never sees it.
+        f"    http-request set-var(txn.drill) bool(true) if {{ req.hdr({DRILL_HEADER}) -m found }}",
+        f"    http-request del-header {DRILL_HEADER}",
+        f"    http-response set-header {SLOT_HEADER} %[srv_name,bytes(0,1)] if {{ var(txn.drill) -m bool }}",
         # A weight of 0 drains. `disabled` would be maintenance, which cuts and cannot be undone by a weight.
         *(
             f"    server {name} {server.endpoint} weight {server.share}"

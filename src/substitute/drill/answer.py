@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from substitute.balancers.haproxy_configuration import DRILL_HEADER, SLOT_HEADER
 from substitute.drill.failures import FailedError, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ASKS_FOR_SLOT = (DRILL_HEADER, "1")
+"""A header of each request: HAProxy then says in its answer which slot it came from."""
 _HEAD_LIMIT = 65536
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [^\r\n]*)?")
 _TO_THE_END = -1
@@ -28,6 +31,11 @@ class Head:
     last: bool
     """The server closes the connection after this answer."""
     headers: dict[str, str]
+
+    def version(self, header: str) -> str:
+        """What the app calls itself in `header`, in lower case; else the slot that HAProxy names; else empty."""
+        slot = self.headers.get(SLOT_HEADER.lower())
+        return self.headers.get(header) or (f"slot {slot}" if slot else "")
 
 
 @lru_cache(maxsize=512)  # a server's heads differ by little more than the second in their Date

@@ -199,9 +199,11 @@ def _grid(text: str, y: float) -> Safe:
 def _time_axis(view: View, span: Span, y: float) -> Safe:
     parts = [element("path", d=f"M{_LEFT} {y + 4:.1f}H{_RIGHT}", class_="axis")]
     for value in ticks(view.low, view.high, 10):
-        x = span.at(value)
+        x, label = span.at(value), f"{value:.6g} s"
         parts.append(element("path", d=f"M{x:.1f} {y + 4:.1f}v4", class_="axis"))
-        parts.append(element("text", f"{value:.6g} s", x=x, y=y + 22, text_anchor="middle", class_="tick"))
+        fits = x + len(label) * _LETTER / 2 <= _WIDTH
+        anchor, place = ("middle", x) if fits else ("end", _WIDTH)
+        parts.append(element("text", label, x=place, y=y + 22, text_anchor=anchor, class_="tick"))
     return join(*parts)
 
 

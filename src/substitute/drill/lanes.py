@@ -100,7 +100,7 @@ class Client:
         lane, head = self._lane, answer.head
         if head is None:  # not before its head
             return
-        version = head.headers.get(lane.version_header, "")
+        version = head.version(lane.version_header)
         failure = from_status(head.status)
         if failure is None and lane.expect and lane.expect not in self._body:
             failure = FailedError(Kind.BODY, f"not what was expected: {bytes(self._body[:80])!r}")

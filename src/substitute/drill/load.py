@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from substitute.drill.answer import ASKS_FOR_SLOT
+
 
 class LaneName(StrEnum):
     """The kinds of traffic that flow beside each other."""
@@ -87,7 +89,12 @@ class Load:
         )
         body = b"" if stream else (self.body or (_UPLOADED if lane is LaneName.UPLOAD else "")).encode()
         ending = "close" if lane in {LaneName.NEW, LaneName.SSE} else "keep-alive"
-        own = [("Host", self.host_header), ("User-Agent", "substitute-drill"), ("Accept", "*/*")]
+        own = [
+            ("Host", self.host_header),
+            ("User-Agent", "substitute-drill"),
+            ("Accept", "*/*"),
+            ASKS_FOR_SLOT,
+        ]
         own.append(("Connection", "Upgrade" if lane is LaneName.WEBSOCKET else ending))
         if body or method not in {"GET", "HEAD"}:
             own.append(("Content-Length", str(len(body))))

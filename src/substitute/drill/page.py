@@ -22,6 +22,8 @@ _LISTED = 5000
 """Rows of failures; a page of more can hardly be opened."""
 _FIGURES = ("p50", "p95", "p99", "p99.9", "max")
 _SWITCH = ("admit", "verify", "commit", "drain", "stop")
+_CLOSEST = (_SWITCH, _SWITCH[:3], _SWITCH[:1])
+"""What the second figure shows: as much of the switch as is short beside the whole drill. A drain may take minutes."""
 _BESIDE = 0.35
 """What the second figure shows beside the switch, as a share of its length, to either side."""
 
@@ -115,15 +117,18 @@ def _tiles(document: Mapping[str, Any]) -> Safe:
 
 
 def _close_view(result: Result) -> View | None:
-    """From the first change of the traffic to the last, where the whole picture shows it small."""
+    """The switch, or as much of it from its first moment on as the whole picture shows small."""
     start = result.timeline.start
-    inner = [one for one in result.timeline.stretches() if one.name in _SWITCH]
-    if not inner:
-        return None
-    first, last = inner[0].start - start, inner[-1].end - start
-    margin = max(0.15, (last - first) * _BESIDE)
-    view = View(result, max(0.0, first - margin), min(result.seconds, last + margin))
-    return view if view.high - view.low < result.seconds / 2 else None
+    for names in _CLOSEST:
+        inner = [one for one in result.timeline.stretches() if one.name in names]
+        if not inner:
+            return None
+        first, last = inner[0].start - start, inner[-1].end - start
+        margin = max(0.15, (last - first) * _BESIDE)
+        view = View(result, max(0.0, first - margin), min(result.seconds, last + margin))
+        if view.high - view.low < result.seconds / 2:
+            return view
+    return None
 
 
 def _picture(title: str, view: View, *, tiny: bool) -> Safe:
@@ -136,7 +141,10 @@ def _picture(title: str, view: View, *, tiny: bool) -> Safe:
     legend.append(element("span", element("i", class_="stroke"), "median"))
     legend.append(element("span", element("i", class_="stroke dashed"), "99th percentile"))
     return element(
-        "section", element("h2", title), element("div", *legend, class_="legend"), figure(view, tiny=tiny)
+        "section",
+        element("h2", title),
+        element("div", *legend, class_="legend"),
+        element("div", figure(view, tiny=tiny), class_="wide"),
     )
 
 
@@ -163,7 +171,8 @@ def _traffic(document: Mapping[str, Any]) -> Safe:
     load = document["load"]
     pace = f"{load['rate']:g} a second on {load['connections']} connections"
     note = f"{load['method']} {load['url']}, {pace}, none sent twice."
-    return _card("Traffic", note, _table(["", "requests", "failed", ""], rows))
+    table = _table(["", "requests", "failed", ""], rows, text=[3])
+    return _card("Traffic", note, element("div", table, class_="wide"))
 
 
 def _more(lane: Mapping[str, int]) -> str:
@@ -197,7 +206,8 @@ def _reading() -> Safe:
         "latency counts from there: a server that stalls for a second shows up in every request of that second. "
         "Connections are kept alive and a request is never sent a second time, so what browsers and libraries hide "
         "is counted: refused, reset and early closed connections, timeouts, statuses of 400 and above, wrong bodies. "
-        "Grey marks the time of the operation; its phases stand above it."
+        "Grey marks the time of the operation; its phases stand above it. A colour is a version that the app names in "
+        "its answers, else the slot that HAProxy names."
     )
     return element("section", element("h2", "How to read this"), element("p", text, class_="note"))
 

@@ -99,7 +99,7 @@ class Stream:
         if head.status != wanted:
             raise FailedError(Kind.BODY, f"status {head.status} where {wanted} opens a stream")
         self._awaited = None
-        self._version = head.headers.get(self._load.version_header.lower()) or None
+        self._version = head.version(self._load.version_header.lower()) or None
         self._recorder.count(f"{self.name} opened")
 
     def _begin(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from substitute.console.text import seconds
 from substitute.core.slots import Phase
@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 _ROW, _STRIP = 15, 22
 _LETTER = 6.1
 """The width of a letter, on the average; nothing here can measure text."""
+_WIDTH = 1000
+"""Of the picture."""
+
+
+class _Label(NamedTuple):
+    """The name of a phase above the strip, beside its pole at `x`."""
+
+    x: float
+    left: float
+    row: int
+    turned: bool
+    piece: Piece
 
 
 def strip(view: View, span: Span, *, tiny: bool) -> tuple[Safe, float]:
@@ -27,23 +39,27 @@ def strip(view: View, span: Span, *, tiny: bool) -> tuple[Safe, float]:
             inside.append(one)
         elif tiny or wide >= 1.5:
             above.append(one)
-    # From right to left, each on a row above all that its text would run into: no pole crosses a text.
-    placed: list[tuple[float, int, Piece]] = []
+    # From right to left, each on a row above all that its text would run into: no pole crosses a text, but one that
+    # stands left of its pole, since there is no room to the right.
+    placed: list[_Label] = []
     for one in reversed(above):
-        x = (span.at(one.start) + span.at(one.end)) / 2
-        reach = x + len(_label(one)) * _LETTER + 8
-        row = 1 + max((row for other, row, _ in placed if other < reach), default=-1)
-        placed.append((x, row, one))
-    top = _ROW * (1 + max((row for _, row, _ in placed), default=-1)) + 4.0
+        x, wide = (span.at(one.start) + span.at(one.end)) / 2, len(_label(one)) * _LETTER + 8
+        turned = x + wide > _WIDTH
+        left, reach = (x - wide, x + 8) if turned else (x, x + wide)
+        row = 1 + max((other.row for other in placed if other.left < reach), default=-1)
+        placed.append(_Label(x, left, row, turned, one))
+    top = _ROW * (1 + max((label.row for label in placed), default=-1)) + 4.0
     parts = [_piece(one, span, top, number) for number, one in enumerate(view.stretches)]
     for one in inside:
         middle = (span.at(one.start) + span.at(one.end)) / 2
         parts.append(element("text", _label(one), x=middle, y=top + 15, text_anchor="middle", class_="phase"))
-    for x, row, one in placed:
-        y = top - row * _ROW - 4
-        parts.append(element("path", d=f"M{x:.1f} {top:.1f}V{y - 8:.1f}", class_="pole"))
-        parts.append(element("text", _label(one), x=x + 3, y=y, class_="phase"))
-    return join(*parts), top + _STRIP
+    poles, texts = [], []
+    for label in placed:
+        y = top - label.row * _ROW - 4
+        poles.append(element("path", d=f"M{label.x:.1f} {top:.1f}V{y - 8:.1f}", class_="pole"))
+        x, anchor = (label.x - 3, "end") if label.turned else (label.x + 3, "start")
+        texts.append(element("text", _label(label.piece), x=x, y=y, text_anchor=anchor, class_="phase apart"))
+    return join(*parts, *poles, *texts), top + _STRIP
 
 
 def _piece(one: Piece, span: Span, top: float, number: int) -> Safe:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     Paint = Callable[[str, str], str]
 
 _COMMIT = re.compile("[0-9a-f]{40}")
+_SLOT = re.compile("slot [a-z]")
+"""What is told where the app names no version."""
 _SHOWN = 10
 _FIGURES = ("p50", "p95", "p99", "p99.9", "max")
 _LAG = 0.05
@@ -77,6 +79,8 @@ def version_name(version: str) -> str:
     """The name that a version goes by; an app need not say one."""
     if not version:
         return "a version that does not say"
+    if _SLOT.fullmatch(version):
+        return version
     return f"version {version[:10] if _COMMIT.fullmatch(version) else version}"
 
 
