@@ -284,15 +284,17 @@ def test_the_switch_is_shown_closer_however_long_the_drain_is() -> None:
     assert max(shown) < 7
 
 
-def test_no_label_of_the_time_axis_reaches_beyond_the_picture() -> None:
-    text = page(drilled())
+@pytest.mark.parametrize("drained", [7.0, 300.0])
+def test_no_label_reaches_beyond_the_picture(drained: float) -> None:
+    text = page(drilled(drained=drained))
     labels = re.findall(
-        r'<text x="([0-9.]+)" y="[0-9.]+" text-anchor="(\w+)" class="tick">([0-9.]+ s)<', text
+        r'<text x="([0-9.]+)" y="[0-9.]+"(?: text-anchor="(\w+)")? class="(?:tick|phase[a-z ]*)">([^<]+)<',
+        text,
     )
-    assert "10 s" in {label for _, _, label in labels}
+    assert {"10 s", "after"} & {label for _, _, label in labels}
     for x, anchor, label in labels:
         width = 6.1 * len(label)
-        assert float(x) + {"middle": width / 2, "end": 0}[anchor] <= 1000
+        assert float(x) + {"middle": width / 2, "end": 0}.get(anchor, width) <= 1000, label
 
 
 def test_every_table_and_picture_of_the_page_scrolls_within_its_card() -> None:
