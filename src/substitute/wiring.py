@@ -41,7 +41,7 @@ from substitute.strangers import Listening
 from substitute.witness import Bystander
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from substitute.balancers.handover import Leaving
