@@ -666,3 +666,34 @@ def test_a_remote_that_does_not_answer_breaks_no_clone_of_ours(place: Place) -> 
     with pytest.raises(SourceError, match="cannot be reached"):
         place.source().resolve(place.a, None, ours=True)
     assert not (place.root / "shop_a.broken").exists()
+
+
+def test_an_emptied_remote_is_no_fault_of_the_clone(place: Place) -> None:
+    source = place.source()
+    source.update(place.a, source.resolve(place.a, None, ours=True).commit, clean=False)
+    place.lose_the_remote()
+    Repository(place.repository.directory)
+    with pytest.raises(SourceError, match="has no commit") as caught:
+        source.resolve(place.a, None, ours=True)
+    assert "substitute deploy COMMIT" in caught.value.cure
+    assert source.resolve(place.a, place.first, ours=True).commit == place.first
+    assert source.current(place.a) == place.first
+    shutil.rmtree(place.repository.directory)
+    with pytest.raises(SourceError, match="cannot be reached"):
+        source.resolve(place.a, None, ours=True)
+    assert not place.warnings
+
+
+@pytest.mark.parametrize("name", ["refs/heads/x", "objects/info/alternates", "info/attributes", "HEAD"])
+def test_a_fifo_in_a_clone_makes_nobody_wait(place: Place, name: str) -> None:
+    source = place.source()
+    source.resolve(place.a, None)
+    trap = place.a / ".git" / name
+    trap.parent.mkdir(exist_ok=True)
+    trap.unlink(missing_ok=True)
+    os.mkfifo(trap)
+    assert source.resolve(place.b, None).commit == place.first  # not from there
+    with pytest.raises(SourceError, match=f"{name} is a FIFO"):  # somebody's own clone is left to him
+        source.resolve(place.a, None)
+    assert source.resolve(place.a, None, ours=True).commit == place.first
+    assert f"{name} is a FIFO" in place.warnings[0]

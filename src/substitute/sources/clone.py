@@ -5,32 +5,25 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.errors import SourceError, UsageError
 from substitute.files import read_regular
-from substitute.sources.program import reason
+from substitute.sources.remotes import reason, shown
 from substitute.sources.workplace import Workplace, set_aside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     from substitute.sources.program import GitProgram
 
 _ORIGIN = re.compile(r'^\[remote "origin"\]\n(?:\s+(?!url\b)\w.*\n)*\s+url = ([^"\\#;\n]+)$', re.MULTILINE)
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 
 
-def is_local(repo: str) -> bool:
-    """Whether git takes `repo` for a path on this machine and not for a URL or ``host:path``."""
-    return repo.startswith("file://") or ("://" not in repo and ":" not in repo.split("/", 1)[0])
-
-
-def shown(repo: str) -> str:
-    """Name `repo` without the password that it may hold."""
-    return _CREDENTIALS.sub("", repo)
+_REMOTE_HEAD = "refs/remotes/origin/HEAD"
 
 
 class Clones:
@@ -56,12 +49,10 @@ class Clones:
         with self._git.theirs():
             return (directory / ".git").exists()
 
-    def is_trap(self, directory: Path) -> bool:
-        """Whether git would wait for ever for what a build has put there."""
-        with self._git.theirs(), suppress(OSError):
-            files = [directory / ".git" / name for name in ("config", "HEAD", "index", "packed-refs")]
-            return any(file.exists() and not file.is_file() for file in files)
-        return False
+    def trap(self, directory: Path) -> Path | None:
+        """What a build has put into the clone's ``.git``, and git would wait for, for ever: a FIFO or a device."""
+        with self._git.theirs():
+            return next(_endless(directory / ".git"), None)
 
     def ensure(self, directory: Path) -> None:
         """Make `directory` a clone; one that is there already is taken as it is.
@@ -69,6 +60,12 @@ class Clones:
         Raises UsageError where something else is in it, SourceError where the repository can't be cloned.
         """
         if self.is_clone(directory):
+            if trap := self.trap(directory):
+                raise SourceError(
+                    f"The clone in {directory} cannot be used.",
+                    fact=f"{trap} is {_kind(trap)}: git would wait for it for ever.",
+                    cure="Remove it.",
+                )
             self._point_at_repo(directory)
             return
         with self._git.theirs():
@@ -94,25 +91,31 @@ class Clones:
         with self._git.theirs():
             if not directory.is_dir() or not any(directory.iterdir()):
                 return False
-        if self.is_clone(directory) and not self.is_trap(directory):
-            checked = self._git.run(
-                directory, "fsck", "--connectivity-only", "--no-dangling", "--no-progress"
-            )
-            if not checked.status:
-                return False
+        fault = self._fault(directory)
+        if not fault:
+            return False
         aside = set_aside(directory)
         self._warn(
-            f"The clone in {directory} was broken. It is kept as {aside}; a fresh one takes its place."
+            f"The clone in {directory} was broken: {fault} It is kept as {aside}; a fresh one takes its place."
         )
         return True
 
-    @property
-    def _user(self) -> str:
-        return f"the user {self._git.become.name}" if self._git.become else "this user"
+    def _fault(self, directory: Path) -> str:
+        """What is wrong with the clone in `directory`; empty where git can read all of it."""
+        if not self.is_clone(directory):
+            return "it has no .git."
+        if trap := self.trap(directory):
+            return f"{trap} is {_kind(trap)}, for which git would wait for ever."
+        # A branch that the remote has no more leaves this one dangling, which is no fault of the clone.
+        if self._git.run(directory, "rev-parse", "--verify", "--quiet", _REMOTE_HEAD).status:
+            self._git.run(directory, "symbolic-ref", "--delete", _REMOTE_HEAD)
+        checked = self._git.run(directory, "fsck", "--connectivity-only", "--no-dangling", "--no-progress")
+        return reason(checked) if checked.status else ""
 
     def siblings(self, directory: Path) -> list[Path]:
         """The other slots' clones."""
-        return [other for other in self._directories if other != directory and self.is_clone(other)]
+        others = (other for other in self._directories if other != directory)
+        return [other for other in others if self.is_clone(other) and not self.trap(other)]
 
     def _from_sibling(self, directory: Path, made: Path) -> bool:
         """Clone another slot's clone: its objects are linked, not copied, and survive its deletion."""
@@ -148,11 +151,8 @@ class Clones:
             None, "clone", *arguments, *self._git.serving, "--", self._repo, str(made), remote=True
         )
         if ended.status:
-            raise SourceError(
-                f"{shown(self._repo)} cannot be cloned.",
-                fact=reason(ended),
-                cure=f"Make `git ls-remote {shown(self._repo)}` work for {self._user} without a question.",
-            )
+            why = self._git.remote(self._repo).trouble(ended)
+            raise SourceError(f"{shown(self._repo)} cannot be cloned.", fact=why.fact, cure=why.cure)
 
     def _point_at_repo(self, directory: Path) -> None:
         origin = self._origin(directory)
@@ -178,6 +178,22 @@ class Clones:
             if len(found) == 1:
                 return str(found[0]).strip()
         return self._git.run(directory, "config", "--get", "remote.origin.url").out.strip() or None
+
+
+def _endless(directory: Path) -> Iterator[Path]:
+    """All FIFOs and devices below `directory`, and the links to such."""
+    for place, _, names in os.walk(directory):
+        for name in names:
+            with suppress(OSError):
+                if _kind(path := Path(place, name)):
+                    yield path
+
+
+def _kind(path: Path) -> str:
+    mode = path.stat().st_mode
+    if stat.S_ISFIFO(mode):
+        return "a FIFO"
+    return "a device" if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else ""
 
 
 def _take_over(directory: Path, made: Path) -> None:

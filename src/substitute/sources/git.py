@@ -12,8 +12,9 @@ from substitute.core.errors import SourceError, UsageError
 from substitute.core.ports import Revision
 from substitute.files import read_regular
 from substitute.sources import names
-from substitute.sources.clone import Clones, is_local, shown
-from substitute.sources.program import GitProgram, Limit, TooLongError, reason
+from substitute.sources.clone import Clones
+from substitute.sources.program import GitProgram, Limit, TooLongError
+from substitute.sources.remotes import Trouble, is_local, shown
 from substitute.sources.submodules import update_submodules
 from substitute.sources.view import make_view
 
@@ -35,6 +36,13 @@ _FORMAT = "%00".join(
 )
 # From another slot's clone, a commit that no reference holds.
 _ANY_COMMIT = "--upload-pack=git -c safe.directory='*' -c uploadpack.allowAnySHA1InWant=true upload-pack"
+
+
+_STILL_THERE = "A commit that is already there can be deployed: `substitute deploy COMMIT`."
+
+
+class _EmptyRemoteError(SourceError):
+    """The remote has nothing to deploy."""
 
 
 def connect(
@@ -87,12 +95,12 @@ class Git:
         self._require_owner(directory)
         clones = self._clones
         if ours and (
-            self._is_half_updated(directory) or not clones.is_clone(directory) or clones.is_trap(directory)
+            self._is_half_updated(directory) or not clones.is_clone(directory) or clones.trap(directory)
         ):
             clones.replace_broken(directory)
         try:
             return self._resolve(directory, commit, fetch=fetch)
-        except TooLongError:
+        except (TooLongError, _EmptyRemoteError):  # neither says anything of the clone
             raise
         except SourceError:
             if ours and self._clones.replace_broken(directory):
@@ -112,7 +120,7 @@ class Git:
             except TooLongError as error:
                 if commit is None:
                     raise
-                silent = error.what  # what is there already can still be deployed
+                silent = Trouble(error.what)  # what is there already can still be deployed
             if silent and commit is None:
                 raise self._unreachable("The newest commit is not known", silent)
             revision = self._find(directory, wanted) if wanted else self._newest(directory)
@@ -121,7 +129,7 @@ class Git:
         assert revision is not None  # noqa: S101  # it was found, or something was raised
         if silent:
             self._warn(
-                f"{self._shown} cannot be reached: {silent} "
+                f"{self._shown} cannot be reached: {silent.fact} "
                 f"{commit} is taken as it was last seen, {revision.commit[:10]}."
             )
         return revision
@@ -138,7 +146,7 @@ class Git:
             if clean:
                 self._git.demand(directory, "clean", "-ffdxq", failing=f"{directory} cannot be cleaned.")
             with self._git.theirs():
-                has_submodules = (directory / ".gitmodules").exists()
+                has_submodules = (directory / ".gitmodules").is_file()
             if has_submodules:
                 update_submodules(self._git, directory, own, clean=clean)
             with self._git.theirs():
@@ -166,7 +174,7 @@ class Git:
         with _explained(place):
             return make_view(self._git, directory, place) if self._clones.is_clone(directory) else {}
 
-    def _fetch(self, directory: Path, *, head: bool) -> str | None:
+    def _fetch(self, directory: Path, *, head: bool) -> Trouble | None:
         """Get what is new, in one connection; the reason where the remote does not answer."""
         fetch = ("fetch", "--quiet", "--prune", "--tags", "--force", "--no-recurse-submodules")
         fetch = (*fetch, *self._git.serving, "origin")
@@ -176,7 +184,7 @@ class Git:
         if head and "couldn't find remote ref HEAD" in ended.err:  # it names a branch that does not exist
             self._git.run(directory, "update-ref", "-d", _HEAD)
             ended = self._git.run(directory, *fetch, branches, remote=True)
-        return reason(ended) if ended.status else None
+        return self._git.remote(self._repo).trouble(ended) if ended.status else None
 
     def _newest(self, directory: Path) -> Revision:
         """The remote's HEAD."""
@@ -192,7 +200,11 @@ class Git:
             how = f"branch {usual[0]} of origin, its HEAD" if usual else "HEAD of origin"
             return Revision(*head, how)
         if not found:
-            raise SourceError(f"{self._shown} has no commit.", cure="Push one, and deploy again.")
+            raise _EmptyRemoteError(
+                f"{self._shown} has no commit.",
+                fact="It has no branch at all.",
+                cure=f"Push one, and deploy again. {_STILL_THERE}",
+            )
         raise UsageError(
             f"The HEAD of {self._shown} names no branch that exists.",
             fact="It has: " + ", ".join(sorted(map(names.short, found))) + ".",
@@ -256,7 +268,9 @@ class Git:
         commit, _, subject = ended.out.strip().partition("\0")
         return (commit, subject) if commit and not ended.status else None
 
-    def _last_resort(self, directory: Path, wanted: Wanted, silent: str | None, *, fetch: bool) -> Revision:
+    def _last_resort(
+        self, directory: Path, wanted: Wanted, silent: Trouble | None, *, fetch: bool
+    ) -> Revision:
         if silent:
             raise self._unreachable(f"{wanted.text!r} is not in {directory}", silent)
         if fetch and wanted.whole_hash and wanted.digits:
@@ -300,11 +314,11 @@ class Git:
             directory, "for-each-ref", "--format=%(refname)", _BRANCHES, "refs/tags"
         ).out.splitlines()
 
-    def _unreachable(self, what: str, silent: str) -> SourceError:
+    def _unreachable(self, what: str, silent: Trouble) -> SourceError:
         return SourceError(
             f"{what}: {self._shown} cannot be reached.",
-            fact=silent,
-            cure="A commit that is already there can be deployed: `substitute deploy COMMIT`.",
+            fact=silent.fact,
+            cure=f"{silent.cure} {_STILL_THERE}".strip(),
         )
 
 

@@ -14,6 +14,7 @@ from substitute import processes
 from substitute.accounts import acting_as
 from substitute.core.errors import SourceError
 from substitute.shell import Captured, capture
+from substitute.sources.remotes import Remote, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,7 +81,6 @@ _LOCKS = 20
 """How many locks one interrupted git can have left."""
 _PATIENCE = 10.0
 """Seconds that a git which outlived its deployer is waited for."""
-_NOISE = ("warning:", "hint:", "remote:", "From ", "Cloning into", "done.")
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,11 @@ class GitProgram:
             raise SourceError(failing, fact=reason(ended))
         return ended.out
 
+    def remote(self, repo: str) -> Remote:
+        """The repository `repo`, as this git gets at it."""
+        ssh = self._environment.get("GIT_SSH_COMMAND")
+        return Remote(repo, self.become, None if ssh == _BATCH_SSH else ssh)
+
     def theirs(self) -> AbstractContextManager[None]:
         """For looking at files of a clone, and changing them: only what its owner could. No git may run in here."""
         return acting_as(self.become)
@@ -206,17 +211,6 @@ class GitProgram:
             lock.unlink(missing_ok=True)
         if left:
             self._notice(f"Removed {lock}, which an interrupted git had left.")
-
-
-def reason(ended: Captured) -> str:
-    """Say in one line why git failed, in its own words."""
-    if ended.timed_out:
-        return "It took too long."
-    lines = [line.strip() for line in ended.err.splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith(_NOISE)] or lines
-    line = telling[0] if telling else f"git ended with status {ended.status}"
-    line = re.sub(r"^(fatal|error): ", "", line)
-    return line if line.endswith(".") else f"{line}."
 
 
 def _lock_in_the_way(err: str) -> str | None:

@@ -6,7 +6,6 @@ import shutil
 from typing import TYPE_CHECKING
 
 from substitute.core.errors import SourceError
-from substitute.sources.program import reason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +35,7 @@ def update_submodules(git: GitProgram, directory: Path, own: Path, *, clean: boo
             shutil.rmtree(own / "modules", ignore_errors=True)
         ended = git.run(directory, *_UPDATE, remote=True)
     if ended.status:
-        raise SourceError(failing, fact=reason(ended))
+        why = git.remote("").trouble(ended)
+        raise SourceError(failing, fact=why.fact, cure=why.cure)
     if clean:
         git.demand(directory, *_CLEAN, failing=failing)
