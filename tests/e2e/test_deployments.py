@@ -407,6 +407,21 @@ def test_hooks_run_in_their_order_and_the_last_always_runs(site: Site) -> None:
     assert "the cache is cold" in said.stderr
     assert (site.root / "ran").read_text().splitlines()[-1] == "end a failed"
     site.assert_only_serves("b")
+    (hooks / "post_start.sh").unlink()
+
+    # One of the repository's without its run bit is told before anything is built, with the line that mends it.
+    tracked = site.repository.directory / ".substitute/hooks/post_start"
+    tracked.parent.mkdir(parents=True)
+    tracked.write_text("#!/bin/sh\n")
+    site.repository.commit("3", build=f"touch {site.root}/built\n")
+    said = site.run("deploy", exit_status=1)
+    assert "The hook post_start is not executable" in said.stderr
+    assert not (site.root / "built").exists()
+    (advised,) = re.findall(r"`(git [^`]+)`", said.stderr)
+    typed = f"{advised} && git -c user.name=x -c user.email=x@localhost commit --quiet --message x"
+    subprocess.run(["sh", "-c", typed], cwd=site.repository.directory, check=True)
+    site.run("deploy")
+    site.assert_only_serves("a")
 
 
 def test_a_commit_that_looks_like_an_option_or_does_not_exist_is_refused(site: Site) -> None:

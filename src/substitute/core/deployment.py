@@ -24,6 +24,7 @@ from substitute.core.errors import (
 )
 from substitute.core.events import Drained, Notice, Output, Warned
 from substitute.core.health import answers_in_time, await_ready, observe_for
+from substitute.core.hooks import AHEAD, require_executable
 from substitute.core.instances import require_no_strangers, start_instance
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.lock import deployment_lock
@@ -183,6 +184,7 @@ def bring_up(attempt: Attempt) -> tuple[Process, LogTail]:
         with attempt.phase(Phase.UPDATE):
             host.journal.spoil(app.name, attempt.slot.name)
             host.source(app).update(attempt.slot.directory, attempt.plan.revision.commit, clean=app.clean)
+            require_executable(host, app, attempt.slot, AHEAD[:-1] if attempt.is_check else AHEAD)
         attempt.hook("pre_install")
         with attempt.phase(Phase.BUILD):
             _build(attempt)

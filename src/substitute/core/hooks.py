@@ -9,7 +9,7 @@ from substitute.core.environment import IN_A_HOOK, absolute_places, instance_env
 from substitute.core.errors import HookError, SubstituteError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from substitute.core.apps import App
@@ -30,16 +30,41 @@ HOOKS = (
 )
 
 
+AHEAD = ("pre_install", "post_install", "pre_start", "post_start", "running")
+"""Those that are still to come when a slot's files are new, and whose failure fails the deployment."""
+
+
 @dataclass(frozen=True)
 class Hook:
     """A hook that is there."""
 
+    name: str
     path: Path
     executable: bool
     apart: bool
     """The deployer's own, while all code of the repository's runs as somebody else."""
     user: str | None
     """Who it runs as; None is the deployer."""
+    tracked: str
+    """Its path in the repository; empty for the root's own."""
+
+    @property
+    def cure(self) -> str:
+        """How one that failed is mended for good: in the slot the next update would undo it."""
+        if not self.tracked:
+            return f"Fix {self.path} and deploy again."
+        return f"Fix {self.tracked} in the repository, commit, push, deploy again."
+
+    def require_executable(self) -> None:
+        """Raises HookError with the line that makes it executable."""
+        if self.executable:
+            return
+        cure = f"Type `chmod +x {self.path}` and deploy again."
+        if self.tracked:
+            cure = f"In its repository type `git update-index --chmod=+x {self.tracked}`, commit, push, deploy again."
+            if self.name not in AHEAD:  # it runs before the slot has the new files
+                cure += f" This once type `chmod +x {self.path}` too: {self.name} runs before the update."
+        raise HookError(f"The hook {self.name} is not executable.", fact=f"{self.path}", cure=cure)
 
 
 def find_hook(host: Host, app: App, slot: SlotRecord, name: str) -> Hook | None:
@@ -52,8 +77,17 @@ def find_hook(host: Host, app: App, slot: SlotRecord, name: str) -> Hook | None:
         found = host.commands.scripts(directory, user=user)
         for file in [name, *(file for file in sorted(found) if file.startswith(f"{name}."))]:
             if file in found and not file.endswith("~"):
-                return Hook(directory / file, found[file], apart, user)
+                path = directory / file
+                tracked = "" if directory == places[0][0] else str(path.relative_to(slot.directory))
+                return Hook(name, path, found[file], apart, user, tracked)
     return None
+
+
+def require_executable(host: Host, app: App, slot: SlotRecord, names: Iterable[str] = AHEAD) -> None:
+    """Each of the hooks `names` that is there can be started; asked before anything is built. Raises HookError."""
+    for name in names:
+        if hook := _found(host, app, slot, name):
+            hook.require_executable()
 
 
 def run_hook(
@@ -66,19 +100,10 @@ def run_hook(
     show: Callable[[str], None],
 ) -> None:
     """Run the hook `name` where there is one; `situation` is what it is told. Raises HookError when it fails."""
-    try:
-        hook = find_hook(host, app, slot, name)
-    except OSError as error:
-        raise HookError(
-            f"The hook {name} cannot be looked for.", fact=f"{error.filename}: {error.strerror}"
-        ) from error
+    hook = _found(host, app, slot, name)
     if hook is None:
         return
-    cure = f"Mend {hook.path}."
-    if not hook.executable:
-        raise HookError(
-            f"The hook {name} is not executable.", fact=str(hook.path), cure=f"chmod +x {hook.path}"
-        )
+    hook.require_executable()
     try:
         ended = host.commands.run(
             [str(hook.path)],
@@ -91,14 +116,25 @@ def run_hook(
         )
     except OSError as error:
         raise HookError(
-            f"The hook {name} cannot be run.", fact=f"{hook.path}: {error.strerror}", cure=cure
+            f"The hook {name} cannot be run.", fact=f"{hook.path}: {error.strerror}", cure=hook.cure
         ) from error
     host.journal.forget_commands(app.name)
     tail = "\n".join(f"  | {line}" for line in ended.tail)
     if ended.timed_out:
-        raise HookError(f"The hook {name} did not end within {app.hooks_timeout:g}s.", fact=tail, cure=cure)
+        raise HookError(
+            f"The hook {name} did not end within {app.hooks_timeout:g}s.", fact=tail, cure=hook.cure
+        )
     if ended.status:
-        raise HookError(f"The hook {name} failed with exit status {ended.status}.", fact=tail, cure=cure)
+        raise HookError(f"The hook {name} failed with exit status {ended.status}.", fact=tail, cure=hook.cure)
+
+
+def _found(host: Host, app: App, slot: SlotRecord, name: str) -> Hook | None:
+    try:
+        return find_hook(host, app, slot, name)
+    except OSError as error:
+        raise HookError(
+            f"The hook {name} cannot be looked for.", fact=f"{error.filename}: {error.strerror}"
+        ) from error
 
 
 def _surroundings(host: Host, app: App, slot: SlotRecord, hook: Hook) -> Mapping[str, str]:
