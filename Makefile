@@ -62,6 +62,7 @@ soak: setup
 docs: setup
 	$(BIN)/python -m substitute.config > docs/configuration.md
 	$(BIN)/python -m substitute.cli.reference > docs/commands.md
+	$(BIN)/python -m substitute.cli.glossary > docs/glossary.md
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

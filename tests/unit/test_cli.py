@@ -16,7 +16,8 @@ import pytest
 
 from substitute import __version__, wiring
 from substitute.cli.edge import run
-from substitute.cli.group import COMMANDS, commands
+from substitute.cli.glossary import WORDS, page
+from substitute.cli.group import COMMANDS, SECTIONS, commands
 from substitute.cli.reference import reference
 from substitute.config.root import MINIMAL
 from substitute.core import deployment
@@ -121,7 +122,9 @@ def test_without_a_commit_the_newest_is_deployed(opened: Opened) -> None:
     ("typed", "hint"),
     [
         (["depoly"], "Did you mean 'deploy'?"),
-        (["xyzzy"], "There is deploy, adopt, rollback,"),
+        (["xyzzy"], "There is deploy, rollback, restart,"),
+        (["help", "depoly"], "Did you mean 'deploy'?"),
+        (["completion"], "Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish"),
         (["deploy", "--jsno"], "--json"),
         (["deploy", "--", "--upload-pack=x"], "'--upload-pack=x' cannot be a commit"),
         (["deploy", ""], "cannot be a commit"),
@@ -138,6 +141,7 @@ def test_what_cannot_be_meant_is_refused_with_a_hint(
     seen = capsys.readouterr()
     assert hint in seen.err
     assert "--help` tells how it is used." in seen.err
+    assert "^J" not in seen.err
     assert (seen.out, opened.done) == ("", [])
 
 
@@ -285,6 +289,40 @@ def test_the_commands_page_is_made_from_the_commands() -> None:
     assert (ROOT / "docs" / "commands.md").read_text() == reference(), (
         "run: python -m substitute.cli.reference > docs/commands.md"
     )
+
+
+def test_the_glossary_is_made_from_the_words_that_the_help_explains() -> None:
+    assert (ROOT / "docs" / "glossary.md").read_text() == page(), (
+        "run: python -m substitute.cli.glossary > docs/glossary.md"
+    )
+
+
+def test_nothing_typed_shows_the_help_as_help_does_and_is_an_error_for_scripts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"{title}:\n" in shown for title in SECTIONS)
+    assert run([]) == 2
+    assert capsys.readouterr() == (shown, "")
+    assert run(["help"]) == 0
+    assert capsys.readouterr().out == shown
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_explains_each_command_as_its_own_help_does(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert run([name, "--help"]) == 0
+    explained = capsys.readouterr().out
+    assert run(["help", name]) == 0
+    assert capsys.readouterr().out == explained
+
+
+def test_help_explains_the_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["help", "words"]) == 0
+    seen = capsys.readouterr().out
+    assert all(f"  {word}: " in seen for section in WORDS.values() for word in section)
 
 
 def test_the_script_of_the_origin_passes_everything_on(tmp_path: Path) -> None:

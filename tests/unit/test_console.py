@@ -22,6 +22,7 @@ from substitute.core.errors import (
     InterruptedByUserError,
     LockedError,
     NothingServesError,
+    UsageError,
 )
 from substitute.core.events import (
     Drained,
@@ -244,6 +245,14 @@ def test_an_ascii_locale_shows_what_it_can() -> None:
     Console(out=out)(Notice("Größe"))
 
     assert raw.getvalue() == b"Gr\\xf6\\xdfe\n"
+
+
+def test_a_text_of_several_lines_is_shown_as_lines() -> None:
+    err = io.StringIO()
+    console = Console(out=io.StringIO(), err=err)
+    console.aside(Warned("The hook failed.\n  | cold"))
+    console.error(UsageError("No.\nNever."))
+    assert err.getvalue() == "warning: The hook failed.\n  | cold\nerror: No.\n  Never.\n"
 
 
 def test_a_warning_beside_a_document_goes_to_standard_error() -> None:

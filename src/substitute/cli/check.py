@@ -31,6 +31,8 @@ def check(
 ) -> int:
     """SIGTERM test: build and start COMMIT beside the live version, send it SIGTERM, and say what to fix.
 
+    This is not a check of the configuration (see "config"). Builds and hooks run, and the app is started.
+
     COMMIT is a branch of origin, a tag or any commit; the default is the newest commit of the app's branch.
 
     It is fetched, built and started in the slot that is not live, as a deployment does it, but gets no traffic.

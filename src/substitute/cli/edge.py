@@ -39,6 +39,8 @@ def run(arguments: Sequence[str]) -> int:
         return shell_complete(commands, {"obj": Call()}, "substitute", COMPLETION_VARIABLE, instruction)
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     call = Call(json="--json" in options)
+    if not arguments:
+        return _nothing_typed(call)
     try:
         return _whole(call, _invoke(call, arguments))
     except (click.Abort, KeyboardInterrupt):
@@ -73,6 +75,14 @@ def _whole(call: Call, status: int) -> int:
     return status
 
 
+def _nothing_typed(call: Call) -> int:
+    """Show the help where a reader looks; for a script whose command was empty it is an error all the same."""
+    context = click.Context(commands, info_name="substitute", **commands.context_settings)
+    call.console.lines(commands.get_help(context).splitlines())
+    call.close()
+    return UsageError.exit_status
+
+
 def _told(call: Call, error: Exception) -> SubstituteError | None:
     """What the user is told of `error`; None is nothing."""
     match error:
@@ -91,7 +101,8 @@ def _told(call: Call, error: Exception) -> SubstituteError | None:
 def _usage_error(error: click.ClickException) -> UsageError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "substitute"
-    return UsageError(error.format_message(), cure=f"`{path} --help` tells how it is used.")
+    message = " ".join(error.format_message().split())  # click sets choices on lines of their own
+    return UsageError(message, cure=f"`{path} --help` tells how it is used.")
 
 
 def _nobody_reads() -> bool:

@@ -11,36 +11,61 @@ from click.shell_completion import CompletionItem
 from substitute import __version__
 from substitute.cli.options import root_option
 
-COMMANDS = {
-    "deploy": ("substitute.cli.deploy:deploy", "Make a commit live without failing a request."),
-    "adopt": ("substitute.cli.adopt:adopt", "Take over the app that runs today, without touching it."),
-    "rollback": ("substitute.cli.rollback:rollback", "Go back to the version that was live before."),
-    "restart": (
-        "substitute.cli.restart:restart",
-        "Build and start the live commit afresh, without downtime.",
-    ),
-    "check": ("substitute.cli.check:check", "Try how a commit takes SIGTERM, without traffic."),
-    "status": ("substitute.cli.status:status", "Show what runs and what gets the traffic, as observed now."),
-    "logs": ("substitute.cli.logs:logs", "Show what the instances write."),
-    "history": ("substitute.cli.history:history", "List the deployments, the latest first."),
-    "drill": (
-        "substitute.cli.drill:drill",
-        "Put load on the front door, deploy in its middle, count what fails.",
-    ),
-    "start": ("substitute.cli.start:start", "Start one instance by hand."),
-    "stop": ("substitute.cli.stop:stop", "Stop one instance by hand."),
-    "up": ("substitute.cli.up:up", "Bring up everything that should run, as after a reboot."),
-    "down": ("substitute.cli.down:down", "Let running requests finish, then stop everything."),
-    "install": ("substitute.cli.install:install", "Have everything come back after a reboot."),
-    "uninstall": ("substitute.cli.uninstall:uninstall", "Undo install."),
-    "config": ("substitute.cli.config:config", "Print the resolved configuration, or its schema."),
-    "demo": ("substitute.cli.demo:demo", "Watch a deployment under load, in a directory of its own."),
-    "completion": (
-        "substitute.cli.completion:completion",
-        "Print the script that completes commands in a shell.",
-    ),
+SECTIONS = {
+    "Every day": {
+        "deploy": ("substitute.cli.deploy:deploy", "Make a commit live without failing a request."),
+        "rollback": ("substitute.cli.rollback:rollback", "Go back to the version that was live before."),
+        "restart": (
+            "substitute.cli.restart:restart",
+            "Build and start the live commit again, without downtime.",
+        ),
+    },
+    "Inspect": {
+        "status": (
+            "substitute.cli.status:status",
+            "Show what runs and what gets the traffic, as observed now.",
+        ),
+        "logs": ("substitute.cli.logs:logs", "Show what the app writes."),
+        "history": ("substitute.cli.history:history", "List the deployments, the latest first."),
+        "config": (
+            "substitute.cli.config:config",
+            "Print the configuration with its defaults, or its schema.",
+        ),
+    },
+    "Prove": {
+        "check": (
+            "substitute.cli.check:check",
+            "SIGTERM test: does the app finish its requests when stopped?",
+        ),
+        "drill": (
+            "substitute.cli.drill:drill",
+            "Send load, deploy in its middle, count the requests that fail.",
+        ),
+        "demo": ("substitute.cli.demo:demo", "Watch a deployment of a sample app under load."),
+    },
+    "By hand": {
+        "up": ("substitute.cli.up:up", "Start everything that should run, as after a reboot."),
+        "down": ("substitute.cli.down:down", "Let running requests finish, then stop everything."),
+        "start": ("substitute.cli.start:start", "Start one instance."),
+        "stop": ("substitute.cli.stop:stop", "Stop one instance."),
+    },
+    "Set up": {
+        "adopt": ("substitute.cli.adopt:adopt", "Take over the app that runs today, without touching it."),
+        "install": (
+            "substitute.cli.install:install",
+            "Start everything after a reboot: write a unit, or a cron line.",
+        ),
+        "uninstall": ("substitute.cli.uninstall:uninstall", "Undo install."),
+        "completion": (
+            "substitute.cli.completion:completion",
+            "Print the script for completion in bash, zsh or fish.",
+        ),
+        "help": ("substitute.cli.help:help_", "Explain a command, or the words that substitute uses."),
+    },
 }
-"""Name: where it is (``module:function``), and its line in the help."""
+"""The sections of the help. Each command: where it is (``module:function``), and its line in the help."""
+
+COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
 class LazyGroup(click.Group):
@@ -74,8 +99,18 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table; nothing is imported."""
         del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+        width = max(map(len, COMMANDS))
+        for title, section in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:<{width}}", line) for name, (_, line) in section.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Say where more is told."""
+        del ctx
+        formatter.write_paragraph()
+        formatter.write_text(
+            "`substitute help COMMAND` explains a command, `substitute help words` the words used here."
+        )
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete the names of commands; nothing is imported."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from substitute.cli import edge
-from substitute.cli.group import COMMANDS, commands
+from substitute.cli.group import COMMANDS, SECTIONS, commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +31,13 @@ def _page() -> Iterator[str]:
     yield ""
     yield from _text(commands.help or "")
     yield from _options(commands, context)
-    for name, (_, line) in COMMANDS.items():
-        yield f"- [`{name}`](#substitute-{name}): {line}"
+    for title, section in SECTIONS.items():
+        yield f"**{title}**"
+        yield ""
+        for name, (_, line) in section.items():
+            yield f"- [`{name}`](#substitute-{name}): {line}"
+        yield ""
+    yield "The words used here: [glossary.md](glossary.md), or `substitute help words`."
     yield ""
     for name in COMMANDS:
         command = commands.get_command(context, name)

@@ -105,8 +105,9 @@ class Console:
             return
         paint = paint_for(self.err)
         mark = "interrupted: " if isinstance(error, InterruptedByUserError) else "error: "
-        self.err.line(paint(mark, "red") + paint(harmless(error.what), "bold"))
-        for part in (error.fact, error.serves, error.cure):
+        first, *more = error.what.splitlines() or [""]
+        self.err.line(paint(mark, "red") + paint(harmless(first), "bold"))
+        for part in (*more, error.fact, error.serves, error.cure):
             for line in part.splitlines():
                 self.err.line(f"  {harmless(line)}".rstrip())
 
