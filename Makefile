@@ -1,6 +1,7 @@
 # make setup | demo | test | test-long | lint | audit | check | bench | soak MINUTES=30
 #
-# Everything lands in .venv; `setup` installs what the tests need of Debian's packages where apt-get is there.
+# Everything lands in .venv. `setup` installs substitute and nothing else; what tests and lint need comes with them,
+# Debian's packages too where apt-get is there.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,8 +13,12 @@ setup: .venv/.done
 
 .venv/.done: pyproject.toml
 	$(PYTHON) -m venv .venv || (tools/packages python3-venv && $(PYTHON) -m venv .venv)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/.dev: .venv/.done
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable . --group dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --group dev
 	touch $@
 
 demo: setup
@@ -22,7 +27,7 @@ demo: setup
 
 # Hundreds of short programs are started: without bytecode each would compile everything anew.
 test: export PYTHONDONTWRITEBYTECODE =
-test: setup
+test: .venv/.dev
 	@tools/packages $(DEBIAN)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 25
 
@@ -30,23 +35,23 @@ test: setup
 test-long: export PYTHONDONTWRITEBYTECODE =
 test-long: export SEQUENCES = 12000
 test-long: export KILLS = 40
-test-long: setup
+test-long: .venv/.dev
 	@tools/packages $(DEBIAN) npm ruby-dev docker.io podman
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 25 -m "long or not long"
 
-lint: setup
+lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml src
 
-audit: setup
+audit: .venv/.dev
 	$(BIN)/pip-audit --skip-editable
 
 check: lint audit test
 
-bench: setup
+bench: .venv/.dev
 	@tools/packages $(DEBIAN) npm
 	$(BIN)/python -m bench.speed
 	$(BIN)/python -m bench.runtimes
@@ -55,7 +60,7 @@ bench: setup
 	$(BIN)/python -m bench.comparison
 
 MINUTES ?= 30
-soak: setup
+soak: .venv/.dev
 	@tools/packages $(DEBIAN)
 	$(BIN)/python -m bench.soak $(MINUTES)
 

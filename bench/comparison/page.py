@@ -27,6 +27,13 @@ HEAD = (
     "| p99 during / before | added to the app's start | rollback | resident |\n"
     "|---|---|---|---|---|---|---|---|---|\n"
 )
+_DIGEST = {
+    "substitute, embedded HAProxy": "**substitute**",
+    "PM2 reload": "PM2 reload",
+    "blue-green script, `nginx -s reload`": "a blue-green script that reloads nginx",
+    "stop, then start, behind nginx": "stop, then start, behind nginx",
+}
+"""The rows of README's table, and what they are called there."""
 _ENDS = {-9: ", hangs", 0: ", says it succeeded"}
 
 
@@ -62,11 +69,38 @@ def write(
         f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}. {_versions(pm2)}. The app alone takes "
         f"{boots[False]:.2f} s from exec to its first connection with node, {boots[True]:.2f} s with gunicorn.\n"
     )
-    page = _DOCS / "benchmarks.md"
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}{HEAD}{table}\n{note}{END}{after}")
+    page, readme = _DOCS / "benchmarks.md", _DOCS.parent / "README.md"
+    page.write_text(_between(page.read_text(), f"{HEAD}{table}\n{note}"))
+    readme.write_text(_between(readme.read_text(), digest(page.read_text())))
     (_DOCS / "benchmarks.svg").write_text(draw(found))
+
+
+def digest(page: str) -> str:
+    """What README shows of docs/benchmarks.md: failed requests of one deployment, GET and POST together."""
+    rows = [
+        [cell.strip(" *") for cell in line.split("|")[1:-1]] for line in page.splitlines() if line[:2] == "| "
+    ]
+    found = {row[0]: row for row in rows}
+    lines = [
+        "| the same app, load and machine | a deployment | one of a version that crashes at boot |",
+        "|---|---|---|",
+    ]
+    for name, shown in _DIGEST.items():
+        _, get, post, _, broken, *_ = found[name]
+        failed = sum(float(cell.strip("*").replace(",", "")) for cell in (get, post))
+        lines.append(f"| {shown} | {_count(failed)} | {_bold(broken)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _bold(cell: str) -> str:
+    number, comma, rest = cell.replace("*", "").partition(", ")
+    return f"{'**0**' if number == '0' else number}{comma}{rest}"
+
+
+def _between(text: str, new: str) -> str:
+    """`text` with `new` between its marks."""
+    before, _, rest = text.partition(BEGIN)
+    return before + BEGIN + new + END + rest.partition(END)[2]
 
 
 def _count(failed: float) -> str:

@@ -23,7 +23,7 @@ def test_an_example_is_deployed_and_rolled_back_without_a_failed_request(site: S
         shutil.copy(file, site.repository.directory / file.name)
     site.repository.commit("example", app=_app(name))
     text = (EXAMPLES / name / "substitute.toml").read_text()
-    text = text.replace("https://git.example.com/shop.git", str(site.repository.directory))
+    text = text.replace("ssh://git@YOUR-HOST/YOUR-APP.git", str(site.repository.directory))
     text = text.replace("8080", str(site.port)).replace("[3001, 3002]", str(list(site.ports)))
     (site.root / "substitute.toml").write_text(text)
 

@@ -16,7 +16,7 @@ import pytest
 
 from substitute import __version__, wiring
 from substitute.cli.edge import run
-from substitute.cli.glossary import WORDS, page
+from substitute.cli.glossary import PHASES, WORDS, page
 from substitute.cli.group import COMMANDS, SECTIONS, commands
 from substitute.cli.reference import reference
 from substitute.config.root import MINIMAL
@@ -322,7 +322,7 @@ def test_help_explains_each_command_as_its_own_help_does(
 def test_help_explains_the_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["help", "words"]) == 0
     seen = capsys.readouterr().out
-    assert all(f"  {word}: " in seen for section in WORDS.values() for word in section)
+    assert all(f"  {word}: " in seen for word in (*WORDS, *PHASES))
 
 
 def test_the_script_of_the_origin_passes_everything_on(tmp_path: Path) -> None:

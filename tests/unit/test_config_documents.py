@@ -90,9 +90,9 @@ def test_the_description_loads_as_the_same_configuration(config: Config, tmp_pat
 
 
 def test_a_password_in_a_repo_is_hidden(tmp_path: Path) -> None:
-    (tmp_path / "substitute.toml").write_text(MINIMAL.replace("https://", "https://me:s3cret@"))
+    (tmp_path / "substitute.toml").write_text(MINIMAL.replace("ssh://git", "https://me:s3cret"))
     config = load(tmp_path)
-    assert config.app["shop"].repo == "https://me:s3cret@git.example.com/shop.git"
+    assert config.app["shop"].repo == "https://me:s3cret@YOUR-HOST/YOUR-APP.git"
     assert "s3cret" not in json.dumps(document(config)) + describe(config)
 
 

@@ -13,73 +13,65 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WORDS = {
-    "The parts": {
-        "root": "The directory that holds `substitute.toml`, and all that substitute makes. Where the user root "
-        "of the system is meant, it says *as root* or *the user root*.",
-        "app": "What `[app.NAME]` in `substitute.toml` describes: a repository, how to build it, how to start it, "
-        "two ports.",
-        "slot": "One of the two places, `a` and `b`, that an app has. Each is a directory with a clone of the "
-        "repository, and a port. One serves while the next version is built in the other.",
-        "instance": "The running app in a slot: `shop_a`, `shop_b`.",
-        "balancer": "What sends your users' requests to the live slot: HAProxy, nginx, Traefik, or the kernel.",
-        "front door": "The address in `balancer.listen`, at which the HAProxy of substitute takes requests.",
-        "passive": "A kind of balancer: your own balancer lists both ports and stays as it is. The kernel "
-        "redirects new connections to the live port.",
-        "gate": "The rules of the kernel's firewall (nftables) that do so.",
-        "runtime": "What keeps the instances running and starts one that crashed again: systemd, or a small "
-        "supervisord.",
-        "guest": "A program beside the apps, started with `substitute start NAME DIR PORT`. It gets no traffic "
-        "from the balancer.",
-        "hook": "A script of yours that runs at a fixed point of a deployment.",
-        "journal": "The file `deploy/journal.db`. It says which slot is live, and what a deployment has done so "
-        "far.",
-        "boot unit": "What `substitute install` writes: a unit of systemd, or a line of cron, that runs "
-        "`substitute up` after a reboot. It does not install substitute itself.",
-    },
-    "The state of a slot": {
-        "live": "It serves your users.",
-        "idle": "Nothing of it runs. The next version goes there.",
-        "standby": "It was started by hand (`substitute start`). It runs and gets no traffic.",
-        "candidate": "The new version, as long as a deployment is under way.",
-        "draining": "It gets no new requests and finishes those that it has.",
-        "failed": "It should be live, and does not run or does not answer.",
-    },
-    "The steps of a deployment": {
-        "update": "Fetch the commit from git into the slot that is not live.",
-        "build": "Run the commands of `build` there.",
-        "start": "Start the instance on its own port. It gets no traffic yet.",
-        "ready": "Wait until it answers its health check.",
-        "reload": "Where the balancer needs a new configuration: load it.",
-        "admit": "Let the new version have its traffic.",
-        "verify": "Watch it for a while with real requests (`verify`).",
-        "commit": "The moment at which the new version becomes the live one. Before it, any failure leaves the "
-        "old version live; after it, the old one is stopped. (A *commit* with a name, as in `deploy "
-        "COMMIT`, is git's.)",
-        "drain": "Wait until the old version has finished its requests.",
-        "stop": "SIGTERM to the old version, and SIGKILL when `stop.timeout` has passed.",
-        "settle": "Finish or undo what an interrupted command left. Every command does this first.",
-        "guardian": "A helper process that settles within seconds if the deployment itself is killed.",
-        "in flight": "A request that was sent and is not yet answered.",
-        "share": "The part of new requests, in percent, that a slot gets.",
-    },
-    "Commands whose names may mislead": {
-        "check": "A SIGTERM test of the app: it is built and started without traffic, gets SIGTERM, and must "
-        "finish its requests. It is not a check of the configuration; that is `substitute config`.",
-        "drill": "A deployment under load that is sent to the front door, with a report of each failed request.",
-        "adopt": "Make the app that runs already the live version.",
-        "install": "Have everything come back after a reboot.",
-    },
+    "adopt": "Make an app that runs already the live version, without touching it.",
+    "balancer": "The program that forwards clients' requests to your app: HAProxy, nginx, Traefik, or another "
+    "one.",
+    "candidate": "The new version while its deployment is running.",
+    "check": "The SIGTERM test: does your app finish its requests when it is told to stop?",
+    "drill": "An operation under load that counts the requests that fail.",
+    "front door": "The address at which clients reach the balancer: `listen` of an HAProxy that substitute "
+    "runs, or your own balancer's address.",
+    "gate": 'With `kind = "passive"`: nftables rules that redirect new connections to the live version.',
+    "guardian": "A helper process of each deployment. If the deploying command is killed, it finishes or "
+    "undoes the deployment within seconds.",
+    "guest": "A program that you started with `substitute start` under a name of its own. It gets no traffic "
+    "of an app.",
+    "hook": "Your own script, run at one of ten points of a deployment.",
+    "idle": "A slot in which nothing runs.",
+    "in flight": "A request that has been sent to a version and is not answered in full.",
+    "install": "Start everything after a reboot: `substitute install` writes a systemd unit or a line of "
+    "cron.",
+    "instance": "The running process of a version.",
+    "journal": "The database `deploy/journal.db`: what is live, what is running, every deployment.",
+    "live": "The version, or its slot, that gets the requests.",
+    "passive": "The kind of balancer that substitute neither configures nor reloads. substitute redirects "
+    "connections in the kernel instead (see *gate*).",
+    "ready": "An instance is ready when it has answered its health check as often as `health.successes` asks.",
+    "root directory": "The directory that holds `substitute.toml`. Not the root user, who is called root.",
+    "runtime": "The program that keeps instances running: systemd, or a supervisord that substitute starts.",
+    "settle": "Finish or undo what an interrupted command left. Every command that changes something does it "
+    "first, and every deployment ends with it.",
+    "slot": "One of the two places of an app, `a` and `b`: a directory, a port, a version.",
+    "standby": "A slot whose instance was started by hand with `substitute start`. It gets no traffic.",
 }
-"""The sections of the glossary, each with its words."""
 
+PHASES = {
+    "update": "git fetches the commit into the slot that is not live.",
+    "build": "Your `build` commands run there.",
+    "start": "The new version starts, on the slot's port. It gets no requests.",
+    "ready": "The new version must answer its health check.",
+    "reload": "Only when HAProxy must be reloaded: for a new app, or after a change of `[balancer]`.",
+    "admit": "The balancer begins to send requests to the new version.",
+    "verify": "The new version must stay up and ready; with `verify.for` for a while, with a part of the "
+    "requests.",
+    "commit": "The new version is recorded as live. Before this, every failure leaves the earlier version "
+    "live.",
+    "drain": "The old version gets no new requests, and finishes those that it has.",
+    "stop": "The old version gets SIGTERM, and SIGKILL if it has not exited after `stop.timeout`.",
+}
+
+_SECTIONS = (
+    ("Words", "word", "meaning", WORDS),
+    ("The phases of a deployment", "phase", "what happens", PHASES),
+)
 _WIDTH = 80
 
 
 def lines() -> Iterator[str]:
     """The glossary as text."""
-    for title, section in WORDS.items():
+    for title, _, _, words in _SECTIONS:
         yield f"{title}:"
-        for word, meaning in section.items():
+        for word, meaning in words.items():
             text = meaning.replace("*", "").replace("`", "")
             yield from textwrap.wrap(
                 f"{word}: {text}",
@@ -93,19 +85,14 @@ def lines() -> Iterator[str]:
 
 def page() -> str:
     """The glossary as a document."""
-    return "\n".join(_page()).rstrip() + "\n"
+    return "\n".join(_page())
 
 
 def _page() -> Iterator[str]:
-    yield "# Glossary"
-    yield ""
-    yield "<!-- By `python -m substitute.cli.glossary > docs/glossary.md`; `substitute help words` shows the same. -->"
-    yield ""
-    for title, section in WORDS.items():
-        yield f"## {title}"
-        yield ""
-        for word, meaning in section.items():
-            yield f"- **{word}**: {meaning}"
+    yield from ("# Glossary", "", "The words of the commands, the output and these pages.", "")
+    for title, first, second, words in _SECTIONS:
+        yield from (f"## {title}", "", f"| {first} | {second} |", "|---|---|")
+        yield from (f"| **{word}** | {meaning} |" for word, meaning in words.items())
         yield ""
 
 

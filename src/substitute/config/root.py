@@ -15,17 +15,15 @@ VARIABLE = "SUBSTITUTE_ROOT"
 HELP = "`substitute config --schema` lists every key."
 MINIMAL = """\
 [app.shop]
-repo = "https://git.example.com/shop.git"
-build = ["npm ci --omit=dev"]
-start = "node www.js"
-ports = [3001, 3002]
-[app.shop.health]
-path = "/"
+repo = "ssh://git@YOUR-HOST/YOUR-APP.git"  # your repository: whatever `git clone` takes
+build = ["npm ci --omit=dev"]              # your build; [] if there is none
+start = "node www.js"                      # your app: listens on $PORT of $HOST
+ports = [3001, 3002]                       # both free: the versions take turns
 
 [balancer]
-listen = "127.0.0.1:8080"
+listen = "127.0.0.1:8080"                  # where your users connect, or your nginx that ends TLS
 """
-"""All that a user needs, in ten lines."""
+"""All that a user needs, in ten lines. README shows the same."""
 
 
 def find_root(start: Path | None = None, *, directory: str | None = None, environ: Mapping[str, str]) -> Path:
