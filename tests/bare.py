@@ -77,7 +77,7 @@ class Debian:
         files = {name: Path(value) for name, value in passed.items() if Path(value).is_file()}
         place = Path(tempfile.mkdtemp(dir=self._place))
         separate = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
-        enter = ["sh", "-c", _ENTER, "sh", place, self._base, self._source]
+        enter: list[str | Path] = ["sh", "-c", _ENTER, "sh", place, self._base, self._source]
         done = subprocess.run(
             [*separate, *enter, "sh", "-euxc", script],
             env={

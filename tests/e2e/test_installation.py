@@ -49,7 +49,7 @@ def test_each_block_of_readmes_installation_works_as_pasted(debian: Debian, bloc
         "cd /source",
     ]
     if tool == "uv":
-        script.append("pipx install --quiet uv")
+        script.append("pipx install uv")
     if source == "wheel":
         script.append(
             "apt-get install -y -qq --no-install-recommends python3-pip; pip wheel --quiet --no-deps -w /srv/wheel ."
@@ -68,8 +68,8 @@ def test_each_block_of_readmes_installation_works_as_pasted(debian: Debian, bloc
 def test_the_first_two_commands_bring_what_they_need_and_no_development_tools(debian: Debian) -> None:
     said = debian.run(
         "apt-get update -qq; apt-get install -y -qq --no-install-recommends make\n"
-        "cp -r /source /clone; cd /clone; make setup; make demo; ls .venv/bin; du -sm .venv"
+        "cp -r /source /clone; cd /clone; make setup; make demo; ls .venv/bin; du -sm .venv | cut -f1"
     )
     assert re.search(r"^0 of \d+ requests failed", said, re.MULTILINE)
     assert "pytest" not in said
-    assert int(said.split()[-2]) < 150
+    assert int(said.split()[-1]) < 100
