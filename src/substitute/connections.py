@@ -48,7 +48,7 @@ def counted(endpoints: Iterable[Endpoint]) -> dict[Endpoint, int]:
             {port: sum(1 for _ in sock_diag.sockets(port, _OPEN)) for port in {e.port for e in wanted}}
         )
     except OSError as error:
-        raise UnobservedError("The kernel does not say who is connected.", fact=str(error)) from error
+        raise UnobservedError("The kernel does not report who is connected.", fact=str(error)) from error
     return {endpoint: open_ones[endpoint.port] for endpoint in wanted}
 
 

@@ -43,7 +43,7 @@ def require_owner(root: Path, arguments: Sequence[str]) -> None:
         return
     cure = f"Type `{shlex.join(['sudo', '-u', owner.name, 'substitute', *arguments])}`."
     if not (root / "deploy").exists():
-        cure += f" Where it is to be yours: `chown root {shlex.quote(str(root))}`."
+        cure += f" To make it yours: `chown root {shlex.quote(str(root))}`."
     raise UsageError(
         f"{root} belongs to {_shown(owner)}, and this is {_shown(_account(os.geteuid()))}.", cure=cure
     )

@@ -98,7 +98,7 @@ def test_a_git_that_hangs_is_ended_past_its_limit_and_the_key_is_named(place: Pl
     limit = Limit(0.5, "app.shop.build_timeout")
     surroundings = {**IDENTITY, "GIT_SSH_COMMAND": "sleep 600 #"}
     source = Git("ssh://nowhere.example/shop.git", None, [place.a], surroundings, print, print, limit=limit)
-    with pytest.raises(SourceError, match=r"had not ended after 0\.5s.*\n.*app\.shop\.build_timeout"):
+    with pytest.raises(SourceError, match=r"did not end within 0\.5s.*\n.*app\.shop\.build_timeout"):
         source.resolve(place.a, None)
     assert not place.a.exists()
 
@@ -110,7 +110,7 @@ def test_a_commit_that_is_there_is_deployed_though_the_remote_hangs(place: Place
     said = (place.notices.append, place.warnings.append)
     source = Git("ssh://nowhere.example/shop.git", None, [place.a], surroundings, *said, limit=limit)
     assert source.resolve(place.a, place.first, ours=True).commit == place.first
-    assert "cannot be reached: `git fetch` had not ended after 1.5s" in place.warnings[-1]
+    assert "cannot be reached: `git fetch` did not end within 1.5s" in place.warnings[-1]
     with pytest.raises(SourceError, match="had not ended"):
         source.resolve(place.a, None, ours=True)
     assert not (place.root / "shop_a.broken").exists()

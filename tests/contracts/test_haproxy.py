@@ -360,7 +360,7 @@ def test_another_address_is_taken_over_and_the_earlier_one_answers_until_nobody_
     with load(site.listen, keepalive=False) as fresh, load(site.listen) as kept:
         listen_elsewhere(site, str(elsewhere))
         assert site.balancer.pending(shop) == (
-            f"HAProxy is to listen on {elsewhere}. It answers on {site.listen} too, while clients come there."
+            f"HAProxy will listen on {elsewhere}. It answers on {site.listen} too, as long as clients use it."
         )
         assert site.balancer.fronts() == [str(site.listen)]
         site.balancer.reload(shop)
@@ -376,7 +376,12 @@ def test_another_address_is_taken_over_and_the_earlier_one_answers_until_nobody_
         kept.wait_for_more()
     assert fresh.failures == kept.failures == []
     monkeypatch.setattr(adapter, "_UNUSED", 0)
-    until(lambda: site.balancer.pending(shop) == f"Nobody comes to {site.listen} any more.")
+    until(
+        lambda: (
+            site.balancer.pending(shop)
+            == f"No client uses {site.listen} any more: HAProxy stops listening there."
+        )
+    )
     site.balancer.reload(shop)
     assert not accepts(site.listen)
     assert site.balancer.fronts() == [str(elsewhere)]
@@ -470,7 +475,7 @@ def test_changed_timeouts_wait_for_a_reload(site: Site) -> None:
     running = worker(site)
     site.route(0, 100)
     assert worker(site) == running
-    assert site.balancer.pending([site.shop(0, 100)]) == "[balancer] has changed, or substitute has."
+    assert site.balancer.pending([site.shop(0, 100)]) == "[balancer] has changed, or substitute was upgraded."
     site.balancer.reload([site.shop(0, 100)])
     assert worker(site) != running
     assert site.balancer.pending([site.shop(0, 100)]) == ""
@@ -584,7 +589,7 @@ def test_a_worker_of_the_first_version_which_hands_nothing_on_is_waited_for(site
     path(site).write_text(text.replace("substitute-", "earlier-"))
     api.reload(site.run_directory)
     until(lambda: api.description(site.run_directory).startswith("earlier-"))
-    assert site.balancer.pending([site.shop(100, 0)]) == "[balancer] has changed, or substitute has."
+    assert site.balancer.pending([site.shop(100, 0)]) == "[balancer] has changed, or substitute was upgraded."
     with socket.create_connection((site.listen.host, site.listen.port)) as kept:
         assert ask(kept).endswith("a0")
         site.balancer.reload([site.shop(0, 100)])
@@ -679,7 +684,7 @@ def test_only_what_is_read_back_counts_as_obeyed(site: Site, monkeypatch: pytest
         "ask",
         lambda *asked, **more: "No such server.\n" if "set server" in asked[2] else talk(*asked, **more),
     )
-    with pytest.raises(BalancerError, match=r"did not obey. No such server"):
+    with pytest.raises(BalancerError, match=r"did not change its routes. No such server"):
         site.route(0, 100)
 
 

@@ -121,7 +121,9 @@ def test_a_root_whose_systemd_is_out_of_reach_is_left_alone(site: Site) -> None:
     site.run("deploy")
     hidden = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /run && exec "$@"', "sh"]
     told = subprocess.run([*hidden, *site.command("up")], capture_output=True, text=True, check=False)
-    assert (told.returncode, "systemd keeps this root" in told.stderr) == (2, True), told.stderr
+    assert (told.returncode, "systemd runs the apps of this root directory" in told.stderr) == (2, True), (
+        told.stderr
+    )
     site.assert_only_serves("a")
     run_by_supervisord = site.root / "deploy" / "run" / "supervisord.conf"
     assert not run_by_supervisord.exists()

@@ -47,7 +47,7 @@ def test_what_was_asked_for_is_taken() -> None:
     ("machine", "reason", "cure"),
     [
         (CONTAINER, "not the init", "supervisord"),
-        (replace(PERSON, manager=False), "No systemd of this user's", "supervisord"),
+        (replace(PERSON, manager=False), "This user has no systemd of their own", "supervisord"),
         (PASSING, "log out", "loginctl enable-linger"),
     ],
 )
@@ -65,7 +65,7 @@ def test_a_systemd_that_is_not_there_is_refused_with_the_reason(
 def test_no_other_runtime_is_chosen_beside_a_systemd_that_keeps_the_root_and_is_out_of_reach(
     machine: Machine, configured: str, *, runs: bool
 ) -> None:
-    with pytest.raises(ConfigError, match="systemd keeps this root") as told:
+    with pytest.raises(ConfigError, match="systemd runs the apps of this root directory") as told:
         choose(configured, machine, keeper="systemd", runs=runs)
     assert ("supervisord" in told.value.cure) is not runs
 

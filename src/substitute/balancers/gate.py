@@ -49,7 +49,9 @@ class Gate:
             refused = self._run(commands)
             if not refused:
                 return leads
-        raise UnavailableError("The kernel takes no rules of a gate.", fact=refused)
+        raise UnavailableError(
+            "The kernel refused the packet filter rules that redirect connections.", fact=refused
+        )
 
     def read(self) -> dict[Endpoint, Endpoint | None] | None:
         """Where new connections to each endpoint arrive (None: refused); None where there is no table."""

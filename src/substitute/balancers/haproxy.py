@@ -91,11 +91,11 @@ class HAProxy:
         if new:
             return f"{' and '.join(new)} is new to HAProxy."
         if self._settings.listen != file.listen(written):
-            too = f" It answers on {' and '.join(earlier)} too, while clients come there." if earlier else ""
-            return f"HAProxy is to listen on {self._settings.listen}.{too}"
+            too = f" It answers on {' and '.join(earlier)} too, as long as clients use it." if earlier else ""
+            return f"HAProxy will listen on {self._settings.listen}.{too}"
         if earlier != file.earlier(written):
-            return f"Nobody comes to {' and '.join(file.earlier(written))} any more."
-        return "[balancer] has changed, or substitute has."
+            return f"No client uses {' and '.join(file.earlier(written))} any more: HAProxy stops listening there."
+        return "[balancer] has changed, or substitute was upgraded."
 
     def reload(self, backends: Sequence[Backend]) -> None:
         """A worker with another file takes the listening sockets; the one before finishes what it has."""
@@ -136,7 +136,7 @@ class HAProxy:
                 if self._daemon.is_gone(silent):
                     return {}
                 if isinstance(silent, (Absent, Hung)) or time.monotonic() > deadline:
-                    raise UnobservedError("HAProxy does not say what it does.", fact=str(silent)) from silent
+                    raise UnobservedError("HAProxy does not report its state.", fact=str(silent)) from silent
             time.sleep(_TICK)
 
     def _route(self, backends: Sequence[Backend]) -> None:
@@ -176,7 +176,7 @@ class HAProxy:
         if said is None and file.leads_by_map(written):
             said = api.lead(self._run, hosts(_chosen(backends, written)))
         if said is not None:
-            raise BalancerError("HAProxy did not obey.", fact=said or self._daemon.said())
+            raise BalancerError("HAProxy did not change its routes.", fact=said or self._daemon.said())
 
     def _earlier(self, written: str) -> tuple[str, ...]:
         """Where it is to listen besides: at the address that was `balancer.listen`, while somebody comes there."""

@@ -90,9 +90,9 @@ class Daemon:
         kind = UnmovedError if self._answers() else BalancerError
         if stopped:
             raise kind(
-                f"HAProxy (pid {named}) is stopped, as SIGSTOP does it, and answers nobody.",
+                f"HAProxy (pid {named}) is suspended (SIGSTOP) and answers no request.",
                 fact=str(silent),
-                cure=f"`kill -CONT {named}` lets it go on. No other one is started beside it.",
+                cure=f"Resume it with `kill -CONT {named}`. No second one is started beside it.",
             ) from silent
         if pids:
             raise kind(
@@ -145,11 +145,11 @@ class Daemon:
             self._runtime.start(haproxy.program(binary, self._run, heir=True))
         except RuntimeFailedError as error:
             leaving.dismiss(self._run)
-            raise UnmovedError("Another HAProxy does not start.", fact=error.reason) from error
+            raise UnmovedError("A second HAProxy does not start.", fact=error.reason) from error
         self._wait(
             lambda: self._leads_since(before) and self._runs_by(file.description(text)),
             _PATIENCE,
-            "Another HAProxy does not take over.",
+            "A second HAProxy could not take over.",
         )
 
     def _leads_since(self, before: Processes) -> bool:
@@ -209,7 +209,7 @@ class Daemon:
         self._wait(
             lambda: not leaving.astray(self._run),
             patience or _PATIENCE,
-            "An old worker of HAProxy goes on by its old weights.",
+            "An old HAProxy worker still routes as before.",
             kind=UnmovedError,
         )
 

@@ -147,6 +147,6 @@ def _exchange(run_directory: Path, name: str, line: str, patience: float) -> str
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise Absent(f"Nobody listens on {run_directory / name}.") from error
     except (TimeoutError, BlockingIOError) as error:  # the latter: too many wait for it already
-        raise Hung(f"Whoever listens on {run_directory / name} does not answer.") from error
+        raise Hung(f"The program that listens on {run_directory / name} does not answer.") from error
     except OSError as error:
         raise Silent(error.strerror or str(error)) from error

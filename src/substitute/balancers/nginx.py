@@ -173,7 +173,7 @@ class Nginx:
             return False
         # After a reboot the apps may come first. What ran by this text still does, what starts reads it.
         self._warn_once(
-            f"nginx does not run ({obeyed.pid_file} names no master). It will serve by {self._file}."
+            f"nginx does not run ({obeyed.pid_file} names no master). It will read {self._file} when it starts."
         )
         return True
 

@@ -77,8 +77,8 @@ def reload(master: Process, said: Callable[[], str]) -> None:
     deadline = time.monotonic() + _PATIENCE
     if is_stopped(master.pid):
         raise UnmovedError(
-            f"nginx's master (pid {master.pid}) is stopped, and can't reload. Its workers serve as before.",
-            cure=f"`kill -CONT {master.pid}` lets it go on; then type the command again.",
+            f"nginx's master (pid {master.pid}) is suspended (SIGSTOP) and cannot reload. Its workers serve as before.",
+            cure=f"Resume it with `kill -CONT {master.pid}`; then type the command again.",
         )
     # A reload that somebody else asked for may have read the earlier file, and its workers are not those wanted.
     while not _idle(master):

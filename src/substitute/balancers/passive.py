@@ -26,18 +26,18 @@ _MARGIN = 1.0
 """Seconds beyond `fail_timeout`: nginx counts it in whole seconds."""
 _CURE = "See docs/balancers.md, or take another balancer.kind in substitute.toml."
 _WITHOUT_GATE = (
-    "The balancer sends requests to the new version as soon as it listens, and those that wait in the old one's accept "
-    "queue when it gets SIGTERM are lost: a balancer may not send a POST again."
+    "Without it your balancer sends requests to the new version as soon as that listens. Requests that the old version "
+    "has not accepted yet when it gets SIGTERM are lost."
 )
 _WITHOUT_NAT = (
-    "This kernel can't lead connections (nftables without NAT): a port that is not live refuses them, and each switch "
-    "waits for the balancer's fail_timeout. Of requests that take seconds, some may fail while it tries a slot again."
+    "This kernel cannot redirect connections (its nftables has no NAT). So the port that is not live refuses them, and "
+    "each switch waits for the balancer's fail_timeout. Some requests that take seconds may fail meanwhile."
 )
 
 _STILL_USED = (
-    "Connections still come by the gate of `passive`, which was the balancer.kind before, so it stays: whatever lists "
-    "both ports of an app is to send its requests to the new one. The gate goes with the next deployment that nobody "
-    "came by it in."
+    "Some connections still arrive through the gate, the packet filter rules of the earlier balancer.kind `passive`. "
+    "So the gate stays. Point the balancer that lists both ports of an app to the new address. The next deployment "
+    "during which nobody uses the gate removes it."
 )
 
 
@@ -175,8 +175,8 @@ class Passive:
             strangers -= (self._gate.read() or {}).keys()
         for endpoint in sorted(strangers):
             self._warn(
-                f"Connections to {endpoint} are not led: somebody else listens there. A balancer that lists that port "
-                f"sends {backend.app}'s requests to it."
+                f"Connections to {endpoint} are not redirected: another program listens there. A balancer that lists "
+                f"that port sends {backend.app}'s requests to that program."
             )
         servers = tuple(server for server in backend.servers if server.endpoint not in strangers)
         return replace(backend, servers=servers)
@@ -194,7 +194,9 @@ class Passive:
             if self._settings.gate == "nft":
                 error.cure = error.cure or _CURE
                 raise
-            self._warn_once(f"No gate: {error.reason} {_WITHOUT_GATE} {error.cure or _CURE}")
+            self._warn_once(
+                f"The kernel does not redirect connections: {error.reason} {_WITHOUT_GATE} {error.cure or _CURE}"
+            )
             return Means.NONE
         if not wanted:
             self._gate.remove()
@@ -220,8 +222,8 @@ class Passive:
                 return
         raise UnmovedError(
             f"New connections to {passage.endpoint} should arrive at port {target.port}.",
-            fact=f"They arrive {f'at port {arrived}' if arrived else 'elsewhere'}: other rules lead them, "
-            "or a gate that this user may not change.",
+            fact=f"They arrive {f'at port {arrived}' if arrived else 'elsewhere'}: other rules "
+            "redirect them, or rules of substitute that this user may not change.",
             cure="See `nft list ruleset` and docs/balancers.md.",
         )
 

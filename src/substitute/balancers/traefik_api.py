@@ -50,7 +50,7 @@ def service(api: str, name: str) -> Service | None:
         return None
     if status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
         raise SilentError(
-            f"It answers {status}: it asks who we are.",
+            f"It answers {status}: it wants a password.",
             "substitute has no password for it: give it an entry point on loopback without one, as balancer.api.",
         )
     raise SilentError(f"What answers there is not Traefik's API (status {status}).")

@@ -52,7 +52,7 @@ def starter(root: Path, machine: Machine) -> Starter:
         return Cron(root)
     if machine.systemd:
         raise UsageError(
-            "Nothing of yours is started at boot: your systemd ends when you log out.",
+            "Nothing of yours would start at boot: your own systemd ends when you log out.",
             cure="Type `loginctl enable-linger`, then this command again.",
         )
     raise UsageError(

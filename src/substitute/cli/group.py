@@ -39,7 +39,7 @@ SECTIONS = {
         ),
         "drill": (
             "substitute.cli.drill:drill",
-            "Send load, deploy in its middle, count the requests that fail.",
+            "Deploy under load, and count the requests that fail.",
         ),
         "demo": ("substitute.cli.demo:demo", "Watch a deployment of a sample app under load."),
     },

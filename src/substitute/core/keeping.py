@@ -26,7 +26,7 @@ def start_again(host: Host, app: App, slot: SlotRecord, adopted: Adopted) -> Non
     process, keeper = host.inspect(slot).process, adopted.keeper
     what = f"The app that was adopted on port {slot.endpoints[0].port}"
     if process and host.prober.owned(slot.endpoints[0], process):
-        raise NotReadyError(f"{what} runs, but does not answer well.")
+        raise NotReadyError(f"{what} runs, but does not pass its health check.")
     if keeper is None:
         raise NotReadyError(
             f"{what} does not run.",
@@ -36,7 +36,7 @@ def start_again(host: Host, app: App, slot: SlotRecord, adopted: Adopted) -> Non
     host.emit(Notice(f"Slot {slot.name} should be live and does not run: starting {keeper.called}."))
     _ask(host, keeper, keeper.start, timeout=health_of(app, slot.version).timeout)
     if not answers(host, app, slot, patience=health_of(app, slot.version).timeout):
-        raise NotReadyError(f"{what} does not answer.", fact=f"`{' '.join(keeper.start)}` was done.")
+        raise NotReadyError(f"{what} does not answer.", fact=f"It was started by `{' '.join(keeper.start)}`.")
 
 
 def let_go(host: Host, slot: SlotRecord, adopted: Adopted) -> None:
@@ -62,7 +62,7 @@ def let_go(host: Host, slot: SlotRecord, adopted: Adopted) -> None:
     host.journal.leave(slot.app, slot.name, fact_of(slot.app), live=live)
     if keeper:
         host.emit(
-            Notice(f"{keeper.called} is stopped. So that it stays so after a reboot, type `{keeper.forget}`.")
+            Notice(f"{keeper.called} is stopped. To keep it stopped after a reboot, type `{keeper.forget}`.")
         )
 
 
@@ -92,5 +92,5 @@ def _ask(host: Host, keeper: Keeper, argv: tuple[str, ...], *, timeout: float) -
         raise RuntimeFailedError(
             f"`{' '.join(argv)}` failed with exit status {ended.status}.",
             fact="\n".join(f"  | {line}" for line in ended.tail),
-            cure="Do it by hand, then type `substitute up`.",
+            cure="Run it by hand, then type `substitute up`.",
         )

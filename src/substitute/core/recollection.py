@@ -50,7 +50,7 @@ def _told(host: Host, found: list[AppRecord]) -> str:
     lost = f"was damaged and is kept as {damaged}" if damaged else "was gone"
     seen = ", ".join(f"{one.name} is live in slot {one.live}" for one in found) or "no app runs"
     return (
-        f"The journal {host.journal.path} {lost}. It was made anew from what is observed: {seen}. "
+        f"The journal {host.journal.path} {lost}. A new one was made from what runs: {seen}. "
         "The history is lost; `substitute deploy COMMIT` goes to any earlier version."
     )
 

@@ -21,7 +21,9 @@ def expected(error: Exception) -> SubstituteError:
             return JournalError("The journal cannot be read.", fact=str(error))
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
-            return SubstituteError("The system refused something.", fact=f"{where}{error.strerror or error}")
+            return SubstituteError(
+                "The operating system refused something.", fact=f"{where}{error.strerror or error}"
+            )
         case _:
             return SubstituteError("This is a bug in substitute.", fact=f"{type(error).__name__}: {error}")
 

@@ -40,11 +40,11 @@ def _tell(place: Path, *, keep: bool) -> int:
         stage.say("Version one goes live; nothing served before.")
         stage.substitute("deploy")
         stage.say(
-            "Requests flow now, on kept-alive connections that never retry. Version two goes live over it."
+            "Requests are sent now, on kept-alive connections, without a retry. Version two goes live meanwhile."
         )
         stage.commit(2)
         failed = stage.under_load("deploy")
-        stage.say("Was it a mistake? Back to version one, as it stands in its slot, under the same load.")
+        stage.say("Roll back to version one, under the same load. It is started as it was built.")
         failed += stage.under_load("rollback")
         stage.substitute("status")
     except subprocess.CalledProcessError as error:

@@ -21,7 +21,7 @@ def front_door(*, kind: str, listen: str, url: str | None) -> tuple[str, str]:
     if url is None:
         if kind != "haproxy":
             raise UsageError(
-                f"Where requests come in is not known: the balancer is of kind {kind!r}, and your own.",
+                f"The address of your balancer is not known (balancer.kind is {kind!r}).",
                 cure="Name its address: --url http://127.0.0.1:80",
             )
         host, _, port = listen.rpartition(":")

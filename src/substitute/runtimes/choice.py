@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 LINGER = "loginctl enable-linger"
 _CURE_OF_RUNNING = (
-    "Nothing was changed. Type the command where systemd can be reached: logged in as the root's user."
+    "Nothing was changed. Log in as the user who owns the root directory, and type the command again."
 )
 _CURE_OF_GONE = (
-    f"Nothing was changed. Log in as the root's user, or type `{LINGER}`; "
-    'where systemd is gone for good, set runtime.kind = "supervisord".'
+    f"Nothing was changed. Log in as the user who owns the root directory, or type `{LINGER}`. "
+    'If systemd is gone for good, set runtime.kind = "supervisord".'
 )
 
 
@@ -41,7 +41,7 @@ def choose(configured: str, machine: Machine, *, keeper: str | None = None, runs
     """
     if keeper == "systemd" and not (machine.systemd and machine.manager) and (configured == "auto" or runs):
         raise ConfigError(
-            "systemd keeps this root, and it cannot be reached from here.",
+            "systemd runs the apps of this root directory, and cannot be reached from here.",
             problems=(_reason(machine),),
             cure=_CURE_OF_RUNNING if runs else _CURE_OF_GONE,
         )
@@ -66,5 +66,5 @@ def _reason(machine: Machine) -> str:
     if not machine.systemd:
         return "systemd is not the init of this machine."
     if not machine.manager:
-        return "No systemd of this user's answers: a login starts one, `su` and cron do not."
+        return "This user has no systemd of their own here: a login starts one, `su` and cron do not."
     return "Your own systemd ends when you log out, and what it runs with it."

@@ -34,11 +34,11 @@ class Silent(RuntimeFailedError):  # noqa: N818
 
     def __init__(self, process: Process | None, fact: str) -> None:
         name = f"supervisord (pid {process.pid})" if process else "supervisord"
-        cure = f"`kill -CONT {process.pid}` lets it go on. " if process and is_stopped(process.pid) else ""
+        cure = f"Resume it with `kill -CONT {process.pid}`. " if process and is_stopped(process.pid) else ""
         super().__init__(
             f"{name} does not answer.",
-            fact=f"It is stopped, as SIGSTOP does it ({fact})." if cure else f"({fact}.)",
-            cure=f"{cure}The next deployment ends it and starts another; what it keeps goes on meanwhile.",
+            fact=f"It is suspended by SIGSTOP ({fact})." if cure else f"({fact}.)",
+            cure=f"{cure}The next deployment ends it and starts another one. The instances keep running meanwhile.",
         )
         self.process = process
         """Who listens on the socket, where that is known."""

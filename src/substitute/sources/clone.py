@@ -73,7 +73,7 @@ class Clones:
         if taken:
             raise UsageError(
                 f"{directory} is not empty and is no git clone.",
-                cure="Move it away, or give the app another directory; a clone is made there.",
+                cure="Move it away, and a clone is made there.",
             )
         directory.parent.mkdir(parents=True, exist_ok=True)
         with Workplace(directory, self._git.become) as place:
@@ -96,7 +96,7 @@ class Clones:
             return False
         aside = set_aside(directory)
         self._warn(
-            f"The clone in {directory} was broken: {fault} It is kept as {aside}; a fresh one takes its place."
+            f"The clone in {directory} was broken: {fault} It is kept as {aside}, and a new one is made."
         )
         return True
 

@@ -151,8 +151,8 @@ class GitProgram:
                 raise self._no_git(error) from error
             if ended.timed_out and self._limit:
                 raise TooLongError(
-                    f"`git {arguments[0]}` had not ended after {self._limit.seconds:g}s, and was ended.",
-                    cure=f"Where it needs longer, {self._limit.key} gives it more.",
+                    f"`git {arguments[0]}` did not end within {self._limit.seconds:g}s and was stopped.",
+                    cure=f"If it needs longer, raise {self._limit.key}.",
                 )
             lock = _lock_in_the_way(ended.err) if ended.status and directory else None
             if lock is None or directory is None:

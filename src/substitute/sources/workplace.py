@@ -69,7 +69,7 @@ class Workplace:
                 os.rename(slot, "clone", src_dir_fd=self._parent, dst_dir_fd=self._place)
             raise SourceError(
                 f"{self._directory} cannot be made.",
-                fact=f"What {self._owner.name} made in {self.clone.parent} is no directory of that user.",
+                fact=f"What {self._owner.name} made in {self.clone.parent} does not belong to that user.",
             )
 
     def _remove(self, name: str) -> None:
