@@ -264,7 +264,7 @@ def test_without_the_privilege_it_warns_and_deploys_as_the_origin_did(site: Site
     second = subprocess.run([*command, "deploy", "--json"], check=True, capture_output=True, text=True)
     events = [json.loads(line) for line in second.stdout.splitlines()]
     (warning,) = [event["message"] for event in events if event["event"] == "warning"]
-    assert "accept queue" in warning
+    assert "has not accepted yet" in warning
     assert "CAP_NET_ADMIN" in warning
     assert fetch(f"http://127.0.0.1:{site.ports[1]}/") == "version 2\n"
     assert gate(site) == ""
