@@ -29,12 +29,7 @@ demo: setup
 test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/.dev
 	@tools/packages $(DEBIAN)
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 25 -m "not long"
-
-test-long: export PYTHONDONTWRITEBYTECODE =
-test-long: .venv/.dev
-	@tools/packages $(DEBIAN)
-	$(BIN)/pytest -m long --durations 25
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 25
 
 # Every test, the long ones too: engines and packages that have to be installed, and whole matrices of the model.
 test-long: export PYTHONDONTWRITEBYTECODE =
