@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,33 @@ def test_after_install_a_reboot_brings_everything_back(
     await_answer(machine, site)
     machine.call(lambda: site.run("uninstall"), user=user)
     machine.call(lambda: site.run("down"), user=user)
+
+
+def test_a_runtime_that_changes_after_install_is_asked_when_the_machine_shuts_down(machine: Machine) -> None:
+    """What systemd keeps ends by itself; a supervisord is taken down by the unit that `install` wrote."""
+
+    def change() -> None:
+        site = deployed(Path("/srv/changed"), "supervisord")
+        site.run("install")
+        unit = f"substitute-{root_hash(site.root)}.service"
+        eventually(lambda: command("is-active", unit) == "active", "what was installed has run")
+        for runtime, stays in (("systemd", True), ("supervisord", False)):
+            site.runtime = runtime
+            site.configure()
+            site.run("deploy")
+            command("stop", unit)
+            assert _answers(site) is stays
+            command("start", unit)
+            assert _answers(site)
+        site.run("uninstall")
+        site.run("down")
+
+    machine.call(change)
+
+
+def command(*words: str) -> str:
+    """What `systemctl` says."""
+    return subprocess.run(["systemctl", *words], capture_output=True, text=True, check=False).stdout.strip()
 
 
 def is_active(machine: Machine, unit: str) -> bool:
