@@ -49,7 +49,7 @@ def test_each_block_of_readmes_installation_works_as_pasted(debian: Debian, bloc
         "cd /source",
     ]
     if tool == "uv":
-        script.append("pipx install uv")
+        script.append("PIPX_BIN_DIR=/usr/local/bin pipx install uv")
     if source == "wheel":
         script.append(
             "apt-get install -y -qq --no-install-recommends python3-pip; pip wheel --quiet --no-deps -w /srv/wheel ."

@@ -27,9 +27,9 @@ def deploy(call: Call, commit: str | None, app: str | None) -> None:
 
     COMMIT is a branch of origin, a tag or any commit; the default is the newest commit of the app's branch.
 
-    The new version is updated, built and started in the slot that is not live. When it has proven that it
-    answers, it gets the traffic; the old one finishes its requests and stops. If anything fails before that,
-    or Ctrl-C is typed, the old version goes on serving, untouched.
+    The new version is fetched, built and started in the slot that is not live. When it passes its health check, it
+    gets the traffic, and the old version finishes its requests and stops. If anything fails before that, or you type
+    Ctrl-C, the old version goes on serving, untouched.
     """
     from substitute.core import deployment  # noqa: PLC0415
 

@@ -74,7 +74,11 @@ def _load_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @click.argument("operation", required=False, type=click.Choice(["deploy", "rollback", "restart"]))
 @click.argument("commit", required=False)
-@click.option("--url", metavar="URL", help="The front door, where it is not HAProxy's own address.")
+@click.option(
+    "--url",
+    metavar="URL",
+    help="Where your users connect, if that is not the address of substitute's HAProxy.",
+)
 @click.option(
     "--before", default="3s", show_default=True, type=_Duration(), help="Load before the operation."
 )
@@ -99,15 +103,15 @@ def drill(
     report: Path | None,
     **options: Any,
 ) -> int:
-    """Put load on the front door, run the operation in its middle, and account for every request.
+    """Send requests to your app, run the operation meanwhile, and count every request that fails.
 
-    OPERATION is deploy (of COMMIT), rollback or restart, done as the command of that name does it. Without one
-    there is only load: a baseline.
+    OPERATION is deploy (of COMMIT), rollback or restart, as the command of that name does it. Without one, requests
+    are only sent: a baseline. They go to the front door, the address where your users connect.
 
     The clients never send a request twice, so what browsers and libraries hide is counted: connections refused,
     reset or closed early, timeouts, statuses of 400 and above, wrong bodies. Latencies count from when a request
-    was meant to be sent. Exit status 0: the operation succeeded and no request failed; else the operation's own, or
-    1 where it succeeded and requests failed.
+    was meant to be sent. Exit status 0: the operation succeeded and no request failed. Else it is the operation's
+    own, or 1 if it succeeded and requests failed.
     """
     from substitute.drill.session import Session  # noqa: PLC0415
     from substitute.drill.typed import load_for, timing_for  # noqa: PLC0415
