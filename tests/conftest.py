@@ -19,9 +19,6 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "machine(user, unified): runs inside a machine with a real systemd, as root or as that user",
     )
-    config.addinivalue_line(
-        "markers", "long: takes minutes; `make test` leaves it out, `make test-long` runs it"
-    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
