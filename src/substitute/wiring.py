@@ -74,8 +74,8 @@ _GUARDIANS = (
 )
 """What a guardian gets of the environment; it settles by what the journal remembers."""
 AS_ROOT = (
-    "What {app}'s repository holds runs as root: build, hooks and app. "
-    'Name another user in app.{app}.user, or "root" where that is meant.'
+    "The build, the hooks and the app of {app} run as root. "
+    'Set app.{app}.user to another user, or to "root" if that is what you want.'
 )
 _IN_USE = "balancers"
 """The fact that says which kinds of balancer may lead requests to the root's apps, and how each is set up."""
@@ -229,7 +229,7 @@ class Site:
         except UsageError:  # there is nothing that would
             return
         except SubstituteError as error:
-            self.host.emit(Warned(f"What brings the root back at boot may undo this. {error.reason}"))
+            self.host.emit(Warned(f"What starts everything at boot may undo this. {error.reason}"))
 
     def _boot(self) -> dict[str, Any]:
         try:
@@ -472,7 +472,7 @@ def _prepare(root: Path) -> Path:
         raise SubstituteError(
             f"{root / 'deploy'} cannot be used.",
             fact=error.strerror or str(error),
-            cure="All state lies there: give this user write access.",
+            cure="substitute keeps its state there: give this user write access.",
         ) from error
 
 

@@ -194,7 +194,7 @@ def test_root_is_told_once_that_a_repositorys_code_runs_as_root(site: Site) -> N
     file.write_text(file.read_text().replace('user = "root"\n', ""))
     told = [event["message"] for event in site.events("deploy") if event["event"] == "warning"]
     assert len(told) == 1
-    assert 'app.shop.user, or "root"' in told[0]
+    assert 'app.shop.user to another user, or to "root"' in told[0]
 
 
 @pytest.mark.parametrize("runtime", ["supervisord"])
@@ -239,7 +239,9 @@ def test_modules_in_the_root_are_never_taken_for_our_own(site: Site) -> None:
         eventually((site.root / "shop_b" / "building").exists, "the build runs")
         deployer.kill()
     log = site.root / "deploy" / "run" / "guardian.log"
-    eventually(lambda: "Settled deployment" in log.read_text() or taken.exists(), "the guardian settled")
+    eventually(
+        lambda: "Cleaned up after deployment" in log.read_text() or taken.exists(), "the guardian settled"
+    )
     subprocess.run(command_for(site.root, "root").argv("up"), cwd=site.root, check=True)
     for name in ("substitute", "supervisor"):
         shutil.rmtree(site.root / name)

@@ -115,9 +115,9 @@ def _nobody_reads() -> bool:
 def _refused(error: OSError) -> SubstituteError:
     where = f"{error.filename}: " if error.filename else ""
     return SubstituteError(
-        "The machine refused something that substitute needs.",
+        "The operating system refused something that substitute needs.",
         fact=f"{where}{error.strerror or error}.",
-        cure="Mend that; then `substitute up` brings everything in order, and `substitute status` shows it.",
+        cure="Fix that. Then `substitute up` brings everything in order, and `substitute status` shows it.",
     )
 
 

@@ -78,7 +78,7 @@ def _place(
         if len(taken) != 1:
             which = "both" if taken else "neither"
             raise UsageError(
-                f"Which app is to be adopted is not clear: on {which} of the ports {' and '.join(map(str, ports))} "
+                f"It is not clear which app to adopt: on {which} of the ports {' and '.join(map(str, ports))} "
                 "something listens.",
                 cure="Name the port: `substitute adopt PORT`.",
             )
@@ -168,7 +168,7 @@ def _have_it_serve(host: Host, app: App, name: SlotName) -> None:
             host.reroute()
         else:  # a balancer that leads to nothing is in the way of what serves without it
             host.balancer.stop()
-        error.serves = "Nothing was adopted, and the app runs as before."
+        error.serves = "Nothing was adopted. The app runs as before."
         raise
 
 

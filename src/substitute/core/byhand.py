@@ -153,7 +153,7 @@ def _stop_slot(host: Host, app: App, name: SlotName, *, force: bool) -> None:
             host.journal.stop_by_hand(app.name, stopped=True)
         runs = slot.process or host.inspect(slot).process
         typed = f"substitute stop {slot.instance}{' --force' if force else ''}"
-        cure = f"`{typed}` goes on; `substitute restart` has {app.name} served again."
+        cure = f"`{typed}` goes on; `substitute restart` lets {app.name} serve again."
         if _settled(host, app, interrupts, cure=cure).live is name:
             raise _needed(app, slot)  # the other one is down, and this one has taken its place
         host.emit(Notice(f"{slot.instance} stopped." if runs else f"{slot.instance} does not run."))

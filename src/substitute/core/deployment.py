@@ -84,7 +84,7 @@ def rollback(host: Host, app: App) -> None:
                 fact="It would have to be built again, and substitute.toml does not say how.",
                 cure="Correct it first: `substitute config` lists what is wrong.",
             )
-        host.emit(Notice(f"Slot {slot.name} no longer holds {target[:10]}: it is updated and built again."))
+        host.emit(Notice(f"Slot {slot.name} no longer holds {target[:10]}: it is fetched and built again."))
         return Plan("rollback", slot.name, _resolve(host, app, slot, target, fetch=False), update=True)
 
     _operate(host, app, "rollback", choose)
@@ -261,13 +261,13 @@ def _build(attempt: Attempt) -> None:
             raise BuildError(
                 f"The build had not ended after {app.build_timeout:g}s: `{command}` was ended.",
                 fact="\n".join(f"  | {line}" for line in ended.tail),
-                cure=f"A build that needs longer is given it by app.{app.name}.build_timeout.",
+                cure=f"If the build needs longer, raise app.{app.name}.build_timeout.",
             )
         if ended.status:
             raise BuildError(
                 f"The build command `{command}` failed with exit status {ended.status}.",
                 fact="\n".join(f"  | {line}" for line in ended.tail),
-                cure="Mend the build and deploy again.",
+                cure="Fix the build and deploy again.",
             )
     host.journal.built(app.name, attempt.slot.name, attempt.plan.revision.commit)
 
@@ -295,7 +295,7 @@ def _finish(attempt: Attempt) -> None:
         raise _half_moved(attempt, error) from error
     if live is not attempt.slot.name:
         gave_out = NotReadyError(
-            f"Slot {attempt.slot.name} stopped answering before the old instance was to leave.",
+            f"Slot {attempt.slot.name} stopped answering before the old instance was stopped.",
             cure=f"See `substitute logs {attempt.slot.name}`.",
         )
         raise attempt.failed(gave_out, live)
@@ -348,7 +348,9 @@ def _give_up(attempt: Attempt, error: SubstituteError) -> SubstituteError:
     except SubstituteError as trouble:
         live, problem = _seen(attempt, trouble)
         if trouble is not error:
-            attempt.emit(Warned(f"Not all is settled: {trouble.reason} `substitute up` tries again."))
+            attempt.emit(
+                Warned(f"Not everything could be cleaned up: {trouble.reason} `substitute up` tries again.")
+            )
     return attempt.failed(error, live, problem=problem)
 
 

@@ -164,7 +164,7 @@ def observe_for(
         bad = 0 if good else bad + 1
         if bad == 2:
             raise NotReadyError(
-                f"Slot {slot.name} stopped answering well while it was verified.",
+                f"Slot {slot.name} stopped passing its health check while it was watched with real requests (verify).",
                 fact=_with_log(f"Last answer: {last}.", log),
                 cure=f"See `substitute logs {slot.name}`.",
             )
@@ -211,7 +211,7 @@ def _not_ready(slot: SlotRecord, health: Health, last: str, log: LogTail) -> Not
     return NotReadyError(
         f"Slot {slot.name} did not {wanted} within {health.timeout:g}s (last: {last}).",
         fact=_with_log("", log),
-        cure=f"See `substitute logs {slot.name}`; one that needs longer is given it by app.{slot.app}.health.timeout.",
+        cure=f"See `substitute logs {slot.name}`; if the app starts slowly, raise app.{slot.app}.health.timeout.",
     )
 
 

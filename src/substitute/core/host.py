@@ -196,7 +196,11 @@ class Host:
             except ConfigError as error:
                 if app.remembered or app.env_file_problem:
                     raise
-                self.emit(Warned(f"Slot {slot.name} gets the variables of today: {error.reason}"))
+                self.emit(
+                    Warned(
+                        f"Slot {slot.name} is started with the current variables of substitute.toml: {error.reason}"
+                    )
+                )
         if app.env_file_problem:
             raise ConfigError(f"{app.name} cannot be started.", problems=(app.env_file_problem,))
         return version.applied_to(app, app.secrets) if version else app

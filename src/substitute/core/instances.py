@@ -86,7 +86,9 @@ def stop_instance(host: Host, app: App, slot: SlotRecord) -> bool:
     limit = slot.stop_timeout
     if slot.version and limit > slot.version.stop_timeout:
         limit = slot.version.stop_timeout
-        host.emit(Notice(f"Slot {slot.name} was started with stop.timeout = {limit:g}s, and is held to it."))
+        host.emit(
+            Notice(f"Slot {slot.name} was started with stop.timeout = {limit:g}s, and that limit holds.")
+        )
     stopped = host.runtime.stop(slot.instance, process, timeout=limit)
     if stopped.killed:
         host.emit(Notice(f"Slot {slot.name} did not exit within {limit:g}s of SIGTERM and was killed."))

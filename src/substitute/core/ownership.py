@@ -42,15 +42,18 @@ def recognize(journal: Journal, here: Place, emit: Emit) -> None:
         elif known.machine and here.machine and known.machine != here.machine:
             journal.settle_in(here.path, keep=True)  # no process is of another boot's
             journal.forget_facts()
-            told = "This root comes from another machine: nothing of it runs here. `substitute up` starts what is live."
+            told = (
+                "This root directory comes from another machine: nothing of it runs here. "
+                "`substitute up` starts what is live."
+            )
         elif _is_same(known, here):
             told = _same(known, here)
         elif _is_root(known.path):
             journal.begin_anew(here.path)
             told = (
-                f"This root is a copy of {known.path}, which is still there: nothing that the journal names is this "
-                "root's. It begins anew, with its history kept: `substitute deploy` makes a version live. Both can run "
-                "beside each other where `listen` and all ports differ."
+                f"This root directory is a copy of {known.path}, which still exists. What runs belongs to the "
+                "original, and nothing is live in the copy; its history is kept. `substitute deploy` makes a version "
+                "live. Both can run side by side if `listen` and all ports differ."
             )
         else:
             told = _moved(journal, known, here)
@@ -94,9 +97,7 @@ def _same(known: Place, here: Place) -> str:
     # Where the device is another one too, it was only mounted anew: some file systems number afresh then.
     if known.inode in {None, here.inode} or known.device != here.device:
         return ""
-    return (
-        f"{here.path} is another directory than before, as from a backup: what works in it counts as running."
-    )
+    return f"{here.path} was replaced by another directory, as from a backup. Only what runs in the new one counts."
 
 
 def _moved(journal: Journal, known: Place, here: Place) -> str:
@@ -104,12 +105,12 @@ def _moved(journal: Journal, known: Place, here: Place) -> str:
     if not same:
         journal.settle_in(here.path)
         return (
-            f"This root was in {known.path}, which is gone: what still runs from there is none of this root's. "
+            f"This root directory was in {known.path}, which is gone. What still runs from there is left alone. "
             "`substitute up` starts what is live."
         )
     journal.settle_in(here.path, keep=True)
     journal.remember(_FORMER, known.path)
     return (
-        f"This root was moved here from {known.path}. What runs goes on, but cannot be started again there: type "
-        "`substitute restart` for each app, and `substitute install` again where it was installed."
+        f"This root directory was moved here from {known.path}. What runs goes on, but cannot be started again there. "
+        "Type `substitute restart` for each app, and `substitute install` again if it was installed."
     )

@@ -226,7 +226,7 @@ class _Settling:
         except SubstituteError as error:
             if answers(host, app, other):
                 return _commit_back(host, app, other), ""
-            host.emit(Warned(f"The live slot {live.name} could not be revived. {error.reason}"))
+            host.emit(Warned(f"The live slot {live.name} could not be started again. {error.reason}"))
             return live.name, error.reason
         return live.name, ""
 
@@ -236,7 +236,7 @@ class _Settling:
             start_again(host, app, live, adopted)
             return
         if host.inspect(live).process:
-            raise NotReadyError(f"Slot {live.name} runs, but does not answer well.")
+            raise NotReadyError(f"Slot {live.name} runs, but does not pass its health check.")
         host.emit(Notice(f"Slot {live.name} should be live and does not run: starting it."))
         process, log, version = start_instance(host, app, live)
         with self._waiting():
@@ -249,9 +249,9 @@ def _close(host: Host, left: DeploymentRecord, *, committed: bool) -> None:
         left.id,
         "succeeded" if committed else "interrupted",
         now=host.clock.now(),
-        reason="" if committed else f"The deployer was killed in phase {left.phase or 'begin'}.",
+        reason="" if committed else f"The deployment was killed in phase {left.phase or 'begin'}.",
     )
-    host.emit(Notice(f"Settled deployment {left.id}, whose deployer was killed."))
+    host.emit(Notice(f"Cleaned up after deployment {left.id}, which was killed."))
 
 
 def _is_taken(host: Host, slot: SlotRecord) -> bool:

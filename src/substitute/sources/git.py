@@ -301,7 +301,7 @@ class Git:
         if become and directory.exists() and directory.stat().st_uid != become.uid:
             raise UsageError(
                 f"{directory} does not belong to {become.name}, the user of the app.",
-                cure=f"Move it away, and a fresh clone is made; or: chown -R {become.name}: {directory}",
+                cure=f"Move it away, and a new clone is made; or: chown -R {become.name}: {directory}",
             )
 
     def _is_half_updated(self, directory: Path) -> bool:
