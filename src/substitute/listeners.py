@@ -22,13 +22,15 @@ _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared, not bound
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTEN = b"0A"
 _CLOSE = b"07"
+_EVERY_PORT = 0
 
 
 @dataclass(frozen=True)
 class Listener:
-    """A listening socket: its address, its number in the kernel, and its owner's uid."""
+    """A listening socket: its address and port, its number in the kernel, and its owner's uid."""
 
     address: str
+    port: int
     inode: int
     user: int
 
@@ -39,13 +41,7 @@ def on(endpoint: Endpoint) -> list[Listener]:
     A wildcard meets every address, of both families: whether a socket on ``::`` takes IPv4 too can't be
     seen, and node's and Java's do.
     """
-    try:
-        found = [
-            Listener(seen.local.host, seen.inode, seen.user)
-            for seen in sock_diag.sockets(endpoint.port, {State.LISTEN})
-        ]
-    except OSError:  # a kernel or a sandbox without sock_diag
-        found = [listener for table in _TABLES for listener in _listed(table, endpoint.port)]
+    found = _known(endpoint.port)
     if not found:
         return []
     addresses = _addresses(endpoint.host)
@@ -56,15 +52,31 @@ def on(endpoint: Endpoint) -> list[Listener]:
     ]
 
 
+def held(inodes: set[int]) -> list[Listener]:
+    """List those with these numbers, whatever port they are on."""
+    return [listener for listener in _known(_EVERY_PORT) if listener.inode in inodes]
+
+
+def _known(port: int) -> list[Listener]:
+    try:
+        return [
+            Listener(seen.local.host, seen.local.port, seen.inode, seen.user)
+            for seen in sock_diag.sockets(port, {State.LISTEN})
+        ]
+    except OSError:  # a kernel or a sandbox without sock_diag
+        return [listener for table in _TABLES for listener in _listed(table, port)]
+
+
 def _listed(table: str, port: int) -> Iterator[Listener]:
-    wanted = f":{port:04X}".encode()
+    wanted = b"" if port == _EVERY_PORT else f":{port:04X}".encode()
     with suppress(FileNotFoundError), open(table, "rb") as lines:  # noqa: PTH123  # asked often
         next(lines, None)
         for line in lines:
             fields = line.split(None, 10)
             if fields[3] == _LISTEN:
                 if fields[1].endswith(wanted):
-                    yield Listener(text(_packed(fields[1][:-5])), int(fields[9]), int(fields[7]))
+                    address, port = text(_packed(fields[1][:-5])), int(fields[1][-4:], 16)
+                    yield Listener(address, port, int(fields[9]), int(fields[7]))
             elif fields[3] != _CLOSE:
                 # Listeners come first. The connections after them may be tens of thousands.
                 return

@@ -16,13 +16,13 @@ from substitute.connections import PROBE_MARK, WILDCARDS
 from substitute.containers import proxies_like
 from substitute.core.environment import IN_A_HOOK
 from substitute.core.ports import Answer
+from substitute.core.slots import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from substitute.core.apps import Health
     from substitute.core.ports import Process
-    from substitute.core.slots import Endpoint
 
 _LONGEST = 5.0
 """Seconds that one probe may take, however long the health check as a whole may."""
@@ -67,10 +67,16 @@ class Sockets:
         wanted -= sockets_of(process.pid)
         if not wanted:
             return True
-        family = processes.group_of(process) | processes.descendants(process.pid) | proxies_like(process.pid)
-        for pid in family:
+        for pid in _family(process):
             wanted -= sockets_of(pid)
         return not wanted
+
+    def listening(self, process: Process) -> frozenset[Endpoint]:
+        """By the kernel's table of listening sockets, and by who holds them."""
+        if not processes.is_alive(process):
+            return frozenset()
+        inodes = {inode for pid in {process.pid, *_family(process)} for inode in sockets_of(pid)}
+        return frozenset(Endpoint(found.address, found.port) for found in listeners.held(inodes))
 
     def marked(
         self, marks: Mapping[str, str], users: Iterable[str | None], root: Path
@@ -190,6 +196,10 @@ def _words(error: Exception, limit: float) -> str:
         if isinstance(error, kind):
             return words
     return (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
+
+
+def _family(process: Process) -> set[int]:
+    return processes.group_of(process) | processes.descendants(process.pid) | proxies_like(process.pid)
 
 
 def _every_pid() -> Iterable[int]:

@@ -132,6 +132,26 @@ def test_a_listener_on_another_address_does_not_matter() -> None:
         assert Sockets().owned(Endpoint("0.0.0.0", port), process) is True
 
 
+@pytest.mark.parametrize("diagnosed", [True, False], ids=["sock_diag", "proc"])
+def test_where_a_process_and_its_children_listen_is_known_whatever_port_it_is(
+    diagnosed: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not diagnosed:
+        monkeypatch.setattr(sock_diag, "sockets", without_sock_diag)
+    code = (
+        "one, two, three = listen('127.0.0.1'), listen('::1'), listen('0.0.0.0')\n"
+        "if os.fork() == 0: one.close(); three.close(); sys.stdin.read()\n"
+        "two.close(); print(one.getsockname()[1]); ready(three)"
+    )
+    with program(code) as (port, process), program("ready(listen('127.0.0.1'))"):
+        found = Sockets().listening(process)
+        assert Endpoint("127.0.0.1", port) in found
+        assert sorted(one.host for one in found) == ["0.0.0.0", "127.0.0.1", "::1"]
+        later = Process(process.pid, process.start_time + 1, process.boot_id)
+        assert Sockets().listening(later) == frozenset()
+
+
 def test_a_port_that_another_process_holds_is_not_owned() -> None:
     with (
         program("ready(listen('127.0.0.1'))") as (port, stale),

@@ -106,6 +106,8 @@ class World:
     """What instances and builds of a slot have left running, by its directory."""
     elsewhere: set[Process] = field(default_factory=set)
     """Processes of another root."""
+    listening: set[Endpoint] = field(default_factory=set)
+    """Where instances listen that nobody finds on their port."""
     balancer_obeys: bool = True
     blind_until: float = 0.0
     """Until when the balancer can't say what it does."""
@@ -315,6 +317,9 @@ class FakeProber:
     def owned(self, endpoint: Endpoint, process: Process) -> bool | None:
         running = self.world.running.get(self.world.name_on(endpoint.port))
         return None if running is None else running == process
+
+    def listening(self, process: Process) -> frozenset[Endpoint]:
+        return frozenset(self.world.listening)
 
     def probe(self, endpoint: Endpoint, health: Health) -> Answer:
         name = self.world.name_on(endpoint.port)

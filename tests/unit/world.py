@@ -1033,6 +1033,9 @@ class ModelProber:
         instance = self._look(endpoint)
         return instance.process == process if instance else None
 
+    def listening(self, process: Process) -> frozenset[Endpoint]:
+        return frozenset()
+
     def marked(
         self, marks: Mapping[str, str], users: Iterable[str | None], root: Path
     ) -> Mapping[Process, str]:

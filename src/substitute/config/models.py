@@ -317,8 +317,9 @@ class AppConfig(Table):
         "Whether untracked files (such as node_modules) are removed before a build.", default=False
     )
     start: Command = _key(
-        "The shell command that runs the app in the foreground. It must listen on $PORT of $HOST "
-        "(also $BIND); SUBSTITUTE_APP, _SLOT, _COMMIT, _PORT and _DIRECTORY are set as well.",
+        "The shell command that runs the app in the foreground. It must listen on port $PORT of the address $HOST. "
+        "$ADDRESS is both, HOST:PORT, for a program that wants them together (`gunicorn -b $ADDRESS`); $BIND is the "
+        "address alone, as $HOST. SUBSTITUTE_APP, _SLOT, _COMMIT, _PORT and _DIRECTORY are set as well.",
         example="node www.js",
     )
     ports: Ports = _key("The ports of slot a and of slot b.", example=[3001, 3002])

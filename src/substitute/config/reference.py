@@ -44,7 +44,7 @@ was found, and what was expected.
 - Variables are not expanded: `$HOME` is five characters.
 - If a name is set more than once, the last one counts.
 - The variables that substitute sets (`PORT`, `HOST`, `BIND` and `SUBSTITUTE_*`) are not allowed, neither here nor in
-  `env`.
+  `env`. An `ADDRESS` that is set here or in `env` wins over substitute's own.
 
 ## Every key
 

@@ -102,7 +102,7 @@ def _stand_by(host: Host, app: App, slot: SlotRecord, interrupts: Interrupts) ->
     try:
         with interrupts.allowed():
             process, log, version = start_instance(host, app, slot, standby=True)
-            await_ready(host, version.health, slot, process, show=_shower(host), log=log)
+            await_ready(host, version.health, slot, process, show=_shower(host), log=log, start=version.start)
             host.journal.proven(slot, version)
     except Exception:
         stop_instance(host, app, host.journal.app(app.name).slots[slot.name])

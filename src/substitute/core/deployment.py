@@ -198,7 +198,7 @@ def bring_up(attempt: Attempt) -> tuple[Process, LogTail]:
         process, log, version = start_instance(host, app, attempt.slot, caller=caller)
     with attempt.phase(Phase.READY):
         show = attempt.show(Phase.READY)
-        await_ready(host, version.health, attempt.slot, process, show=show, log=log)
+        await_ready(host, version.health, attempt.slot, process, show=show, log=log, start=version.start)
         host.journal.proven(attempt.slot, version)
     if not attempt.is_check:  # a check sends the signal, and sees
         _warn_of_wrappers(attempt, process)

@@ -78,13 +78,15 @@ def instance_environment(app: App, slot: SlotRecord, caller: Mapping[str, str]) 
 
     Where it runs as a user of its own, its home is not the caller's: whoever starts it sets that.
     """
-    return {**_of(caller, app.user), **app.secrets, **app.env, **whereabouts(slot)}
+    address = {"ADDRESS": str(slot.endpoints[0])}  # first: an app may have a variable of that name already
+    return {**_of(caller, app.user), **address, **app.secrets, **app.env, **whereabouts(slot)}
 
 
 def guest_environment(guest: GuestRecord, version: Version, secrets: Mapping[str, str]) -> dict[str, str]:
     """The same for a guest, which is in no slot."""
     return {
         **_of(version.caller, version.user),
+        "ADDRESS": f"127.0.0.1:{guest.port}",
         **secrets,
         **version.env,
         "PORT": str(guest.port),

@@ -109,7 +109,7 @@ def _run(host: Host, guest: GuestRecord, interrupts: Interrupts) -> None:
             process = host.runtime.start(program)
             host.journal.host_guest(replace(guest, process=process))
             show = lambda line: host.emit(Output("start", line))  # noqa: E731
-            await_ready(host, _LISTENS, as_slot(guest), process, show=show, log=log)
+            await_ready(host, _LISTENS, as_slot(guest), process, show=show, log=log, start=program.command)
     except Exception:
         _end(host, guest)
         raise

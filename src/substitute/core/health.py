@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from substitute.core.environment import origin
 from substitute.core.errors import NotReadyError, RuntimeFailedError
+from substitute.core.unready import places, to_answer_well, to_listen
 from substitute.core.versions import health_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ PATIENCE = 2.0
 """Seconds that a running live instance has for one good answer before it counts as not answering."""
 _ENDING_PATIENCE, _ENDING_TICK = 1.5, 0.1
 """Seconds until a runtime knows how a process ended that is gone, and between two questions."""
+_NOTHING = "nothing listens yet"
+_REFUSED = "connection refused"
 _APART = "docs/sigterm.md says how each slot gets a daemon of its own."
 _LIVES = 3
 """Processes one after the other that a live instance may have while it is looked at."""
@@ -81,13 +84,14 @@ def await_ready(
     *,
     show: Callable[[str], None],
     log: LogTail,
+    start: str = "",
 ) -> None:
-    """Return when `process` has given `successes` good answers in a row.
+    """Return when `process` has given `successes` good answers in a row. `start` is what it was started with.
 
     Raises NotReadyError at once when it exits, and after `health.timeout` seconds with its last answer.
     """
     deadline = host.clock.monotonic() + health.timeout
-    good, last, strange = 0, "nothing listens yet", 0.0
+    good, last, strange = 0, _NOTHING, 0.0
     while True:
         for line in log.lines():
             show(line)
@@ -108,9 +112,9 @@ def await_ready(
             if strange > _STRANGER_PATIENCE and (ours := _other_slots(host, slot)):
                 last = f"{last}. {ours} {_APART}"
         else:
-            good, last = 0, "nothing listens yet"
+            good, last = 0, _NOTHING
         if strange > _STRANGER_PATIENCE or host.clock.monotonic() >= deadline:
-            raise _not_ready(slot, health, last, log)
+            raise _not_ready(host, health, slot, process, last=last, log=log, start=start)
         host.clock.sleep(pause)
 
 
@@ -205,13 +209,26 @@ def _require_alive(host: Host, slot: SlotRecord, process: Process, log: LogTail)
         )
 
 
-def _not_ready(slot: SlotRecord, health: Health, last: str, log: LogTail) -> NotReadyError:
-    port = slot.endpoints[0].port
-    wanted = f"answer 2xx-3xx on :{port}{health.path}" if health.kind == "http" else f"accept on :{port}"
+def _not_ready(
+    host: Host, health: Health, slot: SlotRecord, process: Process, *, last: str, log: LogTail, start: str
+) -> NotReadyError:
+    endpoint = slot.endpoints[0]
+    wanted = (
+        f"answer 2xx-3xx on :{endpoint.port}{health.path}"
+        if health.kind == "http"
+        else f"accept on {endpoint}"
+    )
+    more = to_answer_well(slot, health, last)
+    if last in {_NOTHING, _REFUSED} and (found := host.prober.listening(process)):
+        # The kernel knows where it listens instead: on another port, on ::1, on IPv6 alone.
+        last = f"it listens on {places(found)}, and not on {endpoint}"
+        more = to_listen(endpoint, start)
+    elif not more and not (last.isdigit() and last != "503"):
+        more = f"If the app starts slowly, raise app.{slot.app}.health.timeout."
     return NotReadyError(
         f"Slot {slot.name} did not {wanted} within {health.timeout:g}s (last: {last}).",
         fact=_with_log("", log),
-        cure=f"See `substitute logs {slot.name}`; if the app starts slowly, raise app.{slot.app}.health.timeout.",
+        cure=f"{more} See `substitute logs {slot.name}`.",
     )
 
 

@@ -392,6 +392,9 @@ class Prober(Protocol):
         None while nobody listens.
         """
 
+    def listening(self, process: Process) -> frozenset[Endpoint]:
+        """Every address and port that `process`, its descendants or its group listen on, as far as it can be seen."""
+
     def marked(
         self, marks: Mapping[str, str], users: Iterable[str | None], root: Path
     ) -> Mapping[Process, str]:

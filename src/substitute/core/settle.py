@@ -240,7 +240,9 @@ class _Settling:
         host.emit(Notice(f"Slot {live.name} should be live and does not run: starting it."))
         process, log, version = start_instance(host, app, live)
         with self._waiting():
-            await_ready(host, version.health, live, process, show=lambda _: None, log=log)
+            await_ready(
+                host, version.health, live, process, show=lambda _: None, log=log, start=version.start
+            )
         host.journal.proven(live, version)
 
 
