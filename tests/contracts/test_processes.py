@@ -172,10 +172,36 @@ def test_one_that_leads_no_group_is_signalled_alone() -> None:
         assert other
         assert leader
         assert processes.group_of(one) == {one.pid}
-        assert wait_or_kill("shop_a", one, 0.0)
+        assert wait_or_kill("shop_a", one, 0.0).killed
         assert not processes.is_alive(one)
         assert processes.is_alive(other)
-        assert not wait_or_kill(
-            "shop_a", leader, time.monotonic() + 30
-        )  # what is left of a group gets SIGTERM
+        # What is left of a group gets SIGTERM.
+        assert not wait_or_kill("shop_a", leader, time.monotonic() + 30).killed
         assert not processes.is_alive(other)
+
+
+def test_where_only_a_child_had_to_be_killed_the_result_names_it() -> None:
+    with started(
+        "bash", "-c", "(trap '' TERM; echo $BASHPID; while :; do sleep 1; done) & sleep 1000"
+    ) as program:
+        assert program.stdout
+        child = int(program.stdout.readline())
+        leader = processes.identify(program.pid)
+        assert leader
+        program.terminate()
+        program.wait()
+        stopped = wait_or_kill("shop_a", leader, time.monotonic() + 0.2)
+        assert stopped.killed
+        assert f"bash (pid {child})" in stopped.stayed
+        assert f"(pid {leader.pid})" not in stopped.stayed
+
+
+def test_where_the_main_process_itself_had_to_be_killed_nothing_else_is_named() -> None:
+    with started("bash", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done") as program:
+        assert program.stdout
+        program.stdout.readline()
+        leader = processes.identify(program.pid)
+        assert leader
+        program.terminate()
+        stopped = wait_or_kill("shop_a", leader, 0.0)
+        assert (stopped.killed, stopped.stayed) == (True, "")

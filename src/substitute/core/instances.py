@@ -90,8 +90,8 @@ def stop_instance(host: Host, app: App, slot: SlotRecord) -> bool:
             Notice(f"Slot {slot.name} was started with stop.timeout = {limit:g}s, and that limit holds.")
         )
     stopped = host.runtime.stop(slot.instance, process, timeout=limit)
-    if stopped.killed:
-        host.emit(Notice(f"Slot {slot.name} did not exit within {limit:g}s of SIGTERM and was killed."))
+    if told := stopped.in_words(slot.name, limit):
+        host.emit(Notice(told))
     end_left_behind(host, app, slot, timeout=max(limit - stopped.seconds, min(limit, _GRACE)))
     host.journal.gone(slot.app, slot.name)
     return stopped.killed

@@ -106,8 +106,28 @@ class Stopped:
     """How an instance ended."""
 
     killed: bool
-    """True where SIGKILL was needed: it had not exited within its stop timeout."""
+    """True where SIGKILL was needed: it, or what it had started, had not exited within its stop timeout."""
     seconds: float
+    stayed: str = ""
+    """What had to be killed where the main process itself had exited in time: ``node (pid 812)``."""
+
+    @classmethod
+    def of(cls, ended: Sequence[Stopped], *, seconds: float) -> Stopped:
+        """Several that ended at once, as one: only what was killed for having stayed is told so."""
+        killed = [one for one in ended if one.killed]
+        stayed = ", ".join(one.stayed for one in killed) if all(one.stayed for one in killed) else ""
+        return cls(killed=bool(killed), seconds=seconds, stayed=stayed)
+
+    def in_words(self, slot: SlotName, limit: float) -> str:
+        """What was killed, for whom it was killed in; empty where nothing was."""
+        if not self.killed:
+            return ""
+        if not self.stayed:
+            return f"Slot {slot} did not exit within {limit:g}s of SIGTERM and was killed."
+        return (
+            f"The main process of slot {slot} exited, but what it had started did not within {limit:g}s of SIGTERM "
+            f"and was killed: {self.stayed}."
+        )
 
 
 class Log(Protocol):

@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from substitute.core.errors import RuntimeFailedError
-from substitute.processes import group_of, is_alive, signal_group
+from substitute.core.ports import Stopped
+from substitute.processes import group_of, is_alive, name, signal_group
 
 if TYPE_CHECKING:
     from substitute.core.ports import Process
@@ -16,24 +17,33 @@ _TICK = 0.005
 _KILL_PATIENCE = 5.0
 
 
-def wait_or_kill(name: str, process: Process, deadline: float) -> bool:
-    """Wait until `process` and its group are gone; past `deadline` SIGKILL the group. True if that was needed.
+def wait_or_kill(called: str, process: Process, deadline: float) -> Stopped:
+    """Wait until `process` and its group are gone; past `deadline` SIGKILL the group.
 
     What is left of the group once `process` is gone gets SIGTERM: nobody else will tell it to end.
     Raises RuntimeFailedError where they can't be killed.
     """
+    began = time.monotonic()
     told = False
     while time.monotonic() < deadline:
         if not is_alive(process):
             if not group_of(process):
-                return False
+                return Stopped(killed=False, seconds=time.monotonic() - began)
             if not told:
                 told = signal_group(process, signal.SIGTERM)
         time.sleep(_TICK)
+    stayed = _left_by(process) if told else ""
     killed = signal_group(process, signal.SIGKILL)
     last = time.monotonic() + _KILL_PATIENCE
     while is_alive(process) or group_of(process):
         if time.monotonic() > last:
-            raise RuntimeFailedError(f"{name} (pid {process.pid}) cannot be killed.")
+            raise RuntimeFailedError(f"{called} (pid {process.pid}) cannot be killed.")
         time.sleep(_TICK)
-    return killed
+    return Stopped(killed=killed, seconds=time.monotonic() - began, stayed=stayed)
+
+
+def _left_by(process: Process) -> str:
+    """The members of its group that still run, by name, where `process` itself does not; else empty."""
+    if is_alive(process):
+        return ""
+    return ", ".join(f"{name(pid)} (pid {pid})" for pid in sorted(group_of(process)))

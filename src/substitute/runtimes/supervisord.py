@@ -167,11 +167,9 @@ class Supervisord:
         """Through supervisord, so that it does not start it again; an orphan directly."""
         began = time.monotonic()
         self._end_silent()
-        killed = False
-        for one in self._begin_to_stop(name, process):
-            killed |= wait_or_kill(name, one, began + timeout)
+        ended = [wait_or_kill(name, one, began + timeout) for one in self._begin_to_stop(name, process)]
         self._wait_until_stopped(name)
-        return Stopped(killed=killed, seconds=time.monotonic() - began)
+        return Stopped.of(ended, seconds=time.monotonic() - began)
 
     def terminate(self, name: str, process: Process | None) -> None:
         """Through supervisord too: it would start again what ends without its doing."""

@@ -118,10 +118,10 @@ class Systemd:
         """Through systemd, whose own limit holds even if this command is killed; an orphan directly."""
         began = time.monotonic()
         unit = self._names.service(name)
-        killed = False
+        ended = []
         try:
             orphan = self._begin_to_stop(unit, process)
-            killed = self._finish_stopping(name, unit, began + timeout)
+            ended.append(self._finish_stopping(name, unit, began + timeout))
         except Gone:
             if process is None:
                 return Stopped(killed=False, seconds=time.monotonic() - began)
@@ -129,8 +129,8 @@ class Systemd:
             if not signal_process(process, signal.SIGTERM):
                 raise
         if orphan:
-            killed |= wait_or_kill(name, orphan, began + timeout)
-        return Stopped(killed=killed, seconds=time.monotonic() - began)
+            ended.append(wait_or_kill(name, orphan, began + timeout))
+        return Stopped.of(ended, seconds=time.monotonic() - began)
 
     def terminate(self, name: str, process: Process | None) -> None:
         """Through systemd too: it would start again what ends without its doing."""
@@ -354,8 +354,12 @@ class Systemd:
             return None
         return process
 
-    def _finish_stopping(self, name: str, unit: str, deadline: float) -> bool:
-        """Wait until nothing is left in its cgroup; past `deadline` SIGKILL to all of it. True if that was needed."""
+    def _finish_stopping(self, name: str, unit: str, deadline: float) -> Stopped:
+        """Wait until nothing is left in its cgroup; past `deadline` SIGKILL to all of it.
+
+        What the main process leaves is killed by systemd at once (KillMode=mixed), and is never waited for.
+        """
+        began = time.monotonic()
         killed = not self._rests_by(unit, deadline + _MARGIN if deadline > time.monotonic() else deadline)
         if killed:
             with suppress(Refused):  # it ended by itself in this moment
@@ -365,7 +369,7 @@ class Systemd:
         killed = killed or self._bus.property(unit, "Service", "Result") == "timeout"
         with suppress(Refused):  # a failed unit would be kept in memory, as its file is now
             self._bus.call("ResetFailedUnit", "s", unit)
-        return killed
+        return Stopped(killed=killed, seconds=time.monotonic() - began)
 
     def _rests_by(self, unit: str, deadline: float) -> bool:
         while self._bus.property(unit, "Unit", "ActiveState") not in _AT_REST:
