@@ -297,11 +297,18 @@ def open_site(root_option: str | Path | None, emit: Emit, *, reading: bool = Fal
         emit=emit,
         source=source,
         caller=caller,
+        user=_typed_by(os.environ),
         guardian=lambda app: _guarded(root, app, runtime),
         secrets=lambda file: _secrets(root / file, root),
     )
     recollect(host, apps.values())
     return Site(root, config, apps, host, choice, former, error, in_general=written.general is None)
+
+
+def _typed_by(environ: Mapping[str, str]) -> str:
+    """Who typed this, by what his login and sudo say."""
+    names = ("SUDO_USER", "USER", "LOGNAME")
+    return next((environ[name] for name in names if environ.get(name)), "") or str(os.getuid())
 
 
 def find_root(root_option: str | Path | None) -> Path:

@@ -94,6 +94,16 @@ def test_the_first_use_clones_and_the_newest_commit_is_chosen(place: Place) -> N
     assert source.current(place.b) is None
 
 
+def test_a_tag_that_leads_to_the_commit_is_known_however_it_was_chosen(place: Place) -> None:
+    source = place.source()
+    assert source.resolve(place.a, None).tag == ""
+    place.repository.git("tag", "v1.9")
+    place.repository.git("tag", "--annotate", "--message", "the release", "v1.10")
+    for asked in (None, "main", place.first):
+        assert source.resolve(place.a, asked).tag == "v1.10"
+    assert source.resolve(place.a, "v1.9").tag == "v1.9"
+
+
 def test_a_git_that_hangs_is_ended_past_its_limit_and_the_key_is_named(place: Place) -> None:
     limit = Limit(0.5, "app.shop.build_timeout")
     surroundings = {**IDENTITY, "GIT_SSH_COMMAND": "sleep 600 #"}

@@ -108,6 +108,22 @@ def test_a_failing_deployment_says_what_it_saw_who_serves_and_what_to_type(site:
     assert "Slot a" in said
     assert "still serves" in said
     assert "substitute logs b" in said
+    assert (
+        "    ready: The instance in slot b exited. It ended with exit status 1." in site.run("history").stdout
+    )
+    known = site.run("history", "2").stdout
+    assert "Version 2" in known
+    typed = re.search(r"`substitute (logs --deployment 2)`", known)
+    assert typed
+    log = site.run(*typed[1].split()).stdout
+    assert "cannot find the database" in log
+    assert site.run(*typed[1].split(), "-n", "1").stdout == log.splitlines(keepends=True)[-1]
+    assert json.loads(site.run("history", "2", "--json").stdout)["deployments"][0]["user"]
+    assert "`substitute history` lists them" in site.run("history", "99", exit_status=2).stderr
+    site.repository.commit("3")
+    site.run("deploy", "--if-changed")
+    assert site.events("deploy", "--if-changed")[-1]["event"] == "unchanged"
+    site.assert_only_serves("b")
 
 
 def test_a_failed_first_deployment_exits_with_4(site: Site) -> None:

@@ -446,6 +446,7 @@ def make_shop(root: Path) -> Shop:
         emit=events.append,
         source=lambda _app: FakeSource(world),
         caller={"PATH": "/bin"},
+        user="ada",
         guardian=lambda _app: nullcontext(lambda: events.append(Notice("handed over"))),
     )
     return Shop(world, make_app(root), host, events)

@@ -49,7 +49,8 @@ class Opened:
         self.root = root
         return SimpleNamespace(host=SimpleNamespace(emit=emit), apps={}, app=lambda name=None: name)
 
-    def deploy(self, _host: object, app: str | None, commit: str | None) -> None:
+    def deploy(self, _host: object, app: str | None, commit: str | None, *, if_changed: bool) -> None:
+        assert not if_changed
         self.done.append((app, commit))
 
 
@@ -234,7 +235,7 @@ def test_a_deployment_that_could_not_show_its_events_has_succeeded_all_the_same(
 ) -> None:
     assert opened
     monkeypatch.setattr(sys, "stdout", Full())
-    monkeypatch.setattr(deployment, "deploy", lambda host, *_: host.emit(Notice("begun")))
+    monkeypatch.setattr(deployment, "deploy", lambda host, *_, **__: host.emit(Notice("begun")))
     assert run(["deploy"]) == 0
 
 
@@ -243,6 +244,14 @@ class Full(io.StringIO):
 
     def write(self, _text: str) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("more", [["a"], ["-f"]])
+def test_a_deployments_log_is_neither_a_slots_nor_followed(
+    more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["logs", "--deployment", "3", *more]) == 2
+    assert "leave SLOT and -f out" in capsys.readouterr().err
 
 
 # -- completion and documents ----------------------------------------------------------------------
@@ -255,7 +264,7 @@ class Full(io.StringIO):
         ("substitute deploy -a ", {"shop", "blog"}),
         ("substitute stop s", {"shop_a", "shop_b"}),
         ("substitute logs ", {"a", "b"}),
-        ("substitute deploy --", {"--app", "--json", "--root", "--help"}),
+        ("substitute deploy --", {"--app", "--if-changed", "--json", "--root", "--help"}),
     ],
 )
 def test_the_shell_completes_commands_apps_and_slots(tmp_path: Path, typed: str, offered: set[str]) -> None:

@@ -321,10 +321,15 @@ def test_status_is_a_small_table() -> None:
 
 RECORDS = [
     DeploymentRecord(
-        3, "shop", "deploy", SlotName.B, "c" * 40, "b" * 40, 1e9, 1e9 + 2, "failed", "build", "Exit 3.\nlog"
+        3, "shop", "deploy", SlotName.B, "c" * 40, "b" * 40, 1e9, 1e9 + 2, "failed", "ready",
+        reason="The instance in slot b exited.\nIt ended with exit status 3.\n  | no database\n  | bye",
+        seconds={"build": 2.04, "ready": 0.0}, subject="Fix the\x1b[31m basket", how="tag v1.2", tag="v1.2", user="ada",
     ),
     DeploymentRecord(2, "shop", "deploy", SlotName.A, "b" * 40, None, 1e9, None, None, "build", ""),
-]
+    DeploymentRecord(
+        1, "shop", "deploy", SlotName.B, "a" * 40, None, 1e9, 1e9 + 1, "succeeded", "stop", "shop_a cannot be ended."
+    ),
+]  # fmt: skip
 
 
 def test_history_shows_how_each_ended() -> None:
@@ -332,16 +337,36 @@ def test_history_shows_how_each_ended() -> None:
     Console(out=out).history(RECORDS, with_app=False)
 
     lines = out.getvalue().splitlines()
-    assert lines[1].endswith("deploy     cccccccccc  b     failed     2.0 s  build: Exit 3.")
-    assert lines[2].split()[0] == "2"
-    assert "under way" in lines[2]
+    assert lines[1].endswith("deploy     cccccccccc  b     failed     2.0 s  ada   (v1.2) Fix the basket")
+    assert lines[2] == "    ready: The instance in slot b exited. It ended with exit status 3."
+    assert lines[3].split()[0] == "2"
+    assert "under way" in lines[3]
+    assert lines[5:] == ["    shop_a cannot be ended."]
+
+
+def test_no_reason_is_cut_in_the_history() -> None:
+    out = io.StringIO()
+    why = "Slot b did not answer 2xx-3xx on :3002/a/long/way/to/the/health/check within 30s (last: 502)."
+    Console(out=out).history([replace(RECORDS[0], reason=why)], with_app=False)
+    assert out.getvalue().splitlines()[-1] == f"    ready: {why}"
+
+
+def test_one_deployment_is_shown_in_full_with_where_its_log_is() -> None:
+    out = io.StringIO()
+    Console(out=out).deployment(RECORDS[0], [])
+    shown = out.getvalue()
+    assert shown.splitlines()[0] == "deployment 3 of shop: failed in phase ready"
+    for known in ("c" * 40, "Fix the basket", "tag v1.2", "b" * 40, "ada", "build 2.0 s", "    | bye"):
+        assert known in shown
+    assert shown.splitlines()[-1].split("`")[1] == "substitute logs --deployment 3"
 
 
 def test_the_history_document_has_times_that_programs_read() -> None:
     out = io.StringIO()
     Console(json=True, out=out).history(RECORDS, with_app=False)
 
-    first, second = json.loads(out.getvalue())["deployments"]
+    first, second, _ = json.loads(out.getvalue())["deployments"]
+    assert (first["subject"], first["tag"], first["user"]) == ("Fix the\x1b[31m basket", "v1.2", "ada")
     assert first["started"] == "2001-09-09T01:46:40.000Z"
     assert (first["slot"], first["outcome"], second["finished"]) == ("b", "failed", None)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from substitute.core.byhand import stop
 from substitute.core.deployment import deploy, restart, rollback
 from substitute.core.errors import (
     BalancerError,
@@ -20,16 +21,16 @@ from substitute.core.errors import (
     UnmovedError,
     UsageError,
 )
-from substitute.core.events import Failed, Notice, Output, PhaseStarted, Succeeded, Warned
+from substitute.core.events import Failed, Notice, Output, PhaseStarted, Succeeded, Unchanged, Warned
 from substitute.core.health import require_free
 from substitute.core.lock import RECOVERY
-from substitute.core.ports import Member, Process, Stopped
+from substitute.core.ports import Member, Process, Revision, Stopped
 from substitute.core.root import down, up
 from substitute.core.settle import settle
 from substitute.core.slots import Endpoint, Phase, SlotName
 from substitute.core.status import observe
-from substitute.core.transcript import Transcript
-from tests.unit.fakes import FakeWitness
+from substitute.core.transcript import Transcript, path_of
+from tests.unit.fakes import FakeWitness, make_slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -547,7 +548,7 @@ def test_a_live_slot_that_cannot_be_revived_does_not_stop_the_fix(shop: Shop) ->
 def test_a_killed_deployer_is_settled_by_the_next_command(shop: Shop) -> None:
     deploy(shop.host, shop.app, "v1")
     journal = shop.host.journal
-    journal.begin("shop", SlotName.B, "deploy", commit="v2", previous="v1", now=0)
+    journal.begin("shop", SlotName.B, "deploy", revision=Revision("v2", "", ""), previous="v1", now=0)
     shop.world.files[str(shop.app.slots[SlotName.B].directory)] = "v2"
     shop.host.runtime.start(shop.host.program(shop.app, journal.app("shop").slots[SlotName.B], {}))
     settle(shop.host, shop.app)
@@ -716,6 +717,93 @@ def test_where_all_traffic_can_not_be_moved_after_the_commit_it_is_said_who_serv
     else:
         with pytest.raises(NothingServesError):
             deploy(shop.host, shop.app, "v2")
+
+
+# -- nothing changed, and the history -------------------------------------------------------------
+
+
+def operations(shop: Shop) -> list[str]:
+    return [one.operation for one in shop.host.journal.history("shop")]
+
+
+def test_with_if_changed_what_is_live_already_is_left_alone(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1", if_changed=True)
+    shop.world.log.clear()
+    shop.events.clear()
+    deploy(shop.host, shop.app, "v1", if_changed=True)
+    assert shop.world.log == []
+    assert operations(shop) == ["deploy"]
+    assert [event for event in shop.events if not isinstance(event, Notice)] == [
+        Unchanged("shop", SlotName.A, "v1")
+    ]
+    deploy(shop.host, shop.app, "v2", if_changed=True)
+    assert live(shop) == "b"
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"start": "serve --fast"}, "start"),
+        ({"env": {"A": "1"}}, "env"),
+        ({"stop_timeout": 5.0}, "stop.timeout"),
+    ],
+)
+def test_an_edited_configuration_is_a_change_and_is_named(
+    shop: Shop, changes: dict[str, object], key: str
+) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.change(**changes)
+    deploy(shop.host, shop.app, "v1", if_changed=True)
+    assert live(shop) == "b"
+    assert f"v1 is live already. In substitute.toml changed since: {key}." in notices(shop)
+
+
+def test_other_ports_are_a_change(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.change(slots=make_slots(shop.app.root, "shop", 3003, 3004))
+    deploy(shop.host, shop.app, "v1", if_changed=True)
+    assert "changed since: ports." in notices(shop)
+    assert live(shop) == "b"
+
+
+def test_what_is_live_and_does_not_serve_is_deployed_whatever_its_commit(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    stop(shop.host, {"shop": shop.app}, "shop_a", force=True)
+    deploy(shop.host, shop.app, "v1", if_changed=True)
+    assert operations(shop) == ["deploy", "deploy"]
+    assert shop.world.shares == {A: 0, B: 100}
+
+
+def test_that_nothing_changed_is_said_in_any_case(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    assert "Nothing changed" not in notices(shop)
+    deploy(shop.host, shop.app, "v1")
+    assert "Nothing changed: v1 is live already. It is built and started again" in notices(shop)
+    assert live(shop) == "b"
+    shop.events.clear()
+    restart(shop.host, shop.app)
+    assert "Nothing changed" not in notices(shop)
+
+
+def test_the_history_knows_what_a_commit_was_and_who_typed_it(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    deploy(shop.host, shop.app, "v2")
+    rollback(shop.host, shop.app)
+    known = [(one.subject, one.how, one.user) for one in shop.host.journal.history("shop")]
+    assert known == [
+        ("a change", "as it stands", "ada"),
+        *[("a change", "branch main of origin", "ada")] * 2,
+    ]
+
+
+def test_the_log_of_a_deployment_says_how_it_ended(shop: Shop) -> None:
+    shop.world.build_status = 2
+    with pytest.raises(NothingServesError):
+        deploy(shop.host, shop.app, "v1")
+    assert (
+        "== failed in build: The build command `make` failed with exit status 2."
+        in path_of(shop.app, 1).read_text()
+    )
 
 
 # -- signposts ------------------------------------------------------------------------------------

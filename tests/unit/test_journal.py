@@ -58,6 +58,7 @@ def test_a_journal_of_the_first_version_goes_on_with_all_that_it_knew(tmp_path: 
     record = journal.app("shop")
     assert (record.live, record.slots[SlotName.A].commit) == (SlotName.B, "v1")
     assert journal.rollback_commit("shop", "v2") == "v1"
+    assert [(one.subject, one.user) for one in journal.history("shop")] == [("", "")] * 2
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
         assert db.execute("SELECT name, committed FROM slot ORDER BY name").fetchall() == [("a", 1), ("b", 1)]

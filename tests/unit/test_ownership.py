@@ -11,6 +11,7 @@ import pytest
 from substitute.core import ownership
 from substitute.core.deployment import deploy
 from substitute.core.journal import Journal
+from substitute.core.ports import Revision
 from substitute.core.slots import SlotName
 from substitute.place import place_of
 from tests.unit.fakes import make_shop
@@ -29,7 +30,9 @@ def root(tmp_path: Path) -> Iterator[Path]:
     made = make_shop(tmp_path / "production")
     deploy(made.host, made.app, "v1")
     deploy(made.host, made.app, "v2")
-    deploying = made.host.journal.begin("shop", SlotName.A, "deploy", commit="v3", previous="v2", now=0)
+    deploying = made.host.journal.begin(
+        "shop", SlotName.A, "deploy", revision=Revision("v3", "", ""), previous="v2", now=0
+    )
     made.host.journal.command_started("shop", made.world.running["shop_b"])
     assert deploying
     assert recognized(made.app.root) == ""

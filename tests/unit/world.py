@@ -319,6 +319,7 @@ class World:
             emit=lambda _: None,
             source=lambda _: ModelSource(self),
             caller={"PATH": "/bin"},
+            user="ada",
             guardian=lambda app: nullcontext(lambda: self.handed_over.add(app)),
         )
 

@@ -18,11 +18,17 @@ commit_argument = click.argument("commit", required=False, callback=_refuse_opti
 
 @click.command()
 @commit_argument
+@click.option(
+    "--if-changed",
+    is_flag=True,
+    help="Do nothing where COMMIT is live already and the app's keys in substitute.toml are as they were then. "
+    "Changes of build and of values in env_file are not seen.",
+)
 @app_option
 @json_option
 @root_option
 @click.pass_obj
-def deploy(call: Call, commit: str | None, app: str | None) -> None:
+def deploy(call: Call, commit: str | None, app: str | None, *, if_changed: bool) -> None:
     """Make COMMIT live without failing a request.
 
     COMMIT is a branch of origin, a tag or any commit; the default is the newest commit of the app's branch.
@@ -34,4 +40,4 @@ def deploy(call: Call, commit: str | None, app: str | None) -> None:
     from substitute.core import deployment  # noqa: PLC0415
 
     site = call.site()
-    deployment.deploy(site.host, site.app(app), commit)
+    deployment.deploy(site.host, site.app(app), commit, if_changed=if_changed)

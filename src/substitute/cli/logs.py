@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import click
 
-from substitute.cli.options import SLOTS, Call, app_option, json_option, root_option
+from substitute.cli.options import SLOTS, Call, app_option, deployment_of, json_option, root_option
 
 if TYPE_CHECKING:
+    from substitute.core.records import DeploymentRecord
     from substitute.wiring import Site
 
 
@@ -23,19 +25,37 @@ if TYPE_CHECKING:
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on, until Ctrl-C.")
 @click.option(
-    "-n", "--lines", metavar="N", default=20, show_default=True, type=click.IntRange(min=0), help="How many."
+    "-n",
+    "--lines",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="How many.  [default: 20; all of a deployment]",
+)
+@click.option(
+    "--deployment",
+    metavar="ID",
+    type=click.IntRange(min=1),
+    help="Show the log of that deployment instead: what its build, its hooks and the starting instance wrote.",
 )
 @app_option
 @json_option
 @root_option
 @click.pass_obj
-def logs(call: Call, slot: str | None, lines: int, app: str | None, *, follow: bool) -> None:
+def logs(
+    call: Call, slot: str | None, lines: int | None, app: str | None, *, deployment: int | None, follow: bool
+) -> None:
     """Show the last lines that the instance in SLOT wrote; SLOT is a, b, or the name of a guest.
 
     Without SLOT it is the live one's, each line marked with its slot; with -f, what the other slot writes
     follows too, so that a switch loses nothing.
     """
+    if deployment is not None and (slot or follow):
+        raise click.UsageError("--deployment has a log of its own: leave SLOT and -f out.")
     site = call.site_to_read()
+    if deployment is not None:
+        _show_deployment(call, site, deployment_of(site, app, deployment), lines)
+        return
+    lines = 20 if lines is None else lines
     if slot and slot not in SLOTS:
         _show_guest(call, site, slot, lines, follow=follow)
         return
@@ -79,3 +99,20 @@ def _show_guest(call: Call, site: Site, name: str, lines: int, *, follow: bool) 
         return
     for line in site.host.runtime.last_lines(name, log_of(site.host, name), lines):
         show(name, line)
+
+
+def _show_deployment(call: Call, site: Site, record: DeploymentRecord, lines: int | None) -> None:
+    from substitute.core.errors import UsageError  # noqa: PLC0415
+    from substitute.core.transcript import path_of  # noqa: PLC0415
+
+    path = path_of(site.known(record.app), record.id)
+    try:
+        with path.open(encoding="utf-8", errors="replace") as log:
+            for line in log if lines is None else deque(log, maxlen=lines):
+                call.console.deployment_log_line(record.id, line.rstrip("\n"))
+    except FileNotFoundError:
+        raise UsageError(
+            f"The log of deployment {record.id} is no longer there.",
+            fact="Those of the latest fifty deployments are kept.",
+            cure=f"`substitute history {record.id}` says what is known of it.",
+        ) from None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from substitute.console import Console
     from substitute.core.events import Emit
+    from substitute.core.records import DeploymentRecord
     from substitute.wiring import BootSite, Site
 
     Command = TypeVar("Command", bound=Callable[..., Any])
@@ -70,6 +71,17 @@ class Call:
         from substitute.wiring import open_boot  # noqa: PLC0415
 
         return open_boot(self.root, self.console.aside)
+
+
+def deployment_of(site: Site, app: str | None, number: int) -> DeploymentRecord:
+    """The deployment of that number, of `app` or of any app of the root. Raises UsageError where there is none."""
+    from substitute.core.errors import UsageError  # noqa: PLC0415
+
+    found = site.host.journal.deployment(number)
+    if found is None or (app and found.app != app):
+        whose = f" of {app}" if app else ""
+        raise UsageError(f"There is no deployment {number}{whose}.", cure="`substitute history` lists them.")
+    return found
 
 
 def _remember_root(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:

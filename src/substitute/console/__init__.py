@@ -144,13 +144,30 @@ class Console:
         self, records: Sequence[DeploymentRecord], drills: Sequence[DrillRecord] = (), *, with_app: bool
     ) -> None:
         """Print deployments and drills: tables, with a column for the app where there are several, or a document."""
-        from substitute.console.tables import drill_lines, history_document, history_lines  # noqa: PLC0415
+        from substitute.console.history import drill_lines, history_document, history_lines  # noqa: PLC0415
 
         if self.json:
             self.document(history_document(records, drills))
             return
         self.lines(history_lines(records, paint_for(self.out), with_app=with_app))
         self.lines(drill_lines(drills, paint_for(self.out), with_app=with_app))
+
+    def deployment(self, record: DeploymentRecord, drills: Sequence[DrillRecord]) -> None:
+        """Print all that is known of one deployment, and its drills."""
+        from substitute.console.history import deployment_lines, drill_lines, history_document  # noqa: PLC0415
+
+        if self.json:
+            self.document(history_document([record], drills))
+            return
+        self.lines(deployment_lines(record, paint_for(self.out)))
+        self.lines(drill_lines(drills, paint_for(self.out), with_app=False))
+
+    def deployment_log_line(self, deployment: int, line: str) -> None:
+        """Print a line of a deployment's log."""
+        self._has_result = True
+        self.out.line(
+            json_format.dumps({"deployment": deployment, "line": line}) if self.json else harmless(line)
+        )
 
     def log_line(self, slot: str, line: str, *, marked: bool) -> None:
         """Print a line of an instance's log; `marked` puts its slot before it."""

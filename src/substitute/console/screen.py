@@ -16,6 +16,7 @@ from substitute.core.events import (
     PhaseStarted,
     Resolved,
     Succeeded,
+    Unchanged,
     Warned,
 )
 
@@ -46,7 +47,7 @@ class Screen:
                 self.say(f"  {event.phase} | {harmless(event.line)}", "dim")
             case Warned():
                 self.paragraph(f"warning: {event.message}", "yellow")
-            case Notice():
+            case Notice() | Unchanged():
                 self.paragraph(event.message, "")
             case Resolved():
                 self.say(_resolved(event), "bold")

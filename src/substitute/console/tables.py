@@ -1,4 +1,4 @@
-"""``status`` and ``history`` as tables."""
+"""``status`` as a table, and what any table is made of."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 from substitute.console.text import harmless, seconds, short
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from substitute.core.records import DeploymentRecord, DrillRecord
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     Paint = Callable[[str, str], str]
 
@@ -23,14 +21,6 @@ _STATE_STYLE = {
     "idle": "dim",
     "failed": "red",
 }
-_OUTCOME_STYLE = {
-    "succeeded": "green",
-    "passed": "green",
-    "failed": "red",
-    "interrupted": "yellow",
-    "not proven": "yellow",
-}
-_REASON_LENGTH = 60
 
 
 def status_lines(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
@@ -102,14 +92,14 @@ def _slot_table(slots: Mapping[str, Mapping[str, Any]], paint: Paint) -> Iterato
             str(slot["state"]),
             short(slot["commit"]),
             str(slot["port"]),
-            _or_dash(slot["pid"]),
+            or_dash(slot["pid"]),
             f"{slot['share']}%" if slot["share"] is not None else "-",
-            _or_dash(slot["in_flight"]),
+            or_dash(slot["in_flight"]),
             _up(slot),
         )
         for name, slot in slots.items()
     ]
-    yield from _table(heads, rows, paint, styles={1: _STATE_STYLE})
+    yield from table(heads, rows, paint, styles={1: _STATE_STYLE})
 
 
 def _failure(name: str, slot: Mapping[str, Any], paint: Paint) -> Iterator[str]:
@@ -119,7 +109,7 @@ def _failure(name: str, slot: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     ended = f", last by {slot['last_exit']}" if slot.get("last_exit") else ""
     if slot.get("crash_looping"):
         started = datetime.fromisoformat(slot["started"]).timestamp() if slot.get("started") else None
-        since = f" since its deployment of {_moment(started)}" if started else ""
+        since = f" since its deployment of {moment(started)}" if started else ""
         yield paint(f"  slot {name} crash-loops: it crashed {slot['restarts']} times{since}{ended}", "red")
     elif ended:
         yield paint(f"  slot {name} ended{ended.removeprefix(', last')}", "red")
@@ -127,7 +117,8 @@ def _failure(name: str, slot: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         yield f"    {name} | {harmless(line)}"
 
 
-def _moment(when: float) -> str:
+def moment(when: float) -> str:
+    """Return a time, in seconds since the epoch, as local time."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
 
 
@@ -154,105 +145,7 @@ def _running(part: Mapping[str, Any], paint: Paint) -> str:
     return paint("running", "green") if part["running"] else paint("not running", "red")
 
 
-def history_lines(records: Sequence[DeploymentRecord], paint: Paint, *, with_app: bool) -> Iterator[str]:
-    """Yield the lines of ``substitute history``, the latest deployment first; times are local."""
-    if not records:
-        yield "No deployment yet."
-        return
-    heads = (
-        "id",
-        "when",
-        *(("app",) if with_app else ()),
-        "operation",
-        "commit",
-        "slot",
-        "outcome",
-        "took",
-        "",
-    )
-    rows = [
-        (
-            str(record.id),
-            _moment(record.started),
-            *((record.app,) if with_app else ()),
-            record.operation,
-            short(record.commit),
-            str(record.slot),
-            record.outcome or "under way",
-            "-" if record.finished is None else seconds(max(0.0, record.finished - record.started)),
-            _why(record),
-        )
-        for record in records
-    ]
-    yield from _table(heads, rows, paint, styles={heads.index("outcome"): _OUTCOME_STYLE}, indent="")
-
-
-def _why(record: DeploymentRecord) -> str:
-    if record.outcome in {"succeeded", "passed"}:
-        return ""
-    reason = harmless((record.reason.splitlines() or [""])[0])
-    cut = reason if len(reason) <= _REASON_LENGTH else f"{reason[: _REASON_LENGTH - 3]}..."
-    return f"{record.phase}: {cut}" if record.phase and cut else cut or record.phase
-
-
-def drill_lines(records: Sequence[DrillRecord], paint: Paint, *, with_app: bool) -> Iterator[str]:
-    """Yield the lines of the drills, the latest first; nothing where there was none."""
-    if not records:
-        return
-    heads = (
-        "drill",
-        "when",
-        *(("app",) if with_app else ()),
-        "operation",
-        "deployment",
-        "requests",
-        "failed",
-        "p99",
-    )
-    rows = [
-        (
-            str(record.id),
-            _moment(record.started),
-            *((record.app,) if with_app else ()),
-            harmless(record.operation or "baseline"),
-            _or_dash(record.deployment),
-            f"{record.requests:,}",
-            f"{record.failed:,}" if record.failed else "none",
-            _p99(record),
-        )
-        for record in records
-    ]
-    yield ""
-    yield from _table(heads, rows, paint, styles={heads.index("failed"): {"none": "green"}}, indent="")
-
-
-def _p99(record: DrillRecord) -> str:
-    """Before, during and after the operation."""
-    latency = record.summary["latency"]
-    parts = [row["p99"] for name, row in latency.items() if name != "all" or len(latency) == 1]
-    return " / ".join("-" if value is None else seconds(value) for value in parts)
-
-
-def history_document(
-    records: Iterable[DeploymentRecord], drills: Iterable[DrillRecord] = ()
-) -> dict[str, Any]:
-    """Return the ``history --json`` document; times are ISO 8601, UTC."""
-    from substitute.console.jsonlines import iso_time, plain  # noqa: PLC0415
-
-    return {
-        "deployments": [
-            {
-                **plain(record),
-                "started": iso_time(record.started),
-                "finished": None if record.finished is None else iso_time(record.finished),
-            }
-            for record in records
-        ],
-        "drills": [{**plain(drill), "started": iso_time(drill.started)} for drill in drills],
-    }
-
-
-def _table(
+def table(
     heads: Sequence[str],
     rows: Sequence[Sequence[str]],
     paint: Paint,
@@ -260,6 +153,7 @@ def _table(
     styles: Mapping[int, Mapping[str, str]],
     indent: str = "  ",
 ) -> Iterator[str]:
+    """Yield `rows` below their `heads`, in columns; `styles` has those of a column's cells."""
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     padded = [head.ljust(width) for head, width in zip(heads, widths, strict=True)]
     yield paint((indent + "  ".join(padded)).rstrip(), "dim")
@@ -271,5 +165,6 @@ def _table(
         yield (indent + "  ".join(cells)).rstrip()
 
 
-def _or_dash(value: object) -> str:
+def or_dash(value: object) -> str:
+    """Return `value` as text, or ``-`` for None."""
     return "-" if value is None else str(value)

@@ -106,8 +106,9 @@ class Attempt:
                 self.app.name,
                 plan.slot,
                 plan.operation,
-                commit=plan.revision.commit,
+                revision=plan.revision,
                 previous=self._previous,
+                user=self.host.user,
                 now=self._since,
             )
         self._seconds[Phase.UPDATE] = chosen_in

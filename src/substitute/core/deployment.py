@@ -22,7 +22,7 @@ from substitute.core.errors import (
     UnmovedError,
     UsageError,
 )
-from substitute.core.events import Drained, Notice, Output, Warned
+from substitute.core.events import Drained, Notice, Output, Unchanged, Warned
 from substitute.core.health import answers_in_time, await_ready, observe_for
 from substitute.core.hooks import AHEAD, require_executable
 from substitute.core.instances import require_no_strangers, start_instance
@@ -33,6 +33,7 @@ from substitute.core.settle import Quietly, settle
 from substitute.core.signposts import write_signposts
 from substitute.core.slots import Phase
 from substitute.core.status import who_serves
+from substitute.core.unchanged import already_live
 from substitute.core.unexpected import expected
 from substitute.core.wrappers import barrier
 
@@ -50,13 +51,14 @@ if TYPE_CHECKING:
     Choose = Callable[[Host, App, AppRecord], Plan]
 
 
-def deploy(host: Host, app: App, commit: str | None = None) -> None:
+def deploy(host: Host, app: App, commit: str | None = None, *, if_changed: bool = False) -> None:
     """Make `commit` (default: the newest of the branch) live without failing a request.
 
+    With `if_changed`, what is live already and serves is left alone, if substitute.toml says of it what it said.
     Emits the events of the contract. Raises DeploymentFailedError when the earlier version still serves,
     NothingServesError when none does, InterruptedByUserError, LockedError, UsageError for a bad commit.
     """
-    _operate(host, app, "deploy", into_next_slot("deploy", commit))
+    _operate(host, app, "deploy", into_next_slot("deploy", commit), if_changed=if_changed)
 
 
 def rollback(host: Host, app: App) -> None:
@@ -77,7 +79,7 @@ def rollback(host: Host, app: App) -> None:
         slot = record.slots[live.name.other]
         source = host.source(app)
         if slot.intact and slot.commit == target and source.current(slot.directory) == target:
-            return Plan("rollback", slot.name, Revision(target, "", "as it stands"), update=False)
+            return Plan("rollback", slot.name, _remembered(host, app, target), update=False)
         if app.remembered:
             raise UsageError(
                 f"Slot {slot.name} no longer holds {target[:10]}, which was live before.",
@@ -88,6 +90,13 @@ def rollback(host: Host, app: App) -> None:
         return Plan("rollback", slot.name, _resolve(host, app, slot, target, fetch=False), update=True)
 
     _operate(host, app, "rollback", choose)
+
+
+def _remembered(host: Host, app: App, commit: str) -> Revision:
+    """A commit that was deployed before, by what the history says of it."""
+    of_it = (one for one in host.journal.history(app.name) if one.commit == commit and one.subject)
+    known = next(of_it, None)
+    return Revision(commit, known.subject if known else "", "as it stands", known.tag if known else "")
 
 
 def _was_adopted(host: Host, app: App) -> bool:
@@ -129,14 +138,23 @@ def _resolve(host: Host, app: App, slot: SlotRecord, commit: str | None, *, fetc
     return host.source(app).resolve(slot.directory, commit, fetch=fetch, ours=slot.commit is not None)
 
 
-def _operate(host: Host, app: App, operation: str, choose: Choose) -> None:
+def _operate(host: Host, app: App, operation: str, choose: Choose, *, if_changed: bool = False) -> None:
     with working_on(host, app, operation) as (attempt, interrupts):
         with given_up_on_error(attempt):
             require_no_strangers(host, app, host.journal.app(app.name))
             host.journal.remember_environment(app.name, host.caller)
-            settle(host, app, interrupts=interrupts)
+            settled = settle(host, app, interrupts=interrupts)
             with interrupts.allowed():
-                begin(attempt, choose)
+                plan, took = _choose(attempt, choose)
+                same = (
+                    already_live(host, app, plan.revision.commit, settled) if operation == "deploy" else None
+                )
+                if same and if_changed and not same.changed:
+                    host.emit(Unchanged(app.name, same.slot, same.commit))
+                    return
+                attempt.begin(plan, chosen_in=took)
+                if same:
+                    attempt.emit(Notice(same.message))
                 process, log = bring_up(attempt)
                 _admit(attempt, process, log)
             _commit(attempt)
@@ -169,10 +187,16 @@ def given_up_on_error(attempt: Attempt) -> Iterator[None]:
 
 def begin(attempt: Attempt, choose: Choose) -> None:
     """Choose slot and commit, and write the attempt into the journal."""
+    plan, took = _choose(attempt, choose)
+    attempt.begin(plan, chosen_in=took)
+
+
+def _choose(attempt: Attempt, choose: Choose) -> tuple[Plan, float]:
+    """The plan, and how long it took to make."""
     host, app = attempt.host, attempt.app
     began = host.clock.monotonic()
     plan = choose(host, app, host.journal.app(app.name))
-    attempt.begin(plan, chosen_in=host.clock.monotonic() - began)
+    return plan, host.clock.monotonic() - began
 
 
 def bring_up(attempt: Attempt) -> tuple[Process, LogTail]:

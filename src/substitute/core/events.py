@@ -117,6 +117,21 @@ class Succeeded(Event):
 
 
 @dataclass(frozen=True)
+class Unchanged(Event):
+    """What was to be deployed is live already, and was left alone."""
+
+    event = "unchanged"
+    app: str
+    live: SlotName
+    commit: str
+
+    @property
+    def message(self) -> str:
+        """It in a line."""
+        return f"Nothing changed: {self.commit[:10]} is live in slot {self.live} of {self.app}. Nothing was deployed."
+
+
+@dataclass(frozen=True)
 class Checked(Event):
     """A check saw how the app stops; its instance is gone again."""
 

@@ -60,6 +60,8 @@ class Host:
     source: Callable[[App], Source]
     caller: Mapping[str, str]
     """PATH, HOME, USER, LANG and TZ of the command that was typed."""
+    user: str
+    """Who typed it, for the history."""
     guardian: Callable[[str], AbstractContextManager[Callable[[], None]]]
     """Watches over a deployment of the named app: if this process dies in it, somebody settles. So does somebody at its
     end where what is entered was called in it."""

@@ -94,9 +94,10 @@ class Interrupts:
     def _tell(self, by: str) -> None:
         try:
             self.tell(by)
-        except Exception as error:  # it was only to be told, and may have come in the middle of a print
-            if isinstance(error, SubstituteError):
-                raise  # the handler of another signal raised it
+        except SubstituteError:
+            raise  # the handler of another signal raised it
+        except Exception:  # noqa: BLE001  # it was only to be told, and may have come in the middle of a print
+            return
 
     @staticmethod
     def _error(number: signal.Signals) -> InterruptedByUserError:

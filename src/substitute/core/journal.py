@@ -23,7 +23,7 @@ from substitute.core.endpoints import assign, ports_of
 from substitute.core.errors import JournalError, SubstituteError, UsageError
 from substitute.core.interrupts import whole
 from substitute.core.lock import own_lock, short_lock
-from substitute.core.ports import Backend, Process, Server
+from substitute.core.ports import Backend, Process, Revision, Server
 from substitute.core.records import AppRecord, DeploymentRecord, DrillRecord, GuestRecord, SlotRecord
 from substitute.core.slots import Endpoint, SlotName
 from substitute.core.versions import read, written
@@ -71,6 +71,13 @@ UPDATE slot SET committed = 1
     WHERE name = (SELECT live FROM app WHERE app.name = slot.app) OR EXISTS (
         SELECT 1 FROM deployment AS past WHERE past.app = slot.app AND past.slot = slot.name
             AND past.hash = slot.hash AND past.committed IS NOT NULL);
+""",
+    # What a deployment was of, for people, and who typed it.
+    """
+ALTER TABLE deployment ADD COLUMN subject TEXT NOT NULL DEFAULT '';
+ALTER TABLE deployment ADD COLUMN how TEXT NOT NULL DEFAULT '';
+ALTER TABLE deployment ADD COLUMN tag TEXT NOT NULL DEFAULT '';
+ALTER TABLE deployment ADD COLUMN user TEXT NOT NULL DEFAULT '';
 """,
 )
 """What takes a journal from each version of the schema to the next; the first makes an empty file a journal.
@@ -470,15 +477,26 @@ class Journal:
 
     # -- deployments ----------------------------------------------------------------------------
 
-    def begin(
-        self, app: str, slot: SlotName, operation: str, *, commit: str, previous: str | None, now: float
+    def begin(  # one row
+        self,
+        app: str,
+        slot: SlotName,
+        operation: str,
+        *,
+        revision: Revision,
+        previous: str | None,
+        user: str = "",
+        now: float,
     ) -> int:
         """Begin a deployment; its number is returned."""
         with self._write(durably=True) as db:
             cursor = db.execute(
-                "INSERT INTO deployment (app, operation, slot, hash, previous, started)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (app, operation, slot, commit, previous, now),
+                "INSERT INTO deployment (app, operation, slot, hash, subject, how, tag, previous, user, started)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(app, operation, slot, revision.commit, revision.subject, revision.how, revision.tag),
+                    *(previous, user, now),
+                ),
             )
             return int(cursor.lastrowid or 0)
 
@@ -529,6 +547,11 @@ class Journal:
             "SELECT * FROM deployment WHERE app = ? ORDER BY id DESC LIMIT ?", (app, limit)
         )
         return [_deployment(row) for row in rows]
+
+    def deployment(self, number: int) -> DeploymentRecord | None:
+        """The deployment of that number, of whatever app, or None."""
+        row = self._db.execute("SELECT * FROM deployment WHERE id = ?", (number,)).fetchone()
+        return _deployment(row) if row else None
 
     def unfinished(self, app: str) -> list[DeploymentRecord]:
         """Deployments without an outcome: the one under way, or what a killed deployer left."""
@@ -705,4 +728,8 @@ def _deployment(row: sqlite3.Row) -> DeploymentRecord:
         phase=row["phase"],
         reason=row["reason"],
         seconds=json.loads(row["seconds"]),
+        subject=row["subject"],
+        how=row["how"],
+        tag=row["tag"],
+        user=row["user"],
     )

@@ -305,6 +305,8 @@ class Revision:
     """First line of the message."""
     how: str
     """Why it was chosen, as ``branch main of origin``."""
+    tag: str = ""
+    """A tag that leads to it, or empty."""
 
 
 class Source(Protocol):

@@ -120,6 +120,14 @@ class DeploymentRecord:
     phase: str
     reason: str
     seconds: Mapping[str, float] = field(default_factory=dict)
+    subject: str = ""
+    """First line of the commit's message."""
+    how: str = ""
+    """Why the commit was chosen, as ``branch main of origin``."""
+    tag: str = ""
+    """A tag that led to it then."""
+    user: str = ""
+    """Who typed it."""
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from substitute.core.events import (
     Checked,
     Event,
+    Failed,
+    Interrupted,
     Notice,
     Output,
     PhaseFinished,
     PhaseStarted,
     Resolved,
+    Succeeded,
     Warned,
 )
 
@@ -26,12 +29,17 @@ if TYPE_CHECKING:
 _KEPT = 50
 
 
+def path_of(app: App, deployment: int) -> Path:
+    """Where the log of that deployment is, or was."""
+    return app.log_directory / f"deployment-{deployment}.log"
+
+
 class Transcript:
     """A text file ``deployment-N.log``; the oldest beyond fifty are removed."""
 
     def __init__(self, app: App, deployment: int) -> None:
         app.log_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path = app.log_directory / f"deployment-{deployment}.log"
+        self.path = path_of(app, deployment)
         _remove_old(app.log_directory, _KEPT - 1)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", buffering=1)
@@ -61,16 +69,21 @@ def _remove_old(directory: Path, kept: int) -> None:
 def _text(event: Event) -> str:
     match event:
         case PhaseStarted():
-            return f"== {event.phase} (slot {event.slot})"
+            text = f"== {event.phase} (slot {event.slot})"
         case PhaseFinished():
-            return f"== {event.phase} took {event.seconds:.3f}s"
+            text = f"== {event.phase} took {event.seconds:.3f}s"
         case Output():
-            return f"   {event.line}"
+            text = f"   {event.line}"
         case Resolved():
-            return (
+            text = (
                 f"== {event.operation} {event.commit} ({event.how}) into slot {event.slot}: {event.subject}"
             )
         case Notice() | Warned() | Checked():
-            return f"-- {event.message}"
+            text = f"-- {event.message}"
+        case Failed() | Interrupted():
+            text = f"== {event.event} in {event.phase or 'begin'}: {event.reason}"
+        case Succeeded():
+            text = f"== succeeded: {event.commit} is live in slot {event.live}"
         case _:
-            return f"== {event}"
+            text = f"== {event}"
+    return text

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from substitute.core.apps import App
 
 
+_KEYS = {"stop_timeout": "stop.timeout", "notifies": "notify", "protections": "sandbox"}
+"""What is called otherwise in substitute.toml."""
+
+
 @dataclass(frozen=True)
 class Version:
     """What the configuration said when it was started. Values of `env_file` are never among it: it is read again."""
@@ -73,6 +77,18 @@ class Version:
                 "protections": frozenset(map(Protection, known["protections"])),
             }
         )
+
+
+def changed_keys(app: App, version: Version) -> list[str]:
+    """The keys of `app` in substitute.toml that say something else than when `version` was started.
+
+    What `env_file` says is not among them: its values are kept nowhere.
+    """
+    today = Version.of(app, version.caller)
+    found = [
+        field.name for field in fields(Version) if getattr(today, field.name) != getattr(version, field.name)
+    ]
+    return [_KEYS.get(name, name) for name in found]
 
 
 def health_of(app: App, version: Version | None) -> Health:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,18 @@ class Git:
             raise
 
     def _resolve(self, directory: Path, commit: str | None, *, fetch: bool) -> Revision:
+        found = self._chosen(directory, commit, fetch=fetch)
+        return replace(found, tag=self._tag_of(directory, found))
+
+    def _tag_of(self, directory: Path, revision: Revision) -> str:
+        """A tag that leads to it: the one that was asked for, else of several the highest version."""
+        if revision.how.startswith("tag "):
+            return revision.how.removeprefix("tag ")
+        listed = ("--sort=-version:refname", "--count=1", "--format=%(refname:lstrip=2)")
+        pointing = f"--points-at={revision.commit}"
+        return self._git.run(directory, "for-each-ref", *listed, pointing, "refs/tags").out.strip()
+
+    def _chosen(self, directory: Path, commit: str | None, *, fetch: bool) -> Revision:
         wanted: Wanted | None = None
         if commit is not None:
             wanted = names.parse(commit)
