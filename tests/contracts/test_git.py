@@ -104,6 +104,64 @@ def test_a_tag_that_leads_to_the_commit_is_known_however_it_was_chosen(place: Pl
     assert source.resolve(place.a, "v1.9").tag == "v1.9"
 
 
+def tree(directory: Path) -> dict[str, str]:
+    """All that is in a slot but git's own."""
+    found = [path for path in directory.rglob("*") if ".git" not in path.parts]
+    return {
+        str(path.relative_to(directory)): path.read_text() if path.is_file() else "a directory"
+        for path in found
+    }
+
+
+@pytest.mark.parametrize(
+    ("built", "added", "returns"),
+    [
+        ("app/node_modules/left-pad", "app/new", True),
+        ("app/node_modules/left-pad", "new/one", True),
+        ("app/made", "app/made", False),
+        ("app/ignored", "app/ignored", False),
+        ("tmp/pids/", "tmp/pids/.keep", False),
+        ("made", "made/more", False),
+        ("made/more", "made", False),
+        ("app/page", "new", False),
+    ],
+    ids=[
+        *("beside", "elsewhere", "the same", "the same and ignored", "a directory that git would remove"),
+        *("a file where a directory comes", "a directory where a file comes", "a tracked file that changed"),
+    ],
+)
+def test_files_that_are_changed_and_changed_back_are_those_of_before_where_that_is_said(
+    place: Place, built: str, added: str, *, returns: bool
+) -> None:
+    source = place.source()
+    place.repository.commit("ignored", ".gitignore")
+    first = place.repository.commit("one", "app/page")
+    source.resolve(place.a, None)
+    source.update(place.a, first, clean=False)
+    made = place.a / built
+    (made if built.endswith("/") else made.parent).mkdir(parents=True, exist_ok=True)
+    if not built.endswith("/"):
+        made.write_text("a build made it")
+    before = tree(place.a)
+    (place.repository.directory / "app/page").write_text("two")
+    (place.repository.directory / added).parent.mkdir(parents=True, exist_ok=True)
+    (place.repository.directory / added).write_text("a commit made it")
+    place.repository.git("add", "--force", ".")
+    place.repository.git("commit", "--quiet", "--message", "more")
+    second = source.resolve(place.a, None).commit
+    assert source.returns(place.a, second) == returns
+    assert tree(place.a) == before
+    if returns:
+        source.update(place.a, second, clean=False)
+        assert tree(place.a) != before
+        source.update(place.a, first, clean=False)
+        assert tree(place.a) == before
+
+
+def test_where_there_is_no_clone_nothing_returns(place: Place) -> None:
+    assert not place.source().returns(place.a, place.first)
+
+
 def test_a_git_that_hangs_is_ended_past_its_limit_and_the_key_is_named(place: Place) -> None:
     limit = Limit(0.5, "app.shop.build_timeout")
     surroundings = {**IDENTITY, "GIT_SSH_COMMAND": "sleep 600 #"}

@@ -114,6 +114,8 @@ class World:
     pending: str = ""
     """What the balancer must reload for."""
     reloads: bool = True
+    returns: bool = True
+    """Whether files that are changed can be changed back."""
     build_status: int = 0
     build_takes: float = 0.0
     fetchable: bool = True
@@ -256,6 +258,9 @@ class FakeSource:
     def update(self, directory: Path, commit: str, *, clean: bool) -> None:
         self.world.log.append(f"update {directory.name} {commit}")
         self.world.files[str(directory)] = commit
+
+    def returns(self, directory: Path, commit: str) -> bool:
+        return self.world.returns
 
     def current(self, directory: Path) -> str | None:
         return self.world.files.get(str(directory))

@@ -17,6 +17,7 @@ from substitute.core.errors import (
     InterruptedByUserError,
     NothingServesError,
     RuntimeFailedError,
+    SourceError,
     SubstituteError,
     UnmovedError,
     UsageError,
@@ -24,16 +25,18 @@ from substitute.core.errors import (
 from substitute.core.events import Failed, Notice, Output, PhaseStarted, Succeeded, Unchanged, Warned
 from substitute.core.health import require_free
 from substitute.core.lock import RECOVERY
+from substitute.core.manners import check
 from substitute.core.ports import Member, Process, Revision, Stopped
 from substitute.core.root import down, up
 from substitute.core.settle import settle
 from substitute.core.slots import Endpoint, Phase, SlotName
 from substitute.core.status import observe
 from substitute.core.transcript import Transcript, path_of
-from tests.unit.fakes import FakeWitness, make_slots
+from tests.unit.fakes import FakeSource, FakeWitness, make_slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from substitute.core.events import Event
     from tests.unit.fakes import Shop
@@ -717,6 +720,142 @@ def test_where_all_traffic_can_not_be_moved_after_the_commit_it_is_said_who_serv
     else:
         with pytest.raises(NothingServesError):
             deploy(shop.host, shop.app, "v2")
+
+
+# -- what a deployment costs a rollback -----------------------------------------------------------
+
+
+def updating(monkeypatch: pytest.MonkeyPatch, *failures: str) -> None:
+    """Have each update to one of `failures` change the files and fail then."""
+    update = FakeSource.update
+
+    def and_fail(self: FakeSource, directory: Path, commit: str, *, clean: bool) -> None:
+        update(self, directory, commit, clean=clean)
+        if commit in failures:
+            raise SourceError("git failed.")
+
+    monkeypatch.setattr(FakeSource, "update", and_fail)
+
+
+def test_what_is_given_up_before_anything_ran_leaves_the_version_before_as_it_was(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(shop.host, shop.app, "v1")
+    deploy(shop.host, shop.app, "v2")
+    before = shop.host.journal.app("shop").slots[SlotName.A]
+    updating(monkeypatch, "v3")
+    with pytest.raises(DeploymentFailedError) as raised:
+        deploy(shop.host, shop.app, "v3")
+    assert "has to build" not in str(raised.value)
+    assert "Slot a holds v1 again: a rollback starts it as it stands." in notices(shop)
+    assert shop.host.journal.app("shop").slots[SlotName.A] == before
+    shop.world.log.clear()
+    rollback(shop.host, shop.app)
+    assert "run make" not in shop.world.log
+    assert (live(shop), shop.world.files[str(before.directory)]) == ("a", "v1")
+
+
+@pytest.mark.parametrize("what", ["a build ran", "it would not come back", "untracked files were removed"])
+def test_what_can_not_be_put_back_is_not_and_the_failure_says_what_a_rollback_costs(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    deploy(shop.host, shop.app, "v1")
+    deploy(shop.host, shop.app, "v2")
+    if what == "a build ran":
+        shop.world.build_status = 1
+    else:
+        updating(monkeypatch, "v3")
+        shop.world.returns = what != "it would not come back"
+        shop.change(clean=what == "untracked files were removed")
+    with pytest.raises(
+        DeploymentFailedError, match="A rollback to v1 has to build it again: slot a was over"
+    ):
+        deploy(shop.host, shop.app, "v3")
+    assert not shop.host.journal.app("shop").slots[SlotName.A].intact
+    shop.world.build_status = 0
+    rollback(shop.host, shop.app)
+    assert shop.host.journal.app("shop").slots[SlotName.A].commit == "v1"
+
+
+def test_files_that_can_not_be_changed_back_are_told_and_stop_nothing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(shop.host, shop.app, "v1")
+    deploy(shop.host, shop.app, "v2")
+    updating(monkeypatch, "v3", "v1")
+    with pytest.raises(DeploymentFailedError, match="A rollback to v1 has to build it again"):
+        deploy(shop.host, shop.app, "v3")
+    told = [event.message for event in shop.events if isinstance(event, Warned)]
+    assert told == ["The files of slot a can't be changed back to v1. git failed."]
+    shop.events.clear()
+    up(shop.host, [shop.app])
+    assert not [event for event in shop.events if isinstance(event, Warned)]
+
+
+def test_what_a_killed_deployer_had_overwritten_is_put_back_by_whoever_settles(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    deploy(shop.host, shop.app, "v2")
+    before = shop.host.journal.app("shop").slots[SlotName.A]
+    shop.host.journal.spoil("shop", SlotName.A, returns=True)
+    shop.world.files[str(before.directory)] = "v3"
+    up(shop.host, [shop.app], operation=RECOVERY)
+    assert shop.host.journal.app("shop").slots[SlotName.A] == before
+    assert shop.world.files[str(before.directory)] == "v1"
+
+
+TYPED: dict[str, tuple[Callable[[Shop], object], str]] = {
+    "another version": (
+        lambda shop: deploy(shop.host, shop.app, "v3"),
+        "Until this deployment is live, a rollback has to build that version again.",
+    ),
+    "the version before": (
+        lambda shop: deploy(shop.host, shop.app, "v1"),
+        "`substitute rollback` makes it live without building",
+    ),
+    "the same version": (
+        lambda shop: deploy(shop.host, shop.app, "v2"),
+        "After this deploy a rollback has to build",
+    ),
+    "a restart": (
+        lambda shop: restart(shop.host, shop.app),
+        "After this restart a rollback has to build that version again.",
+    ),
+    "a check": (
+        lambda shop: check(shop.host, shop.app, "v3"),
+        "After this check a rollback has to build that version again.",
+    ),
+}
+
+
+@pytest.mark.parametrize("typed", TYPED)
+def test_it_is_said_before_anything_is_changed_what_it_costs_a_rollback(shop: Shop, typed: str) -> None:
+    deploy(shop.host, shop.app, "v1")
+    deploy(shop.host, shop.app, "v2")
+    assert "rollback" not in notices(shop)  # there was nothing to lose
+    shop.world.log.clear()
+    told: list[str] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, Notice) and "Slot a holds" in event.message:
+            assert not [done for done in shop.world.log if done.startswith("update")]
+            told.append(event.message)
+
+    act, said = TYPED[typed]
+    shop.host = replace(shop.host, emit=note)
+    act(shop)
+    assert len(told) == 1
+    assert said in told[0]
+
+
+def test_where_a_rollback_has_to_build_anyway_nothing_is_said_of_it(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    deploy(shop.host, shop.app, "v2")
+    shop.world.build_status = 1
+    for version in ("v3", "v4"):
+        shop.events.clear()
+        with pytest.raises(DeploymentFailedError):
+            deploy(shop.host, shop.app, version)
+    assert "rollback" not in notices(shop)
 
 
 # -- nothing changed, and the history -------------------------------------------------------------

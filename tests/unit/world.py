@@ -170,10 +170,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class Files:
-    """What a directory holds."""
+    """What a directory holds: tracked files, and what a build has made of them, or of earlier ones."""
 
     version: str
-    built: bool = False
+    built: str = ""
 
 
 class Clock:
@@ -738,9 +738,8 @@ class ModelRuntime:
     def _hold_to_the_rules(self, program: Program, app: str, slot: SlotName) -> None:
         """What starts is a finished build, and what was live is started as it was then."""
         record = self.world.journal.app(app).slots[slot]
-        if self.world.command != "start" and self.world.files.get(program.directory) != Files(
-            record.commit or "", built=True
-        ):
+        commit = record.commit or ""
+        if self.world.command != "start" and self.world.files.get(program.directory) != Files(commit, commit):
             self.world.wrong(f"{program.name} was started from what is no finished build of {record.commit}")
         proven = self.world.proven.get(program.directory, program.command)
         if program.command != proven:
@@ -955,7 +954,12 @@ class ModelSource:
     def update(self, directory: Path, commit: str, *, clean: bool) -> None:
         self.world.deed(f"update {directory.name} to {commit}", SourceError("git failed."))
         self.world.touch(directory)
-        self.world.files[directory] = Files(commit)
+        held = self.world.files.get(directory)
+        self.world.files[directory] = Files(commit, held.built if held else "")
+
+    def returns(self, directory: Path, commit: str) -> bool:
+        self.world.look()
+        return directory in self.world.files
 
     def current(self, directory: Path) -> str | None:
         held = self.world.files.get(directory)
@@ -991,6 +995,7 @@ class ModelCommands:
             if is_build:
                 self.world.touch(directory)
                 self.world.builds[process] = directory
+                self.world.files[directory] = Files(self.world.files[directory].version)
             self.world.deed(f"wait for {what}")
         except Killed:
             raise
@@ -1003,7 +1008,7 @@ class ModelCommands:
         version = self.world.files[directory].version
         if version == "unbuildable":
             return Finished(1, ("error",))
-        self.world.files[directory] = Files(version, built=True)
+        self.world.files[directory] = Files(version, built=version)
         return Finished(0, ())
 
     def scripts(self, directory: Path, *, user: str | None = None) -> Mapping[str, bool]:

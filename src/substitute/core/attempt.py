@@ -6,6 +6,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from substitute.core.earlier import at_hand, cost, lost
 from substitute.core.environment import instance_environment
 from substitute.core.errors import (
     DeploymentFailedError,
@@ -91,6 +92,7 @@ class Attempt:
         self._reached = ""
         self._outcome = ""
         self._previous: str | None = None
+        self._earlier: SlotRecord | None = None
         self._began = host.clock.monotonic()
         self._since = host.clock.now()
         timed = [phase for phase in Phase if phase not in {Phase.COMMIT, Phase.CHECK}]
@@ -208,6 +210,12 @@ class Attempt:
             "SUBSTITUTE_ROOT": str(self.app.root),
         }
 
+    def say_what_it_costs(self) -> None:
+        """Say, before the slot is overwritten, what that means for a rollback."""
+        self._earlier = at_hand(self.host, self.app)
+        if self._earlier:
+            self.emit(Notice(cost(self.host, self.app, self.plan, self._earlier)))
+
     def hook(self, name: str) -> None:
         """Run a hook. Whatever fails in one before the commit fails the deployment, after it only warns."""
         try:
@@ -275,7 +283,7 @@ class Attempt:
         elif live is None:
             serves = f"Nothing served {self.app.name} before, and nothing does."
         else:
-            serves = self.says_who_serves(live)
+            serves = f"{self.says_who_serves(live)} {lost(self.host, self.app, self._earlier)}".rstrip()
         return kind(error.what, fact=error.fact, serves=serves, cure=error.cure)
 
     def says_who_serves(self, live: SlotName) -> str:

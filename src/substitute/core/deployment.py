@@ -204,10 +204,13 @@ def bring_up(attempt: Attempt) -> tuple[Process, LogTail]:
     host, app = attempt.host, attempt.app
     attempt.hook("begin")
     if attempt.plan.update:
+        attempt.say_what_it_costs()
         attempt.hook("pre_checkout")
         with attempt.phase(Phase.UPDATE):
-            host.journal.spoil(app.name, attempt.slot.name)
-            host.source(app).update(attempt.slot.directory, attempt.plan.revision.commit, clean=app.clean)
+            source, commit = host.source(app), attempt.plan.revision.commit
+            returns = attempt.slot.intact and not app.clean and source.returns(attempt.slot.directory, commit)
+            host.journal.spoil(app.name, attempt.slot.name, returns=returns)
+            source.update(attempt.slot.directory, commit, clean=app.clean)
             require_executable(host, app, attempt.slot, AHEAD[:-1] if attempt.is_check else AHEAD)
         attempt.hook("pre_install")
         with attempt.phase(Phase.BUILD):

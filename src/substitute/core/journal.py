@@ -386,14 +386,44 @@ class Journal:
             for slot, share in shares.items():
                 db.execute("UPDATE slot SET share = ? WHERE app = ? AND name = ?", (share, app, slot))
 
-    def spoil(self, app: str, slot: SlotName) -> None:
-        """Note that the slot's files are about to change: on the disk before they are."""
+    def spoil(self, app: str, slot: SlotName, *, returns: bool = False) -> None:
+        """Note that the slot's files are about to change: on the disk before they are.
+
+        With `returns`, a finished build that it holds can be had again, as long as nothing runs there: see
+        `overwritten`.
+        """
         with self._write(durably=True) as db:
+            _forget_overwritten(db, app)
+            before = self.app(app).slots[slot]
+            if returns and before.intact:
+                known = json.dumps({"slot": slot, "committed": before.committed})
+                db.execute("INSERT INTO fact (name, value) VALUES (?, ?)", (_overwritten(app), known))
             db.execute("UPDATE slot SET intact = 0, committed = 0 WHERE app = ? AND name = ?", (app, slot))
+
+    def overwritten(self, app: str) -> SlotRecord | None:
+        """The slot whose files were changed, and can be changed back to those of its commit; None if that is none."""
+        known = self.fact(_overwritten(app))
+        return self.app(app).slots[SlotName(json.loads(known)["slot"])] if known else None
+
+    def forget_overwritten(self, app: str) -> None:
+        """Note that what was overwritten is lost."""
+        with self._write() as db:
+            _forget_overwritten(db, app)
+
+    def put_back(self, app: str) -> None:
+        """Note that the slot which was overwritten is again what it was."""
+        known = json.loads(self.fact(_overwritten(app)) or "{}")
+        with self._write(durably=True) as db:
+            db.execute(
+                "UPDATE slot SET intact = 1, committed = ? WHERE app = ? AND name = ?",
+                (known["committed"], app, known["slot"]),
+            )
+            _forget_overwritten(db, app)
 
     def built(self, app: str, slot: SlotName, commit: str) -> None:
         """Note that the slot's files are a finished build of `commit`."""
-        with self._write() as db:
+        with self._write(durably=self.overwritten(app) is not None) as db:
+            _forget_overwritten(db, app)
             db.execute("UPDATE slot SET intact = 1, hash = ? WHERE app = ? AND name = ?", (commit, app, slot))
 
     def running(self, app: str, slot: SlotName, process: Process, *, standby: bool = False) -> None:
@@ -587,8 +617,9 @@ class Journal:
     # -- builds and hooks under way -------------------------------------------------------------
 
     def command_started(self, app: str, process: Process) -> None:
-        """Note the process group of a build or a hook, which may outlive its deployer."""
-        with self._write() as db:
+        """Note the process group of a build or a hook, which may outlive its deployer, and change any file."""
+        with self._write(durably=self.overwritten(app) is not None) as db:
+            _forget_overwritten(db, app)
             db.execute("INSERT INTO command (app, process) VALUES (?, ?)", (app, _dump(process)))
 
     def commands(self, app: str) -> list[Process]:
@@ -626,6 +657,15 @@ class Journal:
         """Forget a guest."""
         with self._write() as db:
             db.execute("DELETE FROM guest WHERE name = ?", (name,))
+
+
+def _overwritten(app: str) -> str:
+    """The name of the fact that tells of a slot which can be put back."""
+    return f"overwritten:{app}"
+
+
+def _forget_overwritten(db: sqlite3.Connection, app: str) -> None:
+    db.execute("DELETE FROM fact WHERE name = ?", (_overwritten(app),))
 
 
 def _is_left_behind(backend: Backend, among: list[Backend]) -> bool:

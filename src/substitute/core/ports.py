@@ -327,6 +327,12 @@ class Source(Protocol):
     def update(self, directory: Path, commit: str, *, clean: bool) -> None:
         """Make the tracked files those of `commit`, submodules too. With `clean` untracked ones go."""
 
+    def returns(self, directory: Path, commit: str) -> bool:
+        """Whether all files of the slot, untracked ones too, would be as they are after an update to `commit` and back.
+
+        Never raises.
+        """
+
     def current(self, directory: Path) -> str | None:
         """The commit that the slot's files are at, or None where there is no clone."""
 

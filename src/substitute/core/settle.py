@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from substitute.core.draining import drain, stop_and_count
+from substitute.core.earlier import put_back
 from substitute.core.errors import (
     InterruptedByUserError,
     LeftoverError,
@@ -137,6 +138,7 @@ class _Settling:
             # The other one is live again, and this time it is the new one that leaves, without its hooks.
             self.steps = Quietly(self.steps.id)
             settled, _ = self._settle_once()
+        put_back(self.host, self.app)
         if self.left:
             raise LeftoverError(self.left, settled.live, settled.problem, settled.drained)
         return settled

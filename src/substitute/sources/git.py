@@ -165,6 +165,30 @@ class Git:
             with self._git.theirs():
                 (own / _HALF).unlink(missing_ok=True)
 
+    def returns(self, directory: Path, commit: str) -> bool:
+        """Whether an update to `commit` and back leaves all as it is (see `core.ports.Source.returns`)."""
+        directory = Path(os.path.realpath(directory))
+        try:
+            with _explained(directory):
+                return self._returns(directory, commit)
+        except SourceError:
+            return False
+
+    def _returns(self, directory: Path, commit: str) -> bool:
+        """No tracked file differs from the commit, and what `commit` adds lies nowhere where something is already."""
+        names = ("--name-only", "--no-renames", "-z")
+        self._git.run(directory, "update-index", "-q", "--refresh")
+        changed = self._git.run(directory, "diff-index", *names, "HEAD")
+        added = self._git.run(directory, "diff-tree", "-r", "--diff-filter=AT", *names, "HEAD", commit)
+        listed = self._git.run(directory, "ls-tree", "-r", "-d", *names[::2], "HEAD")
+        if changed.status or added.status or listed.status or changed.out:
+            return False
+        with self._git.theirs():
+            if (directory / ".gitmodules").exists():
+                return False
+            known = set(listed.out.split("\0"))
+            return not any(_is_in_the_way(directory, known, name) for name in added.out.split("\0") if name)
+
     def current(self, directory: Path) -> str | None:
         """The commit that the slot's files are at; None where there is no clone, or an unfinished one."""
         directory = Path(os.path.realpath(directory))
@@ -350,3 +374,11 @@ def _git_directory(directory: Path) -> Path:
         target = os.fsdecode(read_regular(own)).removeprefix("gitdir:").strip()
         return directory / target
     return own
+
+
+def _is_in_the_way(directory: Path, known: set[str], name: str) -> bool:
+    """Whether the first part of the path `name` that is no directory of the commit's is there all the same."""
+    parts = name.split("/")
+    paths = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    first = next((path for path in paths if path not in known), name)
+    return os.path.lexists(directory / first)
