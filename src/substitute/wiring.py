@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import pwd
 import sys
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -307,8 +308,10 @@ def open_site(root_option: str | Path | None, emit: Emit, *, reading: bool = Fal
 
 def _typed_by(environ: Mapping[str, str]) -> str:
     """Who typed this, by what his login and sudo say."""
-    names = ("SUDO_USER", "USER", "LOGNAME")
-    return next((environ[name] for name in names if environ.get(name)), "") or str(os.getuid())
+    named = next((environ[name] for name in ("SUDO_USER", "USER", "LOGNAME") if environ.get(name)), "")
+    with suppress(KeyError):
+        return named or pwd.getpwuid(os.getuid()).pw_name
+    return f"uid {os.getuid()}"
 
 
 def find_root(root_option: str | Path | None) -> Path:

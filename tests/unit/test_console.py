@@ -239,6 +239,20 @@ def test_a_signal_that_comes_while_printing_is_not_swallowed() -> None:
         Console(out=Interrupting())(Notice("hello"))
 
 
+def test_what_a_signal_tells_in_the_middle_of_a_print_comes_after_it() -> None:
+    class Interrupting(io.StringIO):
+        def write(self, text: str) -> int:
+            wrote = super().write(text[:5])
+            if "first" in text:
+                console(Notice("second"))
+            return wrote + super().write(text[5:])
+
+    out = Interrupting()
+    console = Console(out=out, err=io.StringIO())
+    console(Notice("the first"))
+    assert out.getvalue() == "the first\nsecond\n"
+
+
 def test_an_ascii_locale_shows_what_it_can() -> None:
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding="ascii")

@@ -806,7 +806,7 @@ def test_what_a_killed_deployer_had_overwritten_is_put_back_by_whoever_settles(s
 TYPED: dict[str, tuple[Callable[[Shop], object], str]] = {
     "another version": (
         lambda shop: deploy(shop.host, shop.app, "v3"),
-        "Until this deployment is live, a rollback has to build that version again.",
+        "until this deployment is live, a rollback has to build it again.",
     ),
     "the version before": (
         lambda shop: deploy(shop.host, shop.app, "v1"),
@@ -814,15 +814,15 @@ TYPED: dict[str, tuple[Callable[[Shop], object], str]] = {
     ),
     "the same version": (
         lambda shop: deploy(shop.host, shop.app, "v2"),
-        "After this deploy a rollback has to build",
+        "after this deploy a rollback has to build",
     ),
     "a restart": (
         lambda shop: restart(shop.host, shop.app),
-        "After this restart a rollback has to build that version again.",
+        "after this restart a rollback has to build it again.",
     ),
     "a check": (
         lambda shop: check(shop.host, shop.app, "v3"),
-        "After this check a rollback has to build that version again.",
+        "after this check a rollback has to build it again.",
     ),
 }
 
@@ -836,7 +836,7 @@ def test_it_is_said_before_anything_is_changed_what_it_costs_a_rollback(shop: Sh
     told: list[str] = []
 
     def note(event: Event) -> None:
-        if isinstance(event, Notice) and "Slot a holds" in event.message:
+        if isinstance(event, Notice) and "rollback" in event.message:
             assert not [done for done in shop.world.log if done.startswith("update")]
             told.append(event.message)
 

@@ -1,7 +1,7 @@
 """The edge: the one place where errors become messages and an exit status.
 
 ==== =========================================================================
-  0  done; an old instance that could not be stopped gets no requests, and is told
+  0  done; an old instance that could not be stopped, or was left to a background process, gets no requests: it is told
   1  it failed; what serves is told: the earlier version, or after the commit the new one. Or the machine refused
   2  usage or configuration
   3  another command is working on the app

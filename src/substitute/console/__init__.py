@@ -36,6 +36,8 @@ class Console:
         self._screen: Screen | None = None
         self._told_end = False
         self._has_result = False
+        self._showing = False
+        self._waiting: list[Event] = []
 
     @property
     def unwritten(self) -> str:
@@ -44,7 +46,19 @@ class Console:
         return self.out.failure if self._has_result else ""
 
     def __call__(self, event: Event) -> None:
-        """Show `event` now."""
+        """Show `event` now; one that the handler of a signal tells while another one is shown comes after that."""
+        if self._showing:
+            self._waiting.append(event)
+            return
+        self._showing = True
+        try:
+            self._show(event)
+            while self._waiting:
+                self._show(self._waiting.pop(0))
+        finally:
+            self._showing = False
+
+    def _show(self, event: Event) -> None:
         self._told_end = self._told_end or isinstance(event, Failed | Interrupted)
         try:
             if self.json:

@@ -39,11 +39,11 @@ def cost(host: Host, app: App, plan: Plan, slot: SlotRecord) -> str:
             f"Slot {slot.name} holds a finished build of {held}: `substitute rollback` makes it live without building. "
             "This deployment builds it again."
         )
-    what = f"Slot {slot.name} holds {held}, the version before the live one, and is overwritten now"
+    what = f"This overwrites {held}, the version before the live one, in slot {slot.name}"
     is_replaced = plan.operation == "deploy" and live is not None and live.commit != plan.revision.commit
     if is_replaced:  # a rollback then goes to what is live now, whose slot is untouched
-        return f"{what}. Until this deployment is live, a rollback has to build that version again."
-    return f"{what}. After this {plan.operation} a rollback has to build that version again."
+        return f"{what}: until this deployment is live, a rollback has to build it again."
+    return f"{what}: after this {plan.operation} a rollback has to build it again."
 
 
 def lost(host: Host, app: App, before: SlotRecord | None) -> str:
