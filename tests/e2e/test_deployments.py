@@ -197,10 +197,15 @@ def test_of_two_deployments_at_once_one_is_told_who_holds_the_lock(site: Site) -
         for line in first.stdout:
             if json.loads(line).get("phase") == "verify":
                 break
-        said = site.run("deploy", exit_status=3).stderr
-        typed = re.search(r"`(kill \d+)`", said)
-        assert typed
-        subprocess.run(["sh", "-c", typed[1]], check=True)
+        first.send_signal(signal.SIGSTOP)
+        state = Path(f"/proc/{first.pid}/status")
+        eventually(lambda: "State:\tT" in state.read_text(), "it is suspended")
+        for cure in (r"`(kill -CONT \d+)`", r"`(kill \d+)`"):
+            said = site.run("deploy", exit_status=3).stderr
+            typed = re.search(cure, said)
+            assert typed, said
+            subprocess.run(["sh", "-c", typed[1]], check=True)
+            eventually(lambda: "State:\tT" not in state.read_text(), "it goes on")
         first.communicate()
     assert first.returncode == 130
     assert f"pid {first.pid}" in said

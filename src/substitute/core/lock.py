@@ -8,6 +8,7 @@ import os
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.errors import LockedError
@@ -15,7 +16,6 @@ from substitute.core.waiting import how_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 RECOVERY = "recovery"
 """The operation of a guardian."""
@@ -89,7 +89,9 @@ def _acquire(descriptor: int, deadline: float) -> None:
             raise LockedError(
                 "Another command is working on this app.",
                 fact=f"It is {holder or 'unknown'}.",
-                cure=how_to_end(holder.operation, holder.phase, holder.pid)
+                cure=how_to_end(
+                    holder.operation, holder.phase, holder.pid, suspended=_is_suspended(holder.pid)
+                )
                 if holder
                 else "Wait for it; `substitute status` shows how far it is.",
             ) from None
@@ -127,6 +129,14 @@ def _read(descriptor: int) -> Holder | None:
         return Holder(**json.loads(os.pread(descriptor, 4096, 0)))
     except (ValueError, TypeError, OSError):
         return None
+
+
+def _is_suspended(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
+    except OSError:
+        return False
+    return state == b"T"
 
 
 def _exists(pid: int) -> bool:

@@ -16,23 +16,28 @@ _COMMITTED = {Phase.COMMIT, Phase.DRAIN, Phase.STOP}
 _DEPLOYING = {"deploy", "rollback", "restart", "check"}
 
 
-def how_to_end(operation: str, phase: str, pid: int) -> str:
+def how_to_end(operation: str, phase: str, pid: int, *, suspended: bool = False) -> str:
     """What somebody can do who wants to type a command while another one works on the app."""
-    seen = "`substitute status` shows how far it is."
-    if operation == "recovery":
-        return f"It finishes what an earlier command left, and ends by itself: wait for it. {seen}"
-    if phase in _COMMITTED:
-        return (
-            "Its version is live already. It waits for the old one, as long as drain.timeout and stop.timeout allow, "
-            f"and a signal ends that no sooner: wait for it. {seen}"
+    if suspended:
+        told = (
+            f"It is suspended (Ctrl-Z): type `kill -CONT {pid}`, or `fg` where it was typed, and it goes on."
         )
-    if phase == CLEANUP:
-        return f"It gives up already, and stops what it has started: wait for it. {seen}"
-    if operation == "adopt":
-        return "It takes some seconds: wait for it."
-    if operation in _DEPLOYING:
-        return f"Wait for it, or type `kill {pid}`: it gives up, and what is live goes on serving. {seen}"
-    return f"Wait for it, or type `kill {pid}`: it ends as soon as nothing is half-done. {seen}"
+    elif operation == "recovery":
+        told = "It finishes what an earlier command left, and ends by itself: wait for it."
+    elif phase in _COMMITTED:
+        told = (
+            "Its version is live already. It waits for the old one, as long as drain.timeout and stop.timeout allow, "
+            "and a signal ends that no sooner: wait for it."
+        )
+    elif phase == CLEANUP:
+        told = "It gives up already, and stops what it has started: wait for it."
+    elif operation == "adopt":
+        told = "It takes some seconds: wait for it."
+    elif operation in _DEPLOYING:
+        told = f"Wait for it, or type `kill {pid}`: it gives up, and what is live goes on serving."
+    else:
+        told = f"Wait for it, or type `kill {pid}`: it ends as soon as nothing is half-done."
+    return f"{told} `substitute status` shows how far it is."
 
 
 def what_goes_on(
