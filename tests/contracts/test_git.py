@@ -154,8 +154,34 @@ def test_files_that_are_changed_and_changed_back_are_those_of_before_where_that_
     if returns:
         source.update(place.a, second, clean=False)
         assert tree(place.a) != before
-        source.update(place.a, first, clean=False)
+        source.go_back(place.a, first, left=second)
         assert tree(place.a) == before
+        assert source.current(place.a) == first
+
+
+def test_an_update_that_failed_in_its_middle_can_be_undone(place: Place) -> None:
+    source = place.source()
+    source.resolve(place.a, None)
+    source.update(place.a, place.first, clean=False)
+    (place.a / "built").write_text("a build made it")
+    before = tree(place.a)
+    place.repository.commit("*.big filter=broken", ".gitattributes")
+    place.repository.commit("new", "new/page")
+    second = place.repository.commit("big", "zoo.big")
+    source.resolve(place.a, None)
+    for setting in ("smudge false", "required true"):
+        subprocess.run(
+            ["git", "-C", str(place.a), "config", *f"filter.broken.{setting}".split()],
+            check=True,
+            env=IDENTITY,
+        )
+    assert source.returns(place.a, second)
+    with pytest.raises(SourceError, match="cannot be set to"):
+        source.update(place.a, second, clean=False)
+    assert tree(place.a) != before
+    source.go_back(place.a, place.first, left=second)
+    assert tree(place.a) == before
+    assert source.current(place.a) == place.first
 
 
 def test_where_there_is_no_clone_nothing_returns(place: Place) -> None:

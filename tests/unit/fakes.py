@@ -262,6 +262,10 @@ class FakeSource:
     def returns(self, directory: Path, commit: str) -> bool:
         return self.world.returns
 
+    def go_back(self, directory: Path, commit: str, *, left: str) -> None:
+        assert self.world.files[str(directory)] == left
+        self.update(directory, commit, clean=False)
+
     def current(self, directory: Path) -> str | None:
         return self.world.files.get(str(directory))
 

@@ -796,7 +796,7 @@ def test_what_a_killed_deployer_had_overwritten_is_put_back_by_whoever_settles(s
     deploy(shop.host, shop.app, "v1")
     deploy(shop.host, shop.app, "v2")
     before = shop.host.journal.app("shop").slots[SlotName.A]
-    shop.host.journal.spoil("shop", SlotName.A, returns=True)
+    shop.host.journal.spoil("shop", SlotName.A, returns_from="v3")
     shop.world.files[str(before.directory)] = "v3"
     up(shop.host, [shop.app], operation=RECOVERY)
     assert shop.host.journal.app("shop").slots[SlotName.A] == before

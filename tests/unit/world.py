@@ -957,6 +957,9 @@ class ModelSource:
         held = self.world.files.get(directory)
         self.world.files[directory] = Files(commit, held.built if held else "")
 
+    def go_back(self, directory: Path, commit: str, *, left: str) -> None:
+        self.update(directory, commit, clean=False)
+
     def returns(self, directory: Path, commit: str) -> bool:
         self.world.look()
         return directory in self.world.files

@@ -209,7 +209,7 @@ def bring_up(attempt: Attempt) -> tuple[Process, LogTail]:
         with attempt.phase(Phase.UPDATE):
             source, commit = host.source(app), attempt.plan.revision.commit
             returns = attempt.slot.intact and not app.clean and source.returns(attempt.slot.directory, commit)
-            host.journal.spoil(app.name, attempt.slot.name, returns=returns)
+            host.journal.spoil(app.name, attempt.slot.name, returns_from=commit if returns else None)
             source.update(attempt.slot.directory, commit, clean=app.clean)
             require_executable(host, app, attempt.slot, AHEAD[:-1] if attempt.is_check else AHEAD)
         attempt.hook("pre_install")

@@ -66,12 +66,13 @@ def put_back(host: Host, app: App) -> None:
 
     Nothing hangs on it: where it fails that is told, and a rollback builds again.
     """
-    slot = host.journal.overwritten(app.name)
-    if slot is None or remains(host, app, slot):
+    found = host.journal.overwritten(app.name)
+    if found is None or remains(host, app, found[0]):
         return
+    slot, left = found
     commit = slot.commit or ""
     try:
-        host.source(app).update(slot.directory, commit, clean=False)
+        host.source(app).go_back(slot.directory, commit, left=left)
     except InterruptedByUserError:
         raise
     except Exception as error:  # noqa: BLE001

@@ -386,24 +386,24 @@ class Journal:
             for slot, share in shares.items():
                 db.execute("UPDATE slot SET share = ? WHERE app = ? AND name = ?", (share, app, slot))
 
-    def spoil(self, app: str, slot: SlotName, *, returns: bool = False) -> None:
+    def spoil(self, app: str, slot: SlotName, *, returns_from: str | None = None) -> None:
         """Note that the slot's files are about to change: on the disk before they are.
 
-        With `returns`, a finished build that it holds can be had again, as long as nothing runs there: see
-        `overwritten`.
+        A finished build that it holds can be had again by going back from the commit `returns_from`, as long as nothing
+        runs there: see `overwritten`.
         """
         with self._write(durably=True) as db:
             _forget_overwritten(db, app)
             before = self.app(app).slots[slot]
-            if returns and before.intact:
-                known = json.dumps({"slot": slot, "committed": before.committed})
+            if returns_from and before.intact:
+                known = json.dumps({"slot": slot, "committed": before.committed, "left": returns_from})
                 db.execute("INSERT INTO fact (name, value) VALUES (?, ?)", (_overwritten(app), known))
             db.execute("UPDATE slot SET intact = 0, committed = 0 WHERE app = ? AND name = ?", (app, slot))
 
-    def overwritten(self, app: str) -> SlotRecord | None:
-        """The slot whose files were changed, and can be changed back to those of its commit; None if that is none."""
-        known = self.fact(_overwritten(app))
-        return self.app(app).slots[SlotName(json.loads(known)["slot"])] if known else None
+    def overwritten(self, app: str) -> tuple[SlotRecord, str] | None:
+        """The slot whose files can be changed back to those of its commit, and the commit that they were changed to."""
+        known = json.loads(self.fact(_overwritten(app)) or "{}")
+        return (self.app(app).slots[SlotName(known["slot"])], known["left"]) if known else None
 
     def forget_overwritten(self, app: str) -> None:
         """Note that what was overwritten is lost."""

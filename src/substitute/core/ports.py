@@ -333,6 +333,9 @@ class Source(Protocol):
         Never raises.
         """
 
+    def go_back(self, directory: Path, commit: str, *, left: str) -> None:
+        """Undo an update from `commit` to `left`, of which `returns` was true, whether that came to its end or not."""
+
     def current(self, directory: Path) -> str | None:
         """The commit that the slot's files are at, or None where there is no clone."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -176,18 +177,42 @@ class Git:
 
     def _returns(self, directory: Path, commit: str) -> bool:
         """No tracked file differs from the commit, and what `commit` adds lies nowhere where something is already."""
-        names = ("--name-only", "--no-renames", "-z")
         self._git.run(directory, "update-index", "-q", "--refresh")
-        changed = self._git.run(directory, "diff-index", *names, "HEAD")
-        added = self._git.run(directory, "diff-tree", "-r", "--diff-filter=AT", *names, "HEAD", commit)
-        listed = self._git.run(directory, "ls-tree", "-r", "-d", *names[::2], "HEAD")
-        if changed.status or added.status or listed.status or changed.out:
-            return False
+        changed = self._names(directory, "diff-index", "HEAD")
+        typed = self._names(directory, "diff-tree", "-r", "--diff-filter=T", "HEAD", commit)
+        first = self._firsts(directory, "HEAD", commit)
         with self._git.theirs():
-            if (directory / ".gitmodules").exists():
-                return False
-            known = set(listed.out.split("\0"))
-            return not any(_is_in_the_way(directory, known, name) for name in added.out.split("\0") if name)
+            modules = (directory / ".gitmodules").exists()
+            return not (changed or typed or modules or any(os.path.lexists(directory / one) for one in first))
+
+    def go_back(self, directory: Path, commit: str, *, left: str) -> None:
+        """Undo an update to `left`; one that did not come to its end has left files that git does not know."""
+        directory = Path(os.path.realpath(directory))
+        with _explained(directory):
+            first = self._firsts(directory, commit, left)
+            with self._git.theirs():
+                for one in first:
+                    path = directory / one
+                    if path.is_dir() and not path.is_symlink():
+                        shutil.rmtree(path)
+                    else:
+                        path.unlink(missing_ok=True)
+        self.update(directory, commit, clean=False)
+
+    def _firsts(self, directory: Path, commit: str, other: str) -> set[str]:
+        """What `other` adds to `commit`, each by the first part of its path that is no directory of `commit`."""
+        known = set(self._names(directory, "ls-tree", "-r", "-d", commit))
+        found = set()
+        for name in self._names(directory, "diff-tree", "-r", "--diff-filter=A", commit, other):
+            parts = name.split("/")
+            paths = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+            found.add(next((path for path in paths if path not in known), name))
+        return found
+
+    def _names(self, directory: Path, command: str, *arguments: str) -> list[str]:
+        options = ("--name-only", "-z") if command == "ls-tree" else ("--name-only", "--no-renames", "-z")
+        failing = f"What changes in {directory} can't be read."
+        return self._git.demand(directory, command, *options, *arguments, failing=failing).split("\0")[:-1]
 
     def current(self, directory: Path) -> str | None:
         """The commit that the slot's files are at; None where there is no clone, or an unfinished one."""
@@ -374,11 +399,3 @@ def _git_directory(directory: Path) -> Path:
         target = os.fsdecode(read_regular(own)).removeprefix("gitdir:").strip()
         return directory / target
     return own
-
-
-def _is_in_the_way(directory: Path, known: set[str], name: str) -> bool:
-    """Whether the first part of the path `name` that is no directory of the commit's is there all the same."""
-    parts = name.split("/")
-    paths = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
-    first = next((path for path in paths if path not in known), name)
-    return os.path.lexists(directory / first)
