@@ -19,7 +19,7 @@ import pytest
 
 from substitute.demo.load import Load
 from substitute.processes import identify
-from tests.e2e.site import eventually, fetch
+from tests.e2e.site import APP, eventually, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -248,6 +248,10 @@ def test_a_second_ctrl_c_in_the_drain_leaves_it_to_a_background_process_and_cuts
 
 
 def test_what_the_old_version_finishes_after_sigterm_is_not_told_as_cut(site: Site) -> None:
+    slow = "await asyncio.sleep(float(seconds))"
+    assert slow in APP.read_text()
+    until_sigterm = APP.read_text().replace(slow, "await _stopping.wait()")
+    site.repository.commit("1", app=until_sigterm)
     site.run("deploy")
 
     def deploy(version: str, more: str, path: str) -> tuple[dict[str, int], list[str]]:
@@ -269,7 +273,7 @@ def test_what_the_old_version_finishes_after_sigterm_is_not_told_as_cut(site: Si
         client.join()
         return events[-1]["drained"], [one["message"] for one in events if one["event"] == "warning"]
 
-    drained, warned = deploy("2", "", "slow?6")
+    drained, warned = deploy("2", "", "slow")
     assert (drained["finished"], drained["cut"], drained["at_sigterm"]) == (1, 0, 1)
     assert "still has 1 request after 0.2s" in warned[0]
     drained, _ = deploy("3", '[app.shop.stop]\ntimeout = "1s"\n', "stream?600")
