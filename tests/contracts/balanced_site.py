@@ -34,7 +34,7 @@ class Kind:
     weighs: bool = True
     """It keeps any shares, and says which are in force; else: one slot, the other, or both."""
     counts: bool = True
-    """It counts requests and failures."""
+    """It counts requests, and those that were cut."""
     keeps_clients: bool = True
     """A switch closes no kept-alive connection of a client."""
     host: str = "127.0.0.1"

@@ -33,7 +33,13 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             path = line.split()[1]
             if path == "/peer":
                 body, path = writer.get_extra_info("peername")[0].encode(), "/echo"
-            writer.write(await answer(path, headers, body))
+            said = await answer(path, headers, body)
+            if path == "/half":
+                writer.write(said[:-1])
+                await writer.drain()
+                await released.wait()
+                said = said[-1:]
+            writer.write(said)
             await writer.drain()
             if headers.get("connection", "").lower() == "close":
                 break
@@ -43,7 +49,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def answer(path: str, headers: dict[str, str], body: bytes) -> bytes:
     """Say the name, and what was posted.
 
-    ``/wait`` until ``/release``; ``/sleep/SECONDS``; ``/status/CODE``; ``/headers``; ``/peer``: the client's address.
+    ``/wait`` until ``/release``; ``/sleep/SECONDS``; ``/status/CODE``; ``/headers``; ``/half``: the last byte after
+    ``/release``; ``/peer``: the client's address.
     """
     _, verb, value = (*path.split("/"), "", "")[:3]
     if verb == "wait":

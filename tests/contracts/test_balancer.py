@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import threading
 from contextlib import contextmanager
@@ -174,18 +175,38 @@ def test_a_client_that_only_keeps_its_connection_is_not_in_flight(site: Site) ->
             assert client.recv(1000).rstrip(b"0\r\n").endswith(b"b")
 
 
-def test_requests_and_failures_are_counted_or_said_to_be_unknown(site: Site) -> None:
+def test_requests_and_what_was_cut_are_counted_or_said_to_be_unknown(site: Site) -> None:
     site.start_both()
     switch(site, A)
     if not site.kind.counts:
-        assert (site.traffic(A).requests, site.traffic(A).failures) == (None, None)
+        assert (site.traffic(A).requests, site.traffic(A).cut) == (None, None)
         return
     before = site.requests(A)
     assert get(site.listen, "/status/500")[0] == 500
     get(site.listen)
     assert site.requests(A) - before == 2
-    assert site.traffic(A).failures == 1
+    assert site.traffic(A).cut == 0
     assert site.requests(B) == 0
+    # One that never comes and one that breaks off, each counted as soon as nothing is in flight there.
+    lost: list[object] = []
+
+    def ask(path: str) -> None:
+        try:
+            lost.append(get(site.listen, path)[0])
+        except (OSError, http.client.HTTPException):
+            lost.append("broken off")
+
+    asking = [threading.Thread(target=ask, args=(path,)) for path in ("/wait", "/half")]
+    for thread in asking:
+        thread.start()
+    until(lambda: site.traffic(A).in_flight == 2)
+    switch(site, B)
+    site.kill("a0")
+    site.drained(A)
+    assert site.traffic(A).cut in {2, 3}
+    for thread in asking:
+        thread.join()
+    assert 200 not in lost
 
 
 def test_after_a_restart_of_its_own_it_routes_as_before(site: Site) -> None:

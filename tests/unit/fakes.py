@@ -86,7 +86,7 @@ class World:
     answering: dict[str, bool] = field(default_factory=dict)
     shares: dict[Endpoint, int] = field(default_factory=dict)
     in_flight: dict[Endpoint, int] = field(default_factory=dict)
-    failures: dict[Endpoint, int] = field(default_factory=dict)
+    cut: dict[Endpoint, int] = field(default_factory=dict)
     counts_requests: bool = True
     """Whether the balancer can tell a request from a connection."""
     files: dict[str, str] = field(default_factory=dict)
@@ -234,7 +234,7 @@ class FakeBalancer:
             endpoint: Traffic(
                 self.world.in_flight.get(endpoint, 0),
                 0 if self.world.counts_requests else None,
-                self.world.failures.get(endpoint, 0) if self.world.counts_requests else None,
+                self.world.cut.get(endpoint, 0) if self.world.counts_requests else None,
                 share,
             )
             for endpoint, share in self.world.shares.items()

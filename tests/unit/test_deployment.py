@@ -370,12 +370,12 @@ def test_what_outlives_the_drain_timeout_is_cut_where_the_balancer_sees_it_fail(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, fail: int, finished: int, cut: int
 ) -> None:
     deploy(shop.host, shop.app, "v1")
-    shop.world.in_flight[A], shop.world.failures[A] = 3, 7
+    shop.world.in_flight[A], shop.world.cut[A] = 3, 7
     shop.world.clock.at.append((shop.world.clock.time + 1, lambda: shop.world.in_flight.update({A: 2})))
 
     def end() -> None:
         shop.world.in_flight[A] = 0
-        shop.world.failures[A] += fail
+        shop.world.cut[A] += fail
 
     stopping(shop, monkeypatch, end)
     deploy(shop.host, shop.app, "v2")

@@ -125,5 +125,5 @@ def _together(one: Mapping[Endpoint, Traffic], other: Mapping[Endpoint, Traffic]
     found = dict(other) | dict(one)
     for endpoint in one.keys() & other.keys():
         mine, more = one[endpoint], other[endpoint].in_flight
-        found[endpoint] = Traffic(max(mine.in_flight, more), mine.requests, mine.failures, mine.share)
+        found[endpoint] = Traffic(max(mine.in_flight, more), mine.requests, mine.cut, mine.share)
     return found

@@ -76,7 +76,8 @@ def traffic(answer: str) -> dict[Endpoint, Traffic]:
                 Traffic(
                     in_flight=int(row["scur"] or 0),
                     requests=int(row["stot"] or 0),
-                    failures=sum(int(row[column] or 0) for column in ("hrsp_5xx", "econ", "eresp")),
+                    # HAProxy 3 counts one that never came twice: rather too many than too few.
+                    cut=int(row["eresp"] or 0),
                     share=max(int(row["weight"] or 0), before.share or 0),
                 ),
                 before,
@@ -89,7 +90,7 @@ def added(now: Traffic, other: Traffic) -> Traffic:
     return Traffic(
         now.in_flight + other.in_flight,
         (now.requests or 0) + (other.requests or 0),
-        (now.failures or 0) + (other.failures or 0),
+        (now.cut or 0) + (other.cut or 0),
         now.share,
     )
 

@@ -147,7 +147,7 @@ class Nginx:
             endpoint: Traffic(
                 counted[endpoint] + (0 if share and in_force else leaving),
                 requests=None,
-                failures=None,
+                cut=None,
                 share=share if in_force else None,
             )
             for endpoint, share in known.items()

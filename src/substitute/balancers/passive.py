@@ -146,7 +146,7 @@ class Passive:
             endpoint: Traffic(
                 in_flight=open_ones[endpoint],
                 requests=None,
-                failures=None,
+                cut=None,
                 # Where both are open, the user's balancer chooses, and does not say how.
                 share=0 if target != endpoint else 100 if endpoint in favoured else None,
             )

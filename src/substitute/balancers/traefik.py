@@ -126,7 +126,7 @@ class Traefik:
             endpoint: Traffic(
                 in_flight=max(connections[endpoint], int(self._just_left(endpoint))),
                 requests=None,
-                failures=None,
+                cut=None,
                 share=(shares or {}).get(endpoint),
             )
             for endpoint in endpoints

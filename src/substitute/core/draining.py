@@ -84,8 +84,8 @@ def _traffic_of(host: Host, slot: SlotRecord) -> list[Traffic] | None:
     return [traffic[endpoint] for endpoint in slot.endpoints if endpoint in traffic]
 
 
-def _failures(host: Host, slot: SlotRecord, *, patience: float = 0.0) -> int | None:
-    """How many answers of `slot` the balancer has seen fail, as soon as nothing is in flight there.
+def _cut(host: Host, slot: SlotRecord, *, patience: float = 0.0) -> int | None:
+    """How many answers of `slot` the balancer has seen broken off, as soon as nothing is in flight there.
 
     None where it can't tell. Never raises but on a signal: nothing hangs on it.
     """
@@ -97,18 +97,18 @@ def _failures(host: Host, slot: SlotRecord, *, patience: float = 0.0) -> int | N
             raise
         except Exception:  # noqa: BLE001  # whatever keeps it from telling
             seen = None
-        if not seen or any(one.failures is None for one in seen):
+        if not seen or any(one.cut is None for one in seen):
             return None
         if not any(one.in_flight for one in seen) or host.clock.monotonic() >= deadline:
-            return sum(one.failures or 0 for one in seen)
+            return sum(one.cut or 0 for one in seen)
         host.clock.sleep(_INTERVAL)
 
 
 def stop_and_count(host: Host, app: App, slot: SlotRecord, drained: Drained) -> Drained:
     """Do what `stop_instance` does. What it still had was cut where the balancer saw that fail, or it was killed."""
-    before = _failures(host, slot) if drained.at_sigterm else None
+    before = _cut(host, slot) if drained.at_sigterm else None
     killed = stop_instance(host, app, slot)
-    after = None if before is None or killed else _failures(host, slot, patience=_TOLD_WITHIN)
+    after = None if before is None or killed else _cut(host, slot, patience=_TOLD_WITHIN)
     if before is None or after is None or after < before:  # it can't tell, or has begun anew
         return drained
     cut = min(after - before, drained.at_sigterm)

@@ -90,7 +90,7 @@ class Drained:
 
     finished: int = 0
     cut: int = 0
-    """Not answered to their end, as the balancer saw it.
+    """Not answered to their end, as the balancer saw it: rather too many than too few.
 
     Where it can't tell, or the instance had to be killed: all that were under way at SIGTERM.
     """

@@ -247,8 +247,8 @@ class Traffic:
     in_flight: int
     """Requests; open connections where the balancer can't tell requests. 0: nothing is or may yet be sent."""
     requests: int | None
-    failures: int | None
-    """Answers 5xx and connections that failed."""
+    cut: int | None
+    """Answers that never came or broke off, by no fault of the client's; rather too many than too few."""
     share: int | None
     """The share that the balancer itself says is in force."""
 
