@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -315,3 +316,13 @@ def enclosing_service(cgroup: str | None = None) -> str | None:
     last = units[-1] if units else None
     lasting = last is None or re.match(r"(user@|sshd?|cron|substitute)", last)
     return None if lasting else last
+
+
+def works_in_removed(directory: Path) -> list[int]:
+    """The pids that work in a directory which was `directory`, and was removed since."""
+    found = []
+    for pid in map(int, filter(str.isdigit, os.listdir(_PROC))):  # noqa: PTH208
+        with suppress(OSError):
+            if os.readlink(Path(_PROC, str(pid), "cwd")) == f"{directory} (deleted)":  # noqa: PTH115  # its very text
+                found.append(pid)
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import pytest
 from substitute.core.slots import Endpoint
 from substitute.probes import Sockets
 from substitute.runtimes import systemd
-from tests.e2e.site import Site, eventually
+from tests.e2e.site import Site, eventually, fetch
 from tests.e2e.test_deployments import under_load
 from tests.e2e.test_security import ON_BOTH
 
@@ -79,6 +80,33 @@ def test_a_root_that_is_moved_while_it_serves_goes_on(site: Site) -> None:
     site.run("down")
     site.run("up")
     site.assert_only_serves("a")
+
+
+@pytest.mark.parametrize("runtime", ["supervisord"])
+def test_a_root_whose_state_was_removed_while_it_serves_is_brought_in_order_by_up(site: Site) -> None:
+    """Nobody can talk to its HAProxy and its supervisord any more: their sockets are gone with the directory."""
+    site.run("deploy")
+    shutil.rmtree(site.root / "deploy")
+    told = site.run("status")
+    assert "slot a is live" in told.stdout
+    assert "was gone" in told.stderr
+    site.run("up")
+    assert fetch(site.url) == "version 1\n"
+    assert {name for name in working_places(site) if name.endswith("(deleted)")} == set()
+    site.repository.commit("2")
+    assert under_load(site, lambda: site.run("deploy")) == {"1", "2"}
+    site.assert_only_serves("b")
+    site.run("down")
+    assert site.pids() == set()
+
+
+def working_places(site: Site) -> set[str]:
+    """Where the processes of the root work."""
+    places = set()
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            places.add(str((entry / "cwd").readlink()))
+    return {place for place in places if place.startswith(str(site.root))}
 
 
 @pytest.mark.parametrize("runtime", ["supervisord"])

@@ -134,6 +134,11 @@ class HAProxy:
                 return leaving.traffic(self._run)
             except Silent as silent:
                 if self._daemon.is_gone(silent):
+                    if haproxy.lost(self._run):
+                        raise UnobservedError(
+                            f"HAProxy runs in {self._run}, which was removed, and cannot be asked.",
+                            cure="`substitute up` puts another one in its place.",
+                        ) from silent
                     return {}
                 if isinstance(silent, (Absent, Hung)) or time.monotonic() > deadline:
                     raise UnobservedError("HAProxy does not report its state.", fact=str(silent)) from silent

@@ -111,6 +111,7 @@ class Daemon:
     def start(self, text: str, led: str) -> None:
         """Have the runtime keep one running. Raises BalancerError, and then it is not tried again for ever."""
         wanted, binary = file.description(text), self._checked(text)
+        self._dismiss_lost()
         if holder := haproxy.occupants(self._settings.listen, self._run)[0]:
             raise BalancerError(_HELD.format(listen=self._settings.listen, holder=holder), cure=_ELSEWHERE)
         self.write(text, led)
@@ -132,6 +133,18 @@ class Daemon:
         except BaseException:
             self._runtime.stop(haproxy.NAME, process, timeout=1.0)  # else it would be tried for ever
             raise
+
+    def _dismiss_lost(self) -> None:
+        """Have those finish what they have, whose directory was removed: they can hand their sockets to nobody.
+
+        Until another one listens, new connections are refused.
+        """
+        lost = [process for pid in haproxy.lost(self._run) if (process := identify(pid))]
+        for process in lost:
+            signal_process(process, signal.SIGUSR1)
+        deadline = time.monotonic() + _MOMENT
+        while lost and haproxy.occupants(self._settings.listen, self._run)[0] and time.monotonic() < deadline:
+            time.sleep(_TICK)
 
     def succeed(self, text: str, led: str) -> None:
         """Put one that is kept running in the place of one that nobody would start again, or an earlier runtime.
@@ -195,7 +208,8 @@ class Daemon:
             known = api.processes(self._run)
         process = identify(known.master) if known else None
         self._runtime.stop(haproxy.NAME, process, timeout=haproxy.STOP_TIMEOUT)
-        left = [process for pid in haproxy.those_of(self._run) if (process := identify(pid))]
+        pids = [*haproxy.those_of(self._run), *haproxy.lost(self._run)]
+        left = [process for pid in pids if (process := identify(pid))]
         for number in (signal.SIGTERM, signal.SIGKILL):
             for process in left:
                 signal_process(process, number)

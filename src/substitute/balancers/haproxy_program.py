@@ -15,7 +15,7 @@ from substitute.balancers.haproxy_socket import MASTER, WORKER
 from substitute.core.errors import BalancerError
 from substitute.core.ports import Program
 from substitute.core.slots import Endpoint
-from substitute.processes import command_line
+from substitute.processes import command_line, users, works_in_removed
 from substitute.processes import name as name_of
 from substitute.shell import capture
 
@@ -128,6 +128,15 @@ def those_of(run_directory: Path) -> list[int]:
         pid
         for pid in _pids()
         if _works_in(pid, run_directory) and any(MASTER in word for word in command_line(pid))
+    ]
+
+
+def lost(run_directory: Path) -> list[int]:
+    """The masters that run for this root in a directory that was removed: nobody can tell them anything any more."""
+    return [
+        pid
+        for pid in works_in_removed(run_directory)
+        if any(MASTER in word for word in command_line(pid)) and users(pid) == {os.geteuid()}
     ]
 
 

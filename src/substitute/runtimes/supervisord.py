@@ -29,6 +29,7 @@ from substitute.processes import (
     is_alive,
     signal_process,
     users,
+    works_in_removed,
 )
 from substitute.runtimes import launcher
 from substitute.runtimes.orphans import wait_or_kill
@@ -342,6 +343,7 @@ class Supervisord:
         pids = set()
         with suppress(OSError, ValueError):
             pids.add(int((self._run / "supervisord.pid").read_text()))
+        pids |= set(works_in_removed(self._run))
         try:
             pids.add(self._call("getPID"))
         except Silent as silent:
@@ -354,7 +356,7 @@ class Supervisord:
     def _is_supervisord(self, pid: int) -> bool:
         """Whether it is one, and works here: a number in a file says nothing."""
         with suppress(OSError):
-            here = Path(f"/proc/{pid}/cwd").samefile(self._run)
+            here = pid in works_in_removed(self._run) or Path(f"/proc/{pid}/cwd").samefile(self._run)
             return here and users(pid) == {os.geteuid()} and "supervisor.supervisord" in command_line(pid)
         return False
 
