@@ -91,6 +91,21 @@ def test_an_address_that_somebody_else_holds_is_refused_with_the_holders_name(si
     assert names(site) == {"a0"}
 
 
+def test_the_haproxy_of_another_root_is_named_as_that_and_nobody_is_told_to_end_it(
+    site: Site, tmp_path: Path
+) -> None:
+    site.start_both()
+    site.route(100, 0)
+    with site_in(tmp_path / "copy", site.kind) as copy:
+        copy.listen = site.listen
+        copy.balancer = copy.kind.make(copy)
+        with pytest.raises(BalancerError, match="That is the balancer of the root") as refused:
+            copy.route(100, 0)
+        assert str(site.root) in refused.value.fact
+        assert refused.value.cure.startswith("Leave it running")
+    assert names(site) == {"a0"}
+
+
 def test_a_root_with_a_long_path_works(site: Site, tmp_path: Path) -> None:
     with site_in(tmp_path / ("long" * 40), site.kind) as deep:
         deep.start_both()

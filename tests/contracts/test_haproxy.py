@@ -316,9 +316,16 @@ def test_a_reload_that_fails_leaves_the_files_and_the_routes(
     assert running.failures == []
 
 
-def test_a_first_start_that_fails_is_not_tried_again_for_ever(site: Site) -> None:
+def test_a_first_start_that_fails_is_not_tried_again_for_ever(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = site.balancer
     listen_elsewhere(site, f"{UNBINDABLE}:{site.listen.port}")
+    with pytest.raises(
+        BalancerError, match=r"No network interface of this machine(.|\n)*`ip -brief address`"
+    ):
+        site.route(100, 0)
+    monkeypatch.setattr(haproxy_program, "refusal", lambda _: "")
     with pytest.raises(BalancerError, match=r"does not start on 192\.0\.2\.1(.|\n)*cannot bind"):
         site.route(100, 0)
     assert site.runtime._state("haproxy") == "STOPPED"

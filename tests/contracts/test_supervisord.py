@@ -109,6 +109,17 @@ def test_one_that_is_stopped_is_named_then_ended_and_there_are_never_two(place: 
         runtime.stop("shop_b", started, timeout=10.0)
 
 
+def test_one_that_is_stopped_is_not_waited_for_as_one_that_is_busy(place: Place) -> None:
+    place.start()
+    (before,) = supervisords(place.run)
+    os.kill(before, signal.SIGSTOP)
+    eventually(lambda: is_stopped(before), "it has stopped")
+    with pytest.raises(Silent, match="does not go on within 1s"):
+        supervisord.connect(place.run).kept()
+    os.kill(before, signal.SIGCONT)
+    assert place.runtime.kept() == {"shop_a"}
+
+
 @pytest.mark.usefixtures("impatient")
 def test_what_a_stopped_one_keeps_is_ended_for_good(place: Place) -> None:
     process = place.start()

@@ -28,8 +28,10 @@ _PATIENCE = 10.0
 """Seconds for HAProxy to start, to reload, or to come back after a crash."""
 _MOMENT = 1.0
 _TICK = 0.005
-_HELD = "{listen}, where HAProxy should listen, is held by {holder}."
-_ELSEWHERE = "End that, or set another balancer.listen in substitute.toml."
+_ELSEWHERE = (
+    "Set another balancer.listen in substitute.toml: `ip -brief address` lists the addresses of this machine, and "
+    "`*:PORT` is all of them."
+)
 
 
 class Daemon:
@@ -113,7 +115,11 @@ class Daemon:
         wanted, binary = file.description(text), self._checked(text)
         self._dismiss_lost()
         if holder := haproxy.occupants(self._settings.listen, self._run)[0]:
-            raise BalancerError(_HELD.format(listen=self._settings.listen, holder=holder), cure=_ELSEWHERE)
+            raise self._held(BalancerError, self._settings.listen, holder)
+        if refusal := haproxy.refusal(self._settings.listen):
+            raise BalancerError(
+                f"HAProxy cannot listen on {self._settings.listen}.", fact=refusal, cure=_ELSEWHERE
+            )
         self.write(text, led)
         try:
             process = self._runtime.start(haproxy.program(binary, self._run))
@@ -250,7 +256,7 @@ class Daemon:
         bound = (file.listen(written), *file.earlier(written))
         for listen in {file.listen(text), *file.earlier(text)} - set(bound):
             if holder := haproxy.occupants(listen, self._run)[0]:
-                raise UnmovedError(_HELD.format(listen=listen, holder=holder), cure=_ELSEWHERE)
+                raise self._held(UnmovedError, listen, holder)
             # What overlaps an address of its own it can have: it gives that one up before.
             if not any(haproxy.overlap(listen, address) for address in bound if address) and (
                 refusal := haproxy.refusal(listen)
@@ -258,6 +264,16 @@ class Daemon:
                 raise UnmovedError(
                     f"HAProxy cannot listen on {listen}, and serves as before.", fact=refusal, cure=_ELSEWHERE
                 )
+
+    def _held(self, kind: type[BalancerError], listen: str, holder: str) -> BalancerError:
+        what = f"{listen}, where HAProxy should listen, is held by {holder}."
+        if root := haproxy.root_behind(listen, self._run):
+            return kind(
+                what,
+                fact=f"That is the balancer of the root {root}, which serves.",
+                cure="Leave it running, and set another balancer.listen in the substitute.toml of this root.",
+            )
+        return kind(what, cure="Stop that program, or set another balancer.listen in substitute.toml.")
 
     def _master(self) -> Processes:
         """The account of its master. One without is about to end, whatever its worker still says: `Silent`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shlex
@@ -98,6 +99,18 @@ def occupants(listen: str, run_directory: Path) -> tuple[str, list[int]]:
     return (", ".join(foreign) if pids else "a process of another user"), ours
 
 
+def root_behind(listen: str, run_directory: Path) -> Path | None:
+    """The other root whose HAProxy listens there, or None."""
+    inodes = {found.inode for found in listeners.on(_endpoint(listen))}
+    for pid in _pids():
+        if inodes and _holds(pid, inodes) and any(MASTER in word for word in command_line(pid)):
+            with suppress(OSError):
+                works_in = Path(f"/proc/{pid}/cwd").readlink()
+                if works_in.parts[-2:] == run_directory.parts[-2:] and works_in != run_directory:
+                    return works_in.parent.parent
+    return None
+
+
 def refusal(listen: str) -> str:
     """Why nobody can listen there, or empty.
 
@@ -112,7 +125,10 @@ def refusal(listen: str) -> str:
         except PermissionError:  # its program may have the right that this one has not
             return ""
         except OSError as error:
-            return error.strerror or str(error)
+            why = error.strerror or str(error)
+            if error.errno == errno.EADDRNOTAVAIL:
+                return f"No network interface of this machine has that address ({why})."
+            return why
     return ""
 
 

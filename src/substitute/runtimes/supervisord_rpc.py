@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PATIENCE = 10.0
 """Seconds that supervisord has for an answer: it does one thing at a time, and none takes long."""
 _TICK = 0.01
+_MOMENT = 1.0
+"""Seconds that one may be stopped: a debugger stops it for less."""
 _SHUTTING_DOWN = 6
 _CREDENTIALS = struct.Struct("3i")
 
@@ -66,6 +68,16 @@ class _Connection(http.client.HTTPConnection):
             self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         )
         self.listener = identify(pid) if pid else None
+        self._require_moving()
+
+    def _require_moving(self) -> None:
+        """Raise Silent where it is stopped and is not let go on within a moment: it would be told in vain."""
+        moment = min(self.timeout or _MOMENT, _MOMENT)
+        deadline = time.monotonic() + moment
+        while self.listener and is_stopped(self.listener.pid):
+            if time.monotonic() >= deadline:
+                raise Silent(self.listener, f"it does not go on within {moment:g}s")
+            time.sleep(_TICK)
 
 
 def call(run_directory: Path, method: str, *arguments: object, patience: float = PATIENCE) -> Any:
