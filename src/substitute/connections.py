@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from substitute import sock_diag
 from substitute.core.errors import UnobservedError
+from substitute.core.ports import Connected
 from substitute.sock_diag import State
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _TICK = 0.005
 _OPEN = frozenset({State.SYN_RECV, State.ESTABLISHED, State.CLOSE_WAIT})
 """Where the instance may still have something to read or to say. In the others it has closed already, and what it
 said is the kernel's to deliver. Connections that wait to be accepted are among them."""
+_KNOWN = frozenset(State) - {State.LISTEN, State.CLOSE, State.SYN_SENT}
 _TAKEN = _OPEN | {State.FIN_WAIT1, State.FIN_WAIT2}
 """Also where the instance closed at once, as long as its client does not."""
 
@@ -50,6 +52,20 @@ def counted(endpoints: Iterable[Endpoint]) -> dict[Endpoint, int]:
     except OSError as error:
         raise UnobservedError("The kernel does not report who is connected.", fact=str(error)) from error
     return {endpoint: open_ones[endpoint.port] for endpoint in wanted}
+
+
+def connected(port: int) -> Connected:
+    """Who is or was connected to `port` of this machine. Raises OSError where the kernel does not tell."""
+    here = list(sock_diag.sockets(port, _KNOWN))
+    there = [
+        seen
+        for seen in sock_diag.sockets(port, _KNOWN, of_peer=True)
+        if seen.remote.host == seen.local.host or seen.remote.host.startswith("127.")  # no other machine
+    ]
+    return Connected(
+        frozenset(seen.remote for seen in here) | frozenset(seen.local for seen in there),
+        sum(1 for seen in here if seen.state in {State.SYN_RECV, State.ESTABLISHED}),
+    )
 
 
 def led_to(endpoints: Iterable[Endpoint], *, flipped: bool) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from substitute import listeners, processes
 from substitute.accounts import number_of
-from substitute.connections import PROBE_MARK, WILDCARDS
+from substitute.connections import PROBE_MARK, WILDCARDS, connected
 from substitute.containers import proxies_like
 from substitute.core.environment import IN_A_HOOK
 from substitute.core.ports import Answer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from substitute.core.apps import Health
-    from substitute.core.ports import Process
+    from substitute.core.ports import Connected, Process
 
 _LONGEST = 5.0
 """Seconds that one probe may take, however long the health check as a whole may."""
@@ -77,6 +77,13 @@ class Sockets:
             return frozenset()
         inodes = {inode for pid in {process.pid, *_family(process)} for inode in sockets_of(pid)}
         return frozenset(Endpoint(found.address, found.port) for found in listeners.held(inodes))
+
+    def connected(self, endpoint: Endpoint) -> Connected | None:
+        """From both ends: whoever closes first keeps the connection in TIME_WAIT."""
+        try:
+            return connected(endpoint.port)
+        except OSError:
+            return None
 
     def marked(
         self, marks: Mapping[str, str], users: Iterable[str | None], root: Path

@@ -60,16 +60,19 @@ class Socket:
     """Bytes that were written to it, and that the other side's kernel does not have yet."""
 
 
-def sockets(port: int, states: Iterable[State]) -> Iterator[Socket]:
-    """Yield the sockets whose own port is `port`, of both families. Raises OSError where the kernel can't tell."""
+def sockets(port: int, states: Iterable[State], *, of_peer: bool = False) -> Iterator[Socket]:
+    """Yield the sockets whose own port is `port`, of both families. Raises OSError where the kernel can't tell.
+
+    With `of_peer` those that are connected to a `port`, wherever that is.
+    """
     wanted = sum(1 << state for state in states)
     for family in (socket.AF_INET, socket.AF_INET6):
-        yield from _asked(port, wanted, family)
+        yield from _asked((0, port) if of_peer else (port, 0), wanted, family)
 
 
-def _asked(port: int, states: int, family: int) -> Iterator[Socket]:
+def _asked(ports: tuple[int, int], states: int, family: int) -> Iterator[Socket]:
     question = _QUESTION.pack(family, socket.IPPROTO_TCP, 0, states) + _SOCKET_ID.pack(
-        port, 0, b"", b"", 0, b"\xff" * 8
+        *ports, b"", b"", 0, b"\xff" * 8
     )
     header = _HEADER.pack(_HEADER.size + len(question), _BY_FAMILY, _REQUEST_DUMP, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:

@@ -17,7 +17,7 @@ from substitute.core.slots import Endpoint
 from substitute.probes import Sockets
 from substitute.processes import descendants
 from tests.contracts.strict_client import accepts, until
-from tests.e2e.site import Site, eventually
+from tests.e2e.site import Site, eventually, fetch
 from tests.e2e.test_deployments import under_load
 from tests.e2e.test_passive import gate, nginx
 from tests.ports import free_port
@@ -121,11 +121,21 @@ def test_behind_haproxy_one_line_of_the_users_nginx_moves(site: Site) -> None:
     site.configure()
     with running(site, site.ports[0]) as process, nginx(site, site.root.parent) as server:
         assert f"proxy_pass http://127.0.0.1:{front};" in site.run("adopt").stdout
+        site.repository.commit("2")
+
+        def too_early() -> None:
+            told = site.run("deploy", exit_status=2).stderr
+            assert "No request has come to shop through the balancer yet" in told
+            fetch(f"http://127.0.0.1:{front}/")
+            told = site.run("deploy", exit_status=2).stderr
+            assert f"The adopted app on port {site.ports[0]} still gets connections" in told
+
+        assert under_load(site, too_early) == {"1"}
+        assert process.poll() is None
         file.write_text(file.read_text().replace("http://my_app", f"http://127.0.0.1:{front}"))
         before = descendants(server.pid)
         server.send_signal(signal.SIGHUP)
         eventually(lambda: descendants(server.pid).isdisjoint(before), "nginx has reloaded")
-        site.repository.commit("2")
         assert under_load(site, lambda: site.run("deploy")) == {"1", "2"}
         site.assert_only_serves("b")
         assert process.poll() is not None

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from substitute.core.events import Event
-    from substitute.core.ports import Backend, Program, Request
+    from substitute.core.ports import Backend, Connected, Program, Request
 
 PORTS = {SlotName.A: 3001, SlotName.B: 3002}
 
@@ -339,6 +339,9 @@ class FakeProber:
         )
         good = self.world.answering.get(name, False) and self.world.serves(commit, health.path)
         return Answer(good, "200" if good else "500")
+
+    def connected(self, endpoint: Endpoint) -> Connected | None:
+        return None
 
     def marked(
         self, marks: Mapping[str, str], users: Iterable[str | None], root: Path

@@ -56,7 +56,7 @@ from tests.unit.fakes import FakeLog, FakeStrangers
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from substitute.core.ports import Backend, Program, Request
+    from substitute.core.ports import Backend, Connected, Program, Request
     from substitute.core.records import AppRecord
 
 PORTS = {"shop": (3001, 3002), "blog": (4001, 4002)}
@@ -1044,6 +1044,9 @@ class ModelProber:
 
     def listening(self, process: Process) -> frozenset[Endpoint]:
         return frozenset()
+
+    def connected(self, endpoint: Endpoint) -> Connected | None:
+        return None
 
     def marked(
         self, marks: Mapping[str, str], users: Iterable[str | None], root: Path

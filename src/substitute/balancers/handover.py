@@ -8,6 +8,7 @@ left alone while one of them has something there.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from substitute.core.errors import BalancerError, UnobservedError
@@ -125,5 +126,5 @@ def _together(one: Mapping[Endpoint, Traffic], other: Mapping[Endpoint, Traffic]
     found = dict(other) | dict(one)
     for endpoint in one.keys() & other.keys():
         mine, more = one[endpoint], other[endpoint].in_flight
-        found[endpoint] = Traffic(max(mine.in_flight, more), mine.requests, mine.cut, mine.share)
+        found[endpoint] = replace(mine, in_flight=max(mine.in_flight, more))
     return found

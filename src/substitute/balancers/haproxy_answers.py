@@ -79,6 +79,8 @@ def traffic(answer: str) -> dict[Endpoint, Traffic]:
                     # HAProxy 3 counts one that never came twice: rather too many than too few.
                     cut=int(row["eresp"] or 0),
                     share=max(int(row["weight"] or 0), before.share or 0),
+                    opened=int(row["connect"] or 0),
+                    open=int(row["used_conn_cur"] or 0) + int(row["idle_conn_cur"] or 0),
                 ),
                 before,
             )
@@ -92,6 +94,8 @@ def added(now: Traffic, other: Traffic) -> Traffic:
         (now.requests or 0) + (other.requests or 0),
         (now.cut or 0) + (other.cut or 0),
         now.share,
+        (now.opened or 0) + (other.opened or 0),
+        (now.open or 0) + (other.open or 0),
     )
 
 

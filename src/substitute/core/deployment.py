@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from substitute.core.attempt import Attempt, Plan
+from substitute.core.bypass import require_led_here
 from substitute.core.errors import (
     BuildError,
     HandedOverError,
@@ -152,6 +153,7 @@ def _operate(host: Host, app: App, operation: str, choose: Choose, *, if_changed
                 if same and if_changed and not same.changed:
                     host.emit(Unchanged(app.name, same.slot, same.commit))
                     return
+                require_led_here(host, host.journal.app(app.name))
                 attempt.begin(plan, chosen_in=took)
                 if same:
                     attempt.emit(Notice(same.message))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.adopted import fact_of
+from substitute.core.bypass import require_none_come_past
 from substitute.core.errors import NotReadyError, RuntimeFailedError
 from substitute.core.events import Notice
 from substitute.core.health import answers
@@ -45,6 +46,9 @@ def let_go(host: Host, slot: SlotRecord, adopted: Adopted) -> None:
     Raises RuntimeFailedError where it goes on.
     """
     process, keeper = host.inspect(slot).process, adopted.keeper
+    live = host.journal.app(slot.app).live
+    if process and live and live is not slot.name:
+        require_none_come_past(host, slot)
     if keeper:
         _ask(host, keeper, keeper.stop, timeout=slot.stop_timeout + 90)
         _await_end(host, slot, keeper)
@@ -56,7 +60,6 @@ def let_go(host: Host, slot: SlotRecord, adopted: Adopted) -> None:
                     f"Slot {slot.name} did not exit within {slot.stop_timeout:g}s of SIGTERM and was killed."
                 )
             )
-    live = host.journal.app(slot.app).live
     if live is slot.name:
         return
     host.journal.leave(slot.app, slot.name, fact_of(slot.app), live=live)

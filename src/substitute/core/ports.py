@@ -251,6 +251,10 @@ class Traffic:
     """Answers that never came or broke off, by no fault of the client's; rather too many than too few."""
     share: int | None
     """The share that the balancer itself says is in force."""
+    opened: int | None = None
+    """Connections to the endpoint that it has opened since it started, where it counts them."""
+    open: int | None = None
+    """Those that are open now, in use or kept."""
 
 
 class Balancer(Protocol):
@@ -411,6 +415,16 @@ class Answer:
     """``200``, ``502``, ``connection refused``, ``no answer within 1 s``, …"""
 
 
+@dataclass(frozen=True)
+class Connected:
+    """Who is, or was a moment ago, connected to an endpoint."""
+
+    clients: frozenset[Endpoint]
+    """The other ends of all connections that the kernel knows: those that are over too, for a minute."""
+    open: int
+    """How many are established."""
+
+
 class Prober(Protocol):
     """Looks at endpoints from outside, and at who listens on them."""
 
@@ -425,6 +439,9 @@ class Prober(Protocol):
 
     def listening(self, process: Process) -> frozenset[Endpoint]:
         """Every address and port that `process`, its descendants or its group listen on, as far as it can be seen."""
+
+    def connected(self, endpoint: Endpoint) -> Connected | None:
+        """Who is connected to the endpoint, which is on this machine; None where the kernel does not tell."""
 
     def marked(
         self, marks: Mapping[str, str], users: Iterable[str | None], root: Path
