@@ -170,7 +170,7 @@ def _pm2(pid: int) -> Keeper | None:
         f"PM2's {name}",
         start=(program, "start", name),
         stop=(program, "stop", name),
-        forget=f"pm2 delete {name} && pm2 save",
+        forget=f"pm2 delete {name} && pm2 save --force",
         user=_other_user(owner),
         environment={
             "PATH": absolute_places(path),
