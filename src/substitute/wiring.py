@@ -185,7 +185,7 @@ class Site:
         """What is done in spite of the error."""
         told = []
         if names := [app.name for app in self.apps.values() if app.remembered]:
-            told.append(f"Used instead is what the journal knows of {' and '.join(names)}.")
+            told.append(f"In its place, what the journal knows of {' and '.join(names)} is used.")
         if names := [app.name for app in self.apps.values() if app.env_file_problem and not app.remembered]:
             told.append(f"Until that is corrected, {' and '.join(names)} cannot be started.")
         if self.in_general:
