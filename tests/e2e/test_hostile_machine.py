@@ -351,7 +351,7 @@ def test_an_app_that_was_renamed_says_what_is_left_and_loses_no_request(site: Si
         site.repository.commit("2")
         said = site.run("deploy", exit_status=2).stderr
         assert "is that of shop, which still runs under its old name" in said
-        assert "`substitute down`" in said
+        assert "type `substitute down -a shop`, then `substitute deploy`" in said
 
     def back() -> None:
         (site.root / "substitute.toml").write_text(earlier)
@@ -359,8 +359,8 @@ def test_an_app_that_was_renamed_says_what_is_left_and_loses_no_request(site: Si
         site.assert_only_serves("b")
 
     assert under_load(site, renamed, back) == {"1", "2"}
-    site.run("down")
     (site.root / "substitute.toml").write_text(earlier.replace("app.shop", "app.a"))
+    site.run("down", "-a", "shop")
     site.repository.commit("3")
     site.run("deploy")
     assert fetch(site.url) == "version 3\n"

@@ -11,7 +11,8 @@ from substitute.core import byhand, root
 from substitute.core.deployment import deploy
 from substitute.core.errors import NotReadyError, RuntimeFailedError, SubstituteError, UsageError
 from substitute.core.events import Notice
-from substitute.core.ports import Limits, Process, Protection
+from substitute.core.ports import Inspection, Limits, Process, Protection
+from tests.unit.fakes import FakeProber, FakeRuntime
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,3 +185,17 @@ def test_a_name_that_no_guest_can_have_is_refused_with_the_reason(
         start(shop, name, directory)
     ours = name in {"haproxy", "shop_guardian"}
     assert ("substitute itself runs something" in refused.value.fact) == ours
+
+
+def test_what_fails_of_a_guest_is_said_of_the_guest_and_of_no_slot(
+    shop: Shop, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeProber, "holder", lambda *_: "nginx (pid 9)")
+    with pytest.raises(RuntimeFailedError, match="Port 3100 of worker is taken") as taken:
+        start(shop, "worker", directory)
+    assert taken.value.cure == "Stop that program, or start the guest on another port."
+    monkeypatch.undo()
+    monkeypatch.setattr(FakeRuntime, "inspect", lambda *_: Inspection(None, "exit status 1"))
+    with pytest.raises(NotReadyError, match="worker exited") as gone:
+        start(shop, "worker", directory)
+    assert gone.value.cure == "See `substitute logs worker`."

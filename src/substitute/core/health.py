@@ -52,12 +52,16 @@ def require_free(host: Host, slot: SlotRecord) -> None:
         if holder := host.prober.holder(endpoint):
             ours = _other_slots(host, slot)
             raise RuntimeFailedError(
-                f"Port {endpoint.port} of slot {slot.name} is taken.",
+                f"Port {endpoint.port} of {slot.called} is taken.",
                 fact=f"{holder} listens on it. {ours}".strip(),
-                cure=_APART
-                if ours
-                else f"Stop it, or give slot {slot.name} another port in substitute.toml.",
+                cure=_APART if ours else _free(slot),
             )
+
+
+def _free(slot: SlotRecord) -> str:
+    if slot.instance_name:
+        return "Stop that program, or start the guest on another port."
+    return f"Stop it, or give slot {slot.name} another port in substitute.toml."
 
 
 def _other_slots(host: Host, slot: SlotRecord) -> str:
@@ -203,9 +207,11 @@ def _require_alive(host: Host, slot: SlotRecord, process: Process, log: LogTail)
         log.lines(ended=True)
         ended = f"It ended with {seen.exit}." if seen.exit else "Its process is gone."
         raise NotReadyError(
-            f"The instance in slot {slot.name} exited.",
+            f"{slot.instance_name} exited."
+            if slot.instance_name
+            else f"The instance in slot {slot.name} exited.",
             fact=_with_log(ended, log),
-            cure=f"See `substitute logs {slot.name}`.",
+            cure=f"See {slot.logs}.",
         )
 
 

@@ -298,8 +298,8 @@ class Journal:
             if not kept and (taken := ports & ports_of(found.values())):
                 raise UsageError(
                     f"Port {min(taken)} of {app.name} is that of {name}, which still runs under its old name.",
-                    cure=f"Call it {name} in substitute.toml again. To rename it: `substitute down` before, and "
-                    "`substitute deploy` after.",
+                    cure=f"Call it {name} in substitute.toml again. Or rename it with a moment of downtime: type "
+                    f"`substitute down -a {name}`, then `substitute deploy`.",
                 )
         return found
 
