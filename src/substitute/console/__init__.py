@@ -121,7 +121,10 @@ class Console:
         mark = "interrupted: " if isinstance(error, InterruptedByUserError) else "error: "
         first, *more = error.what.splitlines() or [""]
         self.err.line(paint(mark, "red") + paint(harmless(first), "bold"))
-        for part in (*more, error.fact, error.serves, error.cure):
+        fact = error.fact
+        if self._screen and self.out.is_same(self.err):
+            fact = self._screen.shown.without(fact)
+        for part in (*more, fact, error.serves, error.cure):
             for line in part.splitlines():
                 self.err.line(f"  {harmless(line)}".rstrip())
 

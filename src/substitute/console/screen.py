@@ -19,6 +19,7 @@ from substitute.core.events import (
     Unchanged,
     Warned,
 )
+from substitute.core.excerpt import Shown
 
 if TYPE_CHECKING:
     from substitute.console.stream import Stream
@@ -35,6 +36,7 @@ class Screen:
 
     def __init__(self, out: Stream) -> None:
         self.out = out
+        self.shown = Shown()
 
     def __call__(self, event: Event) -> None:
         """Show `event`."""
@@ -44,6 +46,7 @@ class Screen:
             case PhaseFinished():
                 self.end(event.phase, event.seconds)
             case Output():
+                self.shown.add(event.line)
                 self.say(f"  {event.phase} | {harmless(event.line)}", "dim")
             case Warned():
                 self.paragraph(f"warning: {event.message}", "yellow")

@@ -54,6 +54,14 @@ class Stream:
             raise OSError("closed")
         return self._stream.fileno()
 
+    def is_same(self, other: Stream) -> bool:
+        """Whether who reads the one reads the other as well: one terminal, one file, one pipe."""
+        try:
+            mine, theirs = os.fstat(self.fileno()), os.fstat(other.fileno())
+        except (OSError, ValueError, AttributeError):
+            return False
+        return (mine.st_dev, mine.st_ino) == (theirs.st_dev, theirs.st_ino)
+
     @property
     def encoding(self) -> str:
         """As ``utf-8``."""

@@ -28,6 +28,7 @@ from substitute.core.events import (
     Succeeded,
     Warned,
 )
+from substitute.core.excerpt import excerpt
 from substitute.core.hooks import run_hook
 from substitute.core.interrupts import whole
 from substitute.core.settle import Quietly
@@ -38,6 +39,7 @@ from substitute.core.waiting import CLEANUP, what_goes_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from substitute.core.apps import App
     from substitute.core.events import Drained
@@ -146,6 +148,10 @@ class Attempt:
     def show(self, where: str) -> Callable[[str], None]:
         """A function that takes the lines of a program which runs in `where`."""
         return lambda line: self.emit(Output(where, line))
+
+    def excerpt(self, where: str) -> AbstractContextManager[Callable[[str], None]]:
+        """The same for an instance, whose log keeps the lines that are not shown."""
+        return excerpt(self.show(where), rest=f"see {self.slot.logs}.")
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:

@@ -13,6 +13,7 @@ from substitute.core.errors import (
     UsageError,
 )
 from substitute.core.events import Notice, Output
+from substitute.core.excerpt import excerpt
 from substitute.core.guests import start_guest, stop_guest
 from substitute.core.health import await_ready
 from substitute.core.instances import start_instance, stop_instance
@@ -89,7 +90,7 @@ def _settled(
 
 
 def _say_who_serves(host: Host, slot: SlotRecord, settled: Settled) -> None:
-    cure = f"See `substitute logs {slot.name}`."
+    cure = f"See {slot.logs}."
     if settled.problem:
         raise NothingServesError(f"{slot.instance} does not serve.", fact=settled.problem, cure=cure)
     if settled.live is not slot.name:
@@ -102,7 +103,8 @@ def _stand_by(host: Host, app: App, slot: SlotRecord, interrupts: Interrupts) ->
     try:
         with interrupts.allowed():
             process, log, version = start_instance(host, app, slot, standby=True)
-            await_ready(host, version.health, slot, process, show=_shower(host), log=log, start=version.start)
+            with excerpt(_shower(host), rest=f"see {slot.logs}.") as show:
+                await_ready(host, version.health, slot, process, show=show, log=log, start=version.start)
             host.journal.proven(slot, version)
     except Exception:
         stop_instance(host, app, host.journal.app(app.name).slots[slot.name])

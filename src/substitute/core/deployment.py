@@ -225,8 +225,7 @@ def bring_up(attempt: Attempt) -> tuple[Process, LogTail]:
             # Where nothing serves, this one's port is not to be reached before it is ready.
             host.route(app.name, {})
         process, log, version = start_instance(host, app, attempt.slot, caller=caller)
-    with attempt.phase(Phase.READY):
-        show = attempt.show(Phase.READY)
+    with attempt.phase(Phase.READY), attempt.excerpt(Phase.READY) as show:
         await_ready(host, version.health, attempt.slot, process, show=show, log=log, start=version.start)
         host.journal.proven(attempt.slot, version)
     if not attempt.is_check:  # a check sends the signal, and sees
@@ -325,7 +324,7 @@ def _finish(attempt: Attempt) -> None:
     if live is not attempt.slot.name:
         gave_out = NotReadyError(
             f"Slot {attempt.slot.name} stopped answering before the old instance was stopped.",
-            cure=f"See `substitute logs {attempt.slot.name}`.",
+            cure=f"See {attempt.slot.logs}.",
         )
         raise attempt.failed(gave_out, live)
     attempt.succeeded(drained, reason=left)

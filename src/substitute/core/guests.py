@@ -13,6 +13,7 @@ from substitute.core.apps import Health
 from substitute.core.environment import guest_environment, guest_origin
 from substitute.core.errors import UsageError
 from substitute.core.events import Notice, Output
+from substitute.core.excerpt import excerpt
 from substitute.core.health import LogTail, await_ready, require_free
 from substitute.core.instances import end_all
 from substitute.core.interrupts import Interrupts, ends_soon
@@ -108,8 +109,11 @@ def _run(host: Host, guest: GuestRecord, interrupts: Interrupts) -> None:
         with interrupts.allowed():
             process = host.runtime.start(program)
             host.journal.host_guest(replace(guest, process=process))
-            show = lambda line: host.emit(Output("start", line))  # noqa: E731
-            await_ready(host, _LISTENS, as_slot(guest), process, show=show, log=log, start=program.command)
+            emit = lambda line: host.emit(Output("start", line))  # noqa: E731
+            with excerpt(emit, rest=f"see {as_slot(guest).logs}.") as show:
+                await_ready(
+                    host, _LISTENS, as_slot(guest), process, show=show, log=log, start=program.command
+                )
     except Exception:
         _end(host, guest)
         raise

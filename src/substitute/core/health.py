@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from substitute.core.environment import origin
 from substitute.core.errors import NotReadyError, RuntimeFailedError
+from substitute.core.excerpt import LAST
 from substitute.core.unready import places, to_answer_well, to_listen
 from substitute.core.versions import health_of
 
@@ -38,11 +39,15 @@ class LogTail:
     def __init__(self, log: Log) -> None:
         self._log = log
         self.last: list[str] = []
+        self.show: Callable[[str], None] = lambda _: None
+        """Is given every line."""
 
     def lines(self, *, ended: bool = False) -> list[str]:
         """The whole lines since the previous call; never raises. `ended`: the instance runs no more."""
         lines = self._log.lines(ended=ended)
-        self.last = [*self.last, *lines][-10:]
+        self.last = [*self.last, *lines][-LAST:]
+        for line in lines:
+            self.show(line)
         return lines
 
 
@@ -94,11 +99,11 @@ def await_ready(
 
     Raises NotReadyError at once when it exits, and after `health.timeout` seconds with its last answer.
     """
+    log.show = show
     deadline = host.clock.monotonic() + health.timeout
     good, last, strange = 0, _NOTHING, 0.0
     while True:
-        for line in log.lines():
-            show(line)
+        log.lines()
         _require_alive(host, slot, process, log)
         owned = _owned(host, slot, process)
         pause = min(health.interval, _LISTEN_INTERVAL)
@@ -174,7 +179,7 @@ def observe_for(
             raise NotReadyError(
                 f"Slot {slot.name} stopped passing its health check while it was watched with real requests (verify).",
                 fact=_with_log(f"Last answer: {last}.", log),
-                cure=f"See `substitute logs {slot.name}`.",
+                cure=f"See {slot.logs}.",
             )
         remaining = deadline - host.clock.monotonic()
         if remaining <= 0 and not bad:
@@ -234,7 +239,7 @@ def _not_ready(
     return NotReadyError(
         f"Slot {slot.name} did not {wanted} within {health.timeout:g}s (last: {last}).",
         fact=_with_log("", log),
-        cure=f"{more} See `substitute logs {slot.name}`.",
+        cure=f"{more} See {slot.logs}.",
     )
 
 

@@ -139,7 +139,7 @@ def _meet(host: Host, slot: SlotRecord, process: Process) -> Observation:
         raise NotReadyError(
             f"The instance in slot {slot.name} exited before it was told to.",
             fact=host.inspect(slot).exit,
-            cure=f"See `substitute logs {slot.name}`.",
+            cure=f"See {slot.logs}.",
         )
     return Observation(members[process], members, slot.stop_timeout, slot.app)
 

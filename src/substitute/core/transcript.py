@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from substitute.core.events import (
@@ -20,6 +21,7 @@ from substitute.core.events import (
     Succeeded,
     Warned,
 )
+from substitute.core.excerpt import Shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,9 +45,14 @@ class Transcript:
         _remove_old(app.log_directory, _KEPT - 1)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", buffering=1)
+        self._shown = Shown()
 
     def __call__(self, event: Event) -> None:
         """Write a line for `event`. A full disk costs the log, not the deployment."""
+        if isinstance(event, Output):
+            self._shown.add(event.line)
+        if isinstance(event, Failed | Interrupted):
+            event = replace(event, reason=self._shown.without(event.reason))
         try:
             self._file.write(f"{time.strftime('%H:%M:%S')} {_text(event)}\n")
         except (OSError, ValueError):
