@@ -78,6 +78,8 @@ AS_ROOT = (
     "The build, the hooks and the app of {app} run as root. "
     'Set app.{app}.user to another user, or to "root" if that is what you want.'
 )
+_TOLD_OF_ROOT = "told of root"
+"""The fact that says of which apps this was told."""
 _IN_USE = "balancers"
 """The fact that says which kinds of balancer may lead requests to the root's apps, and how each is set up."""
 _SETTINGS = "settings"
@@ -211,6 +213,7 @@ class Site:
             "balancer": {"kind": balancer.kind, **place, **seen["balancer"]},
             "runtime": {"kind": self.runtime.kind, "advice": self.runtime.advice},
             "boot": self._boot(),
+            "as_root": [app.name for app in chosen if _runs_as_root(app)],
             **checked,
         }
 
@@ -274,12 +277,9 @@ def open_site(root_option: str | Path | None, emit: Emit, *, reading: bool = Fal
     names = {app.instance(name) for app in apps.values() for name in app.slots} | journal.guests().keys()
     runtime = _runtime(choice.kind, run, machine, journal, warn, names=names)
     balancer = _balancer(config, root, runtime, journal, warn)
-    warned: set[str] = set()
 
     def source(app: App) -> Source:
-        if app.user is None and os.geteuid() == 0 and app.name not in warned:
-            warned.add(app.name)
-            warn(AS_ROOT.format(app=app.name))
+        _tell_of_root(journal, app, warn)
         found: Source = _adapter(SOURCES, "git", "")(
             app, dict(os.environ), lambda text: emit(Notice(text)), warn
         )
@@ -312,6 +312,21 @@ def _typed_by(environ: Mapping[str, str]) -> str:
     with suppress(KeyError):
         return named or pwd.getpwuid(os.getuid()).pw_name
     return f"uid {os.getuid()}"
+
+
+def _tell_of_root(journal: Journal, app: App, warn: Callable[[str], None]) -> None:
+    """Say once that what an app's repository holds runs as root; `status` says it from then on."""
+    told = set(json.loads(journal.fact(_TOLD_OF_ROOT) or "[]"))
+    known = told | {app.name} if _runs_as_root(app) else told - {app.name}
+    if known - told:
+        warn(f"{AS_ROOT.format(app=app.name)} This is said once; `substitute status` shows it.")
+    if known != told:
+        journal.remember(_TOLD_OF_ROOT, json.dumps(sorted(known)))
+
+
+def _runs_as_root(app: App) -> bool:
+    """Whether nobody has said whom its code runs as, and that is root."""
+    return app.user is None and os.geteuid() == 0
 
 
 def find_root(root_option: str | Path | None) -> Path:

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 import substitute
+from substitute.console.tables import status_lines
+from substitute.core.events import Event, Warned
 from substitute.core.ports import Program
 from substitute.runtimes.launcher import render
+from substitute.wiring import open_site
 
 VALUE = "only-in-the-env-file"
 
@@ -47,6 +50,32 @@ def test_a_directory_with_syntax_of_the_shell_is_only_a_directory(tmp_path: Path
     assert where == os.fspath(directory)
     assert environment["VALUE"] == program.environment["VALUE"]
     assert not list(tmp_path.rglob("broken"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run something as root")
+def test_that_a_repository_runs_as_root_is_said_once_and_shown_by_status(tmp_path: Path) -> None:
+    def opened(more: str = "") -> tuple[list[str], list[str]]:
+        """What is warned of, and what status shows."""
+        (tmp_path / "substitute.toml").write_text(
+            f'[app.shop]\nrepo = "/srv/shop.git"\nstart = "true"\nports = [3001, 3002]\n{more}'
+        )
+        events: list[Event] = []
+        site = open_site(tmp_path, events.append)
+        site.host.source(site.app())
+        site.host.source(site.app())
+        shown = [
+            line for line in status_lines(site.status(), lambda text, _: text) if "app.shop.user" in line
+        ]
+        told = [event.message for event in events if isinstance(event, Warned)]
+        return [message for message in told if "as root" in message], shown
+
+    warned, shown = opened()
+    assert len(warned) == len(shown) == 1
+    assert "app.shop.user" in warned[0]
+    warned, shown = opened()
+    assert (len(warned), len(shown)) == (0, 1)
+    assert opened('user = "root"\n') == ([], [])
+    assert len(opened()[0]) == 1
 
 
 def test_no_python_is_started_that_looks_for_modules_where_it_stands() -> None:

@@ -49,6 +49,16 @@ def status_lines(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         told = f", {_running(runtime, paint)}" if "running" in runtime else ""
         advice = f" ({runtime['advice']})" if runtime.get("advice") else ""
         yield f"runtime: {runtime['kind']}{told}{advice}"
+    yield from _machine(document, paint)
+
+
+def _machine(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    """Whom code runs as, and what becomes of the root after a reboot."""
+    for name in document.get("as_root") or ():
+        yield paint(
+            f"as root: the build, the hooks and the app of {name} (set app.{name}.user to another user)",
+            "yellow",
+        )
     if boot := document.get("boot"):
         unknown = paint("after a reboot nothing comes back by itself (`substitute install`)", "yellow")
         yield f"boot: {boot['where'] or unknown}"
