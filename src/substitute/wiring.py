@@ -210,6 +210,7 @@ class Site:
                 "problems": list(self.error.problems or (self.error.what,)) if self.error else []
             },
             "apps": seen["apps"],
+            "guests": seen["guests"],
             "balancer": {"kind": balancer.kind, **place, **seen["balancer"]},
             "runtime": {"kind": self.runtime.kind, "advice": self.runtime.advice},
             "boot": self._boot(),

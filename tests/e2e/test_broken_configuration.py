@@ -40,6 +40,7 @@ def test_with_a_substitute_toml_that_is_none_all_but_new_versions_works_from_the
     site.run("deploy")
     site.repository.commit("2")
     site.run("deploy")
+    site.run("start", "shop", str(site.root / "shop_a"), str(free_port()))
     right = file.read_text()
     for wrong in (NO_TOML, right.replace("[balancer]", "[balancr]"), right.replace("ports", "prots"), None):
         file.unlink() if wrong is None else file.write_text(wrong)
@@ -52,6 +53,8 @@ def test_with_a_substitute_toml_that_is_none_all_but_new_versions_works_from_the
     assert "substitute.toml:1" in site.run("config", exit_status=2).stderr
     for command in ("history", "logs"):
         assert "what the journal knows of shop" in site.run(command).stderr
+    assert "version 1 listens" in site.run("logs", "shop").stdout
+    assert "guest: shop on port" in site.run("status").stdout
     site.close()  # as a power cut does
     assert "what the journal knows of shop" in site.run("up").stdout
     assert fetch(site.url) == "version 2\n"

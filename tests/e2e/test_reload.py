@@ -71,8 +71,13 @@ def test_another_app_and_another_address_cut_no_stream_of_a_live_app(shop: Site)
             assert "still serves" in failed.stderr
             failed = shop.run("up", exit_status=1)
             assert "is held by python" in failed.stderr
-        configured("true", listen=free_port())
+        moved = free_port()
+        configured("true", listen=moved)
+        told = shop.run("status").stdout
+        assert f"balancer: haproxy on 127.0.0.1:{shop.port}, running" in told
+        assert f"substitute.toml says 127.0.0.1:{moved}: `substitute up`" in told
         shop.run("up")
+        assert shop.status()["balancer"]["listens"] == [f"127.0.0.1:{moved}", f"127.0.0.1:{shop.port}"]
         for stream in streams:
             stream.go_on()
         # Only the drain of the app that they are of ends them, though old workers have them.
