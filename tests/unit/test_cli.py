@@ -251,7 +251,7 @@ def test_a_deployments_log_is_neither_a_slots_nor_followed(
     more: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["logs", "--deployment", "3", *more]) == 2
-    assert "leave SLOT and -f out" in capsys.readouterr().err
+    assert "leave out SLOT and -f" in capsys.readouterr().err
 
 
 # -- completion and documents ----------------------------------------------------------------------

@@ -991,7 +991,7 @@ def test_a_link_that_cannot_be_replaced_is_told_and_stops_nothing(shop: Shop) ->
     shop.app.current_link.mkdir()
     deploy(shop.host, shop.app, "v1")
     told = [event.message for event in shop.events if isinstance(event, Warned)]
-    assert any(f"The link {shop.app.current_link} does not lead to shop_a." in one for one in told)
+    assert any(f"The link {shop.app.current_link} does not point to shop_a." in one for one in told)
     assert (shop.app.state_directory / "next_deploy").read_text() == "b\n"
     shop.app.current_link.rmdir()
     up(shop.host, [shop.app])

@@ -162,8 +162,8 @@ def test_down_says_what_it_stopped_and_that_there_was_nothing(shop: Shop, direct
         root.down(shop.host, [shop.app], everything=True)
         return [event.message for event in shop.events if isinstance(event, Notice)]
 
-    assert told() == ["worker stopped; `substitute up` brings it back.", "Nothing ran of shop."]
-    assert told() == ["Nothing ran of shop."]
+    assert told() == ["worker stopped; `substitute up` brings it back.", "Nothing of shop was running."]
+    assert told() == ["Nothing of shop was running."]
     deploy(shop.host, shop.app, "v1")
     assert told() == ["shop_a stopped."]
 

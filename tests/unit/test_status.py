@@ -123,7 +123,7 @@ def test_the_addresses_that_answer_are_shown_and_what_the_file_says_beside_them(
     assert "haproxy on 127.0.0.1:8080, running" in shown(shop)
     moved = {"listens": ["127.0.0.1:8080"], "configured": "127.0.0.1:8081"}
     assert "haproxy on 127.0.0.1:8080, running" in shown(shop, **moved)
-    assert "substitute.toml says 127.0.0.1:8081: `substitute up` has it answer there too" in shown(
+    assert "substitute.toml says 127.0.0.1:8081: `substitute up` makes it answer there too" in shown(
         shop, **moved
     )
     both = {"listens": ["127.0.0.1:8081", "127.0.0.1:8080"], "configured": "127.0.0.1:8081"}

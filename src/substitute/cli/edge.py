@@ -70,7 +70,7 @@ def _whole(call: Call, status: int) -> int:
         raise SubstituteError(
             "Not everything could be written to standard output.",
             fact=f"{why}.",
-            cure="What is there is cut. Nothing else failed: type it again where there is room.",
+            cure="What was written is incomplete. Nothing else failed: make room, and type the command again.",
         )
     return status
 

@@ -50,7 +50,7 @@ def logs(
     follows too, so that a switch loses nothing.
     """
     if deployment is not None and (slot or follow):
-        raise click.UsageError("--deployment has a log of its own: leave SLOT and -f out.")
+        raise click.UsageError("--deployment shows a log of its own: leave out SLOT and -f.")
     site = call.site_to_read()
     if deployment is not None:
         _show_deployment(call, site, deployment_of(site, app, deployment), lines)
@@ -113,6 +113,6 @@ def _show_deployment(call: Call, site: Site, record: DeploymentRecord, lines: in
     except FileNotFoundError:
         raise UsageError(
             f"The log of deployment {record.id} is no longer there.",
-            fact="Those of the latest fifty deployments are kept.",
+            fact="The logs of the latest fifty deployments are kept.",
             cure=f"`substitute history {record.id}` says what is known of it.",
         ) from None

@@ -91,7 +91,9 @@ def _balancer(balancer: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         yield f"  HAProxy, which was the balancer before, still answers on {' and '.join(fronts)}"
     configured = balancer.get("configured")
     if configured and configured not in fronts:
-        yield paint(f"  substitute.toml says {configured}: `substitute up` has it answer there too", "yellow")
+        yield paint(
+            f"  substitute.toml says {configured}: `substitute up` makes it answer there too", "yellow"
+        )
 
 
 def _slot_table(slots: Mapping[str, Mapping[str, Any]], paint: Paint) -> Iterator[str]:

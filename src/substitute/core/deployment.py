@@ -242,7 +242,7 @@ def _warn_of_wrappers(attempt: Attempt, process: Process) -> None:
         attempt.emit(
             Warned(
                 f"SIGTERM will not reach the app: {found.told}. Its stop may then cut off requests, or last as long as "
-                f"stop.timeout, {slot.stop_timeout:g}s. To mend it, {found.cure}. `substitute check` tries it."
+                f"stop.timeout, {slot.stop_timeout:g}s. To fix it, {found.cure}. `substitute check` tries it."
             )
         )
 

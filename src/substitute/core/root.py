@@ -127,7 +127,7 @@ def down(host: Host, apps: Iterable[App], *, everything: bool) -> None:
         if problems:
             raise _not_all(problems, "Not everything is down.")
         if idle:
-            host.emit(Notice(f"Nothing ran of {' and '.join(app.name for app in chosen)}."))
+            host.emit(Notice(f"Nothing of {' and '.join(app.name for app in chosen)} was running."))
         if everything:
             with only_expected():
                 host.balancer.stop()

@@ -24,7 +24,7 @@ def write_signposts(host: Host, app: App) -> None:
     record = host.journal.app(app.name)
     if record.live:
         leads = record.slots[record.live].directory.name
-        _put_right(host, lambda: _link(app, leads), f"The link {app.current_link} does not lead to {leads}.")
+        _put_right(host, lambda: _link(app, leads), f"The link {app.current_link} does not point to {leads}.")
     said = f"{record.next_slot}\n"
     file = app.state_directory / "next_deploy"
     _put_right(host, lambda: _note(app, said), f"{file} does not say {record.next_slot}.")
