@@ -26,6 +26,8 @@ def program(command: str, environment: dict[str, str]) -> Program:
         "FOO=1 BAR='a b' node www.js",
         "gunicorn -b $HOST:$PORT app:app",
         "node www.js > out.txt",
+        "node www.js >> out.txt 2>&1",
+        "node www.js >&2 2>&-",
         "node 'a;b'",
         'python3 -c "print(1); print(2)"',
     ],
@@ -37,6 +39,7 @@ def test_a_single_simple_command_replaces_the_shell(command: str) -> None:
 @pytest.mark.parametrize(
     "command",
     ["a; b", "a && b", "a | b", "cd x && node www.js", "(a)", "a &", "if a; then b; fi", "cd x", "ulimit -n 9",
+     "a 2>&1 &", "a \\>& b", "a &> b",
      "a\nb", "node $(cat file)", "node `cat file`", "FOO=1", "'unfinished"],
 )  # fmt: skip
 def test_anything_else_runs_as_written(command: str) -> None:

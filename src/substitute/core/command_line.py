@@ -6,6 +6,7 @@ import re
 import shlex
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+_REDIRECTION = re.compile(r"(?<!\\)[0-9]*[<>]&(?:[0-9]+|-)")
 _SHELL_WORDS = frozenset(
     "! { } case do done elif else esac fi for function if in select then time until while . : alias bg break cd "  # noqa: SIM905
     "command continue eval exec exit export fc fg getopts hash jobs local readonly return set shift source times "
@@ -18,7 +19,8 @@ def is_simple(command: str) -> bool:
     """Whether `command` is one simple command, so that it can replace the shell and get the signals itself."""
     if "\n" in command.strip() or "`" in command or "$(" in command:
         return False
-    lexer = shlex.shlex(command, posix=True, punctuation_chars=";&|()")
+    # `2>&1` separates nothing. In quotes it may mean something else, but what is quoted does not matter here.
+    lexer = shlex.shlex(_REDIRECTION.sub(" ", command), posix=True, punctuation_chars=";&|()")
     lexer.whitespace_split = True
     lexer.commenters = ""
     try:
