@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from substitute import listeners, platforms, processes, sock_diag
-from substitute.core.ports import Heard, Hold, Member
+from substitute.core.ports import Heard, Hold, Member, Progress
 from substitute.probes import connect, sockets_of
 from substitute.sock_diag import State
 
@@ -121,21 +121,20 @@ class _Conversation:
         elif held is Hold.READING and self._connection:
             self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUICK)
 
-    def handed_over(self) -> int | None:
-        """What this side has read, what its kernel has, and what that of the other side has."""
+    def progress(self) -> Progress:
+        """By what this side has read, and what the kernel has of the answer on either side."""
         if self._connection is None:
-            return len(self._data)
+            return Progress(handed_over=len(self._data))
         try:
             here, there = self._connection.getsockname()[:2], self._connection.getpeername()[:2]
             waiting = int.from_bytes(fcntl.ioctl(self._connection, termios.FIONREAD, bytes(4)), sys.byteorder)
-            found = [
-                one.unacknowledged
-                for one in sock_diag.sockets(there[1], _ANSWERING)
-                if (one.remote.host, one.remote.port) == here
-            ]
+            for one in sock_diag.sockets(there[1], _ANSWERING):
+                if (one.remote.host, one.remote.port) == here:
+                    accepted = one.inode != 0 or one.state is not State.ESTABLISHED
+                    return Progress(accepted, len(self._data) + waiting + one.unacknowledged)
         except OSError:
-            return None
-        return len(self._data) + waiting + found[0] if found else None
+            pass
+        return Progress()
 
     def hear(self) -> Heard:
         """Take what has come, without waiting."""

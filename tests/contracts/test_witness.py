@@ -16,7 +16,7 @@ import pytest
 
 from substitute import platforms
 from substitute.connections import PROBE_MARK
-from substitute.core.ports import Heard, Hold, Request
+from substitute.core.ports import Heard, Hold, Progress, Request
 from substitute.core.slots import Endpoint
 from substitute.processes import identify, signal_group
 from substitute.witness import Bystander
@@ -102,6 +102,18 @@ def test_an_answer_that_ends_too_early_is_none() -> None:
         eventually(lambda: conversation.hear() == Heard(None, "closed"), "the end")
 
 
+def test_a_request_that_nobody_has_accepted_yet_is_known_to_wait_in_the_queue() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = Endpoint("127.0.0.1", listener.getsockname()[1])
+        conversation = Bystander().ask(endpoint, Request("GET", "/", None))
+        assert not conversation.progress().accepted
+        server, _ = listener.accept()
+        with server:
+            assert conversation.progress().accepted
+        assert conversation.progress().accepted, "it was, and closed"
+        conversation.close()
+
+
 def test_of_an_answer_that_is_read_late_it_is_known_how_much_the_app_is_rid_of() -> None:
     answer = HEAD + b"Content-Length: 200000\r\n\r\n" + 200_000 * b"x"
     with accepted(Hold.READING) as (conversation, server):
@@ -114,7 +126,7 @@ def test_of_an_answer_that_is_read_late_it_is_known_how_much_the_app_is_rid_of()
                 full = True
         assert sent < len(answer) / 2, "the kernels take little"
         assert conversation.hear() == Heard()
-        assert conversation.handed_over() == sent
+        assert conversation.progress() == Progress(accepted=True, handed_over=sent)
         conversation.go_on()
         server.setblocking(False)  # noqa: FBT003
 

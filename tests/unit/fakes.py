@@ -26,6 +26,7 @@ from substitute.core.ports import (
     Inspection,
     Member,
     Process,
+    Progress,
     Revision,
     Stopped,
     Stranger,
@@ -372,8 +373,8 @@ class FakeConversation:
     def go_on(self) -> None:
         self.answered = True
 
-    def handed_over(self) -> int | None:
-        return 0
+    def progress(self) -> Progress:
+        return Progress()
 
     def close(self) -> None:
         pass

@@ -5,7 +5,8 @@ import json
 
 from substitute.console import Console
 from substitute.core.events import Checked
-from substitute.core.findings import Finding, Manners
+from substitute.core.finding import Finding
+from substitute.core.findings import Manners
 from substitute.core.slots import SlotName
 
 FINDINGS = (

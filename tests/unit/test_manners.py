@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from substitute.core.deployment import deploy, rollback
 from substitute.core.errors import DeploymentFailedError, NotReadyError
-from substitute.core.findings import Finding, Manners, judge
+from substitute.core.findings import Manners, judge
 from substitute.core.manners import check
-from substitute.core.ports import Heard, Hold, Member, Process, Request
+from substitute.core.ports import Heard, Hold, Member, Process, Progress, Request
 from substitute.core.sigterm import Exchange, Observation
 from substitute.core.slots import Endpoint
 from tests.unit.fakes import FakeConversation, Shop, World
+
+if TYPE_CHECKING:
+    from substitute.core.finding import Finding
 
 A, B = Endpoint("127.0.0.1", 3001), Endpoint("127.0.0.1", 3002)
 MAIN = Member(Process(1, 1, "boot"), "node", listens=True, platform="node")
@@ -126,12 +130,13 @@ def exchange(
     path: str = "/up",
     hold: Hold = Hold.BODY,
     handed_over: int | None = None,
+    accepted: bool = True,
 ) -> Exchange:
     return Exchange(
         Request(method, path, None, hold),
         FakeConversation(World(), "shop_b", answered=False),
         before or Heard(),
-        handed_over,
+        Progress(accepted, handed_over),
         heard or before or Heard(),
         at,
     )
@@ -246,6 +251,7 @@ def test_an_app_whose_process_has_no_handler_is_known_to_cut_requests_without_a_
         (exchange(hold=Hold.READING, heard=Heard(200, "", 60_000), at=1.0), None, "is larger"),
         (exchange(hold=Hold.READING, heard=Heard(None, "reset"), at=1.0, handed_over=9), False, "was reset"),
         (exchange("POST", before=Heard(200)), None, "reads the body of a POST"),
+        (exchange(path="/slow", hold=Hold.NOTHING, heard=Heard(None, "reset"), at=1.0, accepted=False), None, "queue"),
         (exchange("POST", before=Heard(None, "refused")), None, "refused before SIGTERM"),
     ],
 )  # fmt: skip

@@ -44,6 +44,7 @@ from substitute.core.ports import (
     Inspection,
     Member,
     Process,
+    Progress,
     Revision,
     Stopped,
     Traffic,
@@ -1107,8 +1108,8 @@ class ModelConversation:
     def go_on(self) -> None:
         self.answered = True
 
-    def handed_over(self) -> int | None:
-        return 0
+    def progress(self) -> Progress:
+        return Progress()
 
     def close(self) -> None:
         pass

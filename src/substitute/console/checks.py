@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from substitute.core.events import Checked
-    from substitute.core.findings import Finding
+    from substitute.core.finding import Finding
 
 _STYLES = {True: "green", False: "red", None: "yellow"}
 

@@ -119,6 +119,11 @@ def to_prove(app: str) -> str:
     )
 
 
+def to_speak_http(app: str) -> str:
+    """What lets connections be tested."""
+    return f'kind = "http" in [app.{app}.health], if the app speaks HTTP; see {DOCUMENT}'
+
+
 def for_children() -> str:
     """What keeps children from outliving the app."""
     return f"pass SIGTERM on to every child, and wait for it before the exit; see {DOCUMENT}"

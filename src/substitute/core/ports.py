@@ -583,6 +583,16 @@ class Heard:
     """Bytes of the whole answer, as soon as all of it is there."""
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far an instance is with a request, as the kernel knows it."""
+
+    accepted: bool = True
+    """False: the connection waits in the queue of the listening socket."""
+    handed_over: int | None = None
+    """How many bytes of its answer the instance is rid of: read, or in the kernel's hands. None: not known."""
+
+
 class Conversation(Protocol):
     """One connection to an instance, with one request on it. No method waits or raises."""
 
@@ -592,8 +602,8 @@ class Conversation(Protocol):
     def go_on(self) -> None:
         """Send the body that was held back; read the answer."""
 
-    def handed_over(self) -> int | None:
-        """How many bytes of its answer the instance is rid of: read, or in the kernel's hands. None: not known."""
+    def progress(self) -> Progress:
+        """How far the instance is with it."""
 
     def close(self) -> None:
         """Close the connection."""

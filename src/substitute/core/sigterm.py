@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from substitute.core.apps import Trials
 from substitute.core.errors import NotReadyError
-from substitute.core.ports import Heard, Hold, Request
+from substitute.core.ports import Heard, Hold, Progress, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,8 +46,8 @@ class Exchange:
     conversation: Conversation
     before: Heard = field(default_factory=Heard)
     """What had come when SIGTERM was sent."""
-    handed_over: int | None = None
-    """Bytes of its answer that the instance was rid of then; None is not known."""
+    progress: Progress = field(default_factory=Progress)
+    """How far the instance was with it then."""
     heard: Heard = field(default_factory=Heard)
     at: float | None = None
     """When the connection ended, or the answer was whole."""
@@ -56,7 +56,8 @@ class Exchange:
     def was_under_way(self) -> bool:
         """Whether the instance still had to do with it when SIGTERM came, as far as is known by now."""
         if self.request.hold is Hold.READING and self.heard.status:
-            return self.handed_over is not None and self.heard.size > self.handed_over
+            out = self.progress.handed_over
+            return out is not None and self.heard.size > out
         if self.request.hold is Hold.NOTHING and self.heard.status and self.at is not None:
             return self.before == Heard() and self.at >= _CLEARLY
         return self.before == Heard()
@@ -179,7 +180,7 @@ def _requests(
             idle.before = idle.conversation.hear()
         for one in requests:  # once more: others were asked meanwhile
             one.before = one.heard = one.conversation.hear()
-            one.handed_over = one.conversation.handed_over()
+            one.progress = one.conversation.progress()
         yield idle, tuple(requests)
     finally:
         for exchange in made:
