@@ -24,6 +24,7 @@ _BY_PROGRAM = {
     "nodejs": Platform.NODE,
     "java": Platform.JAVA,
 }
+_SHELLS = frozenset({"sh", "dash", "bash"})
 _SCRIPTS = (Platform.GUNICORN, Platform.UVICORN, Platform.PUMA)
 """Found in any word: ``python3 /venv/bin/gunicorn``, ``python -m uvicorn``, ``puma: cluster worker 0``."""
 
@@ -56,6 +57,8 @@ def runner_of(words: Sequence[str]) -> str:
 def named(words: Sequence[str]) -> str:
     """What a command line says, or empty."""
     names = [os.path.basename(word) for word in words[:_LOOKED_AT]]  # noqa: PTH119  # no path objects for words
+    if names and names[0] in _SHELLS:  # what it is to run is a process of its own
+        return ""
     for platform in _SCRIPTS:
         if any(re.match(rf"{platform}\b", name) for name in names):
             return platform

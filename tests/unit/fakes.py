@@ -109,6 +109,8 @@ class World:
     """Processes of another root."""
     listening: set[Endpoint] = field(default_factory=set)
     """Where instances listen that nobody finds on their port."""
+    untracked: set[str] = field(default_factory=set)
+    """Files of slots that no commit holds."""
     balancer_obeys: bool = True
     blind_until: float = 0.0
     """Until when the balancer can't say what it does."""
@@ -269,6 +271,9 @@ class FakeSource:
 
     def current(self, directory: Path) -> str | None:
         return self.world.files.get(str(directory))
+
+    def untracked(self, directory: Path, names: Sequence[str]) -> list[str]:
+        return [name for name in names if name in self.world.untracked]
 
     def view(self, directory: Path, place: Path) -> Mapping[str, str]:
         return {}

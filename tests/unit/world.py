@@ -965,6 +965,9 @@ class ModelSource:
         self.world.look()
         return directory in self.world.files
 
+    def untracked(self, directory: Path, names: Sequence[str]) -> list[str]:
+        return []
+
     def current(self, directory: Path) -> str | None:
         held = self.world.files.get(directory)
         return held.version if held else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from substitute.core.early_end import explained
 from substitute.core.errors import (
     InterruptedByUserError,
     NothingServesError,
@@ -101,7 +102,7 @@ def _say_who_serves(host: Host, slot: SlotRecord, settled: Settled) -> None:
 
 def _stand_by(host: Host, app: App, slot: SlotRecord, interrupts: Interrupts) -> None:
     try:
-        with interrupts.allowed():
+        with interrupts.allowed(), explained(host, app, slot):
             process, log, version = start_instance(host, app, slot, standby=True)
             with excerpt(_shower(host), rest=f"see {slot.logs}.") as show:
                 await_ready(host, version.health, slot, process, show=show, log=log, start=version.start)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from substitute.core.attempt import Attempt, Plan
 from substitute.core.bypass import require_led_here
+from substitute.core.early_end import explained
 from substitute.core.errors import (
     BuildError,
     HandedOverError,
@@ -218,19 +219,30 @@ def bring_up(attempt: Attempt) -> tuple[Process, LogTail]:
         with attempt.phase(Phase.BUILD):
             _build(attempt)
         attempt.hook("post_install")
+    process, log = _start(attempt)
+    if not attempt.is_check:  # a check sends the signal, and sees
+        _warn_of_wrappers(attempt, process)
+    attempt.hook("post_start")
+    return process, log
+
+
+def _start(attempt: Attempt) -> tuple[Process, LogTail]:
+    """Start the candidate, and return when it is ready."""
+    host, app = attempt.host, attempt.app
     caller = host.caller if attempt.plan.update else None
     attempt.hook("pre_start")
-    with attempt.phase(Phase.START):
+    with attempt.phase(Phase.START), explained(host, app, attempt.slot, caller):
         if host.journal.app(app.name).live is None:
             # Where nothing serves, this one's port is not to be reached before it is ready.
             host.route(app.name, {})
         process, log, version = start_instance(host, app, attempt.slot, caller=caller)
-    with attempt.phase(Phase.READY), attempt.excerpt(Phase.READY) as show:
+    with (
+        attempt.phase(Phase.READY),
+        explained(host, app, attempt.slot, caller),
+        attempt.excerpt(Phase.READY) as show,
+    ):
         await_ready(host, version.health, attempt.slot, process, show=show, log=log, start=version.start)
         host.journal.proven(attempt.slot, version)
-    if not attempt.is_check:  # a check sends the signal, and sees
-        _warn_of_wrappers(attempt, process)
-    attempt.hook("post_start")
     return process, log
 
 

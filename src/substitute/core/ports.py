@@ -343,6 +343,9 @@ class Source(Protocol):
     def current(self, directory: Path) -> str | None:
         """The commit that the slot's files are at, or None where there is no clone."""
 
+    def untracked(self, directory: Path, names: Sequence[str]) -> list[str]:
+        """Those of `names`, files of the slot, that are there and that its commit does not hold. Never raises."""
+
     def view(self, directory: Path, place: Path) -> Mapping[str, str]:
         """Variables by which git in a program of the deployer's sees the commits of the clone in `directory`.
 

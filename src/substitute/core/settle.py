@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from substitute.core.draining import drain, stop_and_count
 from substitute.core.earlier import put_back
+from substitute.core.early_end import explained
 from substitute.core.errors import (
     InterruptedByUserError,
     LeftoverError,
@@ -240,11 +241,12 @@ class _Settling:
         if host.inspect(live).process:
             raise NotReadyError(f"Slot {live.name} runs, but does not pass its health check.")
         host.emit(Notice(f"Slot {live.name} should be live and does not run: starting it."))
-        process, log, version = start_instance(host, app, live)
-        with self._waiting():
-            await_ready(
-                host, version.health, live, process, show=lambda _: None, log=log, start=version.start
-            )
+        with explained(host, app, live):
+            process, log, version = start_instance(host, app, live)
+            with self._waiting():
+                await_ready(
+                    host, version.health, live, process, show=lambda _: None, log=log, start=version.start
+                )
         host.journal.proven(live, version)
 
 

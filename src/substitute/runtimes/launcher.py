@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from substitute.core.ports import Program
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CALLED = "start"
+"""What the shell calls itself in its messages: the key that holds the command, not a file that nobody has written."""
 _SYSTEM = "/usr/sbin:/usr/bin:/sbin:/bin"
 """Where the machine's own programs are, whatever PATH anybody has set."""
 
@@ -49,12 +51,12 @@ def render(program: Program, become: Account | None = None, *, note: str = "") -
         lines += [_NOTE.format(file=shlex.quote(f"./{note}")), "unset boot stat"]
     # Before anything of its own can go anywhere else; the file belongs to the instance, no pipe does.
     lines.append(f"exec </dev/null >>{shlex.quote(str(program.log))} 2>&1")
-    begin = [f"cd {shlex.quote(str(program.directory))} || exit 126", _command(program.command)]
+    begin = [f"cd {shlex.quote(str(program.directory))} || exit 126"]
     if become and become.is_another:
-        lines += _switched(environment, begin, become)
+        lines += _switched(environment, [*begin, _command(program.command)], become)
     else:
         lines += [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
-        lines += begin
+        lines += [*begin, f"exec /bin/sh -c {shlex.quote(_command(program.command))} {_CALLED}"]
     return "\n".join(lines) + "\n"
 
 
@@ -77,7 +79,10 @@ def _switched(environment: Mapping[str, str], begin: list[str], become: Account)
     renamed = [f'export {name}="${inert[name]}"; unset {inert[name]}' for name in environment]
     switch = f"--reuid={become.uid} --regid={become.gid} --init-groups"
     script = "\n".join([*renamed, *begin])
-    return [*carried, f"exec {shlex.quote(_setpriv())} {switch} -- /bin/sh -c {shlex.quote(script)}"]
+    return [
+        *carried,
+        f"exec {shlex.quote(_setpriv())} {switch} -- /bin/sh -c {shlex.quote(script)} {_CALLED}",
+    ]
 
 
 def _setpriv() -> str:

@@ -230,6 +230,17 @@ class Git:
                         return head
         return self._git.run(directory, "rev-parse", "--verify", "--quiet", "HEAD").out.strip() or None
 
+    def untracked(self, directory: Path, names: Sequence[str]) -> list[str]:
+        """By the tree of HEAD. Whether a file is there is seen as the slot's user."""
+        try:
+            with self._git.theirs():
+                there = [name for name in names if os.path.lexists(directory / name) and name[:1] != "-"]
+            directory = Path(os.path.realpath(directory))
+            known = self._names(directory, "ls-tree", "HEAD", *there) if there else []
+        except (OSError, SourceError):
+            return []
+        return [name for name in there if name not in known]
+
     def view(self, directory: Path, place: Path) -> Mapping[str, str]:
         """A repository of the deployer's own with the clone's objects (see `core.ports.Source.view`)."""
         directory = Path(os.path.realpath(directory))
