@@ -42,7 +42,7 @@ def test_with_a_substitute_toml_that_is_none_all_but_new_versions_works_from_the
     site.run("deploy")
     site.run("start", "shop", str(site.root / "shop_a"), str(free_port()))
     right = file.read_text()
-    for wrong in (NO_TOML, right.replace("[balancer]", "[balancr]"), right.replace("ports", "prots"), None):
+    for wrong in (right.replace("[balancer]", "[balancr]"), None):
         file.unlink() if wrong is None else file.write_text(wrong)
         told = site.run("status", "--json")
         assert json.loads(told.stdout)["apps"][0]["slots"]["b"]["state"] == "live"
@@ -54,6 +54,7 @@ def test_with_a_substitute_toml_that_is_none_all_but_new_versions_works_from_the
     for command in ("history", "logs"):
         assert "what the journal knows of shop" in site.run(command).stderr
     assert "version 1 listens" in site.run("logs", "shop").stdout
+    assert "There is a, b, shop." in site.run("logs", "c", exit_status=2).stderr
     assert "guest: shop on port" in site.run("status").stdout
     site.close()  # as a power cut does
     assert "what the journal knows of shop" in site.run("up").stdout

@@ -199,3 +199,12 @@ def test_what_fails_of_a_guest_is_said_of_the_guest_and_of_no_slot(
     with pytest.raises(NotReadyError, match="worker exited") as gone:
         start(shop, "worker", directory)
     assert gone.value.cure == "See `substitute logs worker`."
+
+
+def test_a_guest_that_does_not_listen_is_said_to_and_no_key_of_an_app_is_named(
+    shop: Shop, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeProber, "owned", lambda *_: None)
+    with pytest.raises(NotReadyError, match=r"worker did not accept on 127\.0\.0\.1:3100") as late:
+        start(shop, "worker", directory)
+    assert late.value.cure == "See `substitute logs worker`."

@@ -81,6 +81,7 @@ def test_one_that_crashes_again_and_again_is_failed_and_it_is_said_how_often_sin
         lines,
     )
     assert "a | Error: no database" in lines
+    assert "shop: slot a is live and crashes again and again" in lines
     assert out_of_service(host, [shop.app]) == ["shop"]
 
 

@@ -70,6 +70,8 @@ def _serves(app: Mapping[str, Any]) -> str:
     if not live:
         return "nothing is live"
     state = app["slots"][live]["state"]
+    if app["slots"][live].get("crash_looping"):
+        return f"slot {live} is live and crashes again and again"
     if state == "failed":
         return f"slot {live} should be live and does not work"
     if state == "idle" and app.get("stopped"):

@@ -234,12 +234,12 @@ def _not_ready(
         # The kernel knows where it listens instead: on another port, on ::1, on IPv6 alone.
         last = f"it listens on {places(found)}, and not on {endpoint}"
         more = to_listen(endpoint, start)
-    elif not more and not (last.isdigit() and last != "503"):
+    elif not more and not slot.instance_name and not (last.isdigit() and last != "503"):
         more = f"If the app starts slowly, raise app.{slot.app}.health.timeout."
     return NotReadyError(
-        f"Slot {slot.name} did not {wanted} within {health.timeout:g}s (last: {last}).",
+        f"{slot.instance_name or f'Slot {slot.name}'} did not {wanted} within {health.timeout:g}s (last: {last}).",
         fact=_with_log("", log),
-        cure=f"{more} See {slot.logs}.",
+        cure=f"{more} See {slot.logs}.".strip(),
     )
 
 
