@@ -20,10 +20,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from substitute.core import byhand, root
+from substitute.core.adoption import adopt
 from substitute.core.deployment import deploy, restart, rollback
 from substitute.core.errors import SubstituteError, UsageError
 from substitute.core.lock import RECOVERY
 from substitute.core.manners import check
+from substitute.core.ports import Keeper
 from substitute.core.slots import SlotName
 from tests.unit.world import BAD, GOOD, GUEST, GUEST_PORT, LEFT_ALONE, PORTS, Mishap, Outcome, What, World
 
@@ -75,11 +77,25 @@ class Operator:
         return outcome
 
     def restart(self, app: str, *mishaps: Mishap) -> Outcome:
-        known = self.world.record(app).live is not None
+        live = self.world.record(app).live_slot
+        known = live is not None and live.commit is not None
         outcome = self._type("restart", app, lambda host: restart(host, self.world.apps[app]), mishaps)
         if not outcome.disturbed:
             fine = self.world.serves(app) if outcome.succeeded else isinstance(outcome.error, UsageError)
             self._promised("the live version serves, or there is none", fine and outcome.succeeded == known)
+            self.hold_to_settled(app)
+        return outcome
+
+    def adopt(self, app: str, *mishaps: Mishap) -> Outcome:
+        strangers = [one for one in self.world.of(app) if one.stranger]
+        known = self.world.record(app).live is not None
+        act = lambda host: adopt(host, self.world.apps[app], None, listed=True)  # noqa: E731
+        outcome = self._type("adopt", app, act, mishaps)
+        self._promised("what is adopted goes on", all(one in self.world.of(app) for one in strangers))
+        if not outcome.disturbed:
+            self._promised("what runs is adopted, once", outcome.succeeded == (bool(strangers) and not known))
+        if not outcome.disturbed and outcome.succeeded:
+            self._promised("it serves", self.world.serves(app))
             self.hold_to_settled(app)
         return outcome
 
@@ -168,7 +184,8 @@ class Operator:
         outcome = self._type("down", None, act, mishaps)
         if not outcome.disturbed:
             self._promised("all is down", outcome.succeeded)
-            left = [one for one in self.world.instances if everything or one not in self.world.guests()]
+            ours = [one for one in self.world.instances if not self.world.is_strange(one)]
+            left = [one for one in ours if everything or one not in self.world.guests()]
             self._promised("nothing runs", not left and not self.world.builds)
             self._promised("guests are remembered", list(self.world.journal.guests()) == guests)
         return outcome
@@ -195,7 +212,8 @@ class Operator:
         self._promised("the live slot gets all requests", world.shares(app) == shares)
         self._promised(
             "it runs, and nothing else",
-            [one.slot for one in world.of(app)] == [slot for slot in [live] if slot],
+            [one.slot for one in world.of(app) if not world.is_strange(one)]
+            == [slot for slot in [live] if slot],
         )
         kept = {name for name in world.runtime.kept() if name.startswith(app)}
         self._promised("nothing else is kept running", kept <= {f"{app}_{live}"})
@@ -489,3 +507,44 @@ def test_whatever_crashes_at_any_call_the_next_command_needs_nothing_fixed(
     for _ in each(operator, command, what):
         operator.world.heal("shop")
         type_["deploy"](operator)
+
+
+# -- an app that was not started here -------------------------------------------------------------
+
+KEEPER = Keeper("the unit", start=("unit", "start"), stop=("unit", "stop"), forget="unit disable")
+type_ |= {
+    "adopt": lambda operator, *mishaps: operator.adopt("blog", *mishaps),
+    "deploy over it": lambda operator, *mishaps: operator.deploy("blog", "v2", *mishaps),
+    "deploy of a bad version over it": lambda operator, *mishaps: operator.deploy("blog", "sick", *mishaps),
+}
+
+
+@pytest.fixture(params=[None, KEEPER], ids=["nothing keeps it", "a unit keeps it"])
+def beside(operator: Operator, request: pytest.FixtureRequest) -> Operator:
+    """As `operator`, and an app that somebody else started serves on a port of blog's."""
+    operator.world.come_along("blog", request.param)
+    return operator
+
+
+@pytest.mark.parametrize("what", [What.KILL, What.FAIL])
+@pytest.mark.parametrize("then", ["up", "adopt", "down"])
+def test_whatever_becomes_of_an_adoption_the_app_goes_on_and_the_next_command_needs_nothing_fixed(
+    beside: Operator, what: What, then: str
+) -> None:
+    for _ in each(beside, "adopt", what):
+        assert beside.world.is_ready(beside.world.endpoint("blog", SlotName.A)), beside.world.story()
+        type_[then](beside)
+        if then == "adopt":
+            assert beside.world.serves("blog"), beside.world.story()
+            type_["deploy over it"](beside)
+
+
+@pytest.mark.parametrize("what", [What.KILL, What.FAIL])
+@pytest.mark.parametrize("command", ["deploy over it", "deploy of a bad version over it"])
+def test_whatever_becomes_of_a_command_over_an_adopted_app_the_next_one_needs_nothing_fixed(
+    beside: Operator, command: str, what: What
+) -> None:
+    beside.adopt("blog")
+    for _ in each(beside, command, what):
+        beside.up()
+        type_["deploy over it"](beside)

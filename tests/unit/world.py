@@ -47,17 +47,18 @@ from substitute.core.ports import (
     Progress,
     Revision,
     Stopped,
+    Stranger,
     Traffic,
 )
 from substitute.core.signposts import write_signposts
 from substitute.core.slots import Endpoint, Slot, SlotName
 from substitute.core.unexpected import expected
-from tests.unit.fakes import FakeLog, FakeStrangers
+from tests.unit.fakes import FakeLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from substitute.core.ports import Backend, Connected, Program, Request
+    from substitute.core.ports import Backend, Connected, Keeper, Program, Request
     from substitute.core.records import AppRecord
 
 PORTS = {"shop": (3001, 3002), "blog": (4001, 4002)}
@@ -151,6 +152,8 @@ class Instance:
     sick: bool = False
     told: float | None = None
     """When it got SIGTERM."""
+    stranger: bool = False
+    """It was not started here. It may be adopted."""
 
     @property
     def name(self) -> str:
@@ -230,6 +233,8 @@ class World:
         """Apps whose deployer has left a drain to its guardian."""
         self.unseen: set[str] = set()
         """Instances that were harmed since anybody could look at them: their trouble is nobody's fault."""
+        self.keeper: Keeper | None = None
+        """What keeps the stranger, if anything does."""
         self._mishaps: list[Mishap] = []
         self._calls = self._deeds = self._failable = self._statements = 0
         self._dead = False
@@ -313,7 +318,7 @@ class World:
             balancer=self.balancer,
             runtime=self.runtime,
             prober=ModelProber(self),
-            strangers=FakeStrangers(),
+            strangers=ModelStrangers(self),
             witness=ModelWitness(self),
             commands=ModelCommands(self),
             clock=ModelClock(self),
@@ -538,6 +543,37 @@ class World:
             )
         return process
 
+    def come_along(self, app: str, keeper: Keeper | None) -> None:
+        """An app is started by somebody else on the port of slot a, kept by `keeper`, and serves from then on."""
+        self.keeper = keeper
+        (self.root / "old").mkdir(exist_ok=True)
+        self.files[self.root / "old"] = Files("v1")
+        self._start_stranger(app)
+        self.clock.sleep(BOOT)
+
+    def _start_stranger(self, app: str) -> None:
+        process = self.birth(app, SlotName.A, self.root / "old", self.endpoint(app, SlotName.A), "serve /")
+        if instance := self.with_process(process):
+            instance.stranger = True
+
+    def is_strange(self, instance: Instance) -> bool:
+        """Whether it is none of the root's."""
+        return instance.stranger and not self.host.adopted(self.record(instance.app).slots[instance.slot])
+
+    def ask_keeper(self, what: str) -> None:
+        """Somebody types the keeper's `start` or `stop`."""
+        found = [one for one in self.instances if one.stranger]
+        if what == "start" and not found:
+            self._start_stranger("blog")
+        for instance in found if what == "stop" else ():
+            self.end_stranger(instance)
+
+    def end_stranger(self, instance: Instance) -> None:
+        """SIGTERM, and its end."""
+        with self.changing():
+            self.tell(instance)
+        self.end(instance)
+
     def edit(self, app: str, ports: tuple[int, int], page: str) -> None:
         """Somebody edits substitute.toml: other ports, and a start line with the health check that fits."""
         was = self.apps[app]
@@ -600,8 +636,8 @@ class World:
         app, slot = instance.app, instance.slot
         if instance.told is not None:
             return
-        if instance in self.foreign:
-            self.wrong(f"SIGTERM to {instance.name} of another root")
+        if instance in self.foreign or self.is_strange(instance):
+            self.wrong(f"SIGTERM to {instance.name} of another root, or of nobody's here")
         if app == GUEST:
             self._tell_guest(instance)
             return
@@ -798,7 +834,8 @@ class ModelRuntime:
 
     def trace(self, name: str) -> Process | None:
         self.world.look(name)
-        return next((one.process for one in self.world.instances if one.name == name), None)
+        ours = (one.process for one in self.world.instances if one.name == name and not one.stranger)
+        return next(ours, None)
 
     def kept(self) -> set[str]:
         return set(self.wanted)
@@ -1009,6 +1046,8 @@ class ModelCommands:
         except BaseException:
             self.world.builds.pop(process, None)
             raise
+        if self.world.keeper and tuple(argv) in {self.world.keeper.start, self.world.keeper.stop}:
+            self.world.ask_keeper(argv[1])
         if not is_build:
             return Finished(0, ())
         del self.world.builds[process]
@@ -1031,6 +1070,27 @@ class ModelCommands:
         self.world.builds.pop(process, None)
 
     def end_all(self, processes: Iterable[Process], *, timeout: float) -> bool:
+        return False
+
+
+@dataclass
+class ModelStrangers:
+    """What was not started here, and is kept by the world's keeper."""
+
+    world: World
+
+    def find(self, endpoint: Endpoint) -> Stranger | None:
+        self.world.look()
+        instance = self.world.on(endpoint)
+        if instance is None:
+            return None
+        keeper = self.world.keeper if instance.stranger else None
+        return Stranger(instance.process, instance.directory, None, keeper)
+
+    def end(self, process: Process, *, timeout: float) -> bool:
+        self.world.deed(f"end the stranger {process.pid}", RuntimeFailedError("It cannot be killed."))
+        if instance := self.world.with_process(process):
+            self.world.end_stranger(instance)
         return False
 
 

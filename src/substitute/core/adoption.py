@@ -6,6 +6,7 @@ starts and stops it differs: what kept it before, asked by its own commands, or 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from substitute.core.adopted import Adopted, fact_of, written
@@ -14,6 +15,7 @@ from substitute.core.events import Notice, Warned
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.lock import deployment_lock
 from substitute.core.settle import settle
+from substitute.core.signposts import write_signposts
 from substitute.core.slots import Endpoint, SlotName
 
 if TYPE_CHECKING:
@@ -32,11 +34,17 @@ def adopt(host: Host, app: App, port: int | None, *, listed: bool) -> SlotRecord
     `listed`: the balancer leads to the configured ports only. Raises UsageError where it can't be adopted, or another
     version runs, NotReadyError where it does not answer well; then nothing was changed.
     """
-    with deployment_lock(host.lock_path(app.name), "adopt"), Interrupts(ends_soon(host.emit)):
+    with (
+        deployment_lock(host.lock_path(app.name), "adopt"),
+        Interrupts(ends_soon(host.emit)),
+        host.guardian(app.name),
+    ):
         host.journal.register(app)
         if not host.journal.environment(app.name):
             host.journal.remember_environment(app.name, host.caller)
         record = host.journal.app(app.name)
+        if record.live_slot and host.adopted(record.live_slot):
+            settle(host, app)  # whoever adopted it was killed, perhaps, before it had its requests
         _require_nothing_runs(host, record)
         name, endpoints = _place(host, app, record, port, listed=listed)
         stranger = _found(host, endpoints)
@@ -164,6 +172,9 @@ def _have_it_serve(host: Host, app: App, name: SlotName) -> None:
         host.emit(Warned(f"{left.reason} {left.cure}"))
     except SubstituteError as error:
         host.journal.leave(app.name, name, fact_of(app.name), live=None)
+        with suppress(OSError):
+            app.current_link.unlink()
+        write_signposts(host, app)
         if any(server.share for backend in host.journal.backends() for server in backend.servers):
             host.reroute()
         else:  # a balancer that leads to nothing is in the way of what serves without it

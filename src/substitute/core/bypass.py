@@ -56,7 +56,7 @@ def _told(slot: SlotRecord) -> str:
 
 
 def _comes_past(host: Host, slot: SlotRecord) -> bool:
-    """Watch for a moment. The balancer's count is read before and after: none of its own is taken for another's."""
+    """Watch for a moment. The balancer is asked first and last, so that none of its own is taken for another one."""
     endpoint = slot.endpoints[0]
     began = host.clock.monotonic()
     before = _seen(host, slot)
