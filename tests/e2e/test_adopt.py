@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.core.slots import Endpoint
+from substitute.demo.load import Load
 from substitute.probes import Sockets
 from substitute.processes import descendants
 from tests.contracts.strict_client import accepts, until
@@ -139,6 +141,30 @@ def test_behind_haproxy_one_line_of_the_users_nginx_moves(site: Site) -> None:
         assert under_load(site, lambda: site.run("deploy")) == {"1", "2"}
         site.assert_only_serves("b")
         assert process.poll() is not None
+
+
+def test_behind_haproxy_what_still_gets_requests_directly_is_not_stopped_and_up_does_so_later(
+    site: Site,
+) -> None:
+    site.configure(more='[app.shop.verify]\nfor = "2s"\n[app.shop.drain]\ntimeout = "1s"\n')
+    with running(site, site.ports[0]) as process:
+        site.run("adopt")
+        fetch(site.url)
+        site.repository.commit("2")
+        with site.popen("deploy", "--json") as deploy:
+            assert deploy.stdout
+            assert any(json.loads(line).get("phase") == "verify" for line in deploy.stdout)
+            with Load(f"http://127.0.0.1:{site.ports[0]}/", connections=1, pause=0.01) as directly:
+                told = deploy.stdout.read()
+                report = directly.stop()
+        assert deploy.returncode == 0
+        assert "do not come from the balancer" in told
+        assert report.failures == []
+        assert fetch(site.url) == "version 2\n"
+        assert process.poll() is None
+        site.run("up")
+        assert process.wait(30) is not None
+        site.assert_only_serves("b")
 
 
 def test_what_cannot_be_adopted_is_refused_and_left_alone(site: Site) -> None:
