@@ -109,7 +109,7 @@ def taken_over(site: Site, engine: engines.Engine, name: str) -> None:
         site.assert_only_serves("b")
         (called,) = engine.command
         assert f"stops it by `{called} stop {name}`" in told[0]
-        assert f"stays so after a reboot, type `{called} " in told[1]
+        assert f"after a reboot, type `{called} " in told[1]
         assert state_of(engine, name) == "exited"
         site.repository.commit("3")
         assert under_load(site, lambda: site.run("deploy")) == {"2", "3"}
