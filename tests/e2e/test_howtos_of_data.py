@@ -19,6 +19,7 @@ from tests.machines import UNAVAILABLE, Machine
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 ROOT, WORK, REPOSITORY = Path("/srv/shop"), Path("/srv/work"), Path("/srv/git/shop.git")
 MIGRATIONS = "howto/migrations.md"
 CONFIGURATION = """\

@@ -22,6 +22,7 @@ from tests.machines import UNAVAILABLE, Machine
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 REPOSITORY, WORK = Path("/srv/git/shop.git"), Path("/srv/work/shop")
 
 
@@ -99,8 +100,6 @@ module.exports = {
 """
 
 
-@pytest.mark.long
-@pytest.mark.timeout(600)
 def test_how_to_move_from_pm2(pm2: Path, server: Machine) -> None:
     def inside() -> None:
         Path("/usr/local/bin/pm2").symlink_to(pm2)
@@ -158,7 +157,6 @@ WantedBy=multi-user.target
 
 
 @pytest.mark.skipif(not shutil.which("cap"), reason="needs Debian's capistrano")
-@pytest.mark.long
 def test_how_to_move_from_capistrano(server: Machine) -> None:
     def inside() -> None:
         deployed_by_capistrano()
@@ -205,8 +203,6 @@ def deployed_by_capistrano() -> None:
 @pytest.mark.skipif(
     not shutil.which("kamal-proxy") or not shutil.which("dockerd"), reason="needs Docker and kamal-proxy"
 )
-@pytest.mark.long
-@pytest.mark.timeout(600)
 def test_how_to_move_from_kamal(server: Machine) -> None:
     """kamal-proxy is in no registry: put the program, built without cgo, on PATH."""
     program = Path(str(shutil.which("kamal-proxy"))).read_bytes()
