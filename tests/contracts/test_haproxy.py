@@ -218,7 +218,7 @@ def test_what_one_that_hangs_has_in_flight_is_not_known(
 ) -> None:
     monkeypatch.setattr(api, "_TIMEOUT", 0.2)
     site.route(100, 0)
-    with stopped(victim(site)), pytest.raises(UnobservedError, match="does not say what it does"):
+    with stopped(victim(site)), pytest.raises(UnobservedError, match="does not report its state"):
         site.balancer.traffic()
     assert site.balancer.traffic()
 
@@ -629,7 +629,7 @@ def test_a_worker_that_is_stopped_is_named_and_no_other_is_started_beside_it(
         site.balancer = adapter.HAProxy(site.run_directory, site.runtime, balancer(site)._settings)
     with stopped(hanging):
         with pytest.raises(
-            BalancerError, match=rf"pid {hanging}\) is stopped(.|\n)*kill -CONT {hanging}"
+            BalancerError, match=rf"pid {hanging}\) is suspended(.|\n)*kill -CONT {hanging}"
         ) as told:
             site.route(0, 100)
         assert not isinstance(told.value, UnmovedError)  # nobody is answered
@@ -644,7 +644,7 @@ def test_a_master_that_is_stopped_is_named_while_its_worker_serves(site: Site) -
     site.route(100, 0)
     hanging = master(site)
     with stopped(hanging):
-        with pytest.raises(UnmovedError, match=rf"pid {hanging}\) is stopped"):
+        with pytest.raises(UnmovedError, match=rf"pid {hanging}\) is suspended"):
             site.route(0, 100)
         assert get(site.listen)[0] == 200
     site.route(0, 100)
@@ -662,7 +662,7 @@ def test_the_requests_of_an_old_worker_that_is_stopped_are_not_taken_for_finishe
         with stopped(hanging):
             with pytest.raises(UnobservedError):
                 site.balancer.traffic()
-            with pytest.raises(UnmovedError, match=rf"pid {hanging}\) is stopped"):
+            with pytest.raises(UnmovedError, match=rf"pid {hanging}\) is suspended"):
                 site.balancer.route([site.shop(100, 0), another_app()])
         assert say("two") == "a0 two"
         assert site.traffic(A).in_flight == 1

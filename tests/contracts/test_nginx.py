@@ -390,7 +390,7 @@ def test_a_master_that_is_stopped_is_named_and_goes_on_as_it_was_told_before(sit
     signal_process(master, signal.SIGSTOP)
     try:
         until(lambda: is_stopped(master.pid))
-        with pytest.raises(BalancerError, match=rf"master \(pid {master.pid}\) is stopped") as raised:
+        with pytest.raises(BalancerError, match=rf"master \(pid {master.pid}\) is suspended") as raised:
             site.route(0, 100)
         assert f"kill -CONT {master.pid}" in raised.value.cure
         assert file(site).read_text() == before
