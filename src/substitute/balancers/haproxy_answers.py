@@ -92,7 +92,7 @@ def added(now: Traffic, other: Traffic) -> Traffic:
     return Traffic(
         now.in_flight + other.in_flight,
         (now.requests or 0) + (other.requests or 0),
-        (now.cut or 0) + (other.cut or 0),
+        None if now.cut is None or other.cut is None else now.cut + other.cut,
         now.share,
         (now.opened or 0) + (other.opened or 0),
         (now.open or 0) + (other.open or 0),

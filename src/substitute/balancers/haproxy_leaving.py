@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from substitute.balancers import haproxy_answers as answers
@@ -76,7 +76,9 @@ def traffic(run_directory: Path) -> dict[Endpoint, Traffic]:
     found = answers.traffic(newest.ask(run_directory, *_COUNTED))
     for leaver in left:
         for endpoint, old in answers.traffic(leaver.ask(run_directory, *_COUNTED)).items():
-            found[endpoint] = answers.added(found.get(endpoint, Traffic(0, 0, 0, 0)), old)
+            # It ends with its last request, and takes along how that one ended.
+            known = replace(old, cut=None) if old.in_flight else old
+            found[endpoint] = answers.added(found.get(endpoint, Traffic(0, 0, 0, 0)), known)
     if (_newest(run_directory), all_of(run_directory)) != (newest, left):
         raise Silent("Its workers are changing.")
     return found

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from xmlrpc.client import Fault
 
 from substitute.accounts import account
+from substitute.core.environment import IN_A_HOOK
 from substitute.core.errors import RuntimeFailedError
 from substitute.core.lock import own_lock
 from substitute.core.ports import Inspection, Process, Stopped
@@ -23,11 +24,13 @@ from substitute.files import private_directory, write_atomically
 from substitute.following import Appended, follow
 from substitute.logs import read_tail, rotate_where_large
 from substitute.processes import (
+    children,
     command_line,
     enclosing_service,
     identify,
     is_alive,
     signal_process,
+    started_with,
     users,
     works_in_removed,
 )
@@ -193,9 +196,18 @@ class Supervisord:
         follow(dict(logs.values()), lambda file, line: on_line(names[file], line))
 
     def trace(self, name: str) -> Process | None:
-        """By what its launcher noted, in a directory that is the owner's alone."""
+        """By its launcher's note, in a directory that is the owner's alone; by who keeps it where that was removed."""
         process = launcher.noted(self._run / f"{name}.run")
-        return process if process and is_alive(process) else None
+        return process if process and is_alive(process) else self._child_of_removed(name)
+
+    def _child_of_removed(self, name: str) -> Process | None:
+        """What a supervisord runs whose directory was removed: nobody can ask it any more."""
+        keepers = [pid for pid in works_in_removed(self._run) if self._is_supervisord(pid)]
+        kept = {child for pid in keepers for child in children(pid)}
+        app, _, slot = name.rpartition("_")
+        origin = {"SUBSTITUTE_APP": app, "SUBSTITUTE_SLOT": slot}
+        started = started_with(origin, without=IN_A_HOOK) if kept else []
+        return next((process for process in started if process.pid in kept), None)
 
     def kept(self) -> set[str]:
         """Ask supervisord for all it knows. Raises Silent."""
