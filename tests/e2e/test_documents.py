@@ -122,7 +122,7 @@ def the_app_is_deployed() -> None:
     root = Path("/srv/shop")
     root.mkdir()
     text = (EXAMPLE / "substitute.toml").read_text()
-    (root / "substitute.toml").write_text(text.replace("https://git.example.com/shop.git", "/srv/git/shop"))
+    (root / "substitute.toml").write_text(text.replace("ssh://git@YOUR-HOST/YOUR-APP.git", "/srv/git/shop"))
     subprocess.run(["substitute", "deploy"], cwd=root, check=True)
 
 

@@ -26,6 +26,8 @@ def as_the_version_before_left_it(site: Site) -> None:
             DROP TABLE fact;
             ALTER TABLE slot DROP COLUMN version; ALTER TABLE slot DROP COLUMN committed;
             ALTER TABLE deployment DROP COLUMN committed; ALTER TABLE guest DROP COLUMN settings;
+            ALTER TABLE deployment DROP COLUMN subject; ALTER TABLE deployment DROP COLUMN how;
+            ALTER TABLE deployment DROP COLUMN tag; ALTER TABLE deployment DROP COLUMN user;
             PRAGMA user_version = 1;
             """
         )

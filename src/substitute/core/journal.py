@@ -59,25 +59,22 @@ CREATE TABLE IF NOT EXISTS drill (
     exit INTEGER NOT NULL, summary TEXT NOT NULL);
 """,
     # The root's own facts; what a slot's version was proven with, and whether it was ever live; when a deployment
-    # was committed; what a guest was started with.
+    # was committed, what it was of, and who typed it; what a guest was started with.
     """
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 ALTER TABLE slot ADD COLUMN version TEXT;
 ALTER TABLE slot ADD COLUMN committed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deployment ADD COLUMN committed REAL;
+ALTER TABLE deployment ADD COLUMN subject TEXT NOT NULL DEFAULT '';
+ALTER TABLE deployment ADD COLUMN how TEXT NOT NULL DEFAULT '';
+ALTER TABLE deployment ADD COLUMN tag TEXT NOT NULL DEFAULT '';
+ALTER TABLE deployment ADD COLUMN user TEXT NOT NULL DEFAULT '';
 ALTER TABLE guest ADD COLUMN settings TEXT NOT NULL DEFAULT '{}';
 UPDATE deployment SET committed = finished WHERE outcome = 'succeeded';
 UPDATE slot SET committed = 1
     WHERE name = (SELECT live FROM app WHERE app.name = slot.app) OR EXISTS (
         SELECT 1 FROM deployment AS past WHERE past.app = slot.app AND past.slot = slot.name
             AND past.hash = slot.hash AND past.committed IS NOT NULL);
-""",
-    # What a deployment was of, for people, and who typed it.
-    """
-ALTER TABLE deployment ADD COLUMN subject TEXT NOT NULL DEFAULT '';
-ALTER TABLE deployment ADD COLUMN how TEXT NOT NULL DEFAULT '';
-ALTER TABLE deployment ADD COLUMN tag TEXT NOT NULL DEFAULT '';
-ALTER TABLE deployment ADD COLUMN user TEXT NOT NULL DEFAULT '';
 """,
 )
 """What takes a journal from each version of the schema to the next; the first makes an empty file a journal.

@@ -25,8 +25,8 @@ _SYSTEM = "/usr/sbin:/usr/bin:/sbin:/bin"
 """Where the machine's own programs are, whatever PATH anybody has set."""
 
 _NOTE = (
-    "{{ read -r boot </proc/sys/kernel/random/boot_id && read -r stat </proc/$$/stat "
-    "&& printf '%s\\n' \"$boot $stat\" >{file}; }} 2>/dev/null"
+    "{{ umask 077; read -r boot </proc/sys/kernel/random/boot_id && read -r stat </proc/$$/stat "
+    "&& printf '%s\\n' \"$boot $stat\" >{file}; umask 022; }} 2>/dev/null"
 )
 """By the shell itself, which becomes the program: nobody else could say for sure which process that is."""
 _NOTED = re.compile(r"(\S+) (\d+) \(.*\)(?: \S+){19} (\d+) ")
