@@ -220,6 +220,7 @@ def test_a_unit_of_systemds_that_is_always_started_again(site: Site, kind: str) 
         subprocess.run(["systemctl", "stop", unit.stem], check=False)
 
 
+@pytest.mark.long
 def test_an_app_that_a_supervisord_of_the_users_keeps(site: Site, tmp_path: Path) -> None:
     """It would be started again at once, but is not."""
     programs = Path(sys.executable).parent
@@ -260,7 +261,7 @@ def pm2(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(prefix / "node_modules" / ".bin")
 
 
-@pytest.mark.parametrize("mode", ["fork", "cluster"])
+@pytest.mark.parametrize("mode", [pytest.param("fork", marks=pytest.mark.long), "cluster"])
 def test_an_app_that_pm2_keeps(site: Site, pm2: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     live = site.root.parent / "live"
     monkeypatch.setenv("PM2_HOME", str(site.root.parent / "pm2"))

@@ -47,8 +47,15 @@ def _answers(site: Site) -> bool:
         return False
 
 
-@pytest.mark.parametrize("runtime", ["supervisord", "systemd"])
-@pytest.mark.parametrize("user", [None, USER], ids=["root", "a user whose systemd lingers"])
+@pytest.mark.parametrize(
+    ("user", "runtime"),
+    [
+        pytest.param(None, "systemd", id="root-systemd"),
+        pytest.param(USER, "supervisord", id="a user whose systemd lingers-supervisord"),
+        pytest.param(None, "supervisord", id="root-supervisord", marks=pytest.mark.long),
+        pytest.param(USER, "systemd", id="a user whose systemd lingers-systemd", marks=pytest.mark.long),
+    ],
+)
 def test_after_install_a_reboot_brings_everything_back(
     machine: Machine, user: str | None, runtime: str
 ) -> None:

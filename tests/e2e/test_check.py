@@ -303,6 +303,7 @@ def test_ctrl_c_ends_a_check_and_leaves_the_live_version_alone(site: Site) -> No
     assert (history[0]["operation"], history[0]["outcome"]) == ("check", "interrupted")
 
 
+@pytest.mark.long
 def test_a_check_that_is_killed_is_settled_without_anybody(site: Site) -> None:
     with in_the_check(site) as process:
         process.kill()

@@ -63,6 +63,7 @@ def test_a_deploy_under_the_drill_fails_no_request_and_both_versions_answer(
     site.assert_only_serves("b")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("operation", ["rollback", "restart"])
 def test_the_other_operations_can_be_drilled_with_posts(site: Site, operation: str) -> None:
     site.run("deploy")

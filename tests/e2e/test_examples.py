@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", ["node", "uvicorn", "gunicorn"])
+@pytest.mark.parametrize("name", ["node", pytest.param("uvicorn", marks=pytest.mark.long), "gunicorn"])
 def test_an_example_is_deployed_and_rolled_back_without_a_failed_request(site: Site, name: str) -> None:
     for file in (EXAMPLES / name).iterdir():
         shutil.copy(file, site.repository.directory / file.name)

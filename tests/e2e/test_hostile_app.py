@@ -51,7 +51,7 @@ assert len({GOOD, DEAF, FORKS, DEAF_CHILD, LEAKS, SLOW}) == 6
             DEAF_CHILD,
             "The main process of slot a exited, but what it had started did not within 1s of SIGTERM",
         ),
-        (LEAKS, ""),
+        pytest.param(LEAKS, "", marks=pytest.mark.long),
     ],
     ids=["deaf", "forks", "forks a deaf one", "leaks its socket"],
 )
@@ -79,6 +79,7 @@ def test_an_app_that_does_not_leave_is_made_to_and_the_next_ones_come(
     assert under_load(site, leave, come_back) == {"1", "2"}
 
 
+@pytest.mark.long
 def test_one_that_needs_long_to_boot_is_given_up_by_name_of_the_key_and_waited_for_with_more(
     site: Site,
 ) -> None:
@@ -101,6 +102,7 @@ def test_one_that_needs_long_to_boot_is_given_up_by_name_of_the_key_and_waited_f
     assert under_load(site, slow, patient) == {"1", "2"}
 
 
+@pytest.mark.long
 def test_one_that_dies_after_the_commit_is_told_by_status_and_log_and_a_rollback_works(site: Site) -> None:
     site.run("deploy")
     crashing = GOOD.replace(

@@ -35,6 +35,8 @@ SEED = int(os.environ.get("SEED", "1"))
 ON_BOTH = pytest.mark.parametrize(
     "runtime", ["supervisord", pytest.param("systemd", marks=pytest.mark.machine)]
 )
+USUAL = {("supervisord", "deploy"), ("systemd", "deploy"), ("systemd", "rollback")}
+"""What is tried at each change: the events of a restart are those of a deployment."""
 pytestmark = pytest.mark.timeout(300 + 10 * KILLS)
 
 
@@ -159,8 +161,20 @@ def killer(place: Path, runtime: str) -> Iterator[Killer]:
         site.close()
 
 
-@pytest.mark.parametrize("operation", ["deploy", "rollback", "restart"])
-@ON_BOTH
+EACH_ON_BOTH = [
+    pytest.param(
+        *(runtime, operation),
+        marks=[
+            *([pytest.mark.machine] if runtime == "systemd" else []),
+            *([] if (runtime, operation) in USUAL else [pytest.mark.long]),
+        ],
+    )
+    for runtime in ("supervisord", "systemd")
+    for operation in ("deploy", "rollback", "restart")
+]
+
+
+@pytest.mark.parametrize(("runtime", "operation"), EACH_ON_BOTH)
 def test_killed_at_any_event_the_next_command_needs_nothing_fixed(
     tmp_path: Path, runtime: str, operation: str
 ) -> None:

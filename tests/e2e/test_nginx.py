@@ -81,6 +81,7 @@ def test_deploy_rollback_and_restart_fail_no_request_on_a_new_connection(served:
     ] == [True]
 
 
+@pytest.mark.long
 def test_a_deployment_while_nginx_is_stopped_fails_and_the_old_instance_runs_on(
     served: Site, nginx: UsersNginx
 ) -> None:

@@ -224,6 +224,7 @@ def test_a_killed_deployer_is_settled_by_its_guardian(site: Site) -> None:
     site.assert_only_serves("a")
 
 
+@pytest.mark.long
 def test_another_kind_takes_over_with_the_old_door_in_use_and_the_gate_goes_when_it_is_not(
     site: Site,
 ) -> None:

@@ -55,6 +55,7 @@ def test_deploy_and_rollback_fail_no_request(site: Site) -> None:
     assert site.status()["balancer"] == {"kind": "traefik", "listen": None, "running": True}
 
 
+@pytest.mark.long
 def test_with_traefik_stopped_a_deployment_fails_and_the_old_instance_runs_on(
     site: Site, program: Program
 ) -> None:
