@@ -415,7 +415,7 @@ LONG = pytest.mark.long
 
 
 @pytest.mark.parametrize(
-    "then", ["the same", "up", pytest.param("deploy", marks=LONG), pytest.param("down", marks=LONG)]
+    "then", ["the same", *(pytest.param(then, marks=LONG) for then in ("up", "deploy", "down"))]
 )
 @pytest.mark.parametrize("command", COMMANDS)
 def test_killed_at_any_deed_the_next_command_needs_nothing_fixed(
