@@ -468,7 +468,11 @@ def test_one_thing_that_goes_wrong_brings_up_all_the_same_or_is_told(operator: O
 
 
 @pytest.mark.parametrize(
-    "what", [What.FAIL, What.INTERRUPT, What.RAISE, What.SIGNAL, What.BLIND, What.INSIST]
+    "what",
+    [
+        *(What.FAIL, What.RAISE, What.INSIST),
+        *(pytest.param(what, marks=LONG) for what in (What.INTERRUPT, What.SIGNAL, What.BLIND)),
+    ],
 )
 @pytest.mark.parametrize("command", DEPLOYMENTS)
 def test_one_thing_that_goes_wrong_in_a_deployment_leaves_nothing_unsettled(
@@ -500,7 +504,7 @@ def test_a_balancer_that_obeys_nothing_any_more_is_told_truly(operator: Operator
 
 
 @pytest.mark.parametrize("what", [one for one in What if one not in {What.KILL, *LEFT_ALONE}])
-@pytest.mark.parametrize("command", ["deploy", "up"])
+@pytest.mark.parametrize("command", ["deploy", pytest.param("up", marks=LONG)])
 def test_whatever_crashes_at_any_call_the_next_command_needs_nothing_fixed(
     operator: Operator, command: str, what: What
 ) -> None:

@@ -42,7 +42,7 @@ _STILL_USED = (
 
 
 class Means(Enum):
-    """How the balancer is made to obey."""
+    """How traffic moves, since substitute cannot configure the balancer."""
 
     LEADING = "leading"
     REFUSING = "refusing"

@@ -1,4 +1,4 @@
-"""The one convergent function: it makes the world match the journal.
+"""The one function that repairs: it brings everything to what the journal says.
 
 The live slot runs, is ready and gets all new requests; any other instance gets none, finishes its requests,
 gets SIGTERM, and is killed only past its time limit. Deployments end in it, failures and interruptions end in
