@@ -28,6 +28,11 @@ def free_port() -> int:
         port = random.choice(_OURS)  # noqa: S311  # no secret
         if port in _given:
             continue
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+        # Who connects must arrive: a run that was killed may have left a gate that redirects the port.
+        with (
+            suppress(OSError),
+            socket.create_server(("127.0.0.1", port)),
+            socket.create_connection(("127.0.0.1", port), timeout=1.0),
+        ):
             _given.add(port)
             return port

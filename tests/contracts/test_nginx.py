@@ -199,7 +199,7 @@ def test_a_first_file_stays_for_the_user_to_include_it(site: Site) -> None:
         site.route(0, 100)
     nginx.configure()
     nginxes.restart(site)
-    until(lambda: serving(site) == {"b0"})
+    assert serving(site) == {"b0"}, nginx.said()
 
 
 def test_where_nginx_does_not_run_new_routes_are_refused(site: Site) -> None:

@@ -468,3 +468,14 @@ def make_shop(root: Path) -> Shop:
         guardian=lambda _app: nullcontext(lambda: events.append(Notice("handed over"))),
     )
     return Shop(world, make_app(root), host, events)
+
+
+class Written:
+    """A log that has `lines` when it is first looked at."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+
+    def lines(self, *, ended: bool = False) -> list[str]:
+        found, self._lines = self._lines, []
+        return found

@@ -9,20 +9,10 @@ from substitute.core.deployment import deploy
 from substitute.core.errors import SubstituteError
 from substitute.core.ports import Inspection
 from substitute.core.slots import SlotName
+from tests.unit.fakes import Written
 
 if TYPE_CHECKING:
     from tests.unit.fakes import Shop
-
-
-class Written:
-    """A log that has `lines` when it is first looked at."""
-
-    def __init__(self, lines: list[str]) -> None:
-        self._lines = lines
-
-    def lines(self, *, ended: bool = False) -> list[str]:
-        found, self._lines = self._lines, []
-        return found
 
 
 def failure(shop: Shop, ending: str, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> SubstituteError:

@@ -9,6 +9,7 @@ from substitute.core.deployment import deploy
 from substitute.core.errors import SubstituteError
 from substitute.core.events import Event, Output
 from substitute.core.excerpt import Shown, excerpt
+from tests.unit.fakes import Written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,17 +17,6 @@ if TYPE_CHECKING:
     from tests.unit.fakes import Shop
 
 TRACE = ["Traceback (most recent call last):", "ImportError: No module named 'shop'"]
-
-
-class Written:
-    """A log that has `lines` when it is first looked at."""
-
-    def __init__(self, lines: list[str]) -> None:
-        self._lines = lines
-
-    def lines(self, *, ended: bool = False) -> list[str]:
-        found, self._lines = self._lines, []
-        return found
 
 
 def shown(lines: list[str]) -> list[str]:

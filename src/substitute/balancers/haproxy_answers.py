@@ -66,9 +66,11 @@ def servers(answer: str) -> dict[Key, ServerState]:
 
 def traffic(answer: str) -> dict[Endpoint, Traffic]:
     """Read ``show stat`` and ``show servers state`` together: only the latter knows the endpoints for sure."""
-    states = servers(answer)
+    states, rows = servers(answer), list(_rows(answer))
+    # A backend counts a 101 when its tunnel ends. How it ended nobody tells: rather too many than too few.
+    tunnels = {row["pxname"]: int(row["hrsp_1xx"] or 0) for row in rows if row["svname"] == "BACKEND"}
     found: dict[Endpoint, Traffic] = {}
-    for row in _rows(answer):
+    for row in rows:
         if state := states.get((row["pxname"], row["svname"])):
             # Slots whose ports were swapped in the configuration have one in common, until the next deployment.
             before = found.get(state.endpoint, Traffic(0, 0, 0, 0))
@@ -77,7 +79,7 @@ def traffic(answer: str) -> dict[Endpoint, Traffic]:
                     in_flight=int(row["scur"] or 0),
                     requests=int(row["stot"] or 0),
                     # HAProxy 3 counts one that never came twice: rather too many than too few.
-                    cut=int(row["eresp"] or 0),
+                    cut=int(row["eresp"] or 0) + tunnels.get(row["pxname"], 0),
                     share=max(int(row["weight"] or 0), before.share or 0),
                     opened=int(row["connect"] or 0),
                     open=int(row["used_conn_cur"] or 0) + int(row["idle_conn_cur"] or 0),

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from substitute.core.slots import Endpoint
 
 _SUCCEEDED = "haproxy-master-{}.sock"
-_COUNTED = ("show stat -1 4 -1", "show servers state")
+_COUNTED = ("show stat -1 6 -1", "show servers state")
+"""Of backends and of servers."""
 
 
 @dataclass(frozen=True)
