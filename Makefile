@@ -7,6 +7,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEBIAN := git haproxy nftables nginx nodejs wrk systemd dbus libpam-systemd iproute2 cron openssh-server curl openssl procps
 
+ENGINES := npm docker.io podman postgresql debootstrap ruby-rails puma ruby-pg bundler capistrano
+
 .PHONY: setup demo test test-long lint audit check bench soak docs clean
 
 setup: .venv/.done
@@ -36,7 +38,7 @@ test-long: export PYTHONDONTWRITEBYTECODE =
 test-long: export SEQUENCES = 12000
 test-long: export KILLS = 40
 test-long: .venv/.dev
-	@tools/packages $(DEBIAN) npm ruby-dev docker.io podman
+	@tools/packages $(DEBIAN) $(ENGINES)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 25 -m "long or not long"
 
 lint: .venv/.dev

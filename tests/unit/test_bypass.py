@@ -76,7 +76,12 @@ def test_what_comes_through_the_balancer_alone_is_let_on() -> None:
 
 @pytest.mark.parametrize(
     "street",
-    [Street(past=lambda _: 5), Street(through=200, past=lambda _: 50), Street(kept_through=3, kept_past=1)],
+    [
+        Street(past=lambda _: 5),
+        Street(through=200, past=lambda _: 50),
+        pytest.param(Street(through=1000, past=lambda _: 50), marks=pytest.mark.long),
+        Street(kept_through=3, kept_past=1),
+    ],
 )
 def test_what_comes_past_it_is_refused_before_anything_is_built_and_is_not_stopped(street: Street) -> None:
     with pytest.raises(UsageError, match="do not come from the balancer"):
