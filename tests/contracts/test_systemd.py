@@ -67,6 +67,36 @@ def test_a_start_never_costs_a_reload(place: Place, monkeypatch: pytest.MonkeyPa
     assert "Reload" not in called
 
 
+def test_while_it_is_silent_the_control_group_tells_what_it_has_started(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = place.start("sh -c 'sleep 600 & exec sleep 601'")
+
+    def silent(*_: object) -> object:
+        raise systemd_bus.Silent("systemd does not answer.")
+
+    monkeypatch.setattr(place.runtime._bus, "property", silent)  # type: ignore[attr-defined]
+    assert place.runtime.trace("shop_a") == process
+    monkeypatch.undo()
+    place.runtime.stop("shop_a", None, timeout=5.0)
+
+
+def test_what_a_main_process_left_behind_is_not_taken_for_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = place.start("sh -c 'sleep 600 & exec sleep 601'")
+    bus = place.runtime._bus  # type: ignore[attr-defined]
+    real = bus.property
+
+    def ended(unit_: str, interface: str, name: str) -> object:
+        return 0 if name == "MainPID" else real(unit_, interface, name)
+
+    monkeypatch.setattr(bus, "property", ended)  # as in the moment before systemd ends what was left
+    assert place.runtime.trace("shop_a") is None
+    monkeypatch.undo()
+    assert place.runtime.trace("shop_a") == process
+
+
 def test_it_survives_a_systemd_that_executes_itself_anew(place: Place) -> None:
     process = place.start()
     subprocess.run(["systemctl", "daemon-reexec"], check=True)

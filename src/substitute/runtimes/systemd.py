@@ -164,8 +164,17 @@ class Systemd:
             journal.wait(_FOLLOW)
 
     def trace(self, name: str) -> Process | None:
-        """By the control group of its unit, which only the manager puts anything into, even if that is silent."""
-        return main_process(place_of(self._names.service(name), self._names.slice, user=self._user))
+        """By what the manager says. If that is silent, by its control group, into which only the manager puts anything.
+
+        The group alone does not tell what a main process that is gone has left behind.
+        """
+        unit = self._names.service(name)
+        try:
+            return self._main(unit)
+        except Silent:
+            return main_process(place_of(unit, self._names.slice, user=self._user))
+        except Refused:
+            return None
 
     def kept(self) -> set[str]:
         """Of the units that lie there, those that are not at rest. Raises Silent where that cannot be known."""
