@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
+_UNFINISHED = re.compile(r"\..+\.(?P<pid>[0-9]+)\.[0-9a-f]{8}", re.DOTALL)
+"""What a file is called until it is whole: a hidden name, with the process that writes it."""
 
 
 def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
@@ -71,9 +73,27 @@ def private_directory(path: Path) -> Path:
     return path
 
 
+def remove_unfinished(directory: Path, of: str = "") -> None:
+    """Remove what `write_atomically` and `replace_link` left in `directory` when they were killed in their middle.
+
+    Of the file called `of`, or of all. What a living process still writes is left alone. Never raises.
+    """
+    with suppress(OSError):
+        for file in directory.iterdir():
+            unfinished = _UNFINISHED.fullmatch(file.name)
+            if (
+                unfinished
+                and file.name.startswith(f".{of}")
+                and not Path("/proc", unfinished["pid"]).exists()
+            ):
+                with suppress(OSError):
+                    file.unlink()
+
+
 def _beside(path: Path) -> Path:
     # A name in the same directory: only there is a rename atomic.
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    remove_unfinished(path.parent, path.name)
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
 
 
 def _sync_directory(directory: Path) -> None:

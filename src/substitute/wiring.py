@@ -29,7 +29,7 @@ from substitute.core.ports import Limits
 from substitute.core.recollection import recollect
 from substitute.core.remembered import is_in_use, remembered
 from substitute.core.status import observe, out_of_service
-from substitute.files import private_directory
+from substitute.files import private_directory, remove_unfinished
 from substitute.machine import Machine
 from substitute.owner import become_owner, owner_of, require_owner
 from substitute.place import place_of
@@ -493,13 +493,15 @@ def _secrets(file: Path, root: Path) -> dict[str, str]:
 def _prepare(root: Path) -> Path:
     try:
         private_directory(root / "deploy")
-        return private_directory(root / "deploy" / "run")
+        run = private_directory(root / "deploy" / "run")
     except OSError as error:
         raise SubstituteError(
             f"{root / 'deploy'} cannot be used.",
             fact=error.strerror or str(error),
             cure="substitute keeps its state there: give this user write access.",
         ) from error
+    remove_unfinished(run)
+    return run
 
 
 def _adapter(table: dict[str, str], kind: str, key: str) -> Any:

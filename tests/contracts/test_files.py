@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.files import private_directory, replace_link, write_atomically
+from substitute.files import private_directory, remove_unfinished, replace_link, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_a_file_is_replaced_whole_with_exactly_its_mode(tmp_path: Path) -> None:
@@ -48,6 +53,30 @@ def test_a_link_is_replaced_in_one_step(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         replace_link(tmp_path / "directory", "x")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["current", "directory"]
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def left_by(write: Callable[[], None]) -> list[Path]:
+        before, child = set(tmp_path.iterdir()), os.fork()
+        if not child:
+            monkeypatch.setattr(Path, "replace", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            write()
+        os.waitpid(child, 0)
+        return sorted(set(tmp_path.iterdir()) - before)
+
+    users = tmp_path / ".web.sh.swp"
+    users.touch()
+    first = left_by(lambda: write_atomically(tmp_path / "web.sh", "x"))
+    link = left_by(lambda: replace_link(tmp_path / "current", "web_a"))
+    living = tmp_path / f".web.sh.{os.getpid()}.0123abcd"
+    living.touch()
+    assert len(first) == len(link) == 1
+    write_atomically(tmp_path / "web.sh", "y")  # a writer removes what is of its own name
+    assert sorted(tmp_path.iterdir()) == sorted([users, living, *link, tmp_path / "web.sh"])
+    remove_unfinished(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([users, living, tmp_path / "web.sh"])
 
 
 def test_a_private_directory_is_the_owners_alone(tmp_path: Path) -> None:
