@@ -28,7 +28,7 @@ from tests.contracts.balanced_site import Kind, Site
 from tests.contracts.strict_client import accepts, until
 
 import substitute
-from substitute.core.slots import SlotName
+from substitute.core.model.slots import SlotName
 from substitute.demo.load import Load
 
 PAGE = Path(__file__).parent.parent / "docs" / "balancers.md"

@@ -24,8 +24,8 @@ from tests.machines import Machine
 from bench.memory import within
 from bench.site import BenchSite
 from bench.speed import APP
-from substitute.processes import identify, is_alive, parent
-from substitute.processes import name as name_of
+from substitute.linux.processes import identify, is_alive, parent
+from substitute.linux.processes import name as name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

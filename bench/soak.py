@@ -28,8 +28,8 @@ from bench.site import BenchSite
 from bench.speed import APP
 from substitute.drill.load import Load
 from substitute.drill.process import LoadProcess
-from substitute.drill.recording import Recording
-from substitute.processes import name as name_of
+from substitute.drill.result.recording import Recording
+from substitute.linux.processes import name as name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

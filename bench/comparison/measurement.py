@@ -18,17 +18,17 @@ from tests.contracts.strict_client import until
 
 from bench.memory import resident
 from bench.site import free_port
-from substitute.core.slots import Endpoint
-from substitute.drill.latency import percentile
+from substitute.core.model.slots import Endpoint
 from substitute.drill.load import PACED, Load
 from substitute.drill.process import LoadProcess
-from substitute.drill.recording import Recording
+from substitute.drill.result.latency import percentile
+from substitute.drill.result.recording import Recording
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.comparison.procedures import Procedure
-    from substitute.drill.recording import Answered
+    from substitute.drill.result.recording import Answered
 
 METHODS = ("GET", "POST")
 RATE = 400

@@ -21,13 +21,13 @@ from tests.contracts.strict_client import until
 from bench.comparison.repository import Repository
 from bench.memory import within
 from bench.site import free_port
-from substitute.core.slots import Endpoint
-from substitute.processes import descendants, identify, is_alive, signal_process
+from substitute.core.model.slots import Endpoint
+from substitute.linux.processes import descendants, identify, is_alive, signal_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from substitute.core.ports import Process
+    from substitute.core.model.programs import Process
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 PATIENCE = 20.0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from substitute.core.errors import SubstituteError
-from substitute.core.lock import RECOVERY
-from substitute.core.root import up
-from substitute.wiring import open_site
+from substitute.core.model.errors import SubstituteError
+from substitute.core.operate.root import up
+from substitute.core.state.lock import RECOVERY
+from substitute.wiring.opening import open_site
 
 
 def main(root: str, app: str) -> int:

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from substitute.core.errors import UnobservedError
-from substitute.core.ports import Backend, Server
-from substitute.core.slots import Endpoint, SlotName
-from substitute.runtimes.supervisord import Supervisord
+from substitute.core.model.errors import UnobservedError
+from substitute.core.model.slots import Endpoint, SlotName
+from substitute.core.ports.balancer import Backend, Server
+from substitute.runtimes.supervisord.runtime import Supervisord
 from tests.contracts.strict_client import until
 from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from substitute.core.ports import Balancer, Traffic
+    from substitute.core.ports.balancer import Balancer, Traffic
 
 
 @dataclass(frozen=True)

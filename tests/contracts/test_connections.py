@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute import connections
-from substitute.core.slots import Endpoint
+from substitute.core.model.slots import Endpoint
+from substitute.linux import connections
 from tests.ports import free_port
 
 if TYPE_CHECKING:

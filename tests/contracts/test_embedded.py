@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.core.errors import BalancerError
-from substitute.core.slots import Endpoint
+from substitute.core.model.errors import BalancerError
+from substitute.core.model.slots import Endpoint
 from tests.contracts import haproxies
 from tests.contracts.balanced_site import Site, other_app, site_in
 from tests.contracts.strict_client import get, load

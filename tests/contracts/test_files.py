@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.files import private_directory, remove_unfinished, replace_link, write_atomically
+from substitute.io.files import private_directory, remove_unfinished, replace_link, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable

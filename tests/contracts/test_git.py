@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.core.errors import SourceError, UsageError
-from substitute.shell import capture
-from substitute.sources.git import Git
-from substitute.sources.program import Limit
+from substitute.core.model.errors import SourceError, UsageError
+from substitute.linux.subprocesses import capture
+from substitute.sources.git.program import Limit
+from substitute.sources.git.source import Git
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -586,7 +586,7 @@ def test_a_git_that_is_still_at_work_is_waited_for(place: Place, monkeypatch: py
         source.update(place.a, place.first, clean=False)
     assert source.current(place.a) == place.first
     assert not any("Removed" in notice for notice in place.notices)
-    monkeypatch.setattr("substitute.sources.program._PATIENCE", 0)
+    monkeypatch.setattr("substitute.sources.git.program._PATIENCE", 0)
     lock.touch()
     with subprocess.Popen(["git", "hash-object", "--stdin"], cwd=place.a, stdin=subprocess.PIPE) as at_work:
         with pytest.raises(SourceError, match="Another git is at work"):

@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.balancers import haproxy as adapter
-from substitute.balancers import haproxy_daemon, haproxy_program
-from substitute.balancers import haproxy_file as file
-from substitute.balancers import haproxy_leaving as leaving
-from substitute.balancers import haproxy_socket as api
-from substitute.balancers.haproxy_configuration import DRILL_HEADER, FRONT, MAP, SLOT_HEADER, render
-from substitute.core.errors import BalancerError, UnmovedError, UnobservedError
-from substitute.core.ports import Backend, Server
-from substitute.core.slots import Endpoint
-from substitute.processes import identify, is_alive
-from substitute.runtimes.supervisord import Supervisord
+from substitute.balancers.haproxy import balancer as adapter
+from substitute.balancers.haproxy import daemon as haproxy_daemon
+from substitute.balancers.haproxy import file, leaving
+from substitute.balancers.haproxy import program as haproxy_program
+from substitute.balancers.haproxy import socket as api
+from substitute.balancers.haproxy.configuration import DRILL_HEADER, FRONT, MAP, SLOT_HEADER, render
+from substitute.core.model.errors import BalancerError, UnmovedError, UnobservedError
+from substitute.core.model.slots import Endpoint
+from substitute.core.ports.balancer import Backend, Server
+from substitute.linux.processes import identify, is_alive
+from substitute.runtimes.supervisord.runtime import Supervisord
 from tests.contracts import haproxies
 from tests.contracts.balanced_site import A, B, Kind, Site, other_app, site_in
 from tests.contracts.strict_client import accepts, conversation, get, load, until

@@ -12,13 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from substitute.balancers import haproxy_configuration, nginx_configuration, traefik_configuration
+from substitute.balancers.haproxy import configuration as haproxy_configuration
+from substitute.balancers.nginx import configuration as nginx_configuration
+from substitute.balancers.traefik import configuration as traefik_configuration
 from substitute.cli.edge import run
 from substitute.config import apps
 from substitute.config.loader import parse
-from substitute.core.errors import ConfigError
-from substitute.core.ports import Backend, Server
-from substitute.core.slots import SlotName
+from substitute.core.model.errors import ConfigError
+from substitute.core.model.slots import SlotName
+from substitute.core.ports.balancer import Backend, Server
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.balancers import nginx_processes
-from substitute.balancers.nginx_configuration import render
-from substitute.balancers.nginx_processes import workers_of
-from substitute.core.errors import BalancerError, UnobservedError
-from substitute.core.slots import Endpoint
-from substitute.processes import is_alive, is_stopped, signal_process
-from substitute.sock_diag import State, sockets
+from substitute.balancers.nginx import processes as nginx_processes
+from substitute.balancers.nginx.configuration import render
+from substitute.balancers.nginx.processes import workers_of
+from substitute.core.model.errors import BalancerError, UnobservedError
+from substitute.core.model.slots import Endpoint
+from substitute.linux.processes import is_alive, is_stopped, signal_process
+from substitute.linux.sock_diag import State, sockets
 from tests.contracts import nginxes
 from tests.contracts.balanced_site import A, B, Kind, Site, other_app, site_in
 from tests.contracts.strict_client import accepts, conversation, get, get_as_a_probe, load, until
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from substitute.core.ports import Process
+    from substitute.core.model.programs import Process
 
 BLOG = Endpoint("127.0.0.1", 1)
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.accounts import account, acting_as
 from substitute.config.envfile import EnvFileError, read_env_file
-from substitute.core.errors import SourceError
-from substitute.core.ports import Program
-from substitute.runtimes.launcher import render
-from substitute.shell import capture
-from substitute.sources.git import Git
-from substitute.sources.program import GitProgram
-from substitute.sources.submodules import update_submodules
+from substitute.core.model.errors import SourceError
+from substitute.core.model.programs import Program
+from substitute.linux.subprocesses import capture
+from substitute.linux.users import account, acting_as
+from substitute.runtimes.supervisord.launcher import render
+from substitute.sources.git.program import GitProgram
+from substitute.sources.git.source import Git
+from substitute.sources.git.submodules import update_submodules
 from tests.contracts.test_git import IDENTITY, Place, page
 
 if TYPE_CHECKING:

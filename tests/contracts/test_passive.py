@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.balancers.gate_table import table_name
-from substitute.balancers.passive import Passive
-from substitute.core.errors import BalancerError
+from substitute.balancers.passive.balancer import Passive
+from substitute.balancers.passive.rules import table_name
+from substitute.core.model.errors import BalancerError
 from tests.contracts import passives
 from tests.contracts.balanced_site import A, B, Kind, Site, site_in
 from tests.contracts.namespace import Machine, second_machine
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from substitute.core.slots import SlotName
+    from substitute.core.model.slots import SlotName
 
 BEHIND_NGINX = passives.KINDS["passive behind nginx"]
 
@@ -318,7 +318,7 @@ def test_a_kernel_without_nat_refuses_new_connections_and_lets_the_balancer_noti
 ) -> None:
     NO_NAT.install(tmp_path / "bin", monkeypatch)
     slept: list[float] = []
-    monkeypatch.setattr("substitute.balancers.passive.time.sleep", slept.append)
+    monkeypatch.setattr("substitute.balancers.passive.balancer.time.sleep", slept.append)
     balancer = Passive(site.root, Settings("auto", 10.0), site.warnings.append)
     balancer.route([site.shop(100, 0)])
     assert "no NAT" in site.warnings[0]

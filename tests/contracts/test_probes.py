@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute import sock_diag
-from substitute.connections import PROBE_MARK
-from substitute.core.apps import Health
-from substitute.core.ports import Process
-from substitute.core.slots import Endpoint
-from substitute.probes import Sockets
-from substitute.processes import boot_id, identify, name, signal_group
+from substitute.core.model.apps import Health
+from substitute.core.model.programs import Process
+from substitute.core.model.slots import Endpoint
+from substitute.linux import sock_diag
+from substitute.linux.connections import PROBE_MARK
+from substitute.linux.processes import boot_id, identify, name, signal_group
+from substitute.probing.endpoints import Sockets
 from tests.ports import free_port
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def test_a_listener_whose_process_cannot_be_seen_is_described_by_its_user(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with program("ready(listen('127.0.0.1'))") as (port, process):
-        monkeypatch.setattr("substitute.probes.sockets_of", lambda _pid: set())
+        monkeypatch.setattr("substitute.probing.endpoints.sockets_of", lambda _pid: set())
         holder = Sockets().holder(Endpoint("127.0.0.1", port))
         assert holder
         assert "without privilege" in holder
@@ -330,7 +330,7 @@ def left_behind(
 ) -> dict[int, str]:
     """What another process finds, for what a process has started itself never counts."""
     code = (
-        "from pathlib import Path\nfrom substitute.probes import Sockets\n"
+        "from pathlib import Path\nfrom substitute.probing.endpoints import Sockets\n"
         f"found = Sockets({owner}).marked({marks!r}, {{None}}, Path({str(root)!r}))\n"
         "print({process.pid: name for process, name in found.items()})"
     )

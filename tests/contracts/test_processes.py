@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute import processes
+from substitute.linux import processes
 from substitute.runtimes.orphans import wait_or_kill
 
 if TYPE_CHECKING:

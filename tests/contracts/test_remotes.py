@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.accounts import account
-from substitute.core.errors import SourceError
-from substitute.sources.git import Git
-from substitute.sources.remotes import shown
+from substitute.core.model.errors import SourceError
+from substitute.linux.users import account
+from substitute.sources.git.remotes import shown
+from substitute.sources.git.source import Git
 from tests.contracts.test_git import IDENTITY, Place
 from tests.machines import USER
 from tests.ports import free_port

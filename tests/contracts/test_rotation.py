@@ -6,8 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from substitute import logs
-from substitute.logs import KEPT, read_tail, rotate_where_large
+from substitute.io import rotation
+from substitute.io.rotation import KEPT, read_tail, rotate_where_large
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +75,7 @@ def test_on_a_full_disk_no_older_part_is_lost(tmp_path: Path) -> None:
 def test_where_nothing_can_be_taken_out_of_a_file_nothing_is_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "_fallocate", lambda *_: False)
+    monkeypatch.setattr(rotation, "_fallocate", lambda *_: False)
     log = tmp_path / "a.log"
     log.write_text("x" * 300_000)
     assert not rotate_where_large(log, limit=100_000)

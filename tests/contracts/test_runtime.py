@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from substitute.core.errors import RuntimeFailedError
-from substitute.core.ports import Process, Program
-from substitute.processes import group_of, identify, is_alive, signal_group
+from substitute.core.model.errors import RuntimeFailedError
+from substitute.core.model.programs import Process, Program
+from substitute.linux.processes import group_of, identify, is_alive, signal_group
 from tests.contracts.runtimes import CONNECT, KINDS
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def test_past_the_limit_the_whole_group_is_killed_and_the_result_says_so(place: 
 
 def test_it_outlives_the_deployer(place: Place) -> None:
     code = (
-        "import sys; from pathlib import Path; from substitute.core.ports import Program\n"
+        "import sys; from pathlib import Path; from substitute.core.model.programs import Program\n"
         "from tests.contracts.runtimes import CONNECT\n"
         f"run = Path({str(place.run)!r})\n"
         f"process = CONNECT[{place.kind!r}](run).start(Program('shop_a', 'sleep 600', run, {{'PATH': '/bin'}}, "

@@ -13,10 +13,10 @@ import pytest
 
 import substitute
 from substitute.console.tables import status_lines
-from substitute.core.events import Event, Warned
-from substitute.core.ports import Program
-from substitute.runtimes.launcher import render
-from substitute.wiring import open_site
+from substitute.core.model.events import Event, Warned
+from substitute.core.model.programs import Program
+from substitute.runtimes.supervisord.launcher import render
+from substitute.wiring.opening import open_site
 
 VALUE = "only-in-the-env-file"
 

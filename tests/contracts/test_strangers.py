@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.containers import client_of
-from substitute.core.errors import UsageError
-from substitute.core.slots import Endpoint
-from substitute.processes import descendants, identify, signal_group, signal_process
-from substitute.strangers import Listening
+from substitute.core.model.errors import UsageError
+from substitute.core.model.slots import Endpoint
+from substitute.linux.containers import client_of
+from substitute.linux.processes import descendants, identify, signal_group, signal_process
+from substitute.probing.strangers import Listening
 from tests.contracts.strict_client import until
 from tests.ports import free_port
 

@@ -12,12 +12,12 @@ from xmlrpc.client import Fault
 
 import pytest
 
-from substitute.core.errors import RuntimeFailedError
-from substitute.core.lock import deployment_lock
-from substitute.processes import identify, is_alive, is_stopped
-from substitute.runtimes import supervisord
-from substitute.runtimes.succession import Succession
-from substitute.runtimes.supervisord_rpc import Silent
+from substitute.core.model.errors import RuntimeFailedError
+from substitute.core.state.lock import deployment_lock
+from substitute.linux.processes import identify, is_alive, is_stopped
+from substitute.runtimes.handover import RuntimeHandover
+from substitute.runtimes.supervisord import runtime as supervisord
+from substitute.runtimes.supervisord.rpc import Silent
 from tests.contracts.test_runtime import Place, eventually
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def test_an_earlier_one_that_is_silent_is_not_taken_for_one_that_keeps_nothing(
     try:
         started = later.runtime.start(replace(later.program("sleep 600", {}), name="shop_b"))
         os.kill(before, signal.SIGSTOP)
-        both = Succession(later.runtime, supervisord.connect(place.run))
+        both = RuntimeHandover(later.runtime, supervisord.connect(place.run))
         both.stop("shop_b", started, timeout=10.0)
         assert not both.release("shop_a")
         os.kill(before, signal.SIGCONT)

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.core.errors import RuntimeFailedError
-from substitute.core.ports import Limits, Protection
-from substitute.processes import identify, is_alive, signal_process
-from substitute.runtimes import systemd, systemd_bus
+from substitute.core.model.errors import RuntimeFailedError
+from substitute.core.model.programs import Limits, Protection
+from substitute.linux.processes import identify, is_alive, signal_process
+from substitute.runtimes.systemd import bus as systemd_bus
+from substitute.runtimes.systemd import runtime as systemd
 from tests.contracts.test_runtime import SLEEPER, STUBBORN, Place, eventually
 from tests.machines import USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from substitute.core.ports import Log
+    from substitute.core.ports.runtime import Log
 
 pytestmark = pytest.mark.machine
 PYTHON = f"{sys.executable} -S -E"

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.balancers import traefik as adapter
-from substitute.balancers import traefik_api
-from substitute.balancers import traefik_configuration as configuration
-from substitute.balancers.traefik import Traefik
-from substitute.core.errors import BalancerError, UnobservedError
-from substitute.core.slots import Endpoint
-from substitute.processes import is_stopped
+from substitute.balancers.traefik import api as traefik_api
+from substitute.balancers.traefik import balancer as adapter
+from substitute.balancers.traefik import configuration
+from substitute.balancers.traefik.balancer import Traefik
+from substitute.core.model.errors import BalancerError, UnobservedError
+from substitute.core.model.slots import Endpoint
+from substitute.linux.processes import is_stopped
 from tests.contracts import traefiks
 from tests.contracts.balanced_site import A, B, Site, other_app, site_in
 from tests.contracts.strict_client import conversation, get, get_as_a_probe, load, until

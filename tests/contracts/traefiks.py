@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from substitute.balancers.traefik import Traefik
-from substitute.balancers.traefik_api import SilentError, service
-from substitute.core.slots import Endpoint
+from substitute.balancers.traefik.api import SilentError, service
+from substitute.balancers.traefik.balancer import Traefik
+from substitute.core.model.slots import Endpoint
 from tests.contracts.balanced_site import Kind
 from tests.contracts.strict_client import until
 from tests.ports import free_port

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import substitute
-from substitute.processes import identify, is_alive, signal_process
+from substitute.linux.processes import identify, is_alive, signal_process
 from tests.ports import free_port
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.core.slots import Endpoint
+from substitute.core.model.slots import Endpoint
 from substitute.demo.load import Load
-from substitute.probes import Sockets
-from substitute.processes import descendants
+from substitute.linux.processes import descendants
+from substitute.probing.endpoints import Sockets
 from tests.contracts.strict_client import accepts, until
 from tests.e2e.site import Site, eventually, fetch
 from tests.e2e.test_deployments import under_load

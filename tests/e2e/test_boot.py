@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.boot.command import command_for
-from substitute.boot.cron import Cron
-from substitute.naming import root_hash
+from substitute.autostart.command import command_for
+from substitute.autostart.cron import Cron
+from substitute.linux.shared_names import root_hash
 from tests.e2e.site import Site, eventually, fetch
 from tests.machines import USER
 from tests.ports import free_port

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from substitute.demo.load import Load
-from substitute.processes import identify
+from substitute.linux.processes import identify
 from tests.e2e.badly_mannered import badly_mannered
 from tests.e2e.site import eventually
 

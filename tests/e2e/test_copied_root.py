@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.core.slots import Endpoint
-from substitute.probes import Sockets
-from substitute.runtimes import systemd
+from substitute.core.model.slots import Endpoint
+from substitute.probing.endpoints import Sockets
+from substitute.runtimes.systemd import runtime as systemd
 from tests.e2e.site import Site, eventually, fetch
 from tests.e2e.test_deployments import under_load
 from tests.e2e.test_security import ON_BOTH

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.demo.load import Load
-from substitute.processes import identify
+from substitute.linux.processes import identify
 from tests.e2e.site import APP, eventually, fetch
 
 if TYPE_CHECKING:

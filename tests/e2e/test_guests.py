@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.core.slots import Endpoint
-from substitute.probes import Sockets
+from substitute.core.model.slots import Endpoint
+from substitute.probing.endpoints import Sockets
 from tests.e2e.site import Site, fetch
 from tests.machines import USER
 from tests.ports import free_port

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.processes import group_members
+from substitute.linux.processes import group_members
 from tests.e2e.site import APP, eventually, fetch
 from tests.e2e.test_deployments import under_load
 

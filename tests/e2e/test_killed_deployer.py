@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.demo.load import Load
-from substitute.processes import identify, signal_process
+from substitute.linux.processes import identify, signal_process
 from tests.e2e.site import Site, eventually
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from substitute.core.slots import Endpoint
+from substitute.core.model.slots import Endpoint
 from substitute.demo.load import Load
-from substitute.processes import identify, is_alive, signal_process
+from substitute.linux.processes import identify, is_alive, signal_process
 from tests.contracts import nginxes
 from tests.e2e.site import eventually, fetch
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute import listeners
-from substitute.balancers.gate_table import table_name
-from substitute.core.slots import Endpoint
+from substitute.balancers.passive.rules import table_name
+from substitute.core.model.slots import Endpoint
 from substitute.demo.load import Load
-from substitute.processes import identify, signal_process
+from substitute.linux import listeners
+from substitute.linux.processes import identify, signal_process
 from tests.contracts.strict_client import accepts, get, until
 from tests.e2e.site import APP, Site, eventually, fetch
 from tests.e2e.test_deployments import under_load

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.boot.command import command_for
+from substitute.autostart.command import command_for
 from tests.e2e.site import Site, eventually
 from tests.e2e.test_deployments import under_load
 from tests.machines import USER

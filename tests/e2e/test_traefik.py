@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.core.slots import Endpoint
+from substitute.core.model.slots import Endpoint
 from tests.contracts.traefiks import Program, program_at
 from tests.e2e.site import Site, fetch
 from tests.e2e.test_deployments import under_load

@@ -7,38 +7,34 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from substitute.core.apps import App, Health
-from substitute.core.errors import (
+from substitute.core.host import Host
+from substitute.core.model.apps import App, Health
+from substitute.core.model.errors import (
     BalancerError,
     RuntimeFailedError,
     SourceError,
     UnmovedError,
     UnobservedError,
 )
-from substitute.core.events import Notice
-from substitute.core.host import Host
-from substitute.core.journal import Journal
-from substitute.core.ports import (
-    Answer,
-    Finished,
-    Heard,
-    Hold,
-    Inspection,
-    Member,
-    Process,
-    Progress,
-    Revision,
-    Stopped,
-    Stranger,
-    Traffic,
-)
-from substitute.core.slots import Endpoint, Slot, SlotName
+from substitute.core.model.events import Notice
+from substitute.core.model.programs import Inspection, Process, Stopped
+from substitute.core.model.slots import Endpoint, Slot, SlotName
+from substitute.core.ports.balancer import Traffic
+from substitute.core.ports.commands import Finished
+from substitute.core.ports.observer import Heard, Hold, Member, Progress
+from substitute.core.ports.prober import Answer
+from substitute.core.ports.source import Revision
+from substitute.core.state.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from substitute.core.events import Event
-    from substitute.core.ports import Backend, Connected, Program, Request
+    from substitute.core.model.events import Event
+    from substitute.core.model.programs import Program
+    from substitute.core.ports.balancer import Backend
+    from substitute.core.ports.observer import Request
+    from substitute.core.ports.prober import Connected
+    from substitute.core.ports.strangers import Stranger
 
 PORTS = {SlotName.A: 3001, SlotName.B: 3002}
 
@@ -386,7 +382,7 @@ class FakeConversation:
 
 
 @dataclass
-class FakeWitness:
+class FakeObserver:
     world: World
 
     def members(self, endpoint: Endpoint, process: Process) -> tuple[Member, ...]:
@@ -458,7 +454,7 @@ def make_shop(root: Path) -> Shop:
         runtime=FakeRuntime(world),
         prober=FakeProber(world),
         strangers=world.strangers,
-        witness=FakeWitness(world),
+        observer=FakeObserver(world),
         commands=FakeCommands(world),
         clock=world.clock,
         emit=events.append,

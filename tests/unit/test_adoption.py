@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.core.adoption import adopt
-from substitute.core.errors import BalancerError
-from substitute.core.ports import Process, Stranger
+from substitute.core.model.errors import BalancerError
+from substitute.core.model.programs import Process
+from substitute.core.operate.adoption import adopt
+from substitute.core.ports.strangers import Stranger
 from tests.unit.fakes import make_shop
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def shop(tmp_path: Path) -> Shop:
 def test_where_the_balancer_does_not_obey_nothing_was_adopted(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("substitute.core.adoption._require_nothing_runs", lambda *_: None)
-    monkeypatch.setattr("substitute.core.adoption._require_good_answers", lambda *_: None)
+    monkeypatch.setattr("substitute.core.operate.adoption._require_nothing_runs", lambda *_: None)
+    monkeypatch.setattr("substitute.core.operate.adoption._require_good_answers", lambda *_: None)
     shop.world.balancer_obeys = False
     with pytest.raises(BalancerError) as raised:
         adopt(shop.host, shop.app, 3001, listed=True)

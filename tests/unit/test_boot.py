@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from substitute.boot import crontab, starter, unit
-from substitute.boot.command import Command
-from substitute.core.errors import UsageError
-from substitute.machine import Machine
+from substitute.autostart import crontab, starter, unit
+from substitute.autostart.command import Command
+from substitute.core.model.errors import UsageError
+from substitute.linux.init_system import Machine
 
 COMMAND = Command(
     ("/opt/py 3/bin/python", "-m", "substitute"), Path("/srv/50%/sh$op"), "deployer", "/opt/bin:/bin"

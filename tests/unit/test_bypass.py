@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from substitute.core.bypass import require_led_here, require_none_come_past
-from substitute.core.errors import RuntimeFailedError, UsageError
-from substitute.core.ports import Connected, Traffic
-from substitute.core.slots import Endpoint
+from substitute.core.deploy.bypass import require_led_here, require_none_come_past
+from substitute.core.model.errors import RuntimeFailedError, UsageError
+from substitute.core.model.slots import Endpoint
+from substitute.core.ports.balancer import Traffic
+from substitute.core.ports.prober import Connected
 from tests.unit.fakes import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from substitute.core.host import Host
-    from substitute.core.records import AppRecord, SlotRecord
+    from substitute.core.model.records import AppRecord, SlotRecord
 
 APP = Endpoint("127.0.0.1", 3000)
 

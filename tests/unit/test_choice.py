@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import substitute.machine as machine_module
-from substitute.core.errors import ConfigError
-from substitute.machine import Machine, run_directory
+import substitute.linux.init_system as machine_module
+from substitute.core.model.errors import ConfigError
+from substitute.linux.init_system import Machine, run_directory
 from substitute.runtimes.choice import Choice, choose
 
 if TYPE_CHECKING:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 
-from substitute import __version__, wiring
+from substitute import __version__
 from substitute.cli.edge import run
 from substitute.cli.glossary import PHASES, WORDS, page
 from substitute.cli.group import COMMANDS, SECTIONS, commands
 from substitute.cli.reference import reference
 from substitute.config.root import MINIMAL
-from substitute.core import deployment
-from substitute.core.errors import (
+from substitute.core.deploy import deployment
+from substitute.core.model.errors import (
     ConfigError,
     DeploymentFailedError,
     InterruptedByUserError,
@@ -30,10 +30,11 @@ from substitute.core.errors import (
     SubstituteError,
     UsageError,
 )
-from substitute.core.events import Notice
+from substitute.core.model.events import Notice
+from substitute.wiring import opening
 
 if TYPE_CHECKING:
-    from substitute.core.events import Emit
+    from substitute.core.model.events import Emit
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,7 +58,7 @@ class Opened:
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
     fake = Opened()
-    monkeypatch.setattr(wiring, "open_site", fake.open_site)
+    monkeypatch.setattr(opening, "open_site", fake.open_site)
     monkeypatch.setattr(deployment, "deploy", fake.deploy)
     return fake
 
@@ -65,7 +66,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
 # -- start-up: scripts and prompts call it often ---------------------------------------------------
 
 HEAVY = ("pydantic", "rich", "supervisor", "xmlrpc", "sqlite3")
-OWN = ("balancers", "runtimes", "sources", "config", "wiring", "probes", "shell", "console")
+OWN = ("balancers", "runtimes", "sources", "config", "wiring", "probing", "linux", "console")
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])
@@ -160,7 +161,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def open_site(root: str | None, emit: Emit, *, reading: bool = False) -> None:
         raise error
 
-    monkeypatch.setattr(wiring, "open_site", open_site)
+    monkeypatch.setattr(opening, "open_site", open_site)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 
 from substitute.config import Config, apps, load
 from substitute.config.root import MINIMAL
-from substitute.core.errors import ConfigError
-from substitute.core.slots import Endpoint, SlotName
+from substitute.core.model.errors import ConfigError
+from substitute.core.model.slots import Endpoint, SlotName
 
 if TYPE_CHECKING:
     from pathlib import Path

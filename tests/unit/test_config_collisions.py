@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from substitute.config.loader import parse
 from substitute.config.models import SECTIONS
-from substitute.core.errors import ConfigError
+from substitute.core.model.errors import ConfigError
 from tests.unit.test_config import SHOP, loaded, problems
 
 if TYPE_CHECKING:

@@ -112,6 +112,6 @@ def test_the_configuration_imports_no_adapter() -> None:
     modules = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    outer = ("balancers", "runtimes", "sources", "probes", "wiring", "console", "cli", "shell")
+    outer = ("balancers", "runtimes", "sources", "probing", "wiring", "console", "cli")
     assert "substitute.config" in modules
     assert not [m for m in modules if m.startswith(tuple(f"substitute.{name}" for name in outer))]

@@ -9,10 +9,10 @@ import pytest
 
 from substitute.config import read
 from substitute.config.resolution import apps
-from substitute.core.deployment import deploy, rollback
-from substitute.core.errors import ConfigError, NothingServesError, UsageError
-from substitute.core.remembered import remembered
-from substitute.core.root import up
+from substitute.core.deploy.deployment import deploy, rollback
+from substitute.core.model.errors import ConfigError, NothingServesError, UsageError
+from substitute.core.operate.root import up
+from substitute.core.state.remembered import remembered
 
 if TYPE_CHECKING:
     from pathlib import Path

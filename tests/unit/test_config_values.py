@@ -16,7 +16,7 @@ from substitute.config.envfile import EnvFile, EnvFileError, parse_env, read_env
 from substitute.config.literals import literal, quote, without_password
 from substitute.config.loader import load
 from substitute.config.root import MINIMAL
-from substitute.core.errors import ConfigError
+from substitute.core.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path

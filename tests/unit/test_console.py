@@ -17,14 +17,14 @@ import pytest
 from substitute.console import Console
 from substitute.console.tables import status_lines
 from substitute.console.text import harmless, seconds
-from substitute.core.errors import (
+from substitute.core.model.errors import (
     DeploymentFailedError,
     InterruptedByUserError,
     LockedError,
     NothingServesError,
     UsageError,
 )
-from substitute.core.events import (
+from substitute.core.model.events import (
     Drained,
     Event,
     Failed,
@@ -37,8 +37,8 @@ from substitute.core.events import (
     Succeeded,
     Warned,
 )
-from substitute.core.records import DeploymentRecord
-from substitute.core.slots import Phase, SlotName
+from substitute.core.model.records import DeploymentRecord
+from substitute.core.model.slots import Phase, SlotName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -388,7 +388,7 @@ def test_the_history_document_has_times_that_programs_read() -> None:
 ON_A_TERMINAL = textwrap.dedent("""
     from tests.unit.test_console import FAILED, STORY
     from substitute.console import Console
-    from substitute.core.errors import DeploymentFailedError
+    from substitute.core.model.errors import DeploymentFailedError
     console = Console()
     for event in (*STORY, STORY[1], FAILED):
         console(event)

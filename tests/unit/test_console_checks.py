@@ -4,10 +4,9 @@ import io
 import json
 
 from substitute.console import Console
-from substitute.core.events import Checked
-from substitute.core.finding import Finding
-from substitute.core.findings import Manners
-from substitute.core.slots import SlotName
+from substitute.core.model.events import Checked
+from substitute.core.model.findings import Finding, ShutdownReport
+from substitute.core.model.slots import SlotName
 
 FINDINGS = (
     Finding("signal", "SIGTERM arrives", passed=True, seen="node (pid 7) listens itself"),
@@ -26,7 +25,7 @@ UNPROVEN = (
 def printed(
     findings: tuple[Finding, ...] = FINDINGS, *, as_json: bool = False, encoding: str = "utf-8"
 ) -> str:
-    checked = Checked("shop", SlotName.B, "b" * 40, SlotName.A, Manners("node", findings))
+    checked = Checked("shop", SlotName.B, "b" * 40, SlotName.A, ShutdownReport("node", findings))
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding=encoding)
     Console(json=as_json, out=out).checked(checked)

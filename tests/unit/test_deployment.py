@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from substitute.core.byhand import stop
-from substitute.core.deployment import deploy, restart, rollback
-from substitute.core.errors import (
+from substitute.core.check.check import check
+from substitute.core.deploy.deployment import deploy, restart, rollback
+from substitute.core.deploy.readiness import require_free
+from substitute.core.deploy.settle import settle
+from substitute.core.model.errors import (
     BalancerError,
     DeploymentFailedError,
     InterruptedByUserError,
@@ -22,23 +24,23 @@ from substitute.core.errors import (
     UnmovedError,
     UsageError,
 )
-from substitute.core.events import Failed, Notice, Output, PhaseStarted, Succeeded, Unchanged, Warned
-from substitute.core.health import require_free
-from substitute.core.lock import RECOVERY
-from substitute.core.manners import check
-from substitute.core.ports import Member, Process, Revision, Stopped
-from substitute.core.root import down, up
-from substitute.core.settle import settle
-from substitute.core.slots import Endpoint, Phase, SlotName
-from substitute.core.status import observe
-from substitute.core.transcript import Transcript, path_of
-from tests.unit.fakes import FakeSource, FakeWitness, make_slots
+from substitute.core.model.events import Failed, Notice, Output, PhaseStarted, Succeeded, Unchanged, Warned
+from substitute.core.model.programs import Process, Stopped
+from substitute.core.model.slots import Endpoint, Phase, SlotName
+from substitute.core.operate.manual import stop
+from substitute.core.operate.root import down, up
+from substitute.core.operate.status import observe
+from substitute.core.ports.observer import Member
+from substitute.core.ports.source import Revision
+from substitute.core.state.deployment_log import Transcript, path_of
+from substitute.core.state.lock import RECOVERY
+from tests.unit.fakes import FakeObserver, FakeSource, make_slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from substitute.core.events import Event
+    from substitute.core.model.events import Event
     from tests.unit.fakes import Shop
 
 A, B = Endpoint("127.0.0.1", 3001), Endpoint("127.0.0.1", 3002)
@@ -1045,11 +1047,11 @@ def test_a_wrapper_that_keeps_sigterm_from_the_app_is_told_with_its_cure_and_no_
     deploy(shop.host, shop.app, "v1")
     assert not [event for event in shop.events if isinstance(event, Warned)]
 
-    def wrapped(_witness: FakeWitness, _endpoint: Endpoint, process: Process) -> tuple[Member, ...]:
+    def wrapped(_observer: FakeObserver, _endpoint: Endpoint, process: Process) -> tuple[Member, ...]:
         shell = Member(process, "sh", listens=False, handles_sigterm=False)
         return shell, Member(Process(9, 9, "boot"), "serve", listens=True, parent=process.pid)
 
-    monkeypatch.setattr(FakeWitness, "members", wrapped)
+    monkeypatch.setattr(FakeObserver, "members", wrapped)
     deploy(shop.host, shop.app, "v2")
     (told,) = (event.message for event in shop.events if isinstance(event, Warned))
     assert "does not pass it on to serve (pid 9), which listens" in told

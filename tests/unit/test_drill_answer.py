@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from substitute.drill.answer import Answer
+from substitute.drill.client.answer import Answer
 from substitute.drill.failures import FailedError, Kind
 
 CHUNKED = (

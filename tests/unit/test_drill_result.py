@@ -10,28 +10,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from substitute.core.errors import DeploymentFailedError, InterruptedByUserError, UsageError
-from substitute.core.events import PhaseFinished, PhaseStarted, Succeeded
-from substitute.core.journal import Journal
-from substitute.core.records import DrillRecord
-from substitute.core.slots import Phase, SlotName
-from substitute.drill.door import front_door, host_header
-from substitute.drill.latency import percentile, summarize
+from substitute.core.model.errors import DeploymentFailedError, InterruptedByUserError, UsageError
+from substitute.core.model.events import PhaseFinished, PhaseStarted, Succeeded
+from substitute.core.model.records import DrillRecord
+from substitute.core.model.slots import Phase, SlotName
+from substitute.core.state.journal import Journal
+from substitute.drill.client.recorder import Failure, Recorder
+from substitute.drill.client.schedule import Schedule
+from substitute.drill.client.target import front_door, host_header
 from substitute.drill.load import LaneName, Load
-from substitute.drill.page import page
-from substitute.drill.recorder import Failure, Recorder
-from substitute.drill.recording import Recording
-from substitute.drill.result import Result
-from substitute.drill.run import Course
-from substitute.drill.scale import decades, ticks
-from substitute.drill.schedule import Schedule
-from substitute.drill.summary import lines
-from substitute.drill.timeline import Timeline
+from substitute.drill.report.page import page
+from substitute.drill.report.scale import decades, ticks
+from substitute.drill.report.summary import lines
+from substitute.drill.result.course import Course
+from substitute.drill.result.latency import percentile, summarize
+from substitute.drill.result.recording import Recording
+from substitute.drill.result.result import Result
+from substitute.drill.result.timeline import Timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from substitute.core.errors import SubstituteError
+    from substitute.core.model.errors import SubstituteError
 
 START = 1000.0
 DRAINED = Succeeded("shop", SlotName.B, "c" * 40, None, {}, drained=None)  # type: ignore[arg-type]

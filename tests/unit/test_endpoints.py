@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from substitute.core.deployment import deploy, rollback
-from substitute.core.endpoints import assign
-from substitute.core.errors import UsageError
-from substitute.core.slots import Endpoint, SlotName
-from substitute.core.status import observe
+from substitute.core.deploy.deployment import deploy, rollback
+from substitute.core.model.endpoints import assign
+from substitute.core.model.errors import UsageError
+from substitute.core.model.slots import Endpoint, SlotName
+from substitute.core.operate.status import observe
 from tests.unit.fakes import make_app, make_slots
 
 if TYPE_CHECKING:

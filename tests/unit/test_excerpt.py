@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, TextIO
 import pytest
 
 from substitute.console import Console
-from substitute.core.deployment import deploy
-from substitute.core.errors import SubstituteError
-from substitute.core.events import Event, Output
+from substitute.core.deploy.deployment import deploy
 from substitute.core.excerpt import Shown, excerpt
+from substitute.core.model.errors import SubstituteError
+from substitute.core.model.events import Event, Output
 from tests.unit.fakes import Written
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from substitute.balancers.gate_table import Passage, leading, passages, reached, refusing, table_name
-from substitute.connections import LED_BIT, PROBE_MARK
-from substitute.core.ports import Backend, Server
-from substitute.core.slots import Endpoint, SlotName
+from substitute.balancers.passive.rules import Passage, leading, passages, reached, refusing, table_name
+from substitute.core.model.slots import Endpoint, SlotName
+from substitute.core.ports.balancer import Backend, Server
+from substitute.linux.connections import LED_BIT, PROBE_MARK
 
 if TYPE_CHECKING:
     from pathlib import Path

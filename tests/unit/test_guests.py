@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from substitute.core import byhand, root
-from substitute.core.deployment import deploy
-from substitute.core.errors import NotReadyError, RuntimeFailedError, SubstituteError, UsageError
-from substitute.core.events import Notice
-from substitute.core.ports import Inspection, Limits, Process, Protection
+from substitute.core.deploy.deployment import deploy
+from substitute.core.model.errors import NotReadyError, RuntimeFailedError, SubstituteError, UsageError
+from substitute.core.model.events import Notice
+from substitute.core.model.programs import Inspection, Limits, Process, Protection
+from substitute.core.operate import manual, root
 from tests.unit.fakes import FakeProber, FakeRuntime
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ def directory(tmp_path: Path) -> Path:
 
 
 def start(shop: Shop, name: str, directory: Path) -> None:
-    byhand.start(shop.host, {"shop": shop.app}, name, directory, PORT)
+    manual.start(shop.host, {"shop": shop.app}, name, directory, PORT)
 
 
 def stop(shop: Shop, name: str) -> None:
-    byhand.stop(shop.host, {"shop": shop.app}, name)
+    manual.stop(shop.host, {"shop": shop.app}, name)
 
 
 def guests(shop: Shop) -> list[str]:
@@ -139,7 +139,7 @@ def test_one_guest_that_can_not_be_stopped_keeps_no_other_one_up_and_is_not_forg
     shop: Shop, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start(shop, "clock", directory)
-    byhand.start(shop.host, {}, "worker", directory, PORT + 1)
+    manual.start(shop.host, {}, "worker", directory, PORT + 1)
     stop_of = type(shop.host.runtime).stop
 
     def refusing(runtime: object, name: str, *arguments: Any, **more: Any) -> object:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from substitute.balancers import haproxy_file as file
-from substitute.balancers.haproxy_configuration import Settings, hosts, key, named, render, structure
-from substitute.core.ports import Backend, Server
-from substitute.core.slots import Endpoint, SlotName
+from substitute.balancers.haproxy import file
+from substitute.balancers.haproxy.configuration import Settings, hosts, key, named, render, structure
+from substitute.core.model.slots import Endpoint, SlotName
+from substitute.core.ports.balancer import Backend, Server
 
 SETTINGS = Settings(
     listen="127.0.0.1:8080",

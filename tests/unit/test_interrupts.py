@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from substitute.core.errors import HandedOverError, InterruptedByUserError
 from substitute.core.interrupts import Interrupts, whole
-from substitute.core.journal import Journal
+from substitute.core.model.errors import HandedOverError, InterruptedByUserError
+from substitute.core.state.journal import Journal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +96,7 @@ class AtInstruction:
         sys.settrace(None)
 
     def _trace(self, frame: FrameType, event: str, _argument: object) -> object:
-        if not frame.f_code.co_filename.endswith(("journal.py", "interrupts.py")):
+        if not any(part in frame.f_code.co_filename for part in ("/state/journal/", "/interrupts.py")):
             return None
         if "_handle" in frame.f_code.co_name or frame.f_code.co_name in {"due", "_error"}:
             return None

@@ -6,8 +6,8 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from substitute.core.journal import VERSION, Journal
-from substitute.core.slots import SlotName
+from substitute.core.model.slots import SlotName
+from substitute.core.state.journal import VERSION, Journal
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from substitute.core.command_line import is_simple
-from substitute.core.errors import RuntimeFailedError
-from substitute.core.ports import Program
-from substitute.runtimes.launcher import render
+from substitute.core.model.errors import RuntimeFailedError
+from substitute.core.model.programs import Program
+from substitute.runtimes.command_line import is_simple
+from substitute.runtimes.supervisord.launcher import render
 
 
 def program(command: str, environment: dict[str, str]) -> Program:

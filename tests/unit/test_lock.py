@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.core.errors import LockedError
-from substitute.core.journal import Journal
-from substitute.core.lock import deployment_lock
-from substitute.core.waiting import CLEANUP, how_to_end
+from substitute.core.model.errors import LockedError
+from substitute.core.state.journal import Journal
+from substitute.core.state.lock import deployment_lock
+from substitute.core.state.waiting import CLEANUP, how_to_end
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,14 +19,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from substitute.core import byhand, root
-from substitute.core.adoption import adopt
-from substitute.core.deployment import deploy, restart, rollback
-from substitute.core.errors import SubstituteError, UsageError
-from substitute.core.lock import RECOVERY
-from substitute.core.manners import check
-from substitute.core.ports import Keeper
-from substitute.core.slots import SlotName
+from substitute.core.check.check import check
+from substitute.core.deploy.deployment import deploy, restart, rollback
+from substitute.core.model.errors import SubstituteError, UsageError
+from substitute.core.model.slots import SlotName
+from substitute.core.operate import manual, root
+from substitute.core.operate.adoption import adopt
+from substitute.core.ports.strangers import Keeper
+from substitute.core.state.lock import RECOVERY
 from tests.unit.world import BAD, GOOD, GUEST, GUEST_PORT, LEFT_ALONE, PORTS, Mishap, Outcome, What, World
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Operator:
         self.world.journal.register(self.world.apps[app])
         instance = self.world.record(app).slots[slot]
         name, directory, port = f"{app}_{slot}", instance.directory, instance.endpoints[0].port
-        act = lambda host: byhand.start(host, self.world.apps, name, directory, port)  # noqa: E731
+        act = lambda host: manual.start(host, self.world.apps, name, directory, port)  # noqa: E731
         was_live = self.world.record(app).live is slot
         outcome = self._type("start", app, act, mishaps)
         if was_live and _exit_status(outcome) == 1:
@@ -128,7 +128,7 @@ class Operator:
     def stop(self, app: str, slot: SlotName, *mishaps: Mishap, force: bool = False) -> Outcome:
         record = self.world.record(app)
         command = "stop --force" if force and record.live is slot and not record.stopped else "stop"
-        act = lambda host: byhand.stop(host, self.world.apps, f"{app}_{slot}", force=force)  # noqa: E731
+        act = lambda host: manual.stop(host, self.world.apps, f"{app}_{slot}", force=force)  # noqa: E731
         outcome = self._type(command, app, act, mishaps)
         if not outcome.disturbed:
             record = self.world.record(app)
@@ -153,7 +153,7 @@ class Operator:
 
     def start_guest(self, *mishaps: Mishap) -> Outcome:
         place = self.world.guests_place
-        act = lambda host: byhand.start(host, self.world.apps, GUEST, place, GUEST_PORT)  # noqa: E731
+        act = lambda host: manual.start(host, self.world.apps, GUEST, place, GUEST_PORT)  # noqa: E731
         outcome = self._type("start guest", None, act, mishaps)
         if not outcome.disturbed:
             self._promised("a guest runs, once", outcome.succeeded and len(self.world.guests()) == 1)
@@ -162,7 +162,7 @@ class Operator:
 
     def stop_guest(self, *mishaps: Mishap) -> Outcome:
         known = GUEST in self.world.journal.guests()
-        act = lambda host: byhand.stop(host, self.world.apps, GUEST)  # noqa: E731
+        act = lambda host: manual.stop(host, self.world.apps, GUEST)  # noqa: E731
         outcome = self._type("stop guest", None, act, mishaps)
         if not outcome.disturbed:
             self._promised("a guest that is known is stopped", outcome.succeeded == known)

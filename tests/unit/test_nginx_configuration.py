@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from substitute.balancers.nginx_configuration import render, shares
-from substitute.balancers.nginx_program import Setup, complaint, understand
-from substitute.core.ports import Backend, Server
-from substitute.core.slots import Endpoint, SlotName
+from substitute.balancers.nginx.configuration import render, shares
+from substitute.balancers.nginx.program import Setup, complaint, understand
+from substitute.core.model.slots import Endpoint, SlotName
+from substitute.core.ports.balancer import Backend, Server
 
 A, B = SlotName.A, SlotName.B
 

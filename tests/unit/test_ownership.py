@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.core import ownership
-from substitute.core.deployment import deploy
-from substitute.core.journal import Journal
-from substitute.core.ports import Revision
-from substitute.core.slots import SlotName
-from substitute.place import place_of
+from substitute.core.deploy.deployment import deploy
+from substitute.core.model.slots import SlotName
+from substitute.core.ports.source import Revision
+from substitute.core.state import ownership
+from substitute.core.state.journal import Journal
+from substitute.wiring.place import place_of
 from tests.unit.fakes import make_shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from substitute.core.ownership import Place
+    from substitute.core.state.ownership import Place
     from tests.unit.fakes import Shop
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from substitute.core.hooks import HOOKS
-from substitute.core.slots import Phase
+from substitute.core.deploy.hooks import HOOKS
+from substitute.core.model.slots import Phase
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(

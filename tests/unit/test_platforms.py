@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from substitute.core import cures
-from substitute.platforms import named
+from substitute.core import advice
+from substitute.probing.platforms import named
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,11 @@ def test_a_platform_is_recognized_by_the_command_line(line: str, platform: str) 
     assert named(line.split()) == platform
 
 
-@pytest.mark.parametrize("platform", cures.Platform)
+@pytest.mark.parametrize("platform", advice.Platform)
 def test_every_platform_has_its_lines(platform: str) -> None:
-    for cure in (cures.to_obey, cures.to_refuse, cures.to_end_in_time):
-        assert cure(platform).endswith(f"; see {cures.DOCUMENT}")
+    for cure in (advice.to_obey, advice.to_refuse, advice.to_end_in_time):
+        assert cure(platform).endswith(f"; see {advice.DOCUMENT}")
 
 
 def test_what_is_not_recognized_is_pointed_to_the_document() -> None:
-    assert cures.to_obey("") == f"see {cures.DOCUMENT}"
+    assert advice.to_obey("") == f"see {advice.DOCUMENT}"

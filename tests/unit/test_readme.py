@@ -8,7 +8,7 @@ import pytest
 from bench.comparison.page import BEGIN, END, digest
 
 from substitute.config.root import MINIMAL, find_root
-from substitute.core.errors import ConfigError
+from substitute.core.model.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.core import byhand, root
-from substitute.core.deployment import deploy
-from substitute.core.errors import InterruptedByUserError, LockedError, NothingServesError, UsageError
-from substitute.core.lock import deployment_lock, holder_of
-from substitute.core.slots import SlotName
-from substitute.core.status import observe
+from substitute.core.deploy.deployment import deploy
+from substitute.core.model.errors import InterruptedByUserError, LockedError, NothingServesError, UsageError
+from substitute.core.model.slots import SlotName
+from substitute.core.operate import manual, root
+from substitute.core.operate.status import observe
+from substitute.core.state.lock import deployment_lock, holder_of
 from tests.unit.world import World
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def test_down_and_stop_stop_waiting_for_requests_when_they_are_told_to(shop: Sho
         if command == "down":
             root.down(shop.host, [shop.app], everything=True)
         else:
-            byhand.stop(shop.host, {"shop": shop.app}, "shop_a", force=True)
+            manual.stop(shop.host, {"shop": shop.app}, "shop_a", force=True)
 
     interrupt(shop, after=1)
     with pytest.raises(InterruptedByUserError, match="shop: slot a gets no requests and still runs"):
@@ -158,13 +158,13 @@ def test_down_and_stop_stop_waiting_for_requests_when_they_are_told_to(shop: Sho
 
 def test_start_stops_waiting_for_readiness_when_it_is_told_to(shop: Shop) -> None:
     deploy(shop.host, shop.app, "v1")
-    byhand.stop(shop.host, {"shop": shop.app}, "shop_a", force=True)
+    manual.stop(shop.host, {"shop": shop.app}, "shop_a", force=True)
     shop.world.healthy = lambda _: False
     slot = shop.app.slots[SlotName.A]
     slot.directory.mkdir()
     interrupt(shop, after=1)
     with pytest.raises(InterruptedByUserError, match="shop: slot a gets no requests and still runs"):
-        byhand.start(shop.host, {"shop": shop.app}, "shop_a", slot.directory, 3001)
+        manual.start(shop.host, {"shop": shop.app}, "shop_a", slot.directory, 3001)
 
 
 # -- status ---------------------------------------------------------------------------------------

@@ -7,17 +7,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from substitute.console.tables import status_lines
-from substitute.core import byhand
-from substitute.core.deployment import deploy, restart
-from substitute.core.root import down, up
-from substitute.core.status import observe, out_of_service
+from substitute.core.deploy.deployment import deploy, restart
+from substitute.core.operate import manual
+from substitute.core.operate.root import down, up
+from substitute.core.operate.status import observe, out_of_service
 from tests.unit.fakes import FakeProber, FakeRuntime
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from substitute.core.ports import Inspection, Process
-    from substitute.core.slots import Endpoint
+    from substitute.core.model.programs import Inspection, Process
+    from substitute.core.model.slots import Endpoint
     from tests.unit.fakes import Shop
 
 
@@ -95,7 +95,7 @@ def test_out_of_service_is_what_should_serve_and_does_not(shop: Shop) -> None:
     down(shop.host, [shop.app], everything=False)
     assert out_of_service(shop.host, [shop.app]) == ["shop"]
     up(shop.host, [shop.app])
-    byhand.stop(shop.host, {"shop": shop.app}, "shop_a", force=True)
+    manual.stop(shop.host, {"shop": shop.app}, "shop_a", force=True)
     assert out_of_service(shop.host, [shop.app]) == []
 
 
@@ -114,7 +114,7 @@ def test_what_is_live_is_said_as_it_is_seen(shop: Shop) -> None:
     down(shop.host, [shop.app], everything=False)
     assert "shop: nothing runs (`substitute up` starts slot a)" in shown(shop)
     up(shop.host, [shop.app])
-    byhand.stop(shop.host, {"shop": shop.app}, "shop_a", force=True)
+    manual.stop(shop.host, {"shop": shop.app}, "shop_a", force=True)
     assert "shop: stopped by hand (`substitute restart -a shop`" in shown(shop)
     restart(shop.host, shop.app)
     assert "shop: slot b is live" in shown(shop)
@@ -136,7 +136,7 @@ def test_the_addresses_that_answer_are_shown_and_what_the_file_says_beside_them(
 
 def test_guests_are_shown(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "Procfile").write_text("web: work\n")
-    byhand.start(shop.host, {}, "worker", tmp_path, 3100)
+    manual.start(shop.host, {}, "worker", tmp_path, 3100)
     assert re.search(r"guest: worker on port 3100, pid \d+, up .*, in /", shown(shop))
     shop.world.crash("worker")
     assert "guest: worker on port 3100, not running" in shown(shop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from substitute.containers import container_in
+from substitute.linux.containers import container_in
 
 ID = "3f" * 32
 

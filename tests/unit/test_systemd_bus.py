@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jeepney import DBusAddress, Parser, new_error, new_method_return, new_signal
 
-from substitute.runtimes.systemd_bus import Bus, Gone, Refused
+from substitute.runtimes.systemd.bus import Bus, Gone, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

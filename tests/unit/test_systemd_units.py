@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from substitute.core.errors import RuntimeFailedError
-from substitute.core.ports import Limits, Program, Protection
-from substitute.runtimes.systemd_units import Manager, Names, render, render_environment
+from substitute.core.model.errors import RuntimeFailedError
+from substitute.core.model.programs import Limits, Program, Protection
+from substitute.runtimes.systemd.units import Manager, Names, render, render_environment
 
 SYSTEM = Manager(user=False, version=252)
 USER = Manager(user=True, version=252, inherited=("HOME", "PATH"))

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from substitute.balancers.traefik import connect
-from substitute.balancers.traefik_configuration import apps, is_ours, render, service, weights
-from substitute.core.errors import ConfigError
-from substitute.core.ports import Backend, Server
-from substitute.core.slots import Endpoint, SlotName
+from substitute.balancers.traefik.balancer import connect
+from substitute.balancers.traefik.configuration import apps, is_ours, render, service, weights
+from substitute.core.model.errors import ConfigError
+from substitute.core.model.slots import Endpoint, SlotName
+from substitute.core.ports.balancer import Backend, Server
 
 A, B = SlotName.A, SlotName.B
 

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.core.deployment import deploy
-from substitute.core.errors import SubstituteError
-from substitute.core.ports import Answer
-from substitute.core.slots import Endpoint
-from substitute.core.unready import places, to_listen
+from substitute.core.deploy.deployment import deploy
+from substitute.core.deploy.unready import places, to_listen
+from substitute.core.model.errors import SubstituteError
+from substitute.core.model.slots import Endpoint
+from substitute.core.ports.prober import Answer
 
 if TYPE_CHECKING:
     from tests.unit.fakes import Shop

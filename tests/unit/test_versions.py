@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.core import byhand, root
-from substitute.core.deployment import deploy, restart, rollback
-from substitute.core.errors import ConfigError, DeploymentFailedError
-from substitute.core.journal import Journal
-from substitute.core.ports import Limits, Process, Protection, Stopped
-from substitute.core.settle import settle
-from substitute.core.slots import SlotName
+from substitute.core.deploy.deployment import deploy, restart, rollback
+from substitute.core.deploy.settle import settle
+from substitute.core.model.errors import ConfigError, DeploymentFailedError
+from substitute.core.model.programs import Limits, Process, Protection, Stopped
+from substitute.core.model.slots import SlotName
+from substitute.core.operate import manual, root
+from substitute.core.state.journal import Journal
 
 if TYPE_CHECKING:
     from tests.unit.fakes import Shop
@@ -120,10 +120,10 @@ def test_what_stands_by_and_what_is_started_by_hand_is_what_was_proven(shop: Sho
     deploy(shop.host, shop.app, "v1")
     deploy(shop.host, shop.app, "v2")
     edit(shop)
-    byhand.start(shop.host, {"shop": shop.app}, "shop_a", shop.app.slots[SlotName.A].directory, 3001)
+    manual.start(shop.host, {"shop": shop.app}, "shop_a", shop.app.slots[SlotName.A].directory, 3001)
     assert started(shop, "a") == OLD
-    byhand.stop(shop.host, {"shop": shop.app}, "shop_b", force=True)
-    byhand.start(shop.host, {"shop": shop.app}, "shop_b", shop.app.slots[SlotName.B].directory, 3002)
+    manual.stop(shop.host, {"shop": shop.app}, "shop_b", force=True)
+    manual.start(shop.host, {"shop": shop.app}, "shop_b", shop.app.slots[SlotName.B].directory, 3002)
     assert started(shop, "b") == OLD
 
 

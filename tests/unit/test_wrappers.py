@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from substitute.core.ports import Member, Process
-from substitute.core.wrappers import barrier
-from substitute.platforms import runner_of
+from substitute.core.deploy.wrappers import barrier
+from substitute.core.model.programs import Process
+from substitute.core.ports.observer import Member
+from substitute.probing.platforms import runner_of
 
 
 def member(pid: int, name: str, *, parent: int = 1, listens: bool = False, handles: bool = True) -> Member:

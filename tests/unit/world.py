@@ -24,8 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from xmlrpc.client import Fault
 
-from substitute.core.apps import App, Health
-from substitute.core.errors import (
+from substitute.core.deploy.pointers import write_pointers
+from substitute.core.host import Host
+from substitute.core.model.apps import App, Health
+from substitute.core.model.errors import (
     BalancerError,
     NothingServesError,
     RuntimeFailedError,
@@ -34,32 +36,27 @@ from substitute.core.errors import (
     UnmovedError,
     UnobservedError,
 )
-from substitute.core.host import Host
-from substitute.core.journal import Journal
-from substitute.core.ports import (
-    Answer,
-    Finished,
-    Heard,
-    Hold,
-    Inspection,
-    Member,
-    Process,
-    Progress,
-    Revision,
-    Stopped,
-    Stranger,
-    Traffic,
-)
-from substitute.core.signposts import write_signposts
-from substitute.core.slots import Endpoint, Slot, SlotName
-from substitute.core.unexpected import expected
+from substitute.core.model.programs import Inspection, Process, Stopped
+from substitute.core.model.slots import Endpoint, Slot, SlotName
+from substitute.core.model.unexpected import expected
+from substitute.core.ports.balancer import Traffic
+from substitute.core.ports.commands import Finished
+from substitute.core.ports.observer import Heard, Hold, Member, Progress
+from substitute.core.ports.prober import Answer
+from substitute.core.ports.source import Revision
+from substitute.core.ports.strangers import Stranger
+from substitute.core.state.journal import Journal
 from tests.unit.fakes import FakeLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from substitute.core.ports import Backend, Connected, Keeper, Program, Request
-    from substitute.core.records import AppRecord
+    from substitute.core.model.programs import Program
+    from substitute.core.model.records import AppRecord
+    from substitute.core.ports.balancer import Backend
+    from substitute.core.ports.observer import Request
+    from substitute.core.ports.prober import Connected
+    from substitute.core.ports.strangers import Keeper
 
 PORTS = {"shop": (3001, 3002), "blog": (4001, 4002)}
 GUEST, GUEST_PORT = "worker", 5001
@@ -319,7 +316,7 @@ class World:
             runtime=self.runtime,
             prober=ModelProber(self),
             strangers=ModelStrangers(self),
-            witness=ModelWitness(self),
+            observer=ModelObserver(self),
             commands=ModelCommands(self),
             clock=ModelClock(self),
             emit=lambda _: None,
@@ -460,7 +457,7 @@ class World:
         for name, app in self.apps.items():
             if self.current(name) not in {None, self.record(name).live}:
                 app.current_link.unlink()
-                write_signposts(self.host, app)
+                write_pointers(self.host, app)
 
     def _parts(self) -> tuple[object, ...]:
         return self, self.clock, self.runtime, self.balancer
@@ -1179,7 +1176,7 @@ class ModelConversation:
 
 
 @dataclass
-class ModelWitness:
+class ModelObserver:
     world: World
 
     def members(self, endpoint: Endpoint, process: Process) -> tuple[Member, ...]:

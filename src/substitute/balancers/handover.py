@@ -11,14 +11,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from substitute.core.errors import BalancerError, UnobservedError
-from substitute.core.ports import Balancer, Traffic
+from substitute.core.model.errors import BalancerError, UnobservedError
+from substitute.core.ports.balancer import Balancer, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from substitute.core.ports import Backend
-    from substitute.core.slots import Endpoint
+    from substitute.core.model.slots import Endpoint
+    from substitute.core.ports.balancer import Backend
 
 _GATE = "passive"
 """Told first: of a port that it still leads away, another balancer would keep a connection in its pool that ends in the
@@ -37,8 +37,8 @@ class Leaving(Balancer, Protocol):
         """
 
 
-class Handover:
-    """See `core.ports.Balancer`: all that are in use."""
+class BalancerHandover:
+    """See `core.ports.balancer.Balancer`: all that are in use."""
 
     def __init__(
         self,

@@ -20,8 +20,8 @@ def adopt(call: Call, port: int | None, app: str | None) -> None:
     systemd unit, or started by PM2, Docker, Podman or supervisord. It goes on as it is. The first deployment lets it
     finish its requests and stops it with the commands of whatever started it.
     """
-    from substitute.core import adoption  # noqa: PLC0415
-    from substitute.core.events import Notice  # noqa: PLC0415
+    from substitute.core.model.events import Notice  # noqa: PLC0415
+    from substitute.core.operate import adoption  # noqa: PLC0415
 
     site = call.site()
     balancer = site.config.balancer

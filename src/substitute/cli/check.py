@@ -49,14 +49,14 @@ def check(
     serving. A rollback to what the slot held before fetches and builds it again. Exit status 1: something is wrong
     with the app; with --strict, also where something is not proven.
     """
-    from substitute.core import manners  # noqa: PLC0415
-    from substitute.core.apps import Trials  # noqa: PLC0415
+    from substitute.core.check import check  # noqa: PLC0415
+    from substitute.core.model.apps import Trials  # noqa: PLC0415
 
     site = call.site(call.console.aside if call.json else None)
     chosen = site.app(app)
     named = chosen.trials
     trials = Trials(slow or named.slow, large or named.large, upload or named.upload)
-    seen = manners.check(site.host, chosen, commit, trials)
+    seen = check.check(site.host, chosen, commit, trials)
     call.console.checked(seen)
-    found = seen.manners
+    found = seen.report
     return 0 if found.proven or (found.passed and not strict) else 1

@@ -17,7 +17,7 @@ from substitute.cli.options import Call, json_option, root_option
 def config(call: Call, *, schema: bool) -> None:
     """Print the configuration: every key with its value, defaults included."""
     from substitute import config as configuration  # noqa: PLC0415
-    from substitute.owner import become_owner  # noqa: PLC0415
+    from substitute.linux.owner import become_owner  # noqa: PLC0415
 
     if schema:
         call.console.document(configuration.schema())

@@ -37,7 +37,7 @@ def deploy(call: Call, commit: str | None, app: str | None, *, if_changed: bool)
     gets the traffic, and the old version finishes its requests and stops. If anything fails before that, or you type
     Ctrl-C, the old version goes on serving, untouched.
     """
-    from substitute.core import deployment  # noqa: PLC0415
+    from substitute.core.deploy import deployment  # noqa: PLC0415
 
     site = call.site()
     deployment.deploy(site.host, site.app(app), commit, if_changed=if_changed)

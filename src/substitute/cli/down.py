@@ -18,7 +18,7 @@ def down(call: Call, app: str | None, *, of_supervisord: bool) -> None:
 
     "up" starts again what was live. With -a only that app's instances stop.
     """
-    from substitute.core import root  # noqa: PLC0415
+    from substitute.core.operate import root  # noqa: PLC0415
 
     site = call.site()
     if of_supervisord and site.runtime.kind != "supervisord":

@@ -23,7 +23,7 @@ from click.shell_completion import shell_complete
 
 from substitute.cli.group import commands
 from substitute.cli.options import COMPLETION_VARIABLE, Call
-from substitute.core.errors import SubstituteError, UsageError
+from substitute.core.model.errors import SubstituteError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,8 @@ import click
 from substitute.cli.options import SLOTS, Call, app_option, deployment_of, json_option, root_option
 
 if TYPE_CHECKING:
-    from substitute.core.records import DeploymentRecord
-    from substitute.wiring import Site
+    from substitute.core.model.records import DeploymentRecord
+    from substitute.wiring.site import Site
 
 
 @click.command()
@@ -84,8 +84,8 @@ def logs(
 
 def _show_guest(call: Call, site: Site, name: str, lines: int, *, follow: bool) -> None:
     """The same of a guest."""
-    from substitute.core.errors import UsageError  # noqa: PLC0415
-    from substitute.core.guests import log_of  # noqa: PLC0415
+    from substitute.core.model.errors import UsageError  # noqa: PLC0415
+    from substitute.core.operate.guests import log_of  # noqa: PLC0415
 
     if name not in site.host.journal.guests():
         known = ", ".join([*SLOTS, *site.host.journal.guests()])
@@ -102,8 +102,8 @@ def _show_guest(call: Call, site: Site, name: str, lines: int, *, follow: bool) 
 
 
 def _show_deployment(call: Call, site: Site, record: DeploymentRecord, lines: int | None) -> None:
-    from substitute.core.errors import UsageError  # noqa: PLC0415
-    from substitute.core.transcript import path_of  # noqa: PLC0415
+    from substitute.core.model.errors import UsageError  # noqa: PLC0415
+    from substitute.core.state.deployment_log import path_of  # noqa: PLC0415
 
     path = path_of(site.known(record.app), record.id)
     try:

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from substitute.console import Console
-    from substitute.core.events import Emit
-    from substitute.core.records import DeploymentRecord
-    from substitute.wiring import BootSite, Site
+    from substitute.core.model.events import Emit
+    from substitute.core.model.records import DeploymentRecord
+    from substitute.wiring.boot import BootSite
+    from substitute.wiring.site import Site
 
     Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -53,7 +54,7 @@ class Call:
 
     def site(self, emit: Emit | None = None) -> Site:
         """The root that is worked on; its events go to the screen, or to `emit`."""
-        from substitute.wiring import open_site  # noqa: PLC0415
+        from substitute.wiring.opening import open_site  # noqa: PLC0415
 
         return open_site(self.root, emit or self.console)
 
@@ -62,20 +63,20 @@ class Call:
 
         Their output is a document: only warnings are shown, beside it.
         """
-        from substitute.wiring import open_site  # noqa: PLC0415
+        from substitute.wiring.opening import open_site  # noqa: PLC0415
 
         return open_site(self.root, self.console.aside, reading=True)
 
     def boot_site(self) -> BootSite:
         """The root, for what happens at boot."""
-        from substitute.wiring import open_boot  # noqa: PLC0415
+        from substitute.wiring.boot import open_boot  # noqa: PLC0415
 
         return open_boot(self.root, self.console.aside)
 
 
 def deployment_of(site: Site, app: str | None, number: int) -> DeploymentRecord:
     """The deployment of that number, of `app` or of any app of the root. Raises UsageError where there is none."""
-    from substitute.core.errors import UsageError  # noqa: PLC0415
+    from substitute.core.model.errors import UsageError  # noqa: PLC0415
 
     found = site.host.journal.deployment(number)
     if found is None or (app and found.app != app):

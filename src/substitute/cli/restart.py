@@ -17,7 +17,7 @@ def restart(call: Call, app: str | None) -> None:
 
     Changes in substitute.toml, in the env_file and in your environment (PATH) take effect.
     """
-    from substitute.core import deployment  # noqa: PLC0415
+    from substitute.core.deploy import deployment  # noqa: PLC0415
 
     site = call.site()
     deployment.restart(site.host, site.app(app))

@@ -18,7 +18,7 @@ def rollback(call: Call, app: str | None) -> None:
     It starts from its slot without a build. If a later deployment has overwritten the slot, that version is fetched
     and built again. A second rollback goes forward again.
     """
-    from substitute.core import deployment  # noqa: PLC0415
+    from substitute.core.deploy import deployment  # noqa: PLC0415
 
     site = call.site()
     deployment.rollback(site.host, site.known(app))

@@ -26,7 +26,7 @@ def start(call: Call, app_name: str, app_dir: Path, port: int) -> None:
     its environment, user and limits; else the line "web:" of APP_DIR's Procfile, else scripts.start of its
     package.json. "up" starts it again, after a reboot and after "down"; "stop" forgets it.
     """
-    from substitute.core import byhand  # noqa: PLC0415
+    from substitute.core.operate import manual  # noqa: PLC0415
 
     site = call.site()
-    byhand.start(site.host, site.all_known(), app_name, app_dir, port)
+    manual.start(site.host, site.all_known(), app_name, app_dir, port)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from substitute.cli.options import Call, app_option, json_option, root_option
-from substitute.core.errors import NothingServesError
+from substitute.core.model.errors import NothingServesError
 
 
 @click.command()

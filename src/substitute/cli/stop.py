@@ -19,7 +19,7 @@ def stop(call: Call, app_name: str, *, force: bool) -> None:
     To stop the instance that serves, --force is needed. Then nothing serves until the next start, deploy or
     rollback; "up" does not start it.
     """
-    from substitute.core import byhand  # noqa: PLC0415
+    from substitute.core.operate import manual  # noqa: PLC0415
 
     site = call.site()
-    byhand.stop(site.host, site.all_known(), app_name, force=force)
+    manual.stop(site.host, site.all_known(), app_name, force=force)

@@ -17,7 +17,7 @@ def up(call: Call, app: str | None) -> None:
 
     What is in order is left alone, so you may type it at any time. With -a it starts that app only.
     """
-    from substitute.core import root  # noqa: PLC0415
+    from substitute.core.operate import root  # noqa: PLC0415
 
     site = call.site()
     root.up(site.host, site.chosen(app), guests=app is None)

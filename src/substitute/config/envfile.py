@@ -7,9 +7,9 @@ from collections.abc import Mapping  # noqa: TC003  # pydantic reads the field's
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from substitute.accounts import acting_as
-from substitute.files import read_regular
-from substitute.owner import stranger_on
+from substitute.io.files import read_regular
+from substitute.linux.owner import stranger_on
+from substitute.linux.users import acting_as
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from substitute.config.lines import line_numbers
 from substitute.config.models import Config
 from substitute.config.problems import Problem, dotted, problems_of
 from substitute.config.root import FILE, HELP, MINIMAL
-from substitute.core.errors import ConfigError
+from substitute.core.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.config.values import parse_memory, parse_processors
-from substitute.core.apps import App, Health, Trials
-from substitute.core.ports import Limits, Protection
-from substitute.core.slots import Endpoint, Slot, SlotName
+from substitute.core.model.apps import App, Health, Trials
+from substitute.core.model.programs import Limits, Protection
+from substitute.core.model.slots import Endpoint, Slot, SlotName
 
 if TYPE_CHECKING:
     from substitute.config.envfile import EnvFile

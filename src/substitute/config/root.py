@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from substitute.core.errors import ConfigError
+from substitute.core.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

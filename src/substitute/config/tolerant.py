@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from substitute.config.loader import checked, listed, tables, text_of
 from substitute.config.models import Config
 from substitute.config.root import FILE
-from substitute.core.errors import ConfigError
+from substitute.core.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from substitute.console.jsonlines import json_line, plain
 from substitute.console.stream import Stream, marks_for, paint_for
 from substitute.console.text import harmless
-from substitute.core.errors import InterruptedByUserError, SubstituteError
-from substitute.core.events import Failed, Interrupted, Warned
+from substitute.core.model.errors import InterruptedByUserError, SubstituteError
+from substitute.core.model.events import Failed, Interrupted, Warned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from substitute.console.screen import Screen
-    from substitute.core.events import Checked, Event
-    from substitute.core.records import DeploymentRecord, DrillRecord
+    from substitute.core.model.events import Checked, Event
+    from substitute.core.model.records import DeploymentRecord, DrillRecord
 
 
 class Console:

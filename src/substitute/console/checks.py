@@ -9,8 +9,8 @@ from substitute.console.text import count, harmless, short
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from substitute.core.events import Checked
-    from substitute.core.finding import Finding
+    from substitute.core.model.events import Checked
+    from substitute.core.model.findings import Finding
 
 _STYLES = {True: "green", False: "red", None: "yellow"}
 
@@ -19,7 +19,7 @@ def check_lines(
     checked: Checked, paint: Callable[[str, str], str], *, marks: tuple[str, str, str]
 ) -> Iterator[str]:
     """Yield the lines of ``substitute check``; `marks` stand for good, bad, and not proven."""
-    findings = checked.manners.findings
+    findings = checked.report.findings
     width = max(len(finding.promise) for finding in findings)
     for finding in findings:
         mark = dict(zip((True, False, None), marks, strict=True))[finding.passed]
@@ -27,13 +27,13 @@ def check_lines(
         if finding.cure:
             lead = "cure" if finding.passed is False else "to prove it"
             yield f"    {lead}: {paint(harmless(finding.cure), 'bold')}"
-    manners = checked.manners
-    yield paint(_sum(checked), _STYLES[True if manners.proven else None if manners.passed else False])
+    report = checked.report
+    yield paint(_sum(checked), _STYLES[True if report.proven else None if report.passed else False])
 
 
 def _sum(checked: Checked) -> str:
-    bad = [finding for finding in checked.manners.findings if finding.passed is False]
-    unproven = [finding.promise for finding in checked.manners.findings if finding.passed is None]
+    bad = [finding for finding in checked.report.findings if finding.passed is False]
+    unproven = [finding.promise for finding in checked.report.findings if finding.passed is None]
     told = [f"{count(len(bad), 'problem')} to fix"] if bad else []
     if unproven:
         told.append(f"not proven that {' and that '.join(unproven)}")
@@ -44,16 +44,16 @@ def _sum(checked: Checked) -> str:
 
 def check_document(checked: Checked) -> dict[str, Any]:
     """Return the ``check --json`` document; ``passed`` is null where it is not proven, of a check and of all."""
-    manners = checked.manners
+    report = checked.report
     return {
         "app": checked.app,
         "slot": checked.slot,
         "commit": checked.commit,
         "live": checked.live,
-        "platform": manners.platform or None,
-        "result": manners.result,
-        "passed": {"passed": True, "failed": False}.get(manners.result),
-        "checks": [_plain(finding) for finding in manners.findings],
+        "platform": report.platform or None,
+        "result": report.result,
+        "passed": {"passed": True, "failed": False}.get(report.result),
+        "checks": [_plain(finding) for finding in report.findings],
     }
 
 

@@ -11,7 +11,7 @@ from substitute.console.text import harmless, seconds, short
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from substitute.core.records import DeploymentRecord, DrillRecord
+    from substitute.core.model.records import DeploymentRecord, DrillRecord
 
     Paint = Callable[[str, str], str]
 

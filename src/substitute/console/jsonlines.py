@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from substitute.core.events import Event
+from substitute.core.model.events import Event
 
 
 def json_line(event: Event | Mapping[str, Any]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from substitute.console.text import count, harmless, seconds, short
-from substitute.core.events import (
+from substitute.core.excerpt import Shown
+from substitute.core.model.events import (
     Checked,
     Event,
     Failed,
@@ -19,11 +20,10 @@ from substitute.core.events import (
     Unchanged,
     Warned,
 )
-from substitute.core.excerpt import Shown
 
 if TYPE_CHECKING:
     from substitute.console.stream import Stream
-    from substitute.core.events import Drained
+    from substitute.core.model.events import Drained
 
 _DOING = {"deploy": "Deploying", "rollback": "Rolling back to", "restart": "Restarting", "check": "Checking"}
 _PHASE_WIDTH = 8

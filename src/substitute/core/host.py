@@ -6,37 +6,34 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from substitute.core import adopted
-from substitute.core.environment import apart, instance_environment
-from substitute.core.errors import ConfigError, InterruptedByUserError, UnobservedError, UsageError
-from substitute.core.events import Notice, Warned
-from substitute.core.lock import own_lock, short_lock
-from substitute.core.ports import Inspection, Program
-from substitute.core.unexpected import expected
+from substitute.core.model.environment import apart, instance_environment
+from substitute.core.model.errors import ConfigError, InterruptedByUserError, UnobservedError, UsageError
+from substitute.core.model.events import Notice, Warned
+from substitute.core.model.programs import Inspection, Program
+from substitute.core.model.unexpected import expected
+from substitute.core.state import adopted
+from substitute.core.state.lock import own_lock, short_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from substitute.core.adopted import Adopted
-    from substitute.core.apps import App
-    from substitute.core.events import Emit
-    from substitute.core.journal import Journal
-    from substitute.core.ports import (
-        Balancer,
-        Clock,
-        Commands,
-        Prober,
-        Process,
-        Runtime,
-        Source,
-        Strangers,
-        Traffic,
-        Witness,
-    )
-    from substitute.core.records import SlotRecord
-    from substitute.core.slots import Endpoint, SlotName
+    from substitute.core.model.apps import App
+    from substitute.core.model.events import Emit
+    from substitute.core.model.programs import Process
+    from substitute.core.model.records import SlotRecord
+    from substitute.core.model.slots import Endpoint, SlotName
+    from substitute.core.ports.balancer import Balancer, Traffic
+    from substitute.core.ports.clock import Clock
+    from substitute.core.ports.commands import Commands
+    from substitute.core.ports.observer import Observer
+    from substitute.core.ports.prober import Prober
+    from substitute.core.ports.runtime import Runtime
+    from substitute.core.ports.source import Source
+    from substitute.core.ports.strangers import Strangers
+    from substitute.core.state.adopted import Adopted
+    from substitute.core.state.journal import Journal
 
 _PATIENCE, _TICK = 1.0, 0.02
 
@@ -53,7 +50,7 @@ class Host:
     runtime: Runtime
     prober: Prober
     strangers: Strangers
-    witness: Witness
+    observer: Observer
     commands: Commands
     clock: Clock
     emit: Emit

@@ -6,14 +6,14 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from substitute.core.errors import HandedOverError, InterruptedByUserError, SubstituteError
-from substitute.core.events import Notice
+from substitute.core.model.errors import HandedOverError, InterruptedByUserError, SubstituteError
+from substitute.core.model.events import Notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-    from substitute.core.events import Emit
+    from substitute.core.model.events import Emit
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

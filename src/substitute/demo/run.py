@@ -11,7 +11,7 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from substitute.core.errors import UsageError
+from substitute.core.model.errors import UsageError
 from substitute.demo.load import Load, Report
 
 _STEADY = 300

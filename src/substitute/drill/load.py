@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from substitute.drill.answer import ASKS_FOR_SLOT
+from substitute.balancers.haproxy.configuration import DRILL_HEADER
 
 
 class LaneName(StrEnum):
@@ -93,7 +93,7 @@ class Load:
             ("Host", self.host_header),
             ("User-Agent", "substitute-drill"),
             ("Accept", "*/*"),
-            ASKS_FOR_SLOT,
+            (DRILL_HEADER, "1"),  # HAProxy then says in its answer which slot it came from
         ]
         own.append(("Connection", "Upgrade" if lane is LaneName.WEBSOCKET else ending))
         if body or method not in {"GET", "HEAD"}:

@@ -11,13 +11,13 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from substitute.shell import spawn_detached
+from substitute.linux.subprocesses import spawn_detached
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from substitute.drill.load import Load
-    from substitute.drill.recording import Recording
+    from substitute.drill.result.recording import Recording
 
 
 class LoadProcess:
@@ -36,7 +36,7 @@ class LoadProcess:
         ours, theirs = socket.socketpair()
         with theirs:
             self._pid = spawn_detached(
-                [sys.executable, "-P", "-m", "substitute.drill.generator", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "substitute.drill.client.generator", str(theirs.fileno())],
                 directory=self.log.parent,
                 environment=dict(os.environ),
                 log=self.log,

@@ -6,18 +6,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from substitute.core.errors import InterruptedByUserError, SubstituteError
 from substitute.core.interrupts import Interrupts
+from substitute.core.model.errors import InterruptedByUserError, SubstituteError
 from substitute.drill.process import LoadProcess
-from substitute.drill.timeline import BASELINE, BEFORE
+from substitute.drill.result.course import Course
+from substitute.drill.result.timeline import BASELINE, BEFORE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from substitute.drill.load import Load
-    from substitute.drill.recording import Recording
-    from substitute.drill.timeline import Timeline
+    from substitute.drill.result.recording import Recording
+    from substitute.drill.result.timeline import Timeline
 
     Operation = Callable[[], None]
 
@@ -31,16 +32,6 @@ class Timing:
     before: float = 3.0
     after: float = 3.0
     duration: float = 0.0
-
-
-@dataclass
-class Course:
-    """How the drill went, beside its requests."""
-
-    error: SubstituteError | None = None
-    """Why the operation did not succeed, or what ended the drill."""
-    lost: str = ""
-    """What the generator said, where it ended before its time."""
 
 
 def run(

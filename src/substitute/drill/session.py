@@ -7,25 +7,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from substitute.console.stream import paint_for
-from substitute.core import deployment
-from substitute.core.errors import SubstituteError, UsageError
-from substitute.core.events import Notice
-from substitute.core.records import DrillRecord
-from substitute.drill import summary
-from substitute.drill.preflight import check
-from substitute.drill.recording import Recording
-from substitute.drill.result import Result
+from substitute.core.deploy import deployment
+from substitute.core.model.errors import SubstituteError, UsageError
+from substitute.core.model.events import Notice
+from substitute.core.model.records import DrillRecord
+from substitute.drill.client.preflight import check
+from substitute.drill.report import summary
+from substitute.drill.result.recording import Recording
+from substitute.drill.result.result import Result
+from substitute.drill.result.timeline import Timeline
 from substitute.drill.run import run
-from substitute.drill.timeline import Timeline
-from substitute.files import write_atomically
+from substitute.io.files import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from substitute.console import Console
-    from substitute.core.apps import App
-    from substitute.core.events import Event
     from substitute.core.host import Host
+    from substitute.core.model.apps import App
+    from substitute.core.model.events import Event
     from substitute.drill.load import Load
     from substitute.drill.run import Operation, Timing
 
@@ -86,7 +86,7 @@ class Session:
         about = f"{load.rate:g} requests/s on {load.connections} connections"
         self.console(Notice(f"Load on {load.url}{load.path}: {about}, {what}."))
         if self.console.out.is_terminal:
-            from substitute.drill.chart import Chart  # noqa: PLC0415  # rich, only where it is seen
+            from substitute.drill.report.chart import Chart  # noqa: PLC0415  # rich, only where it is seen
 
             self.console.watch(Chart(self.recording, self.timeline, load.rate))
 
@@ -105,7 +105,7 @@ class Session:
         self.console.lines(summary.lines(document, paint_for(self.console.out)))
 
     def _report(self, result: Result, report: Path) -> None:
-        from substitute.drill.page import page  # noqa: PLC0415
+        from substitute.drill.report.page import page  # noqa: PLC0415
 
         write_atomically(report, page(result), mode=0o644)
         if not self.console.json:

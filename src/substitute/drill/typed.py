@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from substitute.drill.door import front_door, host_header
+from substitute.drill.client.target import front_door, host_header
 from substitute.drill.load import Load
 from substitute.drill.run import Timing
 

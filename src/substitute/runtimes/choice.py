@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from substitute.core.errors import ConfigError
+from substitute.core.model.errors import ConfigError
 
 if TYPE_CHECKING:
-    from substitute.machine import Machine
+    from substitute.linux.init_system import Machine
 
 LINGER = "loginctl enable-linger"
 _CURE_OF_RUNNING = (

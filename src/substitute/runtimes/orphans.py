@@ -6,12 +6,12 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from substitute.core.errors import RuntimeFailedError
-from substitute.core.ports import Stopped
-from substitute.processes import group_of, is_alive, name, signal_group
+from substitute.core.model.errors import RuntimeFailedError
+from substitute.core.model.programs import Stopped
+from substitute.linux.processes import group_of, is_alive, name, signal_group
 
 if TYPE_CHECKING:
-    from substitute.core.ports import Process
+    from substitute.core.model.programs import Process
 
 _TICK = 0.005
 _KILL_PATIENCE = 5.0

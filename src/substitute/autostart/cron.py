@@ -1,0 +1,64 @@
+"""A line in the user's crontab."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from substitute.autostart import crontab
+from substitute.core.model.errors import SubstituteError
+from substitute.linux.shared_names import root_hash
+from substitute.linux.subprocesses import capture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from substitute.autostart.command import Command
+
+_PATIENCE = 60.0
+_PLACE = "your crontab (`crontab -l`)"
+
+
+class Cron:
+    """See `autostart.Starter`."""
+
+    kind = "cron"
+
+    def __init__(self, root: Path) -> None:
+        self._mark = root_hash(root)
+        self._log = root / "deploy" / "run" / "boot.log"
+
+    def where(self) -> str | None:
+        """The crontab, where the line is in it."""
+        return _PLACE if crontab.has_line(_read(), self._mark) else None
+
+    def install(self, command: Command) -> str:
+        """Put the line in."""
+        _write(crontab.with_line(_read(), command, self._mark, str(self._log)))
+        return _PLACE
+
+    def rest(self) -> None:
+        """It tries once."""
+
+    def uninstall(self) -> str | None:
+        """Take it out."""
+        before = _read()
+        if not crontab.has_line(before, self._mark):
+            return None
+        _write(crontab.without_line(before, self._mark))
+        return _PLACE
+
+
+def _read() -> str:
+    try:
+        done = capture(["crontab", "-l"], timeout=_PATIENCE)
+    except OSError:
+        return ""
+    if done.status and "no crontab" not in done.err:  # else ours would replace lines that could not be read
+        raise SubstituteError("Your crontab cannot be read.", fact=done.err.strip())
+    return "" if done.status else done.out
+
+
+def _write(text: str) -> None:
+    done = capture(["crontab", "-"], given=text, timeout=_PATIENCE)
+    if done.status:
+        raise SubstituteError("Your crontab cannot be written.", fact=done.err.strip())

@@ -1,0 +1,1 @@
+"""The embedded balancer: an HAProxy of the root's own."""

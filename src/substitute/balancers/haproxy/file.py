@@ -1,0 +1,104 @@
+"""What the file says that HAProxy was last started or reloaded from, and the same file with other weights."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from substitute.balancers.haproxy.configuration import EARLIER, MAP, is_address, key, named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from substitute.core.ports.balancer import Backend
+
+Servers = dict[tuple[str, str], tuple[str, int]]
+"""Address and weight of each server, by its backend's name and its own."""
+_SERVER = re.compile(r" +server (\S+) (\S+) weight (\d+)")
+
+
+def description(text: str) -> str:
+    """The name of its structure."""
+    found = re.search(r"^ +description (\S+)$", text, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def servers(text: str) -> Servers:
+    """Those of the apps."""
+    return {
+        (section, found[1]): (found[2], int(found[3]))
+        for section, line in _lines(text)
+        if (found := _SERVER.fullmatch(line))
+    }
+
+
+def apps(text: str) -> set[str]:
+    """Those that have a backend."""
+    return {section.removeprefix("app_") for section, _ in _lines(text) if section.startswith("app_")}
+
+
+def listen(text: str) -> str:
+    """Where the front door is, or empty."""
+    return next(iter(_binds(text, "front")), "")
+
+
+def earlier(text: str) -> tuple[str, ...]:
+    """Where it listens besides, since it was there before."""
+    return tuple(_binds(text, EARLIER))
+
+
+def hard_stop(text: str) -> int:
+    """Seconds after which a worker of the first version, once replaced, ends, whatever it still does."""
+    found = re.search(r"^ +hard-stop-after (\d+)s$", text, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def leads_by_map(text: str) -> bool:
+    """Whether domains can be changed at run time: not in a file of the first version."""
+    return f"map({MAP})" in text
+
+
+def adjusted(text: str, backends: Sequence[Backend]) -> str:
+    """The same file with the weights and addresses of `backends`, as far as a running HAProxy takes them."""
+    wanted = {key(backend, name): server for backend in backends for name, server in named(backend)}
+    lines = []
+    for section, line in _lines(text):
+        found = _SERVER.fullmatch(line)
+        if found:
+            server = wanted.get((section, found[1]))
+            address, share = found[2], 0
+            if server:
+                share = server.share
+                if is_address(server.endpoint.host) and is_address(address.rpartition(":")[0].strip("[]")):
+                    address = str(server.endpoint)
+            lines.append(f"    server {found[1]} {address} weight {share}")
+        else:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def serves(text: str, backends: Sequence[Backend]) -> bool:
+    """Whether it gives each of `backends` what it is to have."""
+    there = servers(text)
+    return all(
+        there.get(key(backend, name)) == (str(server.endpoint), server.share)
+        for backend in backends
+        for name, server in named(backend)
+        if server.share
+    )
+
+
+def _binds(text: str, wanted: str) -> Iterator[str]:
+    for section, line in _lines(text):
+        words = line.split()
+        if section == wanted and words[0] == "bind" and not words[1].startswith("unix@"):
+            yield words[1]
+
+
+def _lines(text: str) -> Iterator[tuple[str, str]]:
+    """Each line with the name of the section that it stands in."""
+    section = ""
+    for line in text.splitlines():
+        if line and not line.startswith((" ", "#")):
+            section = line.partition(" ")[2]
+        yield section, line

@@ -1,0 +1,1 @@
+"""A balancer that cannot be configured: the kernel moves its traffic."""

@@ -1,0 +1,1 @@
+"""``check``: whether an app obeys SIGTERM as zero downtime asks for."""

@@ -1,0 +1,1 @@
+"""The story: a deployment, `settle`, and what they are made of."""

@@ -1,0 +1,331 @@
+"""One attempt to make a candidate live: its number, its times, its hooks, and what it says of its end."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING
+
+from substitute.core.deploy.hooks import run_hook
+from substitute.core.deploy.plan import CHECK, Plan
+from substitute.core.deploy.previous_version import at_hand, cost, lost
+from substitute.core.deploy.settle import Quietly
+from substitute.core.excerpt import excerpt
+from substitute.core.interrupts import whole
+from substitute.core.model.environment import instance_environment
+from substitute.core.model.errors import (
+    DeploymentFailedError,
+    InterruptedByUserError,
+    NothingServesError,
+    SubstituteError,
+    UsageError,
+)
+from substitute.core.model.events import (
+    Checked,
+    Event,
+    Failed,
+    Interrupted,
+    Notice,
+    Output,
+    PhaseFinished,
+    PhaseStarted,
+    Resolved,
+    Succeeded,
+    Warned,
+)
+from substitute.core.model.slots import Phase, SlotName
+from substitute.core.model.unexpected import expected
+from substitute.core.state.deployment_log import Transcript
+from substitute.core.state.waiting import CLEANUP, what_goes_on
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from substitute.core.deploy.settle import Steps
+    from substitute.core.host import Host
+    from substitute.core.interrupts import Interrupts
+    from substitute.core.model.apps import App
+    from substitute.core.model.events import Drained
+    from substitute.core.model.findings import ShutdownReport
+    from substitute.core.model.records import SlotRecord
+    from substitute.core.state.lock import Lock
+
+
+class Attempt:
+    """The course of one operation. `id` is None until `begin`."""
+
+    plan: Plan
+
+    def __init__(
+        self,
+        host: Host,
+        app: App,
+        operation: str,
+        lock: Lock,
+        *,
+        interrupts: Interrupts,
+        hand_over: Callable[[], None],
+    ) -> None:
+        self.host = host
+        self.app = app
+        self.operation = operation
+        self.id: int | None = None
+        self.hand_over = hand_over
+        """Has the guardian stay, and go on with what is left when the lock is released."""
+        self._interrupts = interrupts
+        interrupts.tell = self._goes_on
+        self._lock = lock
+        self._transcript: Transcript | None = None
+        self._reached = ""
+        self._outcome = ""
+        self._previous: str | None = None
+        self._earlier: SlotRecord | None = None
+        self._began = host.clock.monotonic()
+        self._since = host.clock.now()
+        timed = [phase for phase in Phase if phase not in {Phase.COMMIT, Phase.CHECK}]
+        self._seconds: dict[str, float] = dict.fromkeys(timed, 0.0)
+
+    def begin(self, plan: Plan, *, chosen_in: float) -> None:
+        """Write the deployment into the journal. `chosen_in` seconds were spent on choosing the commit."""
+        record = self.host.journal.app(self.app.name)
+        self._previous = record.live_slot.commit if record.live_slot else None
+        self.plan = plan
+        with whole:  # a deployment that was begun is known here as such, whatever comes then
+            self.id = self.host.journal.begin(
+                self.app.name,
+                plan.slot,
+                plan.operation,
+                revision=plan.revision,
+                previous=self._previous,
+                user=self.host.user,
+                now=self._since,
+            )
+        self._seconds[Phase.UPDATE] = chosen_in
+        self._transcript = Transcript(self.app, self.id)
+        revision = plan.revision
+        self.emit(
+            Resolved(
+                app=self.app.name,
+                slot=plan.slot,
+                commit=revision.commit,
+                subject=revision.subject,
+                how=revision.how,
+                operation=plan.operation,
+            )
+        )
+
+    @property
+    def is_check(self) -> bool:
+        """Whether nothing is to become live: that nothing serves is no failure of this attempt's then."""
+        return self.operation == CHECK
+
+    @property
+    def slot(self) -> SlotRecord:
+        """The candidate's slot, as the journal has it now."""
+        return self.host.journal.app(self.app.name).slots[self.plan.slot]
+
+    def emit(self, event: Event) -> None:
+        """Tell the screen, and the deployment's log."""
+        if self._transcript:
+            self._transcript(event)
+        self.host.emit(event)
+
+    def show(self, where: str) -> Callable[[str], None]:
+        """A function that takes the lines of a program which runs in `where`."""
+        return lambda line: self.emit(Output(where, line))
+
+    def excerpt(self, where: str) -> AbstractContextManager[Callable[[str], None]]:
+        """The same for an instance, whose log keeps the lines that are not shown."""
+        return excerpt(self.show(where), rest=f"see {self.slot.logs}.")
+
+    @contextmanager
+    def phase(self, phase: Phase) -> Iterator[None]:
+        """Announce, time and journal a phase."""
+        leaving = phase in {Phase.DRAIN, Phase.STOP}
+        slot = self.plan.slot.other if leaving else self.plan.slot
+        identity = (phase, self.app.name, slot, self.id or 0)
+        self._reached = phase
+        self._lock.phase(phase)
+        # After the commit nothing waits for what is only told: not even for a full disk.
+        if leaving:
+            self._note(self._reach)
+        else:
+            self._reach()
+        self.emit(PhaseStarted(*identity))
+        began = self.host.clock.monotonic()
+        with self._interrupts.handing_over() if phase is Phase.DRAIN else nullcontext():
+            yield
+        took = self.host.clock.monotonic() - began
+        if phase in self._seconds:
+            self._seconds[phase] += took
+        self.emit(PhaseFinished(*identity, seconds=round(took, 4)))
+
+    def _goes_on(self, by: str) -> None:
+        """Tell who typed Ctrl-C, where that does not end the deployment, what goes on and for how long."""
+        candidate = self.plan.slot if self.id is not None else None
+        told = what_goes_on(
+            by,
+            self.app,
+            candidate,
+            self._reached,
+            self._outcome,
+            can_hand_over=self._interrupts.can_hand_over,
+        )
+        self.emit(Notice(told))
+
+    def _reach(self) -> None:
+        self.host.journal.reached(self.id or 0, self._reached, self._seconds)
+
+    def _note(self, write: Callable[[], None]) -> None:
+        """Write something that is only for people: tried twice; what can't be noted then is told, and stops nothing."""
+        with suppress(Exception):
+            write()
+            return
+        try:
+            write()
+        except Exception as error:  # noqa: BLE001
+            self.emit(Warned(expected(error).reason))
+
+    def environment(self) -> dict[str, str]:
+        """What builds get, and hooks: the instance's variables, and where the deployment stands."""
+        return {**instance_environment(self.app, self.slot, self.host.caller), **self._situation()}
+
+    def _situation(self) -> dict[str, str]:
+        return {
+            "SUBSTITUTE_DIRECTORY": str(self.slot.directory),
+            "SUBSTITUTE_COMMIT": self.plan.revision.commit,
+            "SUBSTITUTE_PREVIOUS_COMMIT": self._previous or "",
+            "SUBSTITUTE_OPERATION": self.operation,
+            "SUBSTITUTE_PHASE": self._reached,
+            "SUBSTITUTE_OUTCOME": self._outcome,
+            "SUBSTITUTE_ROOT": str(self.app.root),
+        }
+
+    def say_what_it_costs(self) -> None:
+        """Say, before the slot is overwritten, what that means for a rollback."""
+        self._earlier = at_hand(self.host, self.app)
+        if self._earlier:
+            self.emit(Notice(cost(self.host, self.app, self.plan, self._earlier)))
+
+    def hook(self, name: str) -> None:
+        """Run a hook. Whatever fails in one before the commit fails the deployment, after it only warns."""
+        try:
+            run_hook(
+                self.host,
+                self.app,
+                self.slot,
+                name,
+                situation=self._situation(),
+                show=self.show(f"hook:{name}"),
+            )
+        except Exception as error:
+            if name not in {"pre_stop", "post_stop", "end"}:
+                raise
+            self.emit(Warned(expected(error).reason))
+
+    def close(self, error: SubstituteError) -> None:
+        """Write the failure into the journal, before anything is settled; where it can't be written, settle yet."""
+        self._outcome = "interrupted" if isinstance(error, InterruptedByUserError) else "failed"
+        self._lock.phase(CLEANUP)
+        with suppress(Exception):
+            if self.id is not None:
+                now = self.host.clock.now()
+                self.host.journal.finish(self.id, self._outcome, now=now, reason=error.reason)
+
+    def giving_up(self, error: SubstituteError) -> Steps:
+        """The steps of settling after `error`. Whoever interrupted is told why his prompt is not there at once."""
+        if self.id is not None and isinstance(error, InterruptedByUserError) and self.slot.process:
+            limit = self.app.drain_timeout + self.app.stop_timeout
+            self.emit(
+                Notice(f"{error.what} Slot {self.plan.slot} is stopped, which takes at most {limit:g}s.")
+            )
+        return Quietly(interrupts=self._interrupts)
+
+    def failed(self, error: SubstituteError, live: SlotName | None, *, problem: str = "") -> SubstituteError:
+        """Say how it ended and which slot serves; the error to raise is returned."""
+        self.close(error)
+        if self.id is None and isinstance(error, UsageError):
+            return error
+        ending = Interrupted if isinstance(error, InterruptedByUserError) else Failed
+        commit = self.plan.revision.commit if self.id is not None else None
+        self.emit(
+            ending(
+                app=self.app.name,
+                phase=self._reached,
+                reason=error.reason,
+                live=live,
+                commit=commit,
+            )
+        )
+        self._end()
+        return self._verdict(error, live, problem)
+
+    def _verdict(self, error: SubstituteError, live: SlotName | None, problem: str) -> SubstituteError:
+        kind: type[SubstituteError] = DeploymentFailedError
+        if self.is_check and self.host.journal.app(self.app.name).stopped:
+            problem = ""  # it does not serve because somebody wants it so
+        if isinstance(error, InterruptedByUserError):
+            kind = InterruptedByUserError
+        if problem or (live is None and not self.is_check):
+            kind = kind if kind is InterruptedByUserError and not problem else NothingServesError
+            serves = f"Nothing serves {self.app.name}."
+            if problem and problem != error.reason:
+                serves += f" {problem}"
+        elif live is None:
+            serves = f"Nothing served {self.app.name} before, and nothing does."
+        else:
+            serves = f"{self.says_who_serves(live)} {lost(self.host, self.app, self._earlier)}".rstrip()
+        return kind(error.what, fact=error.fact, serves=serves, cure=error.cure)
+
+    def says_who_serves(self, live: SlotName) -> str:
+        """That `live` serves: still, or only now."""
+        commit = self.host.journal.app(self.app.name).slots[live].commit or "adopted"
+        is_new = self.id is not None and live is self.plan.slot and not self.is_check
+        return f"Slot {live} ({commit[:10]}) {'serves now' if is_new else 'still serves'}."
+
+    def checked(self, report: ShutdownReport) -> Checked:
+        """Write what a check saw into the journal, tell it, and return it.
+
+        Its outcome is ``passed``, ``failed`` or ``not proven``, never ``succeeded``: what was only checked was never
+        live, and a rollback does not go to it.
+        """
+        self._outcome = report.result
+        now, reason = self.host.clock.now(), report.reason
+        self.host.journal.finish(self.id or 0, self._outcome, now=now, reason=reason)
+        record = self.host.journal.app(self.app.name)
+        checked = Checked(
+            app=self.app.name,
+            slot=self.plan.slot,
+            commit=self.plan.revision.commit,
+            live=None if record.stopped else record.live,
+            report=report,
+        )
+        self._end(checked)
+        return checked
+
+    def succeeded(self, drained: Drained, *, reason: str = "") -> None:
+        """Write the success into the journal and tell it; `reason` is what could not be done after it."""
+        self._outcome = "succeeded"
+        seconds = {**self._seconds, "total": self.host.clock.monotonic() - self._began}
+        journal, number, now = self.host.journal, self.id or 0, self.host.clock.now()
+        self._note(lambda: journal.reached(number, self._reached, seconds))
+        self._note(lambda: journal.finish(number, "succeeded", now=now, reason=reason))
+        self._end(
+            Succeeded(
+                app=self.app.name,
+                live=self.plan.slot,
+                commit=self.plan.revision.commit,
+                previous=self._previous,
+                seconds={str(phase): round(took, 4) for phase, took in seconds.items()},
+                drained=drained,
+            )
+        )
+
+    def _end(self, ending: Event | None = None) -> None:
+        """Run the last hook, tell `ending`, and close the log."""
+        if self.id is not None:
+            self.hook("end")
+        if ending:
+            self.emit(ending)
+        if self._transcript:
+            self._transcript.close()

@@ -1,0 +1,101 @@
+"""The environment that builds, hooks and instances get."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from substitute.core.model.apps import App
+    from substitute.core.model.records import GuestRecord, SlotRecord
+    from substitute.core.model.versions import Version
+
+INHERITED = ("PATH", "HOME", "USER", "LANG", "TZ")
+"""What is taken over from the deploying command; everything else a shell holds stays out."""
+IN_A_HOOK = "SUBSTITUTE_HOOK"
+"""The variable that hooks have, and what they start: a daemon of theirs (pm2) may be for more than one slot."""
+_SOCKET_PATH = 108
+"""Bytes that a socket's path may have, its end included."""
+_USUAL = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def caller_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Choose from `environ` what instances inherit."""
+    found = {name: environ[name] for name in INHERITED if name in environ}
+    return {"PATH": _USUAL, **found}
+
+
+def absolute_places(path: str) -> str:
+    """A PATH without its relative directories, which mean another one wherever a program is run."""
+    return ":".join(place for place in path.split(":") if place.startswith("/")) or _USUAL
+
+
+def origin(slot: SlotRecord) -> dict[str, str]:
+    """The variables that all have which was ever started for `slot`: instances, builds, and what these start."""
+    return {
+        "SUBSTITUTE_APP": slot.app,
+        "SUBSTITUTE_SLOT": slot.name.value,
+        "SUBSTITUTE_DIRECTORY": str(slot.directory),
+    }
+
+
+def guest_origin(guest: GuestRecord) -> dict[str, str]:
+    """The same for a guest."""
+    return {
+        "SUBSTITUTE_APP": guest.name,
+        "SUBSTITUTE_PORT": str(guest.port),
+        "SUBSTITUTE_DIRECTORY": str(guest.directory),
+    }
+
+
+def apart(slot: SlotRecord) -> dict[str, str]:
+    """What keeps the two slots' instances from sharing a daemon of their user's; `env` and `env_file` come before it.
+
+    pm2's lies in the user's home: the second slot's `pm2-runtime` would join the first one's, and end it when it ends
+    itself. In ``.git`` nothing is shown as untracked or cleaned away, and the app's user may write.
+    """
+    place = str(slot.directory / ".git" / "pm2")
+    longest = f"{place}/interactor.sock"
+    return {"PM2_HOME": place} if len(longest.encode()) < _SOCKET_PATH else {}
+
+
+def whereabouts(slot: SlotRecord) -> dict[str, str]:
+    """The variables that tell an instance its place."""
+    endpoint = slot.endpoints[0]
+    return {
+        "PORT": str(endpoint.port),
+        "HOST": endpoint.host,
+        "BIND": endpoint.host,
+        "SUBSTITUTE_PORT": str(endpoint.port),
+        **origin(slot),
+        "SUBSTITUTE_COMMIT": slot.commit or "",
+    }
+
+
+def instance_environment(app: App, slot: SlotRecord, caller: Mapping[str, str]) -> dict[str, str]:
+    """Compose caller's, `env_file`, `env` and the variables that tell an instance its place.
+
+    Where it runs as a user of its own, its home is not the caller's: whoever starts it sets that.
+    """
+    address = {"ADDRESS": str(slot.endpoints[0])}  # first: an app may have a variable of that name already
+    return {**_of(caller, app.user), **address, **app.secrets, **app.env, **whereabouts(slot)}
+
+
+def guest_environment(guest: GuestRecord, version: Version, secrets: Mapping[str, str]) -> dict[str, str]:
+    """The same for a guest, which is in no slot."""
+    return {
+        **_of(version.caller, version.user),
+        "ADDRESS": f"127.0.0.1:{guest.port}",
+        **secrets,
+        **version.env,
+        "PORT": str(guest.port),
+        "HOST": "127.0.0.1",
+        "BIND": "127.0.0.1",
+        **guest_origin(guest),
+    }
+
+
+def _of(caller: Mapping[str, str], user: str | None) -> dict[str, str]:
+    """What `user` gets of the environment that a command was typed in."""
+    return {name: value for name, value in caller.items() if not user or name not in {"HOME", "USER"}}

@@ -1,0 +1,1 @@
+"""What the core asks of the world, a protocol a file. Each states the promise that its adapters keep."""

@@ -1,0 +1,87 @@
+"""Decides which instances get new requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from substitute.core.model.slots import Endpoint, SlotName
+
+
+@dataclass(frozen=True)
+class Server:
+    """One endpoint of an app and its share of the new requests, 0 to 100. 0 means none at all."""
+
+    slot: SlotName
+    endpoint: Endpoint
+    share: int
+    claimed: bool = True
+    """An instance of ours runs there, or is about to. Else whoever listens on it is a stranger, and left alone."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An app as the balancer sees it. No domains: it gets what no other app's domains match."""
+
+    app: str
+    domains: tuple[str, ...]
+    servers: tuple[Server, ...]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What a balancer knows of one endpoint; None is what it can't know. Counters since it started."""
+
+    in_flight: int
+    """Requests; open connections where the balancer can't tell requests. 0: nothing is or may yet be sent."""
+    requests: int | None
+    cut: int | None
+    """Answers that never came or broke off, by no fault of the client's; rather too many than too few."""
+    share: int | None
+    """The share that the balancer itself says is in force."""
+    opened: int | None = None
+    """Connections to the endpoint that it has opened since it started, where it counts them."""
+    open: int | None = None
+    """Those that are open now, in use or kept."""
+
+
+class Balancer(Protocol):
+    """Decides which instances get new requests."""
+
+    def route(self, backends: Sequence[Backend]) -> None:
+        """Make the shares of all apps of the root those given, starting the balancer where it must.
+
+        When it returns, every new request obeys. Idempotent, and cheap when nothing changes. A restart of
+        the balancer at any moment keeps the routes. Raises BalancerError when the balancer did not
+        demonstrably obey; then nothing was taken from an instance that is not named otherwise.
+
+        What only a reload changes (see `pending`) stays as it is, unless a share cannot be given without.
+        """
+
+    def pending(self, backends: Sequence[Backend]) -> str:
+        """What only a reload brings into force before `backends` can be served, as a sentence; empty where none does.
+
+        Never raises.
+        """
+
+    def reload(self, backends: Sequence[Backend]) -> None:
+        """Bring into force what `pending` says, and do what `route` does. It cuts no connection.
+
+        Raises UnmovedError where that can't be; then it serves as before.
+        """
+
+    def traffic(self) -> Mapping[Endpoint, Traffic] | None:
+        """What is observed for each endpoint; empty where the balancer is ours and does not run: nothing is in flight.
+
+        None where it can never be known here. Raises UnobservedError where it can't be at this moment: who has to
+        know it asks again.
+        """
+
+    def fronts(self) -> Sequence[str]:
+        """Where clients come in (``127.0.0.1:8080``), observed; empty where a program of the user's listens."""
+
+    def stop(self) -> None:
+        """End the balancer where it is a process of ours. No error when it does not run."""

@@ -1,0 +1,98 @@
+"""Keeps the instances running."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from substitute.core.model.programs import Inspection, Process, Program, Stopped
+
+
+class Log(Protocol):
+    """What a program writes from now on."""
+
+    def lines(self, *, ended: bool = False) -> list[str]:
+        """The whole lines since the previous call. Never raises.
+
+        With `ended` the program runs no more, and what it wrote at last may be waited for, briefly.
+        """
+
+
+class Runtime(Protocol):
+    """Keeps instances running.
+
+    Instances outlive the deployer and its terminal, and are started again when they crash.
+    """
+
+    def start(self, program: Program) -> Process:
+        """Start `program` under its name and return as soon as it has a process (not: is ready).
+
+        What ran under that name before must be stopped. Raises RuntimeFailedError with the reason when
+        it cannot be started, what it wrote at last among it. No other user can read its log.
+        """
+
+    def inspect(self, name: str) -> Inspection:
+        """Observe `name`. An unknown name, or a runtime that does not run, has no process.
+
+        Raises RuntimeFailedError where it runs and does not tell: then the journal and the kernel are asked.
+        """
+
+    def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
+        """SIGTERM to the main process alone; after `timeout` seconds SIGKILL to its whole group.
+
+        What is left of the group once the main process is gone ends then, and is not waited for until the limit.
+        Returns when the process and its group are gone. It is not started again. `process` is what the
+        journal remembers: one that the runtime lost (it died and left an orphan) is signalled directly.
+        Stopping what does not run is no error. Raises RuntimeFailedError if it cannot be ended.
+        """
+
+    def terminate(self, name: str, process: Process | None) -> None:
+        """Begin what `stop` does and return at once: SIGTERM to the main process alone, and it is not started again.
+
+        What then becomes of it can be watched; `stop` completes it. Raises as `stop` does.
+        """
+
+    def trace(self, name: str) -> Process | None:
+        """The running main process of `name`, by what its start left behind, even if nothing keeps it any more.
+
+        Nobody but the runtime and the owner of the root's state can leave that: a process that only looks like an
+        instance, by its user, directory, environment and port, is none.
+        """
+
+    def kept(self) -> set[str]:
+        """The names of all that it keeps running, or is about to start again. Empty where it does not run.
+
+        Raises RuntimeFailedError where it runs and does not tell: it may keep anything, so nothing is ended for that.
+        """
+
+    def release(self, name: str) -> bool:
+        """Have no other runtime of the root keep `name`, which then goes on, and is not started again when it ends.
+
+        False where that can't be done yet. The caller starts another one beside it, and ends it.
+        """
+
+    def abandon(self) -> None:
+        """Keep nothing any more: what runs goes on, and is not started again when it ends."""
+
+    def spawn(
+        self, name: str, argv: Sequence[str], *, directory: Path, environment: Mapping[str, str], log: Path
+    ) -> Callable[[], None]:
+        """Run a program once, past this command and what this command runs in. What is returned ends it at once."""
+
+    def log(self, name: str, file: Path) -> Log:
+        """What `name` writes from now on. `file` is its `Program.log`, for a runtime that has no log of its own."""
+
+    def last_lines(self, name: str, file: Path, count: int) -> list[str]:
+        """The last lines that `name` wrote, across its restarts."""
+
+    def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
+        """Give `on_line` the last lines of each name, as many as `logs` says, then whatever is written.
+
+        Returns never: Ctrl-C comes through.
+        """
+
+    def shutdown(self) -> None:
+        """End the runtime itself, where it is a process of ours and nothing runs in it any more."""

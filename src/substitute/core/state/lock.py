@@ -1,0 +1,149 @@
+"""One deployment of an app at a time: the kernel's lock, which cannot outlive its holder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from substitute.core.model.errors import LockedError
+from substitute.core.state.waiting import how_to_end
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RECOVERY = "recovery"
+"""The operation of a guardian."""
+_AWAITED = frozenset({RECOVERY, "up"})
+"""Short, worth waiting for, and done with nobody typing: at boot `up` is tried until everything serves."""
+
+
+def own_lock(name: str) -> str:
+    """The file of a lock of substitute's own, beside those of the apps: no app and no guest is called like it."""
+    return f".{name}.lock"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock, in his own words."""
+
+    pid: int
+    operation: str
+    since: float
+    phase: str = ""
+
+    def __str__(self) -> str:
+        began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"`{self.operation}` (pid {self.pid}) since {began}" + (
+            f", now in phase {self.phase}" if self.phase else ""
+        )
+
+
+class Lock:
+    """A held lock that can tell others how far its holder has come."""
+
+    def __init__(self, descriptor: int, operation: str) -> None:
+        self._descriptor = descriptor
+        self._holder = Holder(os.getpid(), operation, time.time())
+        self.phase("")
+
+    def phase(self, phase: str) -> None:
+        """Tell in which phase the holder is."""
+        holder = Holder(self._holder.pid, self._holder.operation, self._holder.since, phase)
+        text = json.dumps(asdict(holder)).encode()
+        with suppress(OSError):  # a full disk: who holds it is known all the same
+            os.pwrite(self._descriptor, text.ljust(256) + b"\n", 0)
+            os.ftruncate(self._descriptor, max(257, len(text) + 1))
+
+
+@contextmanager
+def deployment_lock(path: Path, operation: str, *, patience: float = 60.0) -> Iterator[Lock]:
+    """Hold the lock at `path`.
+
+    A living holder is a LockedError; a recovery and an `up` are waited for, at most `patience` seconds.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _acquire(descriptor, time.monotonic() + patience)
+        yield Lock(descriptor, operation)
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _read(descriptor)
+            # A dead holder's words under a held lock: a guardian has just taken it and not yet said so.
+            waiting = holder is None or holder.operation in _AWAITED or not _exists(holder.pid)
+            if waiting and time.monotonic() < deadline:
+                time.sleep(0.02)
+                continue
+            raise LockedError(
+                "Another command is working on this app.",
+                fact=f"It is {holder or 'unknown'}.",
+                cure=how_to_end(
+                    holder.operation, holder.phase, holder.pid, suspended=_is_suspended(holder.pid)
+                )
+                if holder
+                else "Wait for it; `substitute status` shows how far it is.",
+            ) from None
+        return
+
+
+def holder_of(path: Path) -> Holder | None:
+    """Who holds the lock at `path` now, or None."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+@contextmanager
+def short_lock(path: Path) -> Iterator[None]:
+    """Hold the lock at `path` for an instant; wait for it as long as it takes."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int) -> Holder | None:
+    try:
+        return Holder(**json.loads(os.pread(descriptor, 4096, 0)))
+    except (ValueError, TypeError, OSError):
+        return None
+
+
+def _is_suspended(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
+    except OSError:
+        return False
+    return state == b"T"
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,66 @@
+"""An app as the journal knows it: where substitute.toml has an error, or names the app no longer.
+
+That is enough for all that looks after what runs (`up`, `down`, `stop`, `status`, `logs`, `history`) and for a rollback
+to a slot that still holds its version. It is not enough to build anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from substitute.core.model.apps import App, Health
+from substitute.core.model.programs import Limits, Protection
+from substitute.core.model.slots import Slot, SlotName
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from substitute.core.model.records import AppRecord
+    from substitute.core.model.versions import Version
+    from substitute.core.state.journal import Journal
+
+_LISTENS = Health("tcp", "/", None, timeout=30.0, interval=0.1, successes=1)
+_HOOKS_TIMEOUT = 600.0
+
+
+def remembered(journal: Journal, root: Path, name: str, *, removed: bool = False) -> App:
+    """The app `name` of the journal, by the version that is live in it, else by the other one."""
+    record = journal.app(name)
+    slot = record.slots[record.live or SlotName.A]
+    version = slot.version or record.slots[slot.name.other].version
+    return App(
+        name=name,
+        root=root,
+        repo="",
+        branch=None,
+        build=(),
+        build_timeout=0.0,
+        clean=False,
+        start=version.start if version else "",
+        slots={one.name: Slot(one.name, one.directory, one.endpoints) for one in record.slots.values()},
+        domains=journal.domains(name),
+        env=version.env if version else {},
+        health=version.health if version else _LISTENS,
+        drain_timeout=slot.drain_timeout,
+        stop_timeout=slot.stop_timeout,
+        verify_for=0.0,
+        verify_share=50,
+        hooks_timeout=_HOOKS_TIMEOUT,
+        user=version.user if version else None,
+        notifies=version.notifies if version else False,
+        limits=version.limits if version else Limits(),
+        env_file=version.env_file if version else None,
+        env_file_problem=_not_known(version),
+        protections=version.protections if version else frozenset(Protection),
+        remembered=True,
+        removed=removed,
+    )
+
+
+def is_in_use(record: AppRecord) -> bool:
+    """Whether a version of it is live, if only stopped by hand, or anything of it runs."""
+    return record.live is not None or any(slot.in_use for slot in record.slots.values())
+
+
+def _not_known(version: Version | None) -> str:
+    return "" if version else "How it is started is not known: the journal was written by an earlier version."

@@ -1,0 +1,1 @@
+"""What happened to each request, and when the operation did what."""

@@ -1,0 +1,1 @@
+"""The small process that settles what a killed deployer left."""

@@ -1,0 +1,87 @@
+"""Which container a process belongs to, or listens for: by its control group, and by its command line."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from substitute.linux import processes
+
+_CONTAINER = re.compile(r"\b(docker|libpod)[-/]([0-9a-f]{64})")
+"""In a cgroup: ``docker-<id>.scope`` where systemd makes them, ``/docker/<id>`` where the engine does."""
+_ENGINES = {"docker": "docker", "libpod": "podman"}
+UNIT_LABEL = '{{index .Config.Labels "PODMAN_SYSTEMD_UNIT"}}'
+"""What `podman inspect` is asked for the unit of a container that systemd starts (Quadlet has one)."""
+_PROXY = "docker-proxy"
+"""It holds a published port outside the container: one process for IPv4, and one for IPv6."""
+_RESERVES = "conmon"
+"""Podman's watchman of one container, which holds its published ports."""
+_OF_MANY = frozenset(
+    {"dockerd", "containerd", "rootlesskit", "rootlessport", "slirp4netns", "pasta", "pasta.avx2"}
+)
+"""What holds ports for containers, and does not say for which."""
+
+
+def container_in(cgroup: str) -> tuple[str, str] | None:
+    """The engine and the id of the container that has this text in ``/proc/PID/cgroup``."""
+    found = _CONTAINER.search(cgroup)
+    return (_ENGINES[found[1]], found[2]) if found else None
+
+
+def container_of(pid: int, port: int) -> tuple[str, str] | None:
+    """The engine, and the filter of its `ps` for the container that `pid` runs in, or whose `port` it holds."""
+    words = processes.command_line(pid)
+    if processes.name(pid) == _PROXY:
+        return "docker", f"publish={port}"
+    if processes.name(pid) == _RESERVES and "-c" in words[:-1]:
+        return "podman", f"id={words[words.index('-c') + 1]}"
+    with suppress(OSError):
+        if found := container_in(Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8", errors="replace")):
+            return found[0], f"id={found[1]}"
+    return None
+
+
+def proxies_like(pid: int) -> set[int]:
+    """Those that hold the same published port of the same container as `pid`, on another address; none for another."""
+    if processes.name(pid) != _PROXY:
+        return set()
+    port = _published(pid)
+    return {
+        other
+        for other in processes.children(processes.parent(pid) or 1)
+        if processes.name(other) == _PROXY and _published(other) == port
+    }
+
+
+def client_of(engine: str, name: str) -> int | None:
+    """The command that runs the container `name` in its foreground, as a unit of systemd's does it, if one does."""
+    for pid in processes.every():
+        words = processes.command_line(pid)
+        if (
+            processes.name(pid) == engine
+            and {"run", "start"} & set(words[1:4])
+            and {name, f"--name={name}"} & set(words)
+        ):
+            return pid
+    return None
+
+
+def of_many(pid: int) -> bool:
+    """Whether it holds ports for containers of whom it does not say which."""
+    return processes.name(pid) in _OF_MANY
+
+
+def is_apart(pid: int) -> bool:
+    """Whether it runs in a container of whatever kind: it does not see the processes that run here."""
+    with suppress(OSError):
+        here, there = (os.stat(f"/proc/{one}/ns/pid").st_ino for one in ("self", pid))  # noqa: PTH116
+        return here != there
+    return False
+
+
+def _published(pid: int) -> dict[str, str]:
+    words = processes.command_line(pid)
+    given = dict(zip(words[1::2], words[2::2], strict=False))
+    return {key: value for key, value in given.items() if key != "-host-ip"}

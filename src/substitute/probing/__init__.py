@@ -1,0 +1,1 @@
+"""An instance seen from outside: who listens, what it answers, how it stops."""

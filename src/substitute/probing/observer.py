@@ -1,0 +1,204 @@
+"""Sees how an instance stops: its processes, its port, and raw connections that hold a request half sent."""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import io
+import signal
+import socket
+import sys
+import termios
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from substitute.core.ports.observer import Heard, Hold, Member, Progress
+from substitute.linux import listeners, processes, sock_diag
+from substitute.linux.sock_diag import State
+from substitute.probing import platforms
+from substitute.probing.endpoints import connect, sockets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from substitute.core.model.programs import Process
+    from substitute.core.model.slots import Endpoint
+    from substitute.core.ports.observer import Conversation, Request
+
+_BODY = b'{"from": "substitute check"}'
+"""JSON: an app that parses bodies waits for it, whatever the method."""
+_CONNECT_TIMEOUT = 1.0
+_CHUNK = 65536
+_MOST = 1 << 22
+"""Bytes of an answer that are kept; a longer one counts as whole."""
+_QUICK = 1 << 20
+_ANSWERING = (State.ESTABLISHED, State.CLOSE_WAIT, State.FIN_WAIT1, State.FIN_WAIT2, State.LAST_ACK)
+"""States of a connection whose other side may still have something to say, or its kernel for it."""
+
+
+class OutsideObserver:
+    """See `core.ports.observer.Observer`."""
+
+    def members(self, endpoint: Endpoint, process: Process) -> tuple[Member, ...]:
+        """The running processes of an instance: `process`, its group and its descendants."""
+        inodes = {listener.inode for listener in listeners.on(endpoint)}
+        family = {process.pid} if processes.is_alive(process) else set()
+        if family:
+            family |= processes.descendants(process.pid)
+        family |= processes.group_of(process)
+        found = map(processes.identify, sorted(family))
+        return tuple(_member(one, inodes) for one in found if one)
+
+    def refuses(self, endpoint: Endpoint) -> bool:
+        """Whether a new connection is refused; where somebody listens, the app is spared a connection."""
+        if listeners.on(endpoint):
+            return False
+        try:
+            connect(endpoint, _CONNECT_TIMEOUT).close()
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def ask(self, endpoint: Endpoint, request: Request) -> Conversation:
+        """Connect and send `request`."""
+        try:
+            connection = connect(endpoint, _CONNECT_TIMEOUT, slow_reader=request.hold is Hold.READING)
+        except OSError as error:
+            return _Conversation(None, request.hold, _ending(error))
+        conversation = _Conversation(connection, request.hold)
+        conversation.send(_head(endpoint, request))
+        return conversation
+
+
+def _member(process: Process, inodes: Collection[int]) -> Member:
+    pid = process.pid
+    name, is_title = platforms.called(pid)
+    return Member(
+        process,
+        name,
+        listens=not sockets_of(pid).isdisjoint(inodes),
+        platform=platforms.recognize(process),
+        parent=processes.parent(pid),
+        handles_sigterm=processes.handles(pid, signal.SIGTERM),
+        program=processes.program(pid) if is_title else "",
+    )
+
+
+def _head(endpoint: Endpoint, request: Request) -> bytes:
+    lines = [f"{request.method} {request.path} HTTP/1.1", f"Host: {request.host or endpoint}"]
+    lines += ["User-Agent: substitute", "Accept: */*"]
+    if request.hold is Hold.BODY:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(_BODY)}"]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+class _Conversation:
+    """See `core.ports.observer.Conversation`."""
+
+    def __init__(self, connection: socket.socket | None, hold: Hold, closed: str = "") -> None:
+        self._connection = connection
+        self._hold = hold
+        self._data = bytearray()
+        self._heard = Heard(closed=closed)
+        if connection:
+            connection.setblocking(False)  # noqa: FBT003
+
+    def send(self, data: bytes) -> None:
+        """Send `data`: it is little, and the connection's buffer takes it at once."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.send(data)
+        except OSError as error:
+            self._end(_ending(error))
+
+    def go_on(self) -> None:
+        """Once."""
+        held, self._hold = self._hold, Hold.NOTHING
+        if held is Hold.BODY:
+            self.send(_BODY)
+        elif held is Hold.READING and self._connection:
+            self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUICK)
+
+    def progress(self) -> Progress:
+        """By what this side has read, and what the kernel has of the answer on either side."""
+        if self._connection is None:
+            return Progress(handed_over=len(self._data))
+        try:
+            here, there = self._connection.getsockname()[:2], self._connection.getpeername()[:2]
+            waiting = int.from_bytes(fcntl.ioctl(self._connection, termios.FIONREAD, bytes(4)), sys.byteorder)
+            for one in sock_diag.sockets(there[1], _ANSWERING):
+                if (one.remote.host, one.remote.port) == here:
+                    accepted = one.inode != 0 or one.state is not State.ESTABLISHED
+                    return Progress(accepted, len(self._data) + waiting + one.unacknowledged)
+        except OSError:
+            pass
+        return Progress()
+
+    def hear(self) -> Heard:
+        """Take what has come, without waiting."""
+        news = False
+        while self._connection is not None and self._hold is not Hold.READING:
+            try:
+                data = self._connection.recv(_CHUNK)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                self._end(_ending(error))
+                data = b""
+            if not data:
+                news = True
+                self._end(self._heard.closed or "closed")
+                break
+            self._data += data
+            news = True
+        if news and self._heard.status is None:
+            status = _status(bytes(self._data), ended=bool(self._heard.closed))
+            self._heard = Heard(status, self._heard.closed, len(self._data) if status else 0)
+        return self._heard
+
+    def close(self) -> None:
+        """Close it; what was heard stays so."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _end(self, how: str) -> None:
+        self.close()
+        self._heard = replace(self._heard, closed=how)
+
+
+def _ending(error: OSError) -> str:
+    return "refused" if isinstance(error, ConnectionRefusedError) else "reset"
+
+
+class _Bytes:
+    """What http.client wants of a socket."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        return io.BytesIO(self._data)
+
+
+def _status(data: bytes, *, ended: bool) -> int | None:
+    """The status of the answer in `data`, where all of it is there; `ended`: nothing more will come."""
+    while data.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")) and b"\r\n\r\n" in data:
+        data = data.partition(b"\r\n\r\n")[2]  # an interim answer
+    if b"\r\n\r\n" not in data:
+        return None
+    response = http.client.HTTPResponse(cast("socket.socket", _Bytes(data)))
+    with suppress(http.client.HTTPException, ValueError):
+        response.begin()
+        response.read()
+        # http.client takes the end of the data for the last line of a chunked answer.
+        if response.chunked and not data.endswith(b"\r\n\r\n"):
+            return None
+        until_the_end = response.length is None and not response.chunked and response.will_close
+        if ended or not until_the_end or len(data) >= _MOST:
+            return response.status
+    return None

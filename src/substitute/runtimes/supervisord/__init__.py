@@ -1,0 +1,1 @@
+"""supervisord, one for a root, for machines without systemd."""

@@ -1,0 +1,124 @@
+"""The adapters that a root names, imported when they are used."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from substitute.balancers.handover import BalancerHandover, Leaving
+from substitute.core.model.errors import ConfigError, RuntimeFailedError
+from substitute.core.state.ownership import former_place
+from substitute.runtimes.choice import KEEPER
+from substitute.runtimes.handover import RuntimeHandover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from substitute.config import Config
+    from substitute.core.ports.balancer import Balancer
+    from substitute.core.ports.runtime import Runtime
+    from substitute.core.state.journal import Journal
+    from substitute.linux.init_system import Machine
+
+BALANCERS = {
+    "haproxy": "substitute.balancers.haproxy.balancer:connect",
+    "passive": "substitute.balancers.passive.balancer:connect",
+    "traefik": "substitute.balancers.traefik.balancer:connect",
+    "nginx": "substitute.balancers.nginx.balancer:connect",
+}
+RUNTIMES = {
+    "supervisord": "substitute.runtimes.supervisord.runtime:connect",
+    "systemd": "substitute.runtimes.systemd.runtime:connect",
+}
+SOURCES = {"git": "substitute.sources.git.source:connect"}
+IN_USE = "balancers"
+"""The fact that says which kinds of balancer may lead requests to the root's apps, and how each is set up."""
+
+
+def adapter(table: dict[str, str], kind: str, key: str) -> Any:
+    """What connects the adapter of `kind`. ConfigError, about `key`, where there is none."""
+    if kind not in table:
+        raise ConfigError(
+            f"{key} = {kind!r} is not available in this version.",
+            cure=f"Choose {' or '.join(repr(known) for known in table)} in substitute.toml.",
+        )
+    module, _, name = table[kind].partition(":")
+    return getattr(import_module(module), name)
+
+
+def runtime_of(
+    kind: str,
+    run: Path,
+    machine: Machine,
+    journal: Journal,
+    warn: Callable[[str], None],
+    *,
+    names: Iterable[str],
+) -> Runtime:
+    """The runtime of `kind`; while another one still keeps something of the root, both.
+
+    Also where another one left an instance of `names` running when it died, and the units that systemd calls after
+    the place where the root was before it was moved.
+    """
+    found: Runtime = adapter(RUNTIMES, kind, "runtime.kind")(run, warn)
+    keepers = [kind]
+    others = [(other, run) for other in other_runtimes(kind, machine)]
+    if machine.manager and (former := former_place(journal)):
+        others.append(("systemd", former / "deploy" / "run"))
+    for other, place in others:
+        earlier: Runtime = adapter(RUNTIMES, other, "")(place, warn)
+        if _keeps_something(earlier) or any(map(earlier.trace, names)):
+            found = RuntimeHandover(found, earlier)
+            keepers.append(other)
+    keeper = "systemd" if "systemd" in keepers else "supervisord"
+    if keeper != (journal.fact(KEEPER) or "supervisord"):
+        journal.remember(KEEPER, keeper)
+    return found
+
+
+def balancer_of(
+    config: Config, root: Path, runtime: Runtime, journal: Journal, warn: Callable[[str], None]
+) -> Balancer:
+    """That of the configuration, and those that were used before it and may still lead requests here.
+
+    The journal keeps how each was set up: the configuration speaks of one.
+    """
+    settings = config.balancer
+    now, fact = settings.model_dump(mode="json"), journal.fact(IN_USE)
+    # An earlier version of substitute noted none. For all that is known, whatever it used had what is configured now.
+    known: dict[str, Any] = (
+        json.loads(fact) if fact else {kind: {**now, "binary": None, "file": None} for kind in BALANCERS}
+    )
+    all_settings = {**known, settings.kind: now}
+
+    def made(kind: str, settings: object) -> Leaving:
+        found: Leaving = adapter(BALANCERS, kind, "balancer.kind")(root, runtime, settings, warn)
+        return found
+
+    return BalancerHandover(
+        settings.kind,
+        made(settings.kind, settings),
+        {
+            kind: made(kind, SimpleNamespace(**there))
+            for kind, there in known.items()
+            if kind != settings.kind and kind in BALANCERS
+        },
+        lambda kinds: journal.remember(IN_USE, json.dumps({kind: all_settings[kind] for kind in kinds})),
+        certain=fact is not None,
+    )
+
+
+def other_runtimes(kind: str, machine: Machine) -> list[str]:
+    """Those that can be here beside one of `kind`."""
+    return [other for other in RUNTIMES if other != kind and (other != "systemd" or machine.manager)]
+
+
+def _keeps_something(runtime: Runtime) -> bool:
+    """Whether it keeps something of the root, or does not tell."""
+    try:
+        return bool(runtime.kept())
+    except RuntimeFailedError:
+        return True
