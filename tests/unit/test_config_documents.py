@@ -10,17 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from substitute.config import (
-    Config,
-    annotated_example,
-    describe,
-    document,
-    load,
-    reference_markdown,
-    schema,
-)
-from substitute.config.models import SECTIONS, Table
+from substitute.config import Config, load
+from substitute.config.document import describe, document, schema
+from substitute.config.models import SECTIONS
+from substitute.config.reference import annotated_example, reference_markdown
 from substitute.config.root import MINIMAL
+from substitute.config.tables import Inner, Named, Table
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -55,8 +50,7 @@ def test_the_example_shows_every_key_and_its_default() -> None:
         shown = tables
         for step in header:
             shown = shown["shop" if step == "NAME" else step]
-        for name, field in table.model_fields.items():
-            key = field.alias or name
+        for key in table.keys:
             assert key in shown or key in ("file", "config")
             assert f"| `{key}` |" in reference_markdown() or isinstance(shown[key], dict)
 
@@ -67,8 +61,9 @@ def test_every_table_is_a_section() -> None:
         table = pending.pop()
         assert table in SECTIONS.values()
         assert table.__doc__
-        kinds = [field.annotation for field in table.model_fields.values()]
-        pending += [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Table)]
+        takes = [key.takes for key in table.keys.values()]
+        inner = [kind.inner if isinstance(kind, Named) else kind for kind in takes]
+        pending += [kind.kind for kind in inner if isinstance(kind, Inner)]
 
 
 def test_the_document_is_json_and_hides_what_comes_from_the_env_file(config: Config) -> None:
@@ -100,7 +95,7 @@ def test_the_schema_knows_every_key_with_its_description() -> None:
     made = json.loads(json.dumps(schema()))
     for header, table in SECTIONS.items():
         of_table = made if not header else made["$defs"][table.__name__]
-        assert set(of_table["properties"]) == {f.alias or n for n, f in table.model_fields.items()}
+        assert set(of_table["properties"]) == set(table.keys)
         assert of_table["additionalProperties"] is False
     assert made["$defs"]["VerifyConfig"]["properties"]["for"]["default"] == "0s"
     assert made["$defs"]["AppConfig"]["required"] == ["repo", "start", "ports"]

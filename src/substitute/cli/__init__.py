@@ -24,8 +24,6 @@ def main() -> int:
             return 1
         return 0
     _leave_out_the_working_directory()
-    # Else pydantic reads the metadata of every installed package, to look for plugins: 10 ms.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from substitute.cli.edge import run  # noqa: PLC0415
 
     return run(sys.argv[1:])

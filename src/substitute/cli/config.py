@@ -16,16 +16,16 @@ from substitute.cli.options import Call, json_option, root_option
 @click.pass_obj
 def config(call: Call, *, schema: bool) -> None:
     """Print the configuration: every key with its value, defaults included."""
-    from substitute import config as configuration  # noqa: PLC0415
+    from substitute.config import document, find_root, load  # noqa: PLC0415
     from substitute.linux.owner import become_owner  # noqa: PLC0415
 
     if schema:
-        call.console.document(configuration.schema())
+        call.console.document(document.schema())
         return
-    root = configuration.find_root(directory=call.root, environ=os.environ)
+    root = find_root(directory=call.root, environ=os.environ)
     become_owner(root)
-    found = configuration.load(root)
+    found = load(root)
     if call.json:
-        call.console.document(configuration.document(found))
+        call.console.document(document.document(found))
     else:
-        call.console.lines(configuration.describe(found).splitlines())
+        call.console.lines(document.describe(found).splitlines())

@@ -1,14 +1,13 @@
 """substitute.toml: found, read, checked, documented.
 
-It is read once, by `load`, into frozen models; `apps` turns them into the core's own types.
+It is read once, by `load`, into frozen models; `apps` turns them into the core's own types. What only documentation
+needs is imported from `document` and `reference`.
 """
 
 from __future__ import annotations
 
-from substitute.config.document import describe, document, schema
 from substitute.config.loader import load
 from substitute.config.models import AppConfig, BalancerConfig, Config, RuntimeConfig
-from substitute.config.reference import annotated_example, reference_markdown
 from substitute.config.resolution import apps
 from substitute.config.root import find_root
 from substitute.config.tolerant import Reading, read
@@ -19,13 +18,8 @@ __all__ = [
     "Config",
     "Reading",
     "RuntimeConfig",
-    "annotated_example",
     "apps",
-    "describe",
-    "document",
     "find_root",
     "load",
     "read",
-    "reference_markdown",
-    "schema",
 ]

@@ -49,13 +49,13 @@ def _ports(claims: list[_Claim]) -> Iterator[Problem]:
 def _claims(raw: Mapping[str, object], apps: Mapping[str, dict[str, Any]]) -> list[_Claim]:
     claims = []
     balancer = _table(raw, "balancer")
-    listen = balancer.get("listen", BalancerConfig.model_fields["listen"].default)
+    listen = balancer.get("listen", BalancerConfig.keys["listen"].initial)
     ours = balancer.get("kind", "haproxy") == "haproxy"  # the others listen where their own files say
     if ours and (place := _tried(parse_listen, listen)):
         host, _, port = place.rpartition(":")
         claims.append(_Claim("balancer.listen", host.strip("[]"), int(port), ("balancer", "listen")))
     for name, app in apps.items():
-        host = _tried(parse_host, app.get("host", AppConfig.model_fields["host"].default)) or ""
+        host = _tried(parse_host, app.get("host", AppConfig.keys["host"].initial)) or ""
         ports = app.get("ports")
         numbers = [p for p in ports if type(p) is int] if host and isinstance(ports, (list, tuple)) else []
         claims += [_Claim(_called(name), host, port, ("app", name, "ports")) for port in numbers]

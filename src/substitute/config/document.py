@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from substitute.config.durations import format_duration
 from substitute.config.envfile import EnvFile
 from substitute.config.literals import key, literal, without_password
-from substitute.config.models import AppConfig, Config, Table
+from substitute.config.models import SECTIONS, AppConfig, Config
+from substitute.config.tables import Key, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,17 +73,47 @@ def _literal(name: str, value: object) -> str:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of substitute.toml, for editors."""
+    inner = sorted(table.__name__ for table in SECTIONS.values() if table is not Config)
+    tables = {table.__name__: _schema(table) for table in SECTIONS.values()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **Config.model_json_schema(by_alias=True),
+        "$defs": {name: tables[name] for name in inner},
+        **tables["Config"],
         "title": "substitute.toml",
     }
 
 
+def _schema(table: type[Table]) -> dict[str, Any]:
+    found = {
+        "additionalProperties": False,
+        "description": table.__doc__,
+        "properties": {name: _property(name, one) for name, one in table.keys.items()},
+        "required": [name for name, one in table.keys.items() if one.required],
+        "title": table.__name__,
+        "type": "object",
+    }
+    return {name: value for name, value in found.items() if value != []}
+
+
+def _property(name: str, one: Key) -> dict[str, Any]:
+    found = dict(one.takes.schema)
+    if one.default is None:
+        found = {"anyOf": [found, {"type": "null"}]}
+    if not one.required:
+        found["default"] = one.default
+    if one.description:
+        found |= {"description": one.description, "title": name.replace("_", " ").title()}
+    if one.example:
+        found["examples"] = [one.example]
+    if one.kinds:
+        found["kinds"] = one.kinds
+    return dict(sorted(found.items()))
+
+
 def _entries(table: Table) -> Iterator[tuple[str, object]]:
     """The keys of `table` as they are written, and their values."""
-    for name, field in type(table).model_fields.items():
-        yield field.alias or name, getattr(table, name)
+    for name, one in table.keys.items():
+        yield name, getattr(table, one.name)
 
 
 def _from_file(app: AppConfig) -> tuple[str, ...]:

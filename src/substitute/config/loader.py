@@ -6,13 +6,12 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from substitute.config.collisions import collisions
 from substitute.config.lines import line_numbers
-from substitute.config.models import Config
-from substitute.config.problems import Problem, dotted, problems_of
+from substitute.config.models import SECTIONS, Config
+from substitute.config.problems import Problem, dotted
 from substitute.config.root import FILE, HELP, MINIMAL
+from substitute.config.tables import Inner, Reader
 from substitute.core.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,16 +41,12 @@ def parse(raw: dict[str, Any], *, root: Path, text: str = "") -> Config:
 
 
 def checked(raw: Mapping[str, Any], *, root: Path) -> tuple[Config | None, list[Problem]]:
-    """Check parsed tables: the configuration, where pydantic takes them, and everything that is wrong."""
-    config, problems = None, list[Problem]()
-    try:
-        config = Config.model_validate(raw, context={"root": root})
-        if not config.app:
-            problems.append(Problem(("app",), "no app; expected a table [app.NAME]"))
-    except ValidationError as error:
-        problems.extend(problems_of(error))
-    problems.extend(collisions(raw))
-    return config, problems
+    """Check parsed tables: the configuration, if it can be made of them, and everything that is wrong."""
+    reader = Reader(SECTIONS, root)
+    config = Inner(Config).read(raw, (), reader)
+    if config and not config.app:
+        reader.problems.append(Problem(("app",), "no app; expected a table [app.NAME]"))
+    return config, [*reader.problems, *collisions(raw)]
 
 
 def text_of(file: Path) -> str:

@@ -4,15 +4,12 @@ The descriptions, defaults and examples below become docs/configuration.md, the 
 annotated example. Times are seconds once they are parsed.
 """
 
-# Not `from __future__ import annotations`: pydantic reads these annotations at run time.
+from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, cast
-
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.fields import FieldInfo
+from typing import TYPE_CHECKING
 
 from substitute.config.naming import AppName, Environment, EnvironmentFile
+from substitute.config.tables import Inner, Named, Refused, Table, key, optional, table
 from substitute.config.values import (
     Binary,
     Branch,
@@ -33,137 +30,106 @@ from substitute.config.values import (
     Ports,
     PositiveDuration,
     Processors,
-    Refused,
     Repository,
     Switch,
     Url,
     User,
+    choice,
 )
 
-
-def _key(
-    description: str,
-    default: Any = ...,
-    *,
-    example: Any = None,
-    alias: str | None = None,
-    kinds: tuple[str, ...] = (),
-) -> Any:
-    """A key; without a default it is required. `example` is shown where the default is empty.
-
-    `kinds` are those that have a use for it; none means all.
-    """
-    return Field(
-        default,
-        description=f"{', '.join(kinds)}: {description}" if kinds else description,
-        examples=[example] if example else None,
-        alias=alias,
-        json_schema_extra={"kinds": list(kinds)} if kinds else None,
-    )
-
-
-def fits_kind(field: FieldInfo, kind: str) -> bool:
-    """Whether the key means anything beside that `kind`."""
-    extra = field.json_schema_extra
-    return not isinstance(extra, dict) or kind in cast("list[str]", extra["kinds"])
-
-
-def _table() -> Any:
-    """A table that may be left out."""
-    return Field(default={})
-
-
-class Table(BaseModel):
-    """A table of substitute.toml: unknown keys are errors, and nothing changes once it is read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
 
 
 class BalancerConfig(Table):
     """The balancer that forwards requests to the live versions of all apps here. See docs/balancers.md."""
 
-    kind: Literal["haproxy", "passive", "nginx", "traefik"] = _key(
+    kind = key(
+        choice("haproxy", "passive", "nginx", "traefik"),
         "Which balancer. substitute starts `haproxy` and keeps it running. The others are your own: `passive` lists "
         "both slots and is never changed, `nginx` includes a file that substitute writes, `traefik` watches one.",
         default="haproxy",
     )
-    listen: Listen = _key(
+    listen = key(
+        Listen,
         "The address at which clients connect, `HOST:PORT`. `*:80` is every address. Write IPv6 in brackets. "
         "After a change the old address also answers, until nobody uses it (docs/balancers.md).",
         default="127.0.0.1:8080",
         kinds=("haproxy",),
     )
-    binary: Binary | None = _key(
+    binary = optional(
+        Binary,
         "The balancer's program, an absolute path or a name on PATH. Without it: the one on PATH. "
         "If no HAProxy 2.6 or later is there, the one that was installed with substitute.",
-        default=None,
         example="/usr/sbin/haproxy",
         kinds=("haproxy", "nginx"),
     )
-    client_timeout: PositiveDuration = _key(
+    client_timeout = key(
+        PositiveDuration,
         "How long a client may be silent in the middle of a request. Then its connection is closed.",
         default="1m",
         kinds=("haproxy",),
     )
-    server_timeout: PositiveDuration = _key(
+    server_timeout = key(
+        PositiveDuration,
         "How long an app may be silent before its client gets a 504. "
         "It is long, because the app knows better than a balancer how long an answer may take.",
         default="1h",
         kinds=("haproxy",),
     )
-    trusted_proxies: Networks = _key(
+    trusted_proxies = key(
+        Networks,
         "The addresses of proxies that end TLS in front of this balancer. X-Forwarded-For and -Proto are kept if a "
         "request comes from one of them, and replaced otherwise.",
         default=("127.0.0.0/8", "::1"),
         kinds=("haproxy",),
     )
-    gate: Literal["auto", "nft", "none"] = _key(
+    gate = key(
+        choice("auto", "nft", "none"),
         "How traffic moves when substitute cannot configure the balancer. `nft`: the kernel redirects new connections "
         "to the live version (nftables). `none`: your balancer notices that the old version has stopped. `auto`: "
         "`nft` if it is available, else `none`.",
         default="auto",
         kinds=("passive",),
     )
-    fail_timeout: Duration = _key(
+    fail_timeout = key(
+        Duration,
         "How long your balancer avoids a server that refused a connection; used if the kernel cannot redirect. "
         "nginx has an option of the same name. Set 0 if your nginx has `max_fails=0`.",
         default="10s",
         kinds=("passive",),
     )
-    file: File | None = _key(
+    file = optional(
+        File,
         "The file that substitute writes and the balancer reads. "
         "Without it: `deploy/run/nginx.conf` or `deploy/run/traefik.yml`.",
-        default=None,
         example="/etc/nginx/conf.d/upstreams.conf",
         kinds=("nginx", "traefik"),
     )
-    config: File | None = _key(
+    config = optional(
+        File,
         "The main configuration file. Without it: the program's default.",
-        default=None,
         example="/etc/nginx/nginx.conf",
         kinds=("nginx",),
     )
-    api: Url = _key("The address of its API.", default="http://127.0.0.1:8080", kinds=("traefik",))
+    api = key(Url, "The address of its API.", default="http://127.0.0.1:8080", kinds=("traefik",))
 
-    @model_validator(mode="after")
-    def _fits_its_kind(self) -> "BalancerConfig":
-        left_out = None if not self.model_fields_set else BalancerConfig()
+    def agree(self, written: Collection[str]) -> None:
+        """Keys that mean nothing beside `kind` may have their defaults only."""
         foreign = [
             name
-            for name, field in type(self).model_fields.items()
-            if name in self.model_fields_set
-            and not fits_kind(field, self.kind)
-            and getattr(self, name) != getattr(left_out, name)
+            for name, one in self.keys.items()
+            if name in written and not one.fits(self.kind) and getattr(self, one.name) != one.initial
         ]
         if foreign:
             raise Refused(f'kind = "{self.kind}" has no use for {" and ".join(foreign)}')
-        return self
 
 
 class RuntimeConfig(Table):
     """The program that keeps the instances running after logouts and crashes."""
 
-    kind: Literal["auto", "systemd", "supervisord"] = _key(
+    kind = key(
+        choice("auto", "systemd", "supervisord"),
         "Which runtime: systemd, or a supervisord that substitute starts. `auto` is `systemd` if it is the init and "
         "keeps this user's programs after a logout (root's always, others' with `loginctl enable-linger`), else "
         "`supervisord`.",
@@ -174,39 +140,41 @@ class RuntimeConfig(Table):
 class HealthConfig(Table):
     """When an instance is ready: after `successes` good answers in a row from the process that was started."""
 
-    kind: Literal["http", "tcp"] = _key(
+    kind = key(
+        choice("http", "tcp"),
         "`http`: a GET must be answered with 200 to 399; redirects are not followed. "
         "`tcp`: a connection is enough.",
         default="http",
     )
-    path: HealthPath = _key("The path that an `http` check requests.", default="/", example="/up")
-    host: HostHeader | None = _key(
+    path = key(HealthPath, "The path that an `http` check requests.", default="/", example="/up")
+    host = optional(
+        HostHeader,
         "The Host header of an `http` check, for an app that accepts certain hosts only. "
         "Without it: the address of the instance.",
-        default=None,
         example="shop.example.com",
     )
-    timeout: PositiveDuration = _key(
+    timeout = key(
+        PositiveDuration,
         "An instance that is not ready after this time has failed. Raise it if your app starts slowly.",
         default="30s",
     )
-    interval: PositiveDuration = _key("The pause between two checks.", default="100ms")
-    successes: Count = _key("How many good answers in a row are needed.", default=2)
+    interval = key(PositiveDuration, "The pause between two checks.", default="100ms")
+    successes = key(Count, "How many good answers in a row are needed.", default=2)
 
-    @model_validator(mode="after")
-    def _can_succeed(self) -> "HealthConfig":
-        if self.kind == "tcp" and (unused := {"path", "host"} & self.model_fields_set):
+    def agree(self, written: Collection[str]) -> None:
+        """A check must have a use for its keys, and be able to succeed."""
+        if self.kind == "tcp" and (unused := {"path", "host"}.intersection(written)):
             names = " and ".join(sorted(unused))
             raise Refused(f'kind = "tcp" asks for nothing; remove {names}, or write kind = "http"')
         if (self.successes - 1) * self.interval >= self.timeout:
             raise Refused("can never succeed: successes times interval is longer than timeout")
-        return self
 
 
 class DrainConfig(Table):
     """How the old instance finishes its requests, once new ones go elsewhere."""
 
-    timeout: Duration = _key(
+    timeout = key(
+        Duration,
         "How long substitute waits for requests and connections in flight before SIGTERM. "
         "The wait ends as soon as there are none.",
         default="30s",
@@ -216,25 +184,25 @@ class DrainConfig(Table):
 class StopConfig(Table):
     """How an instance ends."""
 
-    timeout: Duration = _key("The time between SIGTERM and SIGKILL.", default="30s")
+    timeout = key(Duration, "The time between SIGTERM and SIGKILL.", default="30s")
 
 
 class CheckConfig(Table):
     """What `substitute check` has under way when it sends SIGTERM. See docs/sigterm.md."""
 
-    slow: HealthPath | None = _key(
+    slow = optional(
+        HealthPath,
         "A path whose answer takes the app a second or more. It must be answered in full all the same.",
-        default=None,
         example="/reports/year",
     )
-    large: HealthPath | None = _key(
+    large = optional(
+        HealthPath,
         "A path whose answer has 100 KB or more. It is read only after SIGTERM, as by a slow client.",
-        default=None,
         example="/export.csv",
     )
-    upload: HealthPath | None = _key(
+    upload = optional(
+        HealthPath,
         "A path that takes a POST. Its body is held back until after SIGTERM.",
-        default=None,
         example="/upload",
     )
 
@@ -242,131 +210,142 @@ class CheckConfig(Table):
 class VerifyConfig(Table):
     """A time in which both versions share the traffic, before the new one becomes live."""
 
-    duration: Duration = _key(
+    duration = key(
+        Duration,
         "How long. The new version must stay up and ready. If it does not, the old one goes on serving.",
         default="0s",
         alias="for",
     )
-    share: Percent = _key("The percentage of requests that the new version gets.", default=50)
+    share = key(Percent, "The percentage of requests that the new version gets.", default=50)
 
 
 class HooksConfig(Table):
     """Your own programs at ten points of a deployment."""
 
-    timeout: PositiveDuration = _key("A hook that runs longer is ended, and has failed.", default="10m")
+    timeout = key(PositiveDuration, "A hook that runs longer is ended, and has failed.", default="10m")
 
 
 class LimitsConfig(Table):
     """What each instance may use of the machine. Needs systemd."""
 
-    memory: Memory | None = _key(
+    memory = optional(
+        Memory,
         "If an instance uses more, the kernel kills it, and it is started again.",
-        default=None,
         example="512M",
     )
-    cpu: Processors | None = _key(
-        "Percent of one processor: `200%` is two of them.", default=None, example="150%"
-    )
-    tasks: Many | None = _key("How many processes and threads.", default=None, example=512)
-    nofile: Many | None = _key("How many open files each process may have.", default=None, example=65536)
+    cpu = optional(Processors, "Percent of one processor: `200%` is two of them.", example="150%")
+    tasks = optional(Many, "How many processes and threads.", example=512)
+    nofile = optional(Many, "How many open files each process may have.", example=65536)
 
 
 class SandboxConfig(Table):
     """What instances may not do. Needs systemd; docs/systemd.md gives the reasons."""
 
-    no_new_privileges: Switch = _key("No program gains privileges: sudo, ping with setuid.", default=True)
-    protect_system: Switch = _key("/usr, /boot and /etc cannot be written.", default=True)
-    protect_kernel: Switch = _key(
-        "The kernel's settings, modules, log and cgroups cannot be changed.", default=True
+    no_new_privileges = key(Switch, "No program gains privileges: sudo, ping with setuid.", default=True)
+    protect_system = key(Switch, "/usr, /boot and /etc cannot be written.", default=True)
+    protect_kernel = key(
+        Switch, "The kernel's settings, modules, log and cgroups cannot be changed.", default=True
     )
-    private_tmp: Switch = _key("It has temporary directories of its own, empty at each start.", default=True)
-    private_devices: Switch = _key(
-        "No devices except /dev/null and the like: no disks, no GPU, no clock to set.", default=True
+    private_tmp = key(Switch, "It has temporary directories of its own, empty at each start.", default=True)
+    private_devices = key(
+        Switch, "No devices except /dev/null and the like: no disks, no GPU, no clock to set.", default=True
     )
-    restrict_namespaces: Switch = _key(
-        "No namespaces. Turn it off for a headless browser, which has a sandbox of its own.", default=True
+    restrict_namespaces = key(
+        Switch,
+        "No namespaces. Turn it off for a headless browser, which has a sandbox of its own.",
+        default=True,
     )
-    restrict_calls: Switch = _key(
-        "No system calls of foreign architectures, no realtime priority.", default=True
+    restrict_calls = key(
+        Switch, "No system calls of foreign architectures, no realtime priority.", default=True
     )
 
 
 class AppConfig(Table):
     """An app. NAME is made of a-z, 0-9 and -, begins with a letter, has at most 32 characters, not `run`."""
 
-    repo: Repository = _key(
+    repo = key(
+        Repository,
         "What git clones into both slots: a URL, or a path (relative to the root).",
         example="https://git.example.com/shop.git",
     )
-    branch: Branch | None = _key(
+    branch = optional(
+        Branch,
         "The branch whose newest commit `deploy` takes. Without it: the remote's HEAD.",
-        default=None,
         example="main",
     )
-    build: Commands = _key(
+    build = key(
+        Commands,
         "Shell commands that build a version. They run one after the other in its slot.",
         default=(),
         example=["npm ci --omit=dev"],
     )
-    build_timeout: PositiveDuration = _key(
+    build_timeout = key(
+        PositiveDuration,
         "The time that all `build` commands together may take, and each call of git. After it they are ended, and the "
         "deployment has failed.",
         default="30m",
     )
-    clean: Switch = _key(
-        "Whether untracked files (such as node_modules) are removed before a build.", default=False
+    clean = key(
+        Switch, "Whether untracked files (such as node_modules) are removed before a build.", default=False
     )
-    start: Command = _key(
+    start = key(
+        Command,
         "The shell command that runs the app in the foreground. It must listen on port $PORT of the address $HOST. "
         "$ADDRESS is both, HOST:PORT, for a program that wants them together (`gunicorn -b $ADDRESS`); $BIND is the "
         "address alone, as $HOST. SUBSTITUTE_APP, _SLOT, _COMMIT, _PORT and _DIRECTORY are set as well.",
         example="node www.js",
     )
-    ports: Ports = _key("The ports of slot a and of slot b.", example=[3001, 3002])
-    host: Host = _key("The address that the app listens on.", default="127.0.0.1")
-    domains: Domains = _key(
+    ports = key(Ports, "The ports of slot a and of slot b.", example=[3001, 3002])
+    host = key(Host, "The address that the app listens on.", default="127.0.0.1")
+    domains = key(
+        Domains,
         "The app gets requests with one of these in the Host header. "
         "An app without domains gets all other requests; only one app may have none.",
         default=(),
         example=["shop.example.com"],
     )
-    env: Environment = _key(
+    env = key(
+        Environment,
         "Variables for builds, hooks and the app. Those that substitute sets are not allowed.",
         default={},
         example={"NODE_ENV": "production"},
     )
-    env_file: EnvironmentFile | None = _key(
+    env_file = optional(
+        EnvironmentFile,
         "A file of KEY=VALUE lines for secrets, relative to the root. `env` takes precedence.",
-        default=None,
         example="shop.env",
     )
-    user: User | None = _key(
+    user = optional(
+        User,
         "The user that runs the app, its git, its builds and the hooks in its repository. Only root may name "
         "another user. Without it: the user who deploys.",
-        default=None,
         example="shop",
     )
-    notify: Switch = _key(
+    notify = key(
+        Switch,
         "Whether the app tells systemd that it is ready (READY=1, sd_notify). It must then do so, and the health check "
         "must succeed, too.",
         default=False,
     )
-    health: HealthConfig = _table()
-    drain: DrainConfig = _table()
-    stop: StopConfig = _table()
-    check: CheckConfig = _table()
-    verify: VerifyConfig = _table()
-    hooks: HooksConfig = _table()
-    limits: LimitsConfig = _table()
-    sandbox: SandboxConfig = _table()
+    health = table(HealthConfig)
+    drain = table(DrainConfig)
+    stop = table(StopConfig)
+    check = table(CheckConfig)
+    verify = table(VerifyConfig)
+    hooks = table(HooksConfig)
+    limits = table(LimitsConfig)
+    sandbox = table(SandboxConfig)
 
 
 class Config(Table):
     """The configuration of a root: its substitute.toml, with every default filled in."""
 
-    balancer: BalancerConfig = _table()
-    runtime: RuntimeConfig = _table()
-    app: dict[AppName, AppConfig] = _key("The apps by their names.")
+    balancer = table(BalancerConfig)
+    runtime = table(RuntimeConfig)
+    app = key(
+        Named(AppName, Inner(AppConfig), "a table", missing="a table [app.NAME] for each app"),
+        "The apps by their names.",
+    )
 
 
 SECTIONS: Mapping[tuple[str, ...], type[Table]] = {

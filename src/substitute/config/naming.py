@@ -1,45 +1,40 @@
 """The types of names and of the environment: an app's name, `env`, `env_file`."""
 
-# Not `from __future__ import annotations`: pydantic reads these annotations at run time.
+from __future__ import annotations
 
 import re
-from typing import Annotated
-
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    PlainValidator,
-    StrictStr,
-    ValidationInfo,
-    WithJsonSchema,
-)
+from typing import TYPE_CHECKING
 
 from substitute.config.envfile import NAME, EnvFile, EnvFileError, read_env_file, reserved
 from substitute.config.literals import kind
-from substitute.config.values import Expected, Refused
+from substitute.config.problems import Problem
+from substitute.config.tables import Named, Refused, Type, Value
+from substitute.config.values import text
+
+if TYPE_CHECKING:
+    from substitute.config.problems import Location
+    from substitute.config.tables import Reader
 
 APP_NAME = r"[a-z][a-z0-9-]{0,31}"
 
 
-def _app_name(text: str) -> str:
-    if not re.fullmatch(APP_NAME, text):
+def _app_name(name: str) -> str:
+    if not re.fullmatch(APP_NAME, name):
         raise ValueError("a name of a-z, 0-9 and -, beginning with a letter, at most 32 characters long")
-    if text == "run":
+    if name == "run":
         raise Refused("an app may not be called run: deploy/run holds sockets and pid files")
-    return text
+    return name
 
 
-AppName = Annotated[
-    StrictStr, AfterValidator(_app_name), WithJsonSchema({"type": "string", "pattern": f"^{APP_NAME}$"})
-]
+AppName = text("a name", _app_name, pattern=APP_NAME)
 
 
-def _variable(text: str) -> str:
-    if not re.fullmatch(NAME, text):
+def _variable(name: str) -> str:
+    if not re.fullmatch(NAME, name):
         raise ValueError("a name of letters, digits and _, not beginning with a digit")
-    if why := reserved(text):
+    if why := reserved(name):
         raise Refused(why)
-    return text
+    return name
 
 
 def _variable_value(value: object) -> str:
@@ -50,33 +45,26 @@ def _variable_value(value: object) -> str:
     return value
 
 
-Environment = Annotated[
-    dict[
-        Annotated[
-            StrictStr, AfterValidator(_variable), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})
-        ],
-        Annotated[str, BeforeValidator(_variable_value)],
-    ],
-    Expected('a table of text, such as { NODE_ENV = "production" }'),
-]
+Environment = Named(
+    text("a name", _variable, pattern=NAME),
+    Value("text", {"type": "string"}, _variable_value),
+    'a table of text, such as { NODE_ENV = "production" }',
+)
 
 
-def _env_file(value: object, info: ValidationInfo) -> EnvFile:
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise ValueError("a path, relative to the root")
-    context = info.context or {}
-    root = context.get("root")
-    try:
-        return EnvFile(value, read_env_file(root / value, root) if root else {})
-    except EnvFileError as error:
-        if not context.get("tolerant"):
-            raise
-        return EnvFile(value, problem=str(error))
+class _EnvironmentFile(Type[EnvFile]):
+    """The path of a file, and the variables that are in it."""
+
+    def _value(self, written: object, at: Location, reader: Reader) -> EnvFile | None:
+        if not isinstance(written, str) or not written.strip() or "\0" in written:
+            raise ValueError(self.words)
+        try:
+            return EnvFile(written, read_env_file(reader.root / written, reader.root) if reader.root else {})
+        except EnvFileError as error:
+            if reader.tolerant:
+                return EnvFile(written, problem=str(error))
+            reader.problems += [Problem(at, sentence, written, line) for line, sentence in error.problems]
+            return None
 
 
-EnvironmentFile = Annotated[
-    EnvFile,
-    PlainValidator(_env_file),
-    WithJsonSchema({"type": "string"}),
-    Expected("a path, relative to the root"),
-]
+EnvironmentFile = _EnvironmentFile("a path, relative to the root", {"type": "string"})

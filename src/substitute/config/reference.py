@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from textwrap import wrap
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from substitute.config.literals import literal
-from substitute.config.models import SECTIONS, Table, fits_kind
-from substitute.config.problems import expected_words
+from substitute.config.models import SECTIONS
 from substitute.config.root import MINIMAL, VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pydantic.fields import FieldInfo
+    from substitute.config.tables import Key, Table
 
 _PAGE = """\
 # Configuration
@@ -89,47 +88,37 @@ def _documented() -> Iterator[tuple[tuple[str, ...], type[Table]]]:
 
 def _section(header: tuple[str, ...], table: type[Table]) -> str:
     rows = "".join(
-        f"| `{name}` | {_takes(field)} | {_default(field)} | {_text(field)} |\n"
-        for name, field in _keys(table)
+        f"| `{name}` | {_takes(key)} | {_default(key)} | {key.description} |\n" for name, key in _keys(table)
     )
     return f"### [{'.'.join(header)}]\n\n{table.__doc__}\n\n{_COLUMNS}{rows}"
 
 
 def _example_table(header: tuple[str, ...], table: type[Table], *, everything: bool) -> Iterator[str]:
     yield f"[{'.'.join('shop' if step == 'NAME' else step for step in header)}]"
-    for name, field in _keys(table):
+    for name, key in _keys(table):
         yield from wrap(
-            _text(field), _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+            key.description, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
         )
-        shown = everything and fits_kind(field, _KIND_OF_EXAMPLE)
-        idle = field.default is None and not shown
-        yield f"{'# ' if idle else ''}{name} = {literal(_value(field))}"
+        shown = everything and key.fits(_KIND_OF_EXAMPLE)
+        idle = key.default is None and not shown
+        yield f"{'# ' if idle else ''}{name} = {literal(_value(key))}"
 
 
-def _keys(table: type[Table]) -> Iterator[tuple[str, FieldInfo]]:
+def _keys(table: type[Table]) -> Iterator[tuple[str, Key]]:
     """The keys of `table` that are not tables."""
-    for name, field in table.model_fields.items():
-        if field.description:
-            yield field.alias or name, field
+    return ((name, key) for name, key in table.keys.items() if key.description)
 
 
-def _value(field: FieldInfo) -> object:
+def _value(key: Key) -> object:
     """What the example shows: the default, else an example of what is written there."""
-    shown = field.default if not field.is_required() and field.default is not None else None
-    return field.examples[0] if field.examples and shown in (None, (), {}) else shown
+    return key.example if key.example and key.default in (..., None, (), {}) else key.default
 
 
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
+def _default(key: Key) -> str:
+    if key.required:
         return "required"
-    return "none" if field.default is None else f"`{literal(field.default)}`"
+    return "none" if key.default is None else f"`{literal(key.default)}`"
 
 
-def _text(field: FieldInfo) -> str:
-    return field.description or ""
-
-
-def _takes(field: FieldInfo) -> str:
-    choices = (f"`{literal(choice)}`" for choice in get_args(field.annotation))
-    words = expected_words(field) or ", ".join(choices)
-    return words.partition(": ")[0]  # what a duration is stands at the top of the page
+def _takes(key: Key) -> str:
+    return key.takes.words.partition(": ")[0]  # what a duration is stands at the top of the page

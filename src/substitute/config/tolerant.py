@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from substitute.config.loader import checked, listed, tables, text_of
-from substitute.config.models import Config
+from substitute.config.models import SECTIONS, Config
 from substitute.config.root import FILE
+from substitute.config.tables import Inner, Reader
 from substitute.core.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,12 +39,11 @@ class Reading:
         general = known if self.general is None else self.general
         if self.error and general is None:
             raise self.error
-        try:
-            return Config.model_validate(
-                {**(general or {}), "app": self.apps}, context={"root": self.root, "tolerant": True}
-            )
-        except ValidationError as error:
-            raise self.error or error from error
+        reader = Reader(SECTIONS, self.root, tolerant=True)
+        config: Config | None = Inner(Config).read({**(general or {}), "app": self.apps}, (), reader)
+        if config is None:
+            raise self.error or listed(self.root / FILE, reader.problems, "")
+        return config
 
 
 def read(root: Path) -> Reading:

@@ -1,26 +1,10 @@
-"""The types of the keys: what is accepted, what it becomes, and how a message calls it.
+"""The types of the keys: what is accepted, what it becomes, and how a message calls it."""
 
-A validator raises ValueError with words that complete "expected …", or Refused with a sentence that
-stands alone.
-"""
-
-# Not `from __future__ import annotations`: pydantic reads these annotations at run time.
+from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    PlainValidator,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    WithJsonSchema,
-)
+from typing import TYPE_CHECKING
 
 from substitute.config.addresses import (
     parse_domain,
@@ -30,40 +14,50 @@ from substitute.config.addresses import (
     parse_network,
 )
 from substitute.config.durations import EXAMPLES, FORM, format_duration, parse_duration
+from substitute.config.tables import List, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-class Refused(ValueError):  # noqa: N818  not an error by itself: a reason that pydantic carries
-    """A sentence that says all, where "found …, expected …" would not."""
+def text(words: str, check: Callable[[str], str], *, pattern: str | None = None) -> Value[str]:
+    """Text that `check` takes; what it returns is the value."""
+    schema = {"type": "string"} | ({"pattern": f"^{pattern}$"} if pattern else {})
+
+    def parse(written: object) -> str:
+        if not isinstance(written, str):
+            raise ValueError(words)
+        return check(written)
+
+    return Value(words, schema, parse)
 
 
-@dataclass(frozen=True)
-class Expected:
-    """Metadata of a type: what a message and the documentation call it."""
+def choice(*names: str) -> Value[str]:
+    """One of these."""
+    quoted = [f'"{name}"' for name in names]
 
-    words: str
+    def parse(written: object) -> str:
+        if not isinstance(written, str) or written not in names:
+            raise ValueError(f"{', '.join(quoted[:-1])} or {quoted[-1]}")
+        return written
+
+    return Value(", ".join(f"`{one}`" for one in quoted), {"enum": list(names), "type": "string"}, parse)
 
 
-def _span(shortest: float) -> Callable[[object], float]:
-    def parse(value: object) -> float:
-        seconds = parse_duration(value)
+def _span(shortest: float) -> Value[float]:
+    def parse(written: object) -> float:
+        seconds = parse_duration(written)
         if seconds < shortest:
             raise ValueError(f"at least {format_duration(shortest)}")
         return seconds
 
-    return parse
+    schema = {"anyOf": [{"pattern": f"^{FORM}$", "type": "string"}, {"minimum": 0, "type": "number"}]}
+    return Value(f"a duration: {EXAMPLES}", schema, parse)
 
 
-_DURATION_SCHEMA = WithJsonSchema(
-    {"anyOf": [{"type": "string", "pattern": f"^{FORM}$"}, {"type": "number", "minimum": 0}]}
-)
-
-Duration = Annotated[
-    float, BeforeValidator(parse_duration), _DURATION_SCHEMA, Expected(f"a duration: {EXAMPLES}")
-]
+Duration = _span(0)
 """Seconds, 0 included."""
-PositiveDuration = Annotated[
-    float, BeforeValidator(_span(0.01)), _DURATION_SCHEMA, Expected(f"a duration: {EXAMPLES}")
-]
+PositiveDuration = _span(0.01)
 """Seconds, at least 0.01."""
 
 
@@ -144,24 +138,18 @@ def _binary(text: str) -> str:
     return text
 
 
-Command = Annotated[StrictStr, AfterValidator(_command), Expected("a shell command in quotes")]
-Commands = Annotated[
-    tuple[Command, ...], Expected('a list of shell commands, such as ["npm ci", "npm run build"]')
-]
-Repository = Annotated[
-    StrictStr, AfterValidator(_argument("a repository")), Expected("a URL or path that git can clone")
-]
-Branch = Annotated[StrictStr, AfterValidator(_branch), Expected("the name of a branch")]
-File = Annotated[StrictStr, AfterValidator(_file), Expected("a path, absolute or relative to the root")]
-Url = Annotated[StrictStr, AfterValidator(_url), Expected('a URL, such as "http://127.0.0.1:8080"')]
-Binary = Annotated[StrictStr, AfterValidator(_binary), Expected("an absolute path, or a name on PATH")]
-User = Annotated[StrictStr, AfterValidator(_user), Expected("the name of a user")]
-Memory = Annotated[
-    StrictStr, AfterValidator(_memory), Expected('an amount of memory, such as "512M" or "2G"')
-]
-Processors = Annotated[
-    StrictStr, AfterValidator(_processors), Expected('percent of one processor, such as "150%"')
-]
+Command = text("a shell command in quotes", _command)
+Commands = List(
+    text("text in quotes", _command), 'a list of shell commands, such as ["npm ci", "npm run build"]'
+)
+Repository = text("a URL or path that git can clone", _argument("a repository"))
+Branch = text("the name of a branch", _branch)
+File = text("a path, absolute or relative to the root", _file)
+Url = text('a URL, such as "http://127.0.0.1:8080"', _url)
+Binary = text("an absolute path, or a name on PATH", _binary)
+User = text("the name of a user", _user)
+Memory = text('an amount of memory, such as "512M" or "2G"', _memory)
+Processors = text('percent of one processor, such as "150%"', _processors)
 
 
 def _ports(value: object) -> tuple[int, int]:
@@ -177,50 +165,35 @@ def _is_port(value: object) -> bool:
     return type(value) is int and 1 <= value <= 65535  # a bool is an int too
 
 
-Ports = Annotated[
-    tuple[int, int],
-    PlainValidator(_ports),
-    WithJsonSchema(
-        {
-            "type": "array",
-            "items": {"type": "integer", "minimum": 1, "maximum": 65535},
-            "minItems": 2,
-            "maxItems": 2,
-            "uniqueItems": True,
-        }
-    ),
-    Expected("two ports, slot a's and slot b's, such as [3001, 3002]"),
-]
+_PORT = {"maximum": 65535, "minimum": 1, "type": "integer"}
+Ports = Value(
+    "two ports, slot a's and slot b's, such as [3001, 3002]",
+    {"items": _PORT, "maxItems": 2, "minItems": 2, "type": "array", "uniqueItems": True},
+    _ports,
+)
 
 
-def _between(low: int, high: int) -> AfterValidator:
-    def check(number: int) -> int:
-        if not low <= number <= high:
-            raise ValueError(f"a whole number from {low} to {high}")
-        return number
+def _whole(low: int, high: int) -> Value[int]:
+    words = f"a whole number from {low} to {high}"
 
-    return AfterValidator(check)
+    def parse(written: object) -> int:
+        if type(written) is not int or not low <= written <= high:  # a bool is an int too
+            raise ValueError(words)
+        return written
+
+    return Value(words, {"maximum": high, "minimum": low, "type": "integer"}, parse)
 
 
-Switch = Annotated[StrictBool, Expected("true or false")]
-Percent = Annotated[
-    StrictInt,
-    _between(1, 99),
-    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 99}),
-    Expected("a whole number from 1 to 99"),
-]
-Count = Annotated[
-    StrictInt,
-    _between(1, 1000),
-    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1000}),
-    Expected("a whole number from 1 to 1000"),
-]
-Many = Annotated[
-    StrictInt,
-    _between(1, 1 << 20),
-    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1 << 20}),
-    Expected(f"a whole number from 1 to {1 << 20}"),
-]
+def _switch(written: object) -> bool:
+    if not isinstance(written, bool):
+        raise ValueError("true or false")
+    return written
+
+
+Switch = Value("true or false", {"type": "boolean"}, _switch)
+Percent = _whole(1, 99)
+Count = _whole(1, 1000)
+Many = _whole(1, 1 << 20)
 
 
 def _health_path(text: str) -> str:
@@ -229,15 +202,11 @@ def _health_path(text: str) -> str:
     return text
 
 
-HealthPath = Annotated[StrictStr, AfterValidator(_health_path), Expected('a path, such as "/up"')]
-Host = Annotated[StrictStr, AfterValidator(parse_host), Expected("an IP address or a host name")]
-HostHeader = Annotated[
-    StrictStr, AfterValidator(parse_host_header), Expected('a host, such as "shop.example.com"')
-]
-Listen = Annotated[StrictStr, AfterValidator(parse_listen), Expected('"HOST:PORT"')]
-Domain = Annotated[StrictStr, AfterValidator(parse_domain)]
-Domains = Annotated[tuple[Domain, ...], Expected('a list of domains, such as ["shop.example.com"]')]
-Network = Annotated[StrictStr, AfterValidator(parse_network)]
-Networks = Annotated[
-    tuple[Network, ...], Expected('a list of addresses and networks, such as ["10.0.0.0/8"]')
-]
+HealthPath = text('a path, such as "/up"', _health_path)
+Host = text("an IP address or a host name", parse_host)
+HostHeader = text('a host, such as "shop.example.com"', parse_host_header)
+Listen = text('"HOST:PORT"', parse_listen)
+Domains = List(text("text in quotes", parse_domain), 'a list of domains, such as ["shop.example.com"]')
+Networks = List(
+    text("text in quotes", parse_network), 'a list of addresses and networks, such as ["10.0.0.0/8"]'
+)

@@ -87,7 +87,7 @@ def balancer_of(
     The journal keeps how each was set up: the configuration speaks of one.
     """
     settings = config.balancer
-    now, fact = settings.model_dump(mode="json"), journal.fact(IN_USE)
+    now, fact = vars(settings), journal.fact(IN_USE)
     # An earlier version of substitute noted none. For all that is known, whatever it used had what is configured now.
     known: dict[str, Any] = (
         json.loads(fact) if fact else {kind: {**now, "binary": None, "file": None} for kind in BALANCERS}

@@ -61,9 +61,7 @@ def remember_settings(journal: Journal, config: Config) -> None:
     """Have the journal know [balancer] and [runtime], for a time when they cannot be read."""
     found = {"balancer": config.balancer, "runtime": config.runtime}
     with suppress(JournalError):  # nothing hangs on it now
-        journal.remember(
-            _SETTINGS, json.dumps({name: table.model_dump(mode="json") for name, table in found.items()})
-        )
+        journal.remember(_SETTINGS, json.dumps({name: vars(table) for name, table in found.items()}))
 
 
 def last_settings(journal: Journal) -> dict[str, Any] | None:

@@ -1,0 +1,226 @@
+"""Tables of TOML → frozen objects, or everything that is wrong with them at once.
+
+A kind of table is a class, and its attributes are keys. An object of the class has a value in the place of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+
+from substitute.config.literals import shown
+from substitute.config.problems import Problem, unknown_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+    from substitute.config.problems import Location
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+SomeTable = TypeVar("SomeTable", bound="Table")
+
+
+@dataclass
+class Reader:
+    """What reading needs beside the text, and everything that it found wrong."""
+
+    sections: Mapping[tuple[str, ...], type[Table]] = field(default_factory=dict)
+    """All tables by their headers, to find where a key belongs that is in a wrong one."""
+    root: Path | None = None
+    """Where files that are named are read; None reads none."""
+    tolerant: bool = False
+    """Whether an app is taken without its `env_file`, where that cannot be used."""
+    problems: list[Problem] = field(default_factory=list)
+
+
+class Refused(ValueError):  # noqa: N818  not an error by itself: a reason that a problem tells
+    """A sentence that says all, where "found …, expected …" would not."""
+
+
+class Type(Generic[T_co]):
+    """What a key takes: how messages and the documentation call it, its JSON Schema, and how it is read."""
+
+    missing = ""
+    """What is expected where nothing is written; empty for `words`."""
+
+    def __init__(self, words: str, schema: Mapping[str, Any]) -> None:
+        self.words, self.schema = words, schema
+
+    def read(self, written: Any, at: Location, reader: Reader) -> Any:
+        """The value of what is written at the place `at`. None where it is wrong, which `reader` then has noted."""
+        try:
+            return self._value(written, at, reader)
+        except Refused as sentence:
+            reader.problems.append(Problem(at, str(sentence)))
+        except ValueError as words:
+            reader.problems.append(Problem(at, f"found {shown(written)}, expected {words}"))
+        return None
+
+    def _value(self, written: Any, at: Location, reader: Reader) -> T_co | None:
+        """The same, but it raises ValueError with words that complete "expected …", or Refused."""
+        raise NotImplementedError
+
+
+class Value(Type[T_co]):
+    """One value, made of what is written by `parse`; it raises as `Type` does."""
+
+    def __init__(self, words: str, schema: Mapping[str, Any], parse: Callable[[Any], T_co]) -> None:
+        super().__init__(words, schema)
+        self.parse = parse
+
+    def _value(self, written: Any, _at: Location, _reader: Reader) -> T_co:
+        return self.parse(written)
+
+
+class List(Type[tuple[T_co, ...]]):
+    """Any number of one type."""
+
+    def __init__(self, item: Type[T_co], words: str) -> None:
+        super().__init__(words, {"items": item.schema, "type": "array"})
+        self.item = item
+
+    def _value(self, written: Any, at: Location, reader: Reader) -> tuple[T_co, ...]:
+        if not isinstance(written, (list, tuple)):
+            raise ValueError(self.words)
+        return tuple(self.item.read(item, (*at, place), reader) for place, item in enumerate(written))
+
+
+class Named(Type[Mapping[str, T_co]]):
+    """A table whose keys are names that the user chooses."""
+
+    def __init__(self, name: Type[str], inner: Type[T_co], words: str, *, missing: str = "") -> None:
+        super().__init__(
+            words, {"patternProperties": {name.schema["pattern"]: inner.schema}, "type": "object"}
+        )
+        self.name, self.inner, self.missing = name, inner, missing
+
+    def _value(self, written: Any, at: Location, reader: Reader) -> Mapping[str, T_co]:
+        if not isinstance(written, Mapping):
+            raise ValueError(self.words)
+        return {
+            self.name.read(name, (*at, name), reader): self.inner.read(value, (*at, name), reader)
+            for name, value in written.items()
+        }
+
+
+@dataclass(eq=False)
+class Key:
+    """A key of a table, with its documentation."""
+
+    takes: Type[Any]
+    description: str
+    default: Any
+    example: Any
+    alias: str | None
+    """How it is written, where that is no name in Python."""
+    kinds: tuple[str, ...]
+    name: str = ""
+
+    def __set_name__(self, _: type, name: str) -> None:
+        self.name = name
+
+    @property
+    def required(self) -> bool:
+        """Whether it must be written."""
+        return self.default is ...
+
+    @cached_property
+    def initial(self) -> Any:
+        """The value where it is not written."""
+        return None if self.default is None else self.takes.read(self.default, (), Reader())
+
+    def fits(self, kind: str) -> bool:
+        """Whether the key means anything beside that `kind`."""
+        return not self.kinds or kind in self.kinds
+
+
+def key(
+    takes: Type[T],
+    description: str,
+    default: Any = ...,
+    *,
+    example: Any = None,
+    alias: str | None = None,
+    kinds: tuple[str, ...] = (),
+) -> T:
+    """A key; without a default it is required. `example` is shown where the default is empty.
+
+    `kinds` are those that have a use for it; none means all.
+    """
+    text = f"{', '.join(kinds)}: {description}" if kinds else description
+    return cast("T", Key(takes, text, default, example, alias, kinds))
+
+
+def optional(
+    takes: Type[T], description: str, *, example: Any = None, kinds: tuple[str, ...] = ()
+) -> T | None:
+    """A key whose value is None where it is not written."""
+    return key(takes, description, default=None, example=example, kinds=kinds)
+
+
+def table(kind: type[SomeTable]) -> SomeTable:
+    """A table in a table; it may be left out."""
+    return key(Inner(kind), "", default={})
+
+
+class Table:
+    """A table of substitute.toml: unknown keys are errors, and nothing changes once it is read."""
+
+    keys: ClassVar[Mapping[str, Key]]
+    """By their names in the file."""
+
+    def __init_subclass__(cls) -> None:
+        cls.keys = {one.alias or name: one for name, one in vars(cls).items() if isinstance(one, Key)}
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        vars(self).update(values)
+
+    def __setattr__(self, name: str, _: object) -> None:
+        raise AttributeError(f"{name} does not change")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({vars(self)})"
+
+    def agree(self, written: Collection[str]) -> None:
+        """Raise Refused where values that are right alone are wrong together; `written` are the keys in the file."""
+
+
+class Inner(Type[SomeTable]):
+    """A table with keys of its own."""
+
+    def __init__(self, kind: type[SomeTable]) -> None:
+        super().__init__("a table", {"$ref": f"#/$defs/{kind.__name__}"})
+        self.kind = kind
+
+    def _value(self, written: Any, at: Location, reader: Reader) -> SomeTable | None:
+        if not isinstance(written, Mapping):
+            raise ValueError(self.words)
+        values, before = {}, len(reader.problems)
+        for name, one in self.kind.keys.items():
+            # TOML has no null; the JSON of an earlier reading has.
+            if written.get(name) is not None:
+                values[one.name] = one.takes.read(written[name], (*at, name), reader)
+            elif one.required:
+                sentence = f"missing; expected {one.takes.missing or one.takes.words}"
+                reader.problems.append(Problem((*at, name), sentence))
+            else:
+                values[one.name] = one.initial
+        for name in written:
+            if name not in self.kind.keys:
+                names = {header: table.keys for header, table in reader.sections.items()}
+                sentence = unknown_key((*at, name), self.kind.keys, names)
+                reader.problems.append(Problem((*at, name), sentence))
+        if len(reader.problems) > before:
+            return None
+        made = self.kind(values)
+        made.agree(written)
+        return made
