@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
-from xmlrpc.client import Fault
 
 import pytest
 
@@ -17,7 +16,7 @@ from substitute.core.state.lock import deployment_lock
 from substitute.linux.processes import identify, is_alive, is_stopped
 from substitute.runtimes.handover import RuntimeHandover
 from substitute.runtimes.supervisord import runtime as supervisord
-from substitute.runtimes.supervisord.rpc import Silent
+from substitute.runtimes.supervisord.refusals import Fault, Silent
 from tests.contracts.test_runtime import Place, eventually
 
 if TYPE_CHECKING:

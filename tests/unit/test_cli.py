@@ -31,7 +31,9 @@ from substitute.core.model.errors import (
     UsageError,
 )
 from substitute.core.model.events import Notice
+from substitute.core.state.journal import Journal
 from substitute.wiring import opening
+from substitute.wiring.adapters import IN_USE
 
 if TYPE_CHECKING:
     from substitute.core.model.events import Emit
@@ -71,15 +73,44 @@ OWN = ("balancers", "runtimes", "sources", "config", "wiring", "probing", "linux
 
 @pytest.mark.parametrize("option", ["--version", "--help"])
 def test_the_version_and_the_help_import_no_adapter_and_no_rich(option: str) -> None:
-    script = (
-        "import sys; from substitute.cli import main; sys.argv = ['substitute', sys.argv[1]]; "
-        "main(); print(*sorted(sys.modules), file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", script, option], capture_output=True, text=True, check=True)
-
-    loaded = set(done.stderr.split())
+    loaded = loaded_by(option)
     assert not loaded & {*HEAVY, *(f"substitute.{name}" for name in OWN)}
     assert ("click" in loaded) == (option == "--help")
+
+
+def test_status_imports_nothing_that_only_other_commands_errors_or_runtimes_need(tmp_path: Path) -> None:
+    """Where nothing runs, so that no supervisord is asked; and not the first time, when any balancer may be in use."""
+    (tmp_path / "substitute.toml").write_text(MINIMAL)
+    (tmp_path / "deploy").mkdir()
+    Journal(tmp_path / "deploy" / "journal.db").remember(IN_USE, "{}")
+    loaded = loaded_by("status", tmp_path)
+
+    assert not loaded & {
+        "rich",
+        "supervisor",
+        "xmlrpc",
+        "http",
+        "email",
+        "ssl",
+        "difflib",
+        "secrets",
+        "random",
+    }
+    others = {f"substitute.balancers.{kind}" for kind in ("nginx", "traefik", "passive")}
+    ours = {f"substitute.{name}" for name in ("drill", "demo", "config.document", "config.reference")}
+    assert not loaded & {*others, *ours}
+    assert {"substitute.core.operate.status", "substitute.balancers.haproxy.balancer"} <= loaded
+
+
+def loaded_by(argument: str, directory: Path | None = None) -> set[str]:
+    script = (
+        "import sys; from substitute.cli import main; sys.argv = ['substitute', sys.argv[1]]; "
+        "status = main(); print(*sorted(sys.modules), file=sys.stderr); sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, argument], cwd=directory, capture_output=True, text=True, check=True
+    )
+    return set(done.stderr.split())
 
 
 def test_the_version_is_told_wherever_it_is_asked(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -91,6 +90,8 @@ class LazyGroup(click.Group):
         """Find what was typed; a mistyped name is told the nearest right one."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches  # noqa: PLC0415  only this error needs it
+
             near = get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
             hint = f" Did you mean {near[0]!r}?" if near else f" There is {', '.join(COMMANDS)}."
             raise click.UsageError(f"No such command {name!r}.{hint}", ctx)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from decimal import Decimal
 
 FORM = r"[0-9]+(\.[0-9]+)? ?(ms|s|m|h)"
 EXAMPLES = '"500ms", "30s", "2m", "1h" or a number of seconds'
@@ -51,4 +50,6 @@ def format_duration(seconds: float) -> str:
     milliseconds = round(seconds * 1000)
     if milliseconds and milliseconds / 1000 == seconds:
         return f"{milliseconds}ms"
+    from decimal import Decimal  # noqa: PLC0415  seldom needed
+
     return f"{Decimal(repr(seconds)).normalize():f}s"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -93,7 +92,7 @@ def remove_unfinished(directory: Path, of: str = "") -> None:
 def _beside(path: Path) -> Path:
     # A name in the same directory: only there is a rename atomic.
     remove_unfinished(path.parent, path.name)
-    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
 
 
 def _sync_directory(directory: Path) -> None:

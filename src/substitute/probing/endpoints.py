@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import socket
 import time
@@ -113,6 +112,8 @@ class Sockets:
 
     def probe(self, endpoint: Endpoint, health: Health) -> Answer:
         """Ask once, as `health` says. Never raises."""
+        import http.client  # noqa: PLC0415  a third of what `status` imports, and it asks nothing
+
         limit = min(health.timeout, _LONGEST)
         try:
             with closing(connect(endpoint, limit)) as connection:
@@ -165,6 +166,8 @@ def connect(endpoint: Endpoint, limit: float, *, slow_reader: bool = False) -> s
 
 
 def _ask(connection: socket.socket, endpoint: Endpoint, health: Health, limit: float) -> Answer:
+    import http.client  # noqa: PLC0415  as above
+
     deadline = time.monotonic() + limit
     client = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=limit)
     client.sock = connection
@@ -190,6 +193,8 @@ def _ask(connection: socket.socket, endpoint: Endpoint, health: Health, limit: f
 
 
 def _words(error: Exception, limit: float) -> str:
+    import http.client  # noqa: PLC0415  as above
+
     known: tuple[tuple[type[Exception], str], ...] = (
         (ConnectionRefusedError, "connection refused"),
         (TimeoutError, f"no answer within {limit:g} s"),

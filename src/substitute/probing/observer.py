@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import http.client
 import io
 import signal
 import socket
@@ -191,6 +190,8 @@ def _status(data: bytes, *, ended: bool) -> int | None:
         data = data.partition(b"\r\n\r\n")[2]  # an interim answer
     if b"\r\n\r\n" not in data:
         return None
+    import http.client  # noqa: PLC0415  only `check` asks
+
     response = http.client.HTTPResponse(cast("socket.socket", _Bytes(data)))
     with suppress(http.client.HTTPException, ValueError):
         response.begin()

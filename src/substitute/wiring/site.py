@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +86,8 @@ class Site:
         return every[name]
 
     def _unknown(self, name: str) -> UsageError:
+        import difflib  # noqa: PLC0415  only this error needs it
+
         near = difflib.get_close_matches(name, self.apps, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"There is {', '.join(self.apps)}."
         return UsageError(f"No app is called {name!r} in {self.root}/substitute.toml.", cure=hint)

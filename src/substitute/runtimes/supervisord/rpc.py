@@ -1,4 +1,7 @@
-"""Calls to supervisord: XML-RPC over its unix socket."""
+"""Calls to supervisord: XML-RPC over its unix socket.
+
+Imported with the first call: XML, HTTP and TLS take long, and where systemd keeps everything nobody is called.
+"""
 
 from __future__ import annotations
 
@@ -7,43 +10,22 @@ import os
 import socket
 import struct
 import time
+import xmlrpc.client
 from typing import TYPE_CHECKING, Any
-from xmlrpc.client import Fault, dumps, loads
 
-from substitute.core.model.errors import RuntimeFailedError
 from substitute.linux.processes import identify, is_stopped
+from substitute.runtimes.supervisord.refusals import PATIENCE, Absent, Fault, Silent
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from substitute.core.model.programs import Process
 
-PATIENCE = 10.0
-"""Seconds that supervisord has for an answer: it does one thing at a time, and none takes long."""
 _TICK = 0.01
 _MOMENT = 1.0
 """Seconds that one may be stopped: a debugger stops it for less."""
 _SHUTTING_DOWN = 6
 _CREDENTIALS = struct.Struct("3i")
-
-
-class Absent(Exception):  # noqa: N818
-    """No supervisord is there: its socket is missing, or refused. Nothing else says so."""
-
-
-class Silent(RuntimeFailedError):  # noqa: N818
-    """A supervisord is there and does not answer. It may at any moment, and then it does what it was told before."""
-
-    def __init__(self, process: Process | None, fact: str) -> None:
-        name = f"supervisord (pid {process.pid})" if process else "supervisord"
-        cure = f"Resume it with `kill -CONT {process.pid}`. " if process and is_stopped(process.pid) else ""
-        super().__init__(
-            f"{name} does not answer.",
-            fact=f"It is suspended by SIGSTOP ({fact})." if cure else f"({fact}.)",
-            cure=f"{cure}The next deployment ends it and starts another one. The instances keep running meanwhile.",
-        )
-        self.process = process
-        """Who listens on the socket, where that is known."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -81,27 +63,27 @@ class _Connection(http.client.HTTPConnection):
 
 
 def call(run_directory: Path, method: str, *arguments: object, patience: float = PATIENCE) -> Any:
-    """Call `method`. Raises `xmlrpc.client.Fault` for a refusal, `Absent` and `Silent`.
+    """Call `method`. Raises `Fault`, `Absent` and `Silent`.
 
     A connection that breaks off is tried again: most often its listener has just died, and the next one is refused.
     """
-    body = dumps(arguments, methodname=method).encode()  # type: ignore[arg-type]
+    body = xmlrpc.client.dumps(arguments, methodname=method).encode()  # type: ignore[arg-type]
     deadline = time.monotonic() + patience
     while True:
         connection = _Connection(run_directory, patience)
         try:
             connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
-            (result,), _ = loads(connection.getresponse().read())
+            (result,), _ = xmlrpc.client.loads(connection.getresponse().read())
         except TimeoutError as error:
             raise Silent(connection.listener, f"no answer within {patience:g}s") from error
         except (OSError, http.client.HTTPException) as error:
             if time.monotonic() > deadline:
                 raise Silent(connection.listener, str(error) or type(error).__name__) from error
             time.sleep(_TICK)
-        except Fault as fault:
+        except xmlrpc.client.Fault as fault:
             if fault.faultCode == _SHUTTING_DOWN:
                 raise Silent(connection.listener, "it is shutting down") from fault
-            raise
+            raise Fault(fault.faultCode, fault.faultString) from fault
         else:
             return result
         finally:

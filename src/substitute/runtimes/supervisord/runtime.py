@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xmlrpc.client import Fault
 
 from substitute.core.model.environment import IN_A_HOOK
 from substitute.core.model.errors import RuntimeFailedError
@@ -37,7 +36,7 @@ from substitute.linux.subprocesses import spawn_detached
 from substitute.linux.users import account
 from substitute.runtimes.orphans import wait_or_kill
 from substitute.runtimes.supervisord import launcher
-from substitute.runtimes.supervisord.rpc import PATIENCE, Absent, Silent, call
+from substitute.runtimes.supervisord.refusals import PATIENCE, Absent, Fault, Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -135,10 +134,8 @@ class Supervisord:
         try:
             self._call("startProcess", program.name, False)  # noqa: FBT003
         except Fault as fault:
-            if fault.faultCode != _SPAWN_ERROR:
-                raise RuntimeFailedError(
-                    f"{program.name} cannot be started.", fact=fault.faultString
-                ) from fault
+            if fault.code != _SPAWN_ERROR:
+                raise RuntimeFailedError(f"{program.name} cannot be started.", fact=fault.text) from fault
         info = self._info(program.name)
         process = identify(info["pid"], zombie=True) if info and info["pid"] else None
         if process is None:
@@ -436,6 +433,11 @@ class Supervisord:
         return info["statename"] if info else ""
 
     def _call(self, method: str, *arguments: object) -> Any:
+        with suppress(PermissionError):
+            if not (self._run / "supervisord.sock").exists():
+                raise Absent("it has no socket")
+        from substitute.runtimes.supervisord.rpc import call  # noqa: PLC0415  slow to import
+
         try:
             answer = call(self._run, f"supervisor.{method}", *arguments, patience=self._patience)
         except Silent as silent:

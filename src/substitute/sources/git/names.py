@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -76,6 +75,8 @@ def ambiguous(wanted: Wanted, candidates: Iterable[str], *, cure: str) -> UsageE
 
 def missing(wanted: Wanted, repo: str, references: Iterable[str]) -> UsageError:
     """Refuse `wanted`, which `repo` does not have, and name what comes nearest."""
+    import difflib  # noqa: PLC0415  only this error needs it
+
     names = {short(reference) for reference in references} - {"HEAD"}
     plain = short(wanted.text.removeprefix("refs/heads/").removeprefix("origin/"))
     near = difflib.get_close_matches(plain, sorted(names), n=3, cutoff=0.5)

@@ -7,7 +7,6 @@ all that follows is done in what was opened.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import stat
 from contextlib import contextmanager, suppress
@@ -30,7 +29,7 @@ class Workplace:
     def __init__(self, directory: Path, owner: Account | None) -> None:
         prefix = f".{directory.name}.cloning-"
         self._directory = directory
-        self._name = f"{prefix}{secrets.token_hex(4)}"
+        self._name = f"{prefix}{os.urandom(4).hex()}"
         self._prefix = prefix
         self._owner = owner
         self.clone = directory.parent / self._name / "clone"
