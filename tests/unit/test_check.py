@@ -112,7 +112,7 @@ def test_an_app_that_was_stopped_by_hand_stays_so_and_that_is_no_outage(shop: Sh
 
 def test_an_instance_that_dies_before_the_signal_is_not_judged(shop: Shop) -> None:
     deploy(shop.host, shop.app, "v1")
-    shop.world.clock.at.append((shop.world.clock.time + 0.6, lambda: shop.world.crash("shop_b")))
+    shop.world.clock.at.append((shop.world.clock.time + 0.5, lambda: shop.world.crash("shop_b")))
     with pytest.raises(DeploymentFailedError) as caught:
         check(shop.host, shop.app, "v2")
     assert isinstance(caught.value.__cause__, NotReadyError)

@@ -196,6 +196,7 @@ def test_what_fails_of_a_guest_is_said_of_the_guest_and_of_no_slot(
     assert taken.value.cure == "Stop that program, or start the guest on another port."
     monkeypatch.undo()
     monkeypatch.setattr(FakeRuntime, "inspect", lambda *_: Inspection(None, "exit status 1"))
+    monkeypatch.setattr(FakeProber, "alive", lambda *_: False)
     with pytest.raises(NotReadyError, match="worker exited") as gone:
         start(shop, "worker", directory)
     assert gone.value.cure == "See `substitute logs worker`."

@@ -158,7 +158,11 @@ class HealthConfig(Table):
         "An instance that is not ready after this time has failed. Raise it if your app starts slowly.",
         default="30s",
     )
-    interval = key(PositiveDuration, "The pause between two checks.", default="100ms")
+    interval = key(
+        PositiveDuration,
+        "The longest pause between two checks. The first ones follow each other sooner: a quick app is ready at once.",
+        default="100ms",
+    )
     successes = key(Count, "How many good answers in a row are needed.", default=2)
 
     def agree(self, written: Collection[str]) -> None:

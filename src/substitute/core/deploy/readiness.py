@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from substitute.core.model.records import SlotRecord
     from substitute.core.ports.runtime import Log
 
-_LISTEN_INTERVAL = 0.005
+_SHORTEST, _LONGEST, _SHARE = 0.001, 0.005, 0.02
+"""Seconds between two looks at whether it listens: a share of what was waited, so that quick starts lose nothing."""
+_SOON = 0.002
+"""Seconds between the first two answers. Each pause is twice as long as the one before, up to `health.interval`."""
 _STRANGER_PATIENCE = 1.0
 """Seconds that a listener may look like a stranger's: between fork and listen, /proc is a moment behind."""
 PATIENCE = 2.0
@@ -101,20 +104,21 @@ def await_ready(
     Raises NotReadyError at once when it exits, and after `health.timeout` seconds with its last answer.
     """
     log.show = show
-    deadline = host.clock.monotonic() + health.timeout
-    good, last, strange = 0, _NOTHING, 0.0
+    began = host.clock.monotonic()
+    good, last, strange, soon = 0, _NOTHING, 0.0, _SOON
     while True:
         log.lines()
         _require_alive(host, slot, process, log)
         owned = _owned(host, slot, process)
-        pause = min(health.interval, _LISTEN_INTERVAL)
+        waited = host.clock.monotonic() - began
+        pause = min(max(waited * _SHARE, _SHORTEST), _LONGEST)
         if owned and not host.inspect(slot).ready:
             good, last = 0, "it has not said READY=1"
         elif owned:
             good, last = _count_good(host, slot, health, good)
             if good >= health.successes:
                 return
-            pause = health.interval
+            pause, soon = min(soon, health.interval), soon * 2
         elif owned is False:
             holder = next(filter(None, map(host.prober.holder, slot.endpoints)), "another process")
             last = f"{holder} listens there, not the instance that was started"
@@ -123,7 +127,7 @@ def await_ready(
                 last = f"{last}. {ours} {_APART}"
         else:
             good, last = 0, _NOTHING
-        if strange > _STRANGER_PATIENCE or host.clock.monotonic() >= deadline:
+        if strange > _STRANGER_PATIENCE or host.clock.monotonic() >= began + health.timeout:
             raise _not_ready(host, health, slot, process, last=last, log=log, start=start)
         host.clock.sleep(pause)
 
@@ -204,6 +208,8 @@ def _count_good(host: Host, slot: SlotRecord, health: Health, good: int) -> tupl
 
 
 def _require_alive(host: Host, slot: SlotRecord, process: Process, log: LogTail) -> None:
+    if host.prober.alive(process):  # the kernel says so at once; its runtime knows how it ended
+        return
     seen = host.inspect(slot)
     if seen.process != process:
         deadline = host.clock.monotonic() + _ENDING_PATIENCE
