@@ -50,7 +50,8 @@ class Opened:
 
     def open_site(self, root: str | None, emit: Emit, *, reading: bool = False) -> SimpleNamespace:
         self.root = root
-        return SimpleNamespace(host=SimpleNamespace(emit=emit), apps={}, app=lambda name=None: name)
+        host = SimpleNamespace(emit=emit)
+        return SimpleNamespace(host=host, apps={}, app=lambda name=None: name, close=lambda: None)
 
     def deploy(self, _host: object, app: str | None, commit: str | None, *, if_changed: bool) -> None:
         assert not if_changed

@@ -34,6 +34,7 @@ class Call:
     json: bool = False
     """Told by the edge before anything is parsed, so that errors of parsing are JSON too."""
     root: str | None = field(default=None)
+    _opened: list[Site] = field(default_factory=list)
 
     @cached_property
     def console(self) -> Console:
@@ -47,7 +48,9 @@ class Call:
         return self.console.unwritten if "console" in self.__dict__ else ""
 
     def close(self) -> None:
-        """Leave the terminal as it was found."""
+        """Leave the terminal as it was found, and the journal in one file."""
+        for site in self._opened:
+            site.close()
         if "console" in self.__dict__:  # else nothing was printed, and nothing need be imported for it
             self.console.close()
             self.console.out.flush()  # a reader that went away is no matter here; later it would be
@@ -56,7 +59,7 @@ class Call:
         """The root that is worked on; its events go to the screen, or to `emit`."""
         from substitute.wiring.opening import open_site  # noqa: PLC0415
 
-        return open_site(self.root, emit or self.console)
+        return self._kept(open_site(self.root, emit or self.console))
 
     def site_to_read(self) -> Site:
         """The root, for commands that change nothing: root sees another user's as that user.
@@ -65,7 +68,11 @@ class Call:
         """
         from substitute.wiring.opening import open_site  # noqa: PLC0415
 
-        return open_site(self.root, self.console.aside, reading=True)
+        return self._kept(open_site(self.root, self.console.aside, reading=True))
+
+    def _kept(self, site: Site) -> Site:
+        self._opened.append(site)
+        return site
 
     def boot_site(self) -> BootSite:
         """The root, for what happens at boot."""

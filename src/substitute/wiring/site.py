@@ -149,6 +149,10 @@ class Site:
         except SubstituteError as error:
             self.host.emit(Warned(f"What starts everything at boot may undo this. {error.reason}"))
 
+    def close(self) -> None:
+        """Leave the journal in one file."""
+        self.host.journal.close()
+
     def _boot(self) -> dict[str, Any]:
         try:
             starter = boot.starter(self.root, Machine.this())

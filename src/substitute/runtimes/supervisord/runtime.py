@@ -432,7 +432,7 @@ class Supervisord:
         info = self._info(name)
         return info["statename"] if info else ""
 
-    def _call(self, method: str, *arguments: object) -> Any:
+    def _call(self, method: str, *arguments: str | bool) -> Any:
         with suppress(PermissionError):
             if not (self._run / "supervisord.sock").exists():
                 raise Absent("it has no socket")
