@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

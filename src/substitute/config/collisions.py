@@ -5,12 +5,12 @@ It looks at the raw tables, so that these errors are listed beside those of sing
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from substitute.config.addresses import overlap, parse_domain, parse_host, parse_listen
 from substitute.config.models import AppConfig, BalancerConfig
 from substitute.config.problems import Problem, dotted
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from substitute.io.files import read_regular
 from substitute.linux.owner import stranger_on
 from substitute.linux.users import acting_as
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,12 +6,13 @@ A kind of table is a class, and its attributes are keys. An object of the class 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from substitute.config.literals import shown
 from substitute.config.problems import Problem, unknown_key
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from substitute.config.loader import checked, listed, tables, text_of
@@ -10,6 +10,7 @@ from substitute.config.models import SECTIONS, Config
 from substitute.config.root import FILE
 from substitute.config.tables import Inner, Reader
 from substitute.core.model.errors import ConfigError
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from substitute.core.model.environment import apart, instance_environment
@@ -13,6 +13,7 @@ from substitute.core.model.programs import Inspection, Program
 from substitute.core.model.unexpected import expected
 from substitute.core.state import adopted
 from substitute.core.state.lock import own_lock, short_lock
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

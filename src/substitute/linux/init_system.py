@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
+
+from substitute.values import dataclass
 
 
 @dataclass(frozen=True)

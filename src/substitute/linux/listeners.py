@@ -6,11 +6,11 @@ import ipaddress
 import socket
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from substitute.linux import sock_diag
 from substitute.linux.sock_diag import State, text
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,11 +8,11 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from substitute.core.model.slots import Endpoint
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

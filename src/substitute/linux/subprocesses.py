@@ -12,7 +12,6 @@ import signal
 import subprocess
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from substitute.core.model.errors import RuntimeFailedError
@@ -21,6 +20,7 @@ from substitute.io.lines import Lines
 from substitute.io.signals import held_signals
 from substitute.linux.processes import group_of, identify, is_alive, signal_group, signal_process
 from substitute.linux.users import account, acting_as
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

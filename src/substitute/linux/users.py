@@ -6,11 +6,11 @@ import ctypes
 import os
 import pwd
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from substitute.core.model.errors import ConfigError
 from substitute.io.signals import held_signals
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import ConfigError
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from substitute.linux.init_system import Machine

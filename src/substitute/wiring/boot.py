@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from substitute import autostart as boot
 from substitute.autostart.command import Command, command_for
 from substitute.linux.init_system import Machine
 from substitute.linux.owner import owner_of, require_owner
+from substitute.values import dataclass
 from substitute.wiring.opening import find_root, open_site
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from substitute import autostart as boot
@@ -12,6 +12,7 @@ from substitute.core.operate.status import observe, out_of_service
 from substitute.core.state.remembered import is_in_use
 from substitute.linux.init_system import Machine
 from substitute.runtimes.handover import RuntimeHandover
+from substitute.values import dataclass
 from substitute.wiring.adapters import RUNTIMES, adapter, other_runtimes
 from substitute.wiring.as_root import runs_as_root
 

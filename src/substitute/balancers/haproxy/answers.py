@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from substitute.balancers.haproxy.configuration import NEWEST
 from substitute.core.model.slots import Endpoint
 from substitute.core.ports.balancer import Traffic
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,8 +6,9 @@ import hashlib
 import ipaddress
 import os
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

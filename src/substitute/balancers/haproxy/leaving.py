@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from substitute.balancers.haproxy import answers
@@ -17,6 +17,7 @@ from substitute.balancers.haproxy import socket as api
 from substitute.balancers.haproxy.socket import MASTER, Absent, Hung, Silent
 from substitute.core.ports.balancer import Traffic
 from substitute.linux.processes import identify, signal_process
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from substitute.core.model.programs import Process
 from substitute.io.files import write_atomically
+from substitute.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import os
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import UnmovedError
 from substitute.linux.processes import descendants, identify, is_alive, is_stopped, signal_process
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

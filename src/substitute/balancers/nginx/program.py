@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from substitute.core.model.errors import UnmovedError
 from substitute.linux.subprocesses import capture
+from substitute.values import dataclass
 
 _ELSEWHERE = "/usr/local/sbin:/usr/sbin:/sbin:/opt/nginx/sbin:/usr/local/nginx/sbin"
 """Where it is installed, but which is not on every user's PATH."""

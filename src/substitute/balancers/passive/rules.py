@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from substitute.core.model.slots import Endpoint
 from substitute.linux.connections import LED_BIT, PROBE_MARK, SPARE_ADDRESS, WILDCARDS
 from substitute.linux.shared_names import root_hash
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from substitute.values import dataclass
 
 _TIMEOUT = 5.0
 _NEEDS = (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from substitute.core.model.apps import Trials
 from substitute.core.model.errors import NotReadyError
 from substitute.core.ports.observer import Heard, Hold, Progress, Request
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

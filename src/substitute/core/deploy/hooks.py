@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from substitute.core.model.environment import IN_A_HOOK, absolute_places, instance_environment, whereabouts
 from substitute.core.model.errors import HookError, SubstituteError
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -8,7 +8,7 @@ it, and so does the recovery from a killed deployer or a reboot. Run twice, the 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
 from substitute.core.deploy.draining import drain, stop_and_count
@@ -23,6 +23,7 @@ from substitute.core.model.events import Drained, Notice, Warned
 from substitute.core.model.slots import Phase, SlotName
 from substitute.core.model.unexpected import expected
 from substitute.core.model.versions import Version
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from substitute.core.host import Host

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from substitute.core.model.versions import changed_keys
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from substitute.core.deploy.settle import Settled

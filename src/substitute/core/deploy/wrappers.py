@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from substitute.core import advice
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection

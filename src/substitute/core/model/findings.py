@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from substitute.values import dataclass
 
 NO_HTTP = "health.kind is tcp, so no HTTP is spoken"
 

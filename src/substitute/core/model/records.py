@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from substitute.core.model.slots import SlotName
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

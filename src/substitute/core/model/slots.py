@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,12 +58,15 @@ class Phase(StrEnum):
     """The candidate of ``substitute check`` gets SIGTERM and is watched."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Endpoint:
     """A host and a TCP port."""
 
     host: str
     port: int
+
+    def __lt__(self, other: Endpoint) -> bool:
+        return (self.host, self.port) < (other.host, other.port)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -7,11 +7,12 @@ drain, stop, verify and hooks) is none of a version's.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from substitute.core.model.apps import Health
 from substitute.core.model.programs import Limits, Protection
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from substitute.core.model.slots import SlotName
 from substitute.core.ports.strangers import Keeper
+from substitute.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ import json
 import os
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import LockedError
 from substitute.core.state.waiting import how_to_end
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.model.events import Warned
 from substitute.core.state.lock import own_lock, short_lock
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from substitute.core.model.events import Emit

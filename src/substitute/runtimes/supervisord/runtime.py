@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +36,7 @@ from substitute.linux.users import account
 from substitute.runtimes.orphans import wait_or_kill
 from substitute.runtimes.supervisord import launcher
 from substitute.runtimes.supervisord.refusals import PATIENCE, Absent, Fault, Silent
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from substitute.core.model.programs import Protection
 from substitute.io.files import read_regular
 from substitute.linux.users import account, acting_as
 from substitute.runtimes.command_line import begins_with_assignment, is_simple
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

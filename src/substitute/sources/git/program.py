@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from substitute.linux import processes
 from substitute.linux.subprocesses import Captured, capture
 from substitute.linux.users import acting_as
 from substitute.sources.git.remotes import Remote, reason
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,11 +6,11 @@ import os
 import pwd
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.linux.users import acting_as
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from substitute.linux.subprocesses import Captured
