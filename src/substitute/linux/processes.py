@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
+import time
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -24,6 +26,7 @@ _PROC = "/proc"
 _GONE = frozenset("ZXx")
 """States of a process that runs no more: a zombie only waits for its parent."""
 _CHUNK = 1 << 12
+_BLIND = 0.005
 _PASSES = 20
 """How often a group is looked at again for members that were forked while it was signalled."""
 
@@ -66,6 +69,23 @@ def identify(pid: int, *, zombie: bool = False) -> Process | None:
 def is_alive(process: Process) -> bool:
     """Whether it is still that very process; a zombie is not."""
     return identify(process.pid) == process
+
+
+def wait_for_end(process: Process, seconds: float) -> None:
+    """Return as soon as `process` has ended, and after `seconds` in any case. A kernel without pidfds tells late."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):
+        if is_alive(process):
+            time.sleep(min(seconds, _BLIND))
+        return
+    try:
+        if is_alive(process):  # asked now that the descriptor is of nobody else
+            poller = select.poll()
+            poller.register(descriptor, select.POLLIN)
+            poller.poll(max(0.0, seconds) * 1000)
+    finally:
+        os.close(descriptor)
 
 
 def name(pid: int) -> str:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import Stopped
-from substitute.linux.processes import group_of, is_alive, name, signal_group
+from substitute.linux.processes import group_of, is_alive, name, signal_group, wait_for_end
 
 if TYPE_CHECKING:
     from substitute.core.model.programs import Process
 
 _TICK = 0.005
+_GLANCE = 0.1
+"""Seconds between two looks at one that runs: a main thread may end long before its process does."""
 _KILL_PATIENCE = 5.0
 
 
@@ -31,7 +33,9 @@ def wait_or_kill(called: str, process: Process, deadline: float) -> Stopped:
                 return Stopped(killed=False, seconds=time.monotonic() - began)
             if not told:
                 told = signal_group(process, signal.SIGTERM)
-        time.sleep(_TICK)
+            time.sleep(_TICK)
+        else:
+            wait_for_end(process, min(_GLANCE, deadline - time.monotonic()))
     stayed = _left_by(process) if told else ""
     killed = signal_group(process, signal.SIGKILL)
     last = time.monotonic() + _KILL_PATIENCE

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from substitute.core.model.records import SlotRecord
     from substitute.core.ports.runtime import Log
 
-_SHORTEST, _LONGEST, _SHARE = 0.001, 0.005, 0.02
+_SHORTEST, _LONGEST, _SHARE = 0.002, 0.005, 0.02
 """Seconds between two looks at whether it listens: a share of what was waited, so that quick starts lose nothing."""
 _SOON = 0.002
 """Seconds between the first two answers. Each pause is twice as long as the one before, up to `health.interval`."""

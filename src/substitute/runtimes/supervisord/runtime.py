@@ -129,8 +129,6 @@ class Supervisord:
         self._prepare(program)
         self._register(program)
         log = self.log(program.name, program.log)
-        if self._state(program.name) == "BACKOFF":
-            self._call("stopProcess", program.name, False)  # noqa: FBT003
         try:
             self._call("startProcess", program.name, False)  # noqa: FBT003
         except Fault as fault:
@@ -167,14 +165,12 @@ class Supervisord:
     def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
         """Through supervisord, so that it does not start it again; an orphan directly."""
         began = time.monotonic()
-        self._end_silent()
         ended = [wait_or_kill(name, one, began + timeout) for one in self._begin_to_stop(name, process)]
         self._wait_until_stopped(name)
         return Stopped.of(ended, seconds=time.monotonic() - began)
 
     def terminate(self, name: str, process: Process | None) -> None:
         """Through supervisord too: it would start again what ends without its doing."""
-        self._end_silent()
         self._begin_to_stop(name, process)
 
     def log(self, name: str, file: Path) -> Appended:
@@ -411,13 +407,14 @@ class Supervisord:
         state = self._state(program.name)
         if state in _RUNNING:
             raise RuntimeFailedError(f"{program.name} runs already.")
+        if state == "BACKOFF":
+            self._call("stopProcess", program.name, not unchanged)
         if unchanged and state:
             return
         write_atomically(path, text)
         with self._starting():  # a reload belongs to one command at a time
             self._call("reloadConfig")
             if state:
-                self._call("stopProcess", program.name, True) if state == "BACKOFF" else None  # noqa: FBT003
                 self._call("removeProcessGroup", program.name)
             self._call("addProcessGroup", program.name)
 
@@ -450,6 +447,13 @@ class Supervisord:
 
     def _begin_to_stop(self, name: str, process: Process | None) -> set[Process]:
         """SIGTERM, unless it had it already; the processes that are to end."""
+        try:
+            return self._tell_to_stop(name, process)
+        except Silent:
+            self._end_silent()
+            return self._tell_to_stop(name, process)
+
+    def _tell_to_stop(self, name: str, process: Process | None) -> set[Process]:
         info = self._info(name)
         known = identify(info["pid"]) if info and info["pid"] else None
         if info and info["statename"] in _WANTED:

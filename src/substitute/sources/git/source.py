@@ -177,13 +177,22 @@ class Git:
 
     def _returns(self, directory: Path, commit: str) -> bool:
         """No tracked file differs from the commit, and what `commit` adds lies nowhere where something is already."""
-        self._git.run(directory, "update-index", "-q", "--refresh")
-        changed = self._names(directory, "diff-index", "HEAD")
-        typed = self._names(directory, "diff-tree", "-r", "--diff-filter=T", "HEAD", commit)
+        status = (
+            "status",
+            "--porcelain",
+            "--untracked-files=no",
+            "--no-renames",
+            "--ignore-submodules=none",
+            "-z",
+        )
+        if self._git.demand(directory, *status, failing=f"What changed in {directory} can't be read."):
+            return False
+        if self._names(directory, "diff-tree", "-r", "--diff-filter=T", "HEAD", commit):
+            return False
         first = self._firsts(directory, "HEAD", commit)
         with self._git.theirs():
             modules = (directory / ".gitmodules").exists()
-            return not (changed or typed or modules or any(os.path.lexists(directory / one) for one in first))
+            return not (modules or any(os.path.lexists(directory / one) for one in first))
 
     def go_back(self, directory: Path, commit: str, *, left: str) -> None:
         """Undo an update to `left`; one that did not come to its end has left files that git does not know."""
@@ -201,9 +210,10 @@ class Git:
 
     def _firsts(self, directory: Path, commit: str, other: str) -> set[str]:
         """What `other` adds to `commit`, each by the first part of its path that is no directory of `commit`."""
-        known = set(self._names(directory, "ls-tree", "-r", "-d", commit))
+        added = self._names(directory, "diff-tree", "-r", "--diff-filter=A", commit, other)
+        known = set(self._names(directory, "ls-tree", "-r", "-d", commit)) if added else set()
         found = set()
-        for name in self._names(directory, "diff-tree", "-r", "--diff-filter=A", commit, other):
+        for name in added:
             parts = name.split("/")
             paths = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
             found.add(next((path for path in paths if path not in known), name))
