@@ -3,7 +3,8 @@
     python -m bench.speed [ROUNDS]
 
 What a deployment adds: its wall time, less the app's own time from exec to its first answer (measured here by
-starting the same app alone), for an app without a build.
+starting the same app alone), for an app without a build. Machines differ, so each figure is also given as so many times
+the start of Python itself (``python -c pass``). All of them are measured in turns.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ def main(rounds: int) -> None:
 class Speed:
     """What was measured: seconds of each round, and bytes."""
 
+    bare: list[float]
+    """Python alone: ``python -c pass``."""
     own: list[float]
     """The app alone, from exec to its first answer."""
     deploy: list[float]
@@ -66,48 +69,60 @@ class Speed:
 
 
 def measure(site: BenchSite, rounds: int) -> Speed:
-    """Run every command so often."""
-    own = [_own_start(site) for _ in range(rounds)]
+    """Run every command so often, in turns."""
     site.run("deploy")
-    deploys, switches = [], []
+    seconds: dict[str, list[float]] = {}
+
+    def note(name: str, took: float) -> None:
+        seconds.setdefault(name, []).append(took)
+
     for number in range(rounds):
+        note("bare", _bare_start())
+        note("own", _own_start(site))
         site.commit(f"{number + 2}")
-        deploys.append(_timed(site, "deploy"))
-        switches.append(site.seconds()["admit"])
-    return Speed(
-        own,
-        deploys,
-        switches,
-        rollback=[_timed(site, "rollback") for _ in range(rounds)],
-        status=[_timed(site, "status") for _ in range(rounds)],
-        version=[_timed(site, "--version") for _ in range(rounds)],
-        resident=site.resident(),
-    )
+        note("deploy", _timed(site, "deploy"))
+        note("switch", site.seconds()["admit"])
+        note("rollback", _timed(site, "rollback"))
+        note("status", _timed(site, "status"))
+        note("version", _timed(site, "--version"))
+    return Speed(**seconds, resident=site.resident())
 
 
 def table(speed: Speed) -> list[tuple[str, str]]:
     """Its rows, for people."""
+    bare = speed.median(speed.bare)
+
+    def row(seconds: list[float]) -> str:
+        middle, least, most = (1000 * value for value in (speed.median(seconds), min(seconds), max(seconds)))
+        return f"{middle:.1f} ms  ({least:.1f} to {most:.1f})  {middle / bare / 1000:.1f} x"
+
+    def added(seconds: list[float]) -> str:
+        more = speed.added(seconds)
+        return f"{more * 1000:.0f} ms  {more / bare:.1f} x"
+
     return [
-        ("the app alone, exec to first answer", _row(speed.own)),
-        ("substitute deploy", _row(speed.deploy)),
-        ("  of it added by substitute", f"{speed.added(speed.deploy) * 1000:.0f} ms"),
-        ("substitute rollback", _row(speed.rollback)),
-        ("  of it added by substitute", f"{speed.added(speed.rollback) * 1000:.0f} ms"),
-        ("the switch itself (phase admit)", _row(speed.switch)),
-        ("substitute status", _row(speed.status)),
-        ("substitute --version", _row(speed.version)),
+        ("python -c pass", row(speed.bare)),
+        ("the app alone, exec to first answer", row(speed.own)),
+        ("substitute deploy", row(speed.deploy)),
+        ("  of it added by substitute", added(speed.deploy)),
+        ("substitute rollback", row(speed.rollback)),
+        ("  of it added by substitute", added(speed.rollback)),
+        ("the switch itself (phase admit)", row(speed.switch)),
+        ("substitute status", row(speed.status)),
+        ("substitute --version", row(speed.version)),
         ("supervisord and HAProxy, resident", f"{speed.resident / 1e6:.1f} MB"),
     ]
-
-
-def _row(seconds: list[float]) -> str:
-    middle = statistics.median(seconds) * 1000
-    return f"{middle:.1f} ms  ({min(seconds) * 1000:.1f} to {max(seconds) * 1000:.1f})"
 
 
 def _timed(site: BenchSite, *arguments: str) -> float:
     began = time.perf_counter()
     site.run(*arguments)
+    return time.perf_counter() - began
+
+
+def _bare_start() -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
     return time.perf_counter() - began
 
 
