@@ -59,18 +59,24 @@ def _field(cls: type, name: str, annotation: str) -> dataclasses.Field[Any]:
 
 def _init(fields: tuple[dataclasses.Field[Any], ...]) -> Callable[..., None]:
     names = tuple(one.name for one in fields)
+    every = frozenset(names)
     defaults = {one.name: one.default for one in fields if one.default is not dataclasses.MISSING}
     factories = {
         one.name: one.default_factory for one in fields if one.default_factory is not dataclasses.MISSING
     }
 
     def __init__(self: Any, *values: Any, **named: Any) -> None:  # noqa: N807
-        known = {**defaults, **dict(zip(names, values, strict=False)), **named}
-        known |= {name: make() for name, make in factories.items() if name not in known}
-        surplus = len(values) > len(names) or set(names[: len(values)]) & named.keys()
-        if surplus or len(known) != len(names) or any(name not in known for name in names):
+        state = self.__dict__
+        state.update(zip(names, values, strict=False), **named)
+        given = len(state)
+        if given < len(names):
+            for name, value in defaults.items():
+                state.setdefault(name, value)
+            for name, make in factories.items():
+                if name not in state:
+                    state[name] = make()
+        if given != len(values) + len(named) or state.keys() != every:
             raise TypeError(f"{type(self).__name__}() takes {', '.join(names)}, and got {values} {named}")
-        self.__dict__.update((name, known[name]) for name in names)
 
     return __init__
 

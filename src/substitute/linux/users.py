@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pwd
 from contextlib import contextmanager
@@ -94,6 +93,8 @@ def acting_as(become: Account | None) -> Iterator[None]:
 
 def _reach_files_as(uid: int, gid: int) -> None:
     """setfsuid(2), which takes root's power over files away with it, and gives it back."""
+    import ctypes  # noqa: PLC0415  only where somebody else is become
+
     libc = ctypes.CDLL(None)
     for change, wanted in ((libc.setfsgid, gid), (libc.setfsuid, uid)):
         change.restype = ctypes.c_uint

@@ -89,11 +89,14 @@ class Sockets:
         self, marks: Mapping[str, str], users: Iterable[str | None], root: Path
     ) -> Mapping[Process, str]:
         """By their environment, which another user's processes show to root alone."""
+        found = processes.started_with(marks, without=IN_A_HOOK)
+        if not found:
+            return {}
         owners = [{self._owner if user is None else number_of(user)} for user in users]
         ours = processes.kin(os.getpid())
         return {
             process: f"{processes.name(process.pid)} (pid {process.pid})"
-            for process in processes.started_with(marks, without=IN_A_HOOK)
+            for process in found
             if process.pid not in ours
             and processes.users(process.pid) in owners
             and not self.is_elsewhere(process, root)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import re
 from contextlib import suppress
@@ -75,6 +74,8 @@ def _words(pid: int) -> list[str]:
 
 
 def _is_go(pid: int) -> bool:
+    import mmap  # noqa: PLC0415  only where an advice depends on it
+
     with (
         suppress(OSError, ValueError),
         open(f"/proc/{pid}/exe", "rb") as program,  # noqa: PTH123
