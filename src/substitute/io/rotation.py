@@ -7,7 +7,6 @@ system cannot, by punching a hole, which frees the space and leaves the length.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 from contextlib import suppress
@@ -80,6 +79,8 @@ def _can_be_cut(descriptor: int) -> bool:
 
 
 def _fallocate(descriptor: int, mode: int, offset: int, length: int) -> bool:
+    import ctypes  # noqa: PLC0415  once a log is large
+
     libc = ctypes.CDLL(None, use_errno=True)
     done = libc.fallocate(descriptor, mode, ctypes.c_int64(offset), ctypes.c_int64(length))
     return bool(done == 0)

@@ -14,10 +14,9 @@ import time
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from substitute.core.model.programs import Process
-from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,9 +30,8 @@ _PASSES = 20
 """How often a group is looked at again for members that were forked while it was signalled."""
 
 
-@dataclass(frozen=True)
-class Stat:
-    """The fields of ``/proc/PID/stat`` that matter here."""
+class Stat(NamedTuple):
+    """The fields of ``/proc/PID/stat`` that matter here. A tuple: of each process one is made, again and again."""
 
     pid: int
     state: str

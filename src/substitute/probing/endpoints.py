@@ -145,8 +145,9 @@ def connect(endpoint: Endpoint, limit: float, *, slow_reader: bool = False) -> s
     """
     host = WILDCARDS.get(endpoint.host, endpoint.host)
     refused: OSError | None = None
+    name = host.encode() if host.isascii() else host  # text is encoded by what takes long to import
     for family, kind, protocol, _, address in socket.getaddrinfo(
-        host, endpoint.port, type=socket.SOCK_STREAM
+        name, endpoint.port, type=socket.SOCK_STREAM
     ):
         connection = socket.socket(family, kind, protocol)
         try:
