@@ -51,6 +51,8 @@ class Speed:
     """Python alone: ``python -c pass``."""
     own: list[float]
     """The app alone, from exec to its first answer."""
+    ending: list[float]
+    """The app alone, from SIGTERM to its end; the old instance takes as long in each deployment."""
     deploy: list[float]
     switch: list[float]
     rollback: list[float]
@@ -78,7 +80,9 @@ def measure(site: BenchSite, rounds: int) -> Speed:
 
     for number in range(rounds):
         note("bare", _bare_start())
-        note("own", _own_start(site))
+        own, ending = _own_life(site)
+        note("own", own)
+        note("ending", ending)
         site.commit(f"{number + 2}")
         note("deploy", _timed(site, "deploy"))
         note("switch", site.seconds()["admit"])
@@ -103,6 +107,7 @@ def table(speed: Speed) -> list[tuple[str, str]]:
     return [
         ("python -c pass", row(speed.bare)),
         ("the app alone, exec to first answer", row(speed.own)),
+        ("the app alone, SIGTERM to its end", row(speed.ending)),
         ("substitute deploy", row(speed.deploy)),
         ("  of it added by substitute", added(speed.deploy)),
         ("substitute rollback", row(speed.rollback)),
@@ -126,7 +131,8 @@ def _bare_start() -> float:
     return time.perf_counter() - began
 
 
-def _own_start(site: BenchSite) -> float:
+def _own_life(site: BenchSite) -> tuple[float, float]:
+    """How long the app takes to its first answer, and to its end."""
     port = free_port()
     began = time.perf_counter()
     app = subprocess.Popen(
@@ -136,14 +142,21 @@ def _own_start(site: BenchSite) -> float:
         stdout=subprocess.DEVNULL,
     )
     try:
-        while True:
-            with suppress(urllib.error.URLError, OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1).read()
-                return time.perf_counter() - began
+        while not _answers(port):
             time.sleep(0.001)
+        took = time.perf_counter() - began
     finally:
+        told = time.perf_counter()
         app.terminate()
         app.wait()
+    return took, time.perf_counter() - told
+
+
+def _answers(port: int) -> bool:
+    with suppress(urllib.error.URLError, OSError):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1).read()
+        return True
+    return False
 
 
 if __name__ == "__main__":

@@ -103,6 +103,13 @@ def test_status_imports_nothing_that_only_other_commands_errors_or_runtimes_need
     assert {"substitute.core.operate.status", "substitute.balancers.haproxy.balancer"} <= loaded
 
 
+def test_a_command_leaves_the_journal_in_one_file(tmp_path: Path) -> None:
+    """Whoever copies it has all of it."""
+    (tmp_path / "substitute.toml").write_text(MINIMAL)
+    loaded_by("status", tmp_path)
+    assert [file.name for file in (tmp_path / "deploy").glob("journal.db*")] == ["journal.db"]
+
+
 def loaded_by(argument: str, directory: Path | None = None) -> set[str]:
     script = (
         "import sys; from substitute.cli import main; sys.argv = ['substitute', sys.argv[1]]; "
