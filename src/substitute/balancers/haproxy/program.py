@@ -174,12 +174,12 @@ def _version(binary: str) -> tuple[int, ...]:
 
 
 def _holds(pid: int, inodes: set[int]) -> bool:
-    sockets = {f"socket:[{inode}]" for inode in inodes}
+    sockets, directory = {f"socket:[{inode}]" for inode in inodes}, f"/proc/{pid}/fd"
     # It may end at any moment, and another user's descriptors can't be read.
     with suppress(OSError):
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        for descriptor in os.listdir(directory):  # noqa: PTH208  # of every process: no path objects
             with suppress(OSError):
-                if str(descriptor.readlink()) in sockets:
+                if os.readlink(f"{directory}/{descriptor}") in sockets:  # noqa: PTH115
                     return True
     return False
 
