@@ -56,7 +56,8 @@ def servers(answer: str) -> dict[Key, ServerState]:
     found = {}
     for line in answer.splitlines():
         fields = line.split()
-        if len(fields) > 18 and fields[0].isdigit() and fields[1].startswith("app_"):
+        # A unix socket, which leads to HAProxy itself, has no port.
+        if len(fields) > 18 and fields[0].isdigit() and fields[1].startswith("app_") and fields[18] != "0":
             host = fields[17] if fields[17] != "-" else fields[4]  # the name as configured, not what it means
             found[fields[1], fields[3]] = ServerState(
                 Endpoint(host, int(fields[18])), int(fields[7]), admitted=fields[6] == "0"
@@ -87,6 +88,13 @@ def traffic(answer: str) -> dict[Endpoint, Traffic]:
                 before,
             )
     return found
+
+
+def idle(answer: str) -> dict[Key, Endpoint]:
+    """Read ``show stat`` and ``show servers state`` together: the servers to which connections are kept, now unused."""
+    states = servers(answer)
+    keys = [(row["pxname"], row["svname"]) for row in _rows(answer) if int(row["idle_conn_cur"] or 0)]
+    return {key: states[key].endpoint for key in keys if key in states}
 
 
 def added(now: Traffic, other: Traffic) -> Traffic:

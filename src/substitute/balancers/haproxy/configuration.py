@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 import os
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from substitute.values import dataclass
@@ -13,6 +14,7 @@ from substitute.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from substitute.core.model.slots import Endpoint
     from substitute.core.ports.balancer import Backend, Server
 
 _CONNECT_MS, _RETRIES, _REDISPATCH = 500, 16, 3
@@ -32,8 +34,20 @@ Only a request under way has buffers; a kept connection has none."""
 _MOST_HEADERS = 1000
 _MOST_THREADS = 4
 
+_PURGE_MS = 100
+"""How often HAProxy closes half of the kept connections to an app that it has not needed since. So an idle one is closed
+within a second, long before the app would close it."""
+_PAUSE_MS = 100
+"""Before a request is sent a second time. A process that was killed has closed its listening socket by then."""
+_MOST_COPIES = 1000
+"""Of requests under way, which HAProxy keeps so that it can send them again. Each takes `_BUFFER` bytes."""
+
 MAP, FRONT = "haproxy.map", "haproxy-front.sock"
 """Which app a host name leads to, changed at run time; and where a worker that leaves sends requests on to."""
+PAUSE, AGAIN = "haproxy-pause.sock", "haproxy-again.sock"
+"""Where a request that got no answer on a kept connection waits, and where it then comes in a second time."""
+KEPT = "_kept"
+"""The end of the name of an app's second backend; no app's name has an underscore."""
 _DEFAULT = "*"
 """The key in `MAP` of the app without domains; no host name can be that."""
 NEWEST, EARLIER = "newest", "earlier"
@@ -41,6 +55,16 @@ NEWEST, EARLIER = "newest", "earlier"
 
 DRILL_HEADER, SLOT_HEADER = "X-Substitute-Drill", "X-Substitute-Slot"
 """Who asks with the first one is told by the second which slot has answered."""
+
+_REPEATABLE = " ".join(
+    (
+        # The safe methods of RFC 9110: done twice they change nothing. DELETE and PUT are idempotent by the same RFC,
+        # but not in every app.
+        "{ method GET HEAD OPTIONS }",
+        *(f"!{{ req.hdr({name}) -m found }}" for name in ("content-length", "transfer-encoding", "upgrade")),
+    )
+)
+"""The requests that may be sent a second time: safe, without a body, no WebSocket."""
 
 _PAGE = (
     "<!doctype html><meta charset=utf-8><title>{title}</title>"
@@ -113,7 +137,7 @@ def _render(
         # A client whose idle connection is closed by a reload would lose its next request.
         "    option idle-close-on-response",
         # An idle connection to an app may be closed by it just when a request is sent, and a POST may not be
-        # tried again: so none is kept. A loopback connection costs less than a lost request.
+        # tried again: so none is kept. Backends whose name ends with `KEPT` are the exception.
         "    option http-server-close",
         f"    option redispatch {_REDISPATCH}",
         "    retry-on conn-failure",
@@ -132,14 +156,26 @@ def _render(
         "frontend front",
         f"    bind {settings.listen}",
         f"    bind unix@/proc/self/cwd/{FRONT} mode 600 accept-proxy",
+        f"    bind unix@/proc/self/cwd/{AGAIN} mode 600 accept-proxy name again",
+        "    no option http-server-close",
         *_forwarding(settings),
         f"    http-request set-var(txn.app) req.hdr(host),field(1,:),lower,map({MAP})",
         f"    http-request set-var(txn.app) str({_DEFAULT}),map({MAP}) if !{{ var(txn.app) -m found }}",
         # A worker that a reload has replaced can't be told anything any more, and keeps its clients: so it hands
         # their requests to the one that can.
         f"    use_backend {NEWEST} if {{ stopping }}",
+        # While several servers share the requests, only the first backend keeps the proportion.
+        f"    use_backend %[var(txn.app)]{KEPT} if {_REPEATABLE} !{{ so_name again }} {{ var(txn.app),nbsrv 1 }}",
         "    use_backend %[var(txn.app)] if { var(txn.app) -m found }",
         "    default_backend unknown_host",
+        "listen pause",
+        "    mode tcp",  # HAProxy delays no HTTP request that it has as a whole
+        "    no option idle-close-on-response",
+        "    no option http-ignore-probes",
+        f"    bind unix@/proc/self/cwd/{PAUSE} mode 600",
+        f"    tcp-request inspect-delay {_PAUSE_MS}ms",
+        "    tcp-request content accept if WAIT_END",
+        f"    server again unix@/proc/self/cwd/{AGAIN}",
         "backend unknown_host",
         f'    http-request return status 404 content-type text/html string "{_UNKNOWN}"',
         f"backend {NEWEST}",
@@ -175,20 +211,45 @@ def _forwarding(settings: Settings) -> list[str]:
 
 
 def _backend(backend: Backend, *, adjustable: bool) -> list[str]:
+    """Two of HAProxy's. The first opens a connection for each request, and repeats none. The second keeps connections.
+
+    Only the first has weights; the second looks at them for each request. So one weight governs both. A request that
+    gets no answer in the second is sent once more, through the first, which also waits for an instance that crashed.
+    """
+    name = _name(backend)
+
+    def server(named: str, endpoint: Endpoint, more: str) -> str:
+        if adjustable:
+            return f"    server {named} {endpoint} {more}"
+        return f"    server {named} {'an address' if is_address(endpoint.host) else endpoint}"
+
+    drill = "{ var(txn.drill) -m bool }"
     return [
-        f"backend {_name(backend)}",
+        f"backend {name}",
         "    balance roundrobin",
         # Here and not in front: a worker that leaves hands the request on with its header. The app never sees it.
+        f"    http-request set-var(txn.drill) bool(true) if {{ req.hdr({DRILL_HEADER}) -m found }} || {{ so_name again }}",
+        f"    http-request del-header {DRILL_HEADER}",
+        f"    http-response set-header {SLOT_HEADER} %[srv_name,bytes(0,1)] if {drill}",
+        # A weight of 0 drains. `disabled` would be maintenance, which cuts and cannot be undone by a weight.
+        *(server(one, each.endpoint, f"weight {each.share}") for one, each in named(backend)),
+        f"backend {name}{KEPT}",
+        "    balance roundrobin",
+        "    no option http-server-close",
+        "    http-reuse always",
+        f"    default-server pool-purge-delay {_PURGE_MS}ms",
+        "    retry-on conn-failure empty-response",
+        # The second try is the last, and goes where the weights lead: to `again`.
+        "    option redispatch 1",
+        "    retries 2",
+        f"    http-request disable-l7-retry if {{ be_conn gt {_MOST_COPIES} }}",
         f"    http-request set-var(txn.drill) bool(true) if {{ req.hdr({DRILL_HEADER}) -m found }}",
         f"    http-request del-header {DRILL_HEADER}",
-        f"    http-response set-header {SLOT_HEADER} %[srv_name,bytes(0,1)] if {{ var(txn.drill) -m bool }}",
-        # A weight of 0 drains. `disabled` would be maintenance, which cuts and cannot be undone by a weight.
-        *(
-            f"    server {name} {server.endpoint} weight {server.share}"
-            if adjustable
-            else f"    server {name} {'an address' if is_address(server.endpoint.host) else server.endpoint}"
-            for name, server in named(backend)
-        ),
+        f"    http-response set-header {SLOT_HEADER} %[srv_name,bytes(0,1)] if {drill} !{{ srv_name again }}",
+        f"    http-response del-header {SLOT_HEADER} if {{ srv_name again }} !{drill}",
+        *(f"    use-server {one} if {{ srv_weight({name}/{one}) gt 0 }}" for one, _ in named(backend)),
+        *(server(one, each.endpoint, "weight 0") for one, each in named(backend)),
+        f"    server again unix@/proc/self/cwd/{PAUSE} send-proxy-v2 pool-max-conn 0",
     ]
 
 
@@ -201,9 +262,11 @@ def is_address(host: str) -> bool:
     return True
 
 
-def key(backend: Backend, name: str) -> tuple[str, str]:
-    """What HAProxy knows a server by."""
-    return _name(backend), name
+def placed(backend: Backend) -> Iterator[tuple[tuple[str, str], Server]]:
+    """Each of its servers in HAProxy, by the names of its backend and its own; with what it is to have there."""
+    for name, server in named(backend):
+        yield (_name(backend), name), server
+        yield (_name(backend) + KEPT, name), replace(server, share=0)
 
 
 def named(backend: Backend) -> Iterator[tuple[str, Server]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from substitute.balancers.haproxy.configuration import EARLIER, MAP, is_address, key, named
+from substitute.balancers.haproxy.configuration import EARLIER, KEPT, MAP, is_address, placed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ def servers(text: str) -> Servers:
 
 def apps(text: str) -> set[str]:
     """Those that have a backend."""
-    return {section.removeprefix("app_") for section, _ in _lines(text) if section.startswith("app_")}
+    return {section[4:].removesuffix(KEPT) for section, _ in _lines(text) if section.startswith("app_")}
 
 
 def listen(text: str) -> str:
@@ -60,7 +60,7 @@ def leads_by_map(text: str) -> bool:
 
 def adjusted(text: str, backends: Sequence[Backend]) -> str:
     """The same file with the weights and addresses of `backends`, as far as a running HAProxy takes them."""
-    wanted = {key(backend, name): server for backend in backends for name, server in named(backend)}
+    wanted = dict(one for backend in backends for one in placed(backend))
     lines = []
     for section, line in _lines(text):
         found = _SERVER.fullmatch(line)
@@ -81,9 +81,9 @@ def serves(text: str, backends: Sequence[Backend]) -> bool:
     """Whether it gives each of `backends` what it is to have."""
     there = servers(text)
     return all(
-        there.get(key(backend, name)) == (str(server.endpoint), server.share)
+        there.get(key) == (str(server.endpoint), server.share)
         for backend in backends
-        for name, server in named(backend)
+        for key, server in placed(backend)
         if server.share
     )
 

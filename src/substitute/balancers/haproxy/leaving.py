@@ -73,9 +73,14 @@ def astray(run_directory: Path) -> list[Worker]:
 
 
 def traffic(run_directory: Path) -> dict[Endpoint, Traffic]:
-    """What the newest worker has counted, and those that leave. Raises `Silent`, also where they changed meanwhile."""
+    """What the newest worker has counted, and those that leave. Raises `Silent`, also where they changed meanwhile.
+
+    The newest closes the connections that it keeps to an instance that has left the balancer and has nothing in
+    flight: an app may wait for them after SIGTERM. Those that leave close theirs within a second.
+    """
     newest, left = _newest(run_directory), all_of(run_directory)
-    found = answers.traffic(newest.ask(run_directory, *_COUNTED))
+    said = newest.ask(run_directory, *_COUNTED)
+    found = answers.traffic(said)
     for leaver in left:
         for endpoint, old in answers.traffic(leaver.ask(run_directory, *_COUNTED)).items():
             # It ends with its last request, and takes along how that one ended.
@@ -83,6 +88,9 @@ def traffic(run_directory: Path) -> dict[Endpoint, Traffic]:
             found[endpoint] = answers.added(found.get(endpoint, Traffic(0, 0, 0, 0)), known)
     if (_newest(run_directory), all_of(run_directory)) != (newest, left):
         raise Silent("Its workers are changing.")
+    over = {endpoint for endpoint, seen in found.items() if not seen.share and not seen.in_flight}
+    if unused := [key for key, endpoint in answers.idle(said).items() if endpoint in over]:
+        newest.ask(run_directory, *api.closing(unused))
     return found
 
 

@@ -12,7 +12,7 @@ from substitute.balancers.haproxy import answers
 from substitute.balancers.haproxy.configuration import MAP
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from substitute.balancers.haproxy.file import Servers
@@ -83,6 +83,11 @@ def lead(run_directory: Path, wanted: Mapping[str, str]) -> str | None:
     return None if now == wanted else said.strip()
 
 
+def closing(servers: Iterable[answers.Key]) -> list[str]:
+    """Commands that close the unused connections to `servers`: a server that enters maintenance loses them."""
+    return [f"set server {'/'.join(key)} state {state}" for key in servers for state in ("maint", "ready")]
+
+
 def unused_for(run_directory: Path, backend: str) -> int:
     """Seconds since somebody last came to `backend`, or since its worker began. Raises `Silent`."""
     return answers.unused_for(ask(run_directory, WORKER, "show info", "show stat -1 2 -1"), backend)
@@ -106,10 +111,7 @@ def _servers(run_directory: Path) -> dict[answers.Key, answers.ServerState]:
 
 def _obeys(server: answers.ServerState | None, address: str, weight: int) -> bool:
     return (
-        server is not None
-        and str(server.endpoint) == address
-        and server.weight == weight
-        and (server.admitted or weight == 0)
+        server is not None and str(server.endpoint) == address and server.weight == weight and server.admitted
     )
 
 
