@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import signal
 import sys
 from base64 import b64encode
@@ -15,10 +16,12 @@ NAME, PORT = sys.argv[1], int(sys.argv[2])
 HOST = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
 
 released = asyncio.Event()
+connections: set[asyncio.StreamWriter] = set()
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer the requests of one connection, one after the other."""
+    connections.add(writer)
     with suppress(ConnectionError, asyncio.IncompleteReadError):
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -44,6 +47,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             if headers.get("connection", "").lower() == "close":
                 break
     writer.close()
+    connections.discard(writer)
 
 
 async def answer(path: str, headers: dict[str, str], body: bytes) -> bytes:
@@ -78,12 +82,15 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: 
 
 
 async def main() -> None:
-    """Listen until SIGTERM."""
+    """Listen until SIGTERM; with WAITS in the environment, until every connection is closed by its client too."""
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    await asyncio.start_server(serve, HOST, PORT, backlog=1024, limit=1 << 20)
+    server = await asyncio.start_server(serve, HOST, PORT, backlog=1024, limit=1 << 20)
     print("ready", flush=True)  # noqa: T201  # to whoever started it
     await ended.wait()
+    server.close()
+    while "WAITS" in os.environ and connections:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
 
 
 asyncio.run(main())

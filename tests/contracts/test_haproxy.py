@@ -21,11 +21,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.balancers.haproxy import balancer as adapter
+from substitute.balancers.haproxy import configuration, file, leaving
 from substitute.balancers.haproxy import daemon as haproxy_daemon
-from substitute.balancers.haproxy import file, leaving
 from substitute.balancers.haproxy import program as haproxy_program
 from substitute.balancers.haproxy import socket as api
-from substitute.balancers.haproxy.configuration import DRILL_HEADER, FRONT, MAP, SLOT_HEADER, render
+from substitute.balancers.haproxy.configuration import (
+    AGAIN,
+    DRILL_HEADER,
+    FRONT,
+    MAP,
+    PAUSE,
+    SLOT_HEADER,
+    render,
+)
 from substitute.core.model.errors import BalancerError, UnmovedError, UnobservedError
 from substitute.core.model.slots import Endpoint
 from substitute.core.ports.balancer import Backend, Server
@@ -39,6 +47,8 @@ from tests.ports import free_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+EARLIER = Path(__file__).with_name("haproxy_one_backend.cfg")
+"""The file of a substitute whose HAProxy kept no connection to an app."""
 UNBINDABLE = "192.0.2.1"
 """An address of no machine (RFC 5737)."""
 
@@ -135,15 +145,98 @@ def test_a_new_request_waits_for_a_crashed_instance_that_comes_back(site: Site) 
     assert answers == [(200, "a0")]
 
 
-def test_at_saturation_only_requests_in_flight_fail_when_an_instance_crashes(site: Site) -> None:
+def test_at_saturation_an_instance_that_is_killed_fails_no_get_and_only_the_posts_it_had(site: Site) -> None:
     site.route(100, 0)
-    with load(site.listen, clients=8) as running:
-        site.kill("a0")
-        site.start("a0", site.endpoints[A])
-        running.wait_for_more(200)
+    with (
+        load(site.listen, clients=16, methods=("GET",)) as gets,
+        load(site.listen, clients=4, methods=("POST",)) as posts,
+    ):
+        for _ in range(3):
+            site.kill("a0")
+            site.start("a0", site.endpoints[A])
+            gets.wait_for_more(200)
+            posts.wait_for_more(20)
+    assert gets.failures == []
     # One each, and another for whoever asked again while the dying process still had its listening socket.
-    assert len(running.failures) <= 2 * 8
-    assert not any("503" in failure for failure in running.failures)
+    assert len(posts.failures) <= 3 * 2 * 4
+    assert not any("503" in failure for failure in posts.failures)
+
+
+def test_what_gets_no_answer_is_sent_once_more_where_that_changes_nothing(site: Site) -> None:
+    sized, chunked = "Content-Length: 2\r\n\r\nok", "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    cases = {
+        **{(method, "\r\n"): 2 for method in ("GET", "HEAD", "OPTIONS")},
+        **{(method, sized): 1 for method in ("POST", "PUT", "PATCH", "GET")},
+        ("DELETE", "\r\n"): 1,
+        ("GET", chunked): 1,
+        ("GET", "Connection: Upgrade\r\nUpgrade: other\r\n\r\n"): 1,
+    }
+    with abrupt_app() as (endpoint, came):
+        site.balancer.route([Backend("abrupt", (), (Server(A, endpoint, 100),))])
+        for (method, sent), times in cases.items():
+            came.clear()
+            with socket.create_connection((site.listen.host, site.listen.port)) as client:
+                client.sendall(f"{method} / HTTP/1.1\r\nHost: x\r\n{sent}".encode())
+                assert client.recv(1000).startswith(b"HTTP/1.1 502 ")
+            assert came == [method] * times, sent
+
+
+@contextmanager
+def abrupt_app() -> Iterator[tuple[Endpoint, list[str]]]:
+    """It closes each connection when a request has come, without an answer; and the methods that came."""
+    came: list[str] = []
+
+    def accept() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client:
+                if said := client.recv(1000):
+                    came.append(said.split()[0].decode())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        try:
+            yield Endpoint("127.0.0.1", listener.getsockname()[1]), came
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            accepting.join()
+
+
+def test_gets_share_a_few_connections_to_the_app_and_each_post_has_its_own(site: Site) -> None:
+    site.route(100, 0)
+    opened = {}
+    for method in ("GET", "POST"):
+        before, requests = site.traffic(A).opened or 0, site.requests(A)
+        with load(site.listen, methods=(method,)) as running:
+            running.wait_for_more(300)
+        assert running.failures == []
+        opened[method] = ((site.traffic(A).opened or 0) - before) / (site.requests(A) - requests)
+    assert opened["GET"] < 0.2
+    assert opened["POST"] == 1
+
+
+def test_no_idle_connection_keeps_an_instance_from_leaving(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HAProxy would close them by itself within a second: here it would not."""
+    monkeypatch.setattr(configuration, "_PURGE_MS", 3_600_000)
+    monkeypatch.setenv("WAITS", "for its clients")
+    site.stop("a0")
+    leaves = site.start("a0", site.endpoints[A])
+    site.route(100, 0)
+    with load(site.listen) as running:
+        until(lambda: site.traffic(A).open)
+        site.route(0, 100)
+        site.drained(A)
+        site.drained(A)
+        leaves.terminate()
+        leaves.wait(timeout=30)
+        running.wait_for_more()
+    assert running.failures == []
 
 
 def test_while_both_have_a_share_requests_for_a_crashed_one_go_to_the_other(site: Site) -> None:
@@ -353,6 +446,8 @@ def test_an_address_that_cannot_be_had_is_told_before_the_one_that_serves_is_tou
     assert file.servers(path(site).read_text()) == {
         ("app_shop", "a0"): (str(site.endpoints[A]), 0),
         ("app_shop", "b0"): (str(site.endpoints[B]), 100),
+        ("app_shop_kept", "a0"): (str(site.endpoints[A]), 0),
+        ("app_shop_kept", "b0"): (str(site.endpoints[B]), 0),
     }
     assert file.listen(path(site).read_text()) == str(site.listen)
 
@@ -604,6 +699,43 @@ def test_a_worker_of_the_first_version_which_hands_nothing_on_is_waited_for(site
         assert kept.recv(1000) == b""
 
 
+def test_an_upgrade_from_one_backend_an_app_fails_no_request(site: Site) -> None:
+    text = EARLIER.read_text().replace("LISTEN", str(site.listen))
+    for slot in (A, B):
+        text = text.replace(f"ENDPOINT_{slot.upper()}", str(site.endpoints[slot]))
+    path(site).parent.mkdir(exist_ok=True)
+    (site.run_directory / MAP).write_text("* app_shop\n")
+    path(site).write_text(text)
+    binary = haproxy_program.choose(balancer(site)._settings.binary)
+    (site.run_directory / "log").mkdir(exist_ok=True)
+    site.runtime.start(haproxy_program.program(binary, site.run_directory))
+    until(site.observed)
+    shop = [site.shop(0, 100)]
+    with (
+        load(site.listen) as kept,
+        load(site.listen, keepalive=False) as fresh,
+        conversation(site.listen) as say,
+    ):
+        assert say("one") == "a0 one"
+        site.route(0, 100)  # needs no reload, and gets none
+        until(lambda: site.traffic(A).in_flight == 1)
+        assert get(site.listen) == (200, "b0")
+        site.route(100, 0)
+        assert site.balancer.pending(shop) == "[balancer] has changed, or substitute was upgraded."
+        site.balancer.reload(shop)
+        assert site.balancer.pending(shop) == ""
+        for running in (kept, fresh):
+            running.wait_for_more()
+        site.route(100, 0)
+        site.drained(B)
+        site.stop("b0")
+        for running in (kept, fresh):
+            running.wait_for_more()
+        assert say("two") == "a0 two"
+    assert kept.failures == fresh.failures == []
+    assert "app_shop_kept" in path(site).read_text()
+
+
 # -- what hangs ---------------------------------------------------------------------------------------
 
 
@@ -837,7 +969,7 @@ def test_headers_of_64_kb_pass(site: Site, count: int, length: int) -> None:
 
 def test_its_sockets_and_files_are_its_owners_alone(site: Site) -> None:
     site.route(100, 0)
-    for name in (api.WORKER, api.MASTER, FRONT, MAP, "haproxy.cfg", "log/haproxy.log"):
+    for name in (api.WORKER, api.MASTER, FRONT, PAUSE, AGAIN, MAP, "haproxy.cfg", "log/haproxy.log"):
         assert (site.run_directory / name).stat().st_mode & 0o077 == 0
 
 

@@ -12,7 +12,7 @@ from substitute.core.ports.balancer import Traffic
 from substitute.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 Key = tuple[str, str]
 """A backend's name and a server's."""
@@ -83,7 +83,7 @@ def traffic(answer: str) -> dict[Endpoint, Traffic]:
                     cut=int(row["eresp"] or 0) + tunnels.get(row["pxname"], 0),
                     share=max(int(row["weight"] or 0), before.share or 0),
                     opened=int(row["connect"] or 0),
-                    open=int(row["used_conn_cur"] or 0) + int(row["idle_conn_cur"] or 0),
+                    open=int(row["used_conn_cur"] or 0) + _idle(row),
                 ),
                 before,
             )
@@ -93,8 +93,13 @@ def traffic(answer: str) -> dict[Endpoint, Traffic]:
 def idle(answer: str) -> dict[Key, Endpoint]:
     """Read ``show stat`` and ``show servers state`` together: the servers to which connections are kept, now unused."""
     states = servers(answer)
-    keys = [(row["pxname"], row["svname"]) for row in _rows(answer) if int(row["idle_conn_cur"] or 0)]
+    keys = [(row["pxname"], row["svname"]) for row in _rows(answer) if _idle(row)]
     return {key: states[key].endpoint for key in keys if key in states}
+
+
+def _idle(row: Mapping[str, str]) -> int:
+    """Of two kinds, which differ in whether they have served more than one request."""
+    return int(row["idle_conn_cur"] or 0) + int(row["safe_conn_cur"] or 0)
 
 
 def added(now: Traffic, other: Traffic) -> Traffic:

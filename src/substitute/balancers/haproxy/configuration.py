@@ -35,8 +35,10 @@ _MOST_HEADERS = 1000
 _MOST_THREADS = 4
 
 _PURGE_MS = 100
-"""How often HAProxy closes half of the kept connections to an app that it has not needed since. So an idle one is closed
-within a second, long before the app would close it."""
+"""How often HAProxy closes half of the connections to an app that it has not needed since the last time.
+
+So an idle one is closed within a second, long before the app would close it.
+"""
 _PAUSE_MS = 100
 """Before a request is sent a second time. A process that was killed has closed its listening socket by then."""
 _MOST_COPIES = 1000
@@ -223,12 +225,12 @@ def _backend(backend: Backend, *, adjustable: bool) -> list[str]:
             return f"    server {named} {endpoint} {more}"
         return f"    server {named} {'an address' if is_address(endpoint.host) else endpoint}"
 
-    drill = "{ var(txn.drill) -m bool }"
+    asked, drill = f"{{ req.hdr({DRILL_HEADER}) -m found }}", "{ var(txn.drill) -m bool }"
     return [
         f"backend {name}",
         "    balance roundrobin",
         # Here and not in front: a worker that leaves hands the request on with its header. The app never sees it.
-        f"    http-request set-var(txn.drill) bool(true) if {{ req.hdr({DRILL_HEADER}) -m found }} || {{ so_name again }}",
+        f"    http-request set-var(txn.drill) bool(true) if {asked} || {{ so_name again }}",
         f"    http-request del-header {DRILL_HEADER}",
         f"    http-response set-header {SLOT_HEADER} %[srv_name,bytes(0,1)] if {drill}",
         # A weight of 0 drains. `disabled` would be maintenance, which cuts and cannot be undone by a weight.
@@ -243,7 +245,7 @@ def _backend(backend: Backend, *, adjustable: bool) -> list[str]:
         "    option redispatch 1",
         "    retries 2",
         f"    http-request disable-l7-retry if {{ be_conn gt {_MOST_COPIES} }}",
-        f"    http-request set-var(txn.drill) bool(true) if {{ req.hdr({DRILL_HEADER}) -m found }}",
+        f"    http-request set-var(txn.drill) bool(true) if {asked}",
         f"    http-request del-header {DRILL_HEADER}",
         f"    http-response set-header {SLOT_HEADER} %[srv_name,bytes(0,1)] if {drill} !{{ srv_name again }}",
         f"    http-response del-header {SLOT_HEADER} if {{ srv_name again }} !{drill}",

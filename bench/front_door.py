@@ -1,0 +1,113 @@
+"""Measures how many requests a second the embedded HAProxy carries, beside nginx with kept connections to the same app.
+
+    python -m bench.front_door [ROUNDS [SECONDS]]
+
+In turns, with wrk: 32 connections, GET. The processors are shared with the app and with wrk, so only the ratios mean
+something. With KAMAL_PROXY=PROGRAM in the environment kamal-proxy is measured too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.contracts import haproxies, nginxes
+from tests.contracts.balanced_site import A, Site, site_in
+from tests.contracts.strict_client import accepts, until
+from tests.ports import free_port
+
+from substitute.core.model.slots import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+APP = """
+const answer = Buffer.from('hello\\n')
+require('http').createServer((request, response) => { request.resume(); response.end(answer) })
+  .listen(+process.argv[1], '127.0.0.1')
+"""
+NGINX = """
+worker_processes 2; daemon off; pid nginx.pid; error_log error.log;
+events {{ worker_connections 1000; }}
+http {{
+    access_log off;
+    upstream app {{ server {app}; keepalive 64; }}
+    server {{ listen {listen}; location / {{ proxy_pass http://app; proxy_http_version 1.1;
+        proxy_set_header Connection ""; proxy_set_header Host $host; }} }}
+}}
+"""
+CONNECTIONS = 32
+
+
+def main(rounds: int, seconds: int) -> None:
+    """Measure each in turn, and print medians and their ratios to nginx's."""
+    with tempfile.TemporaryDirectory(prefix="substitute-bench-") as place, ExitStack() as stack:
+        app = Endpoint("127.0.0.1", free_port())
+        stack.enter_context(_running(["node", "-e", APP, str(app.port)], app))
+        fronts = {"nginx": stack.enter_context(_nginx(Path(place), app))}
+        for number, (name, kind) in enumerate(haproxies.KINDS.items()):
+            site: Site = stack.enter_context(site_in(Path(place) / str(number), kind))
+            site.endpoints[A] = app
+            site.route(100, 0)
+            fronts[name] = site.listen
+        if program := os.environ.get("KAMAL_PROXY"):
+            fronts["kamal-proxy"] = stack.enter_context(_kamal_proxy(program, Path(place), app))
+        counted: dict[str, list[float]] = {name: [] for name in fronts}
+        for _ in range(rounds):
+            for name, listen in fronts.items():
+                counted[name].append(_wrk(listen, seconds))
+    nginx = statistics.median(counted["nginx"])
+    print(f"{rounds} rounds of {seconds} s in turn, GET, {CONNECTIONS} connections, {os.cpu_count()} cores")  # noqa: T201
+    for name, found in counted.items():
+        middle = statistics.median(found)
+        print(f"  {name:<22} {middle:8,.0f} requests/s   {middle / nginx:.2f} x nginx")  # noqa: T201
+
+
+@contextmanager
+def _running(command: list[str], listen: Endpoint, **environment: str) -> Iterator[None]:
+    with subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: accepts(listen))
+            yield
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def _nginx(place: Path, app: Endpoint) -> Iterator[Endpoint]:
+    listen = Endpoint("127.0.0.1", free_port())
+    (place / "nginx.conf").write_text(NGINX.format(app=app, listen=listen))
+    binary = nginxes.binaries()["nginx of the system"]
+    with _running([binary, "-p", str(place), "-c", "nginx.conf"], listen):
+        yield listen
+
+
+@contextmanager
+def _kamal_proxy(program: str, place: Path, app: Endpoint) -> Iterator[Endpoint]:
+    listen = Endpoint("127.0.0.1", free_port())
+    home = {"HOME": str(place), "XDG_RUNTIME_DIR": str(place), "XDG_CONFIG_HOME": str(place)}
+    ports = ["--http-port", str(listen.port), "--https-port", str(free_port())]
+    with _running([program, "run", *ports], listen, **home):
+        deploy = [program, "deploy", "bench", "--target", str(app), "--health-check-path", "/"]
+        subprocess.run(deploy, check=True, env=os.environ | home)
+        yield listen
+
+
+def _wrk(listen: Endpoint, seconds: int) -> float:
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", f"http://{listen}/"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"Requests/sec: +([\d.]+)", said)
+    if not found or "Non-2xx" in said or "Socket errors" in said:
+        raise SystemExit(said)
+    return float(found[1])
+
+
+if __name__ == "__main__":
+    main(*(int(given) for given in [*sys.argv[1:], *("5", "3")[len(sys.argv) - 1 :]]))
