@@ -72,6 +72,12 @@ class BenchSite:
         """Bytes of memory that supervisord and HAProxy hold."""
         return resident(within(self.root / "deploy" / "run"))
 
+    def cpu_of_supervisord(self) -> float:
+        """Processor seconds of supervisord, with those of its programs that have ended."""
+        pid = (self.root / "deploy" / "run" / "supervisord.pid").read_text().strip()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
     def close(self) -> None:
         """Stop everything."""
         self.run("down")

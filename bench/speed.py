@@ -3,7 +3,8 @@
     python -m bench.speed [ROUNDS]
 
 What a deployment adds: its wall time, less the app's own time from exec to its first answer (measured here by
-starting the same app alone), for an app without a build. Machines differ, so each figure is also given as so many times
+starting the same app alone), for an app without a build. Processor time is that of the command with its helpers, and
+of supervisord with what ended under it meanwhile: the guardian and the instance before. Machines differ, so each figure is also given as so many times
 the start of Python itself (``python -c pass``). All of them are measured in turns.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import compileall
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -58,6 +60,10 @@ class Speed:
     rollback: list[float]
     status: list[float]
     version: list[float]
+    command_cpu: list[float]
+    """Processor seconds of ``deploy`` and of what it ran and waited for."""
+    keeper_cpu: list[float]
+    """Of supervisord and of what ended under it meanwhile: the guardian and the instance before."""
     resident: int
 
     @staticmethod
@@ -84,7 +90,10 @@ def measure(site: BenchSite, rounds: int) -> Speed:
         note("own", own)
         note("ending", ending)
         site.commit(f"{number + 2}")
+        command, keeper = _waited_for(), site.cpu_of_supervisord()
         note("deploy", _timed(site, "deploy"))
+        note("command_cpu", _waited_for() - command)
+        note("keeper_cpu", site.cpu_of_supervisord() - keeper)
         note("switch", site.seconds()["admit"])
         note("rollback", _timed(site, "rollback"))
         note("status", _timed(site, "status"))
@@ -110,6 +119,8 @@ def table(speed: Speed) -> list[tuple[str, str]]:
         ("the app alone, SIGTERM to its end", row(speed.ending)),
         ("substitute deploy", row(speed.deploy)),
         ("  of it added by substitute", added(speed.deploy)),
+        ("  processor time of the command", row(speed.command_cpu)),
+        ("  of supervisord, guardian, old instance", row(speed.keeper_cpu)),
         ("substitute rollback", row(speed.rollback)),
         ("  of it added by substitute", added(speed.rollback)),
         ("the switch itself (phase admit)", row(speed.switch)),
@@ -123,6 +134,12 @@ def _timed(site: BenchSite, *arguments: str) -> float:
     began = time.perf_counter()
     site.run(*arguments)
     return time.perf_counter() - began
+
+
+def _waited_for() -> float:
+    """Processor seconds of all commands so far, with what they waited for themselves."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _bare_start() -> float:

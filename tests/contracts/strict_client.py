@@ -84,9 +84,10 @@ def load(
             thread.join()
 
 
-def get(listen: Endpoint, path: str = "/", **headers: str) -> tuple[int, str]:
+def get(listen: Endpoint, path: str = "/", method: str = "GET", **headers: str) -> tuple[int, str]:
     """One request on a connection of its own; status and body. Underscores of a header become hyphens."""
-    return _get(http.client.HTTPConnection(listen.host, listen.port, timeout=_PATIENCE), path, headers)
+    connection = http.client.HTTPConnection(listen.host, listen.port, timeout=_PATIENCE)
+    return _get(connection, path, headers, method)
 
 
 def get_as_a_probe(endpoint: Endpoint, path: str) -> tuple[int, str]:
@@ -99,10 +100,12 @@ def get_as_a_probe(endpoint: Endpoint, path: str) -> tuple[int, str]:
     return _get(connection, path, {})
 
 
-def _get(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> tuple[int, str]:
+def _get(
+    connection: http.client.HTTPConnection, path: str, headers: dict[str, str], method: str = "GET"
+) -> tuple[int, str]:
     try:
         connection.request(
-            "GET", path, headers={key.replace("_", "-"): value for key, value in headers.items()}
+            method, path, headers={key.replace("_", "-"): value for key, value in headers.items()}
         )
         response = connection.getresponse()
         return response.status, response.read().decode()

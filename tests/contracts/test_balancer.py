@@ -190,13 +190,13 @@ def test_requests_and_what_was_cut_are_counted_or_said_to_be_unknown(site: Site)
     # One that never comes and one that breaks off, each counted as soon as nothing is in flight there.
     lost: list[object] = []
 
-    def ask(path: str) -> None:
+    def ask(path: str, method: str) -> None:
         try:
-            lost.append(get(site.listen, path)[0])
+            lost.append(get(site.listen, path, method)[0])
         except (OSError, http.client.HTTPException):
             lost.append("broken off")
 
-    asking = [threading.Thread(target=ask, args=(path,)) for path in ("/wait", "/half")]
+    asking = [threading.Thread(target=ask, args=args) for args in (("/wait", "POST"), ("/half", "GET"))]
     for thread in asking:
         thread.start()
     until(lambda: site.traffic(A).in_flight == 2)
