@@ -58,6 +58,7 @@ bench: .venv/.dev
 	$(BIN)/python -m bench.speed
 	$(BIN)/python -m bench.runtimes
 	$(BIN)/python -m bench.balancers
+	$(BIN)/python -m bench.front_door
 	$(BIN)/python -m bench.recovery
 	$(BIN)/python -m bench.comparison
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
@@ -166,6 +167,7 @@ def test_what_gets_no_answer_is_sent_once_more_where_that_changes_nothing(site: 
     sized, chunked = "Content-Length: 2\r\n\r\nok", "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
     cases = {
         **{(method, "\r\n"): 2 for method in ("GET", "HEAD", "OPTIONS")},
+        ("GET", "Content-Length: 0\r\n\r\n"): 2,
         **{(method, sized): 1 for method in ("POST", "PUT", "PATCH", "GET")},
         ("DELETE", "\r\n"): 1,
         ("GET", chunked): 1,
@@ -217,6 +219,78 @@ def test_gets_share_a_few_connections_to_the_app_and_each_post_has_its_own(site:
         opened[method] = ((site.traffic(A).opened or 0) - before) / (site.requests(A) - requests)
     assert opened["GET"] < 0.2
     assert opened["POST"] == 1
+
+
+NODE = """
+require('http').createServer((request, response) => { request.resume(); response.end('ok') })
+  .listen(+process.argv[1], '127.0.0.1')
+"""
+WSGI = """
+def app(environ, start):
+    environ["wsgi.input"].read()
+    start("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+"""
+ASGI = """
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+"""
+PAUSES = {"node": 5.0, "gunicorn": 2.0, "uvicorn": 5.0}
+"""Seconds after which each closes an idle connection, by default; gunicorn with threads."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("server", PAUSES)
+def test_at_the_very_pause_of_an_apps_keep_alive_no_request_is_lost(
+    site: Site, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HAProxy would have closed the connections before: here it would not."""
+    monkeypatch.setattr(configuration, "_PURGE_MS", 3_600_000)
+    there = Endpoint("127.0.0.1", free_port())
+    (tmp_path / "wsgi.py").write_text(WSGI)
+    (tmp_path / "asgi.py").write_text(ASGI)
+    if server == "uvicorn":
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(tmp_path), "uvicorn"]
+        subprocess.run(install, check=True)
+    python = [sys.executable, "-m"]
+    commands = {
+        "node": ["node", "-e", NODE, str(there.port)],
+        "gunicorn": [
+            *python,
+            "gunicorn",
+            "--worker-class=gthread",
+            "--threads=64",
+            "-b",
+            str(there),
+            "wsgi:app",
+        ],
+        "uvicorn": [*python, "uvicorn", "--log-level=error", f"--port={there.port}", "asgi:app"],
+    }
+    answers: list[int] = []
+
+    def pausing(number: int) -> None:
+        connection = http.client.HTTPConnection(site.listen.host, site.listen.port, timeout=60)
+        for _ in range(3):
+            connection.request(*(("GET", "/"), ("POST", "/", b"x"))[number % 2])
+            response = connection.getresponse()
+            response.read()
+            answers.append(response.status)
+            time.sleep(PAUSES[server] + (number - 32) / 4000)  # all around the moment of the close
+        connection.close()
+
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(commands[server], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL) as app:
+        try:
+            until(lambda: accepts(there))
+            site.balancer.route([Backend("pausing", (), (Server(A, there, 100),))])
+            with ExitStack() as stack:
+                for number in range(64):
+                    stack.enter_context(meanwhile(partial(pausing, number)))
+        finally:
+            app.terminate()
+    assert answers == [200] * 64 * 3
 
 
 def test_no_idle_connection_keeps_an_instance_from_leaving(

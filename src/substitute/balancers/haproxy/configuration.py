@@ -63,7 +63,8 @@ _REPEATABLE = " ".join(
         # The safe methods of RFC 9110: done twice they change nothing. DELETE and PUT are idempotent by the same RFC,
         # but not in every app.
         "{ method GET HEAD OPTIONS }",
-        *(f"!{{ req.hdr({name}) -m found }}" for name in ("content-length", "transfer-encoding", "upgrade")),
+        "!{ req.hdr_val(content-length) gt 0 } !{ req.hdr(transfer-encoding) -m found }",
+        "!{ req.hdr(upgrade) -m found }",
     )
 )
 """The requests that may be sent a second time: safe, without a body, no WebSocket."""
