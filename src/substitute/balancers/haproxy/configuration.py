@@ -58,16 +58,14 @@ NEWEST, EARLIER = "newest", "earlier"
 DRILL_HEADER, SLOT_HEADER = "X-Substitute-Drill", "X-Substitute-Slot"
 """Who asks with the first one is told by the second which slot has answered."""
 
-_REPEATABLE = " ".join(
-    (
-        # The safe methods of RFC 9110: done twice they change nothing. DELETE and PUT are idempotent by the same RFC,
-        # but not in every app.
-        "{ method GET HEAD OPTIONS }",
-        "!{ req.hdr_val(content-length) gt 0 } !{ req.hdr(transfer-encoding) -m found }",
-        "!{ req.hdr(upgrade) -m found }",
-    )
+_REPEATABLE = (
+    "{ method GET HEAD OPTIONS } !{ req.hdr_val(content-length) gt 0 } !{ req.hdr(transfer-encoding) -m found }"
+    " !{ req.hdr(upgrade) -m found }"
 )
-"""The requests that may be sent a second time: safe, without a body, no WebSocket."""
+"""The requests that may be sent a second time: safe (RFC 9110, 9.2.1), without a body, no WebSocket.
+
+PUT and DELETE are idempotent by the same RFC, but not in every app: the second DELETE is often answered with 404.
+"""
 
 _PAGE = (
     "<!doctype html><meta charset=utf-8><title>{title}</title>"
