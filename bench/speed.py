@@ -4,8 +4,8 @@
 
 What a deployment adds: its wall time, less the app's own time from exec to its first answer (measured here by
 starting the same app alone), for an app without a build. Processor time is that of the command with its helpers, and
-of supervisord with what ended under it meanwhile: the guardian and the instance before. Machines differ, so each figure is also given as so many times
-the start of Python itself (``python -c pass``). All of them are measured in turns.
+of supervisord with what ended under it meanwhile: the guardian and the instance before. Machines differ, so each
+figure is also given as so many times the start of Python itself (``python -c pass``). All are measured in turns.
 """
 
 from __future__ import annotations
