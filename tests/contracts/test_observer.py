@@ -95,6 +95,20 @@ def test_an_answer_that_the_end_of_the_connection_ends_counts_only_then() -> Non
         eventually(lambda: conversation.hear() == Heard(200, "closed"), "the whole answer")
 
 
+def test_bytes_after_an_answer_do_not_undo_it() -> None:
+    with accepted() as (conversation, server):
+        server.sendall(HEAD + b"Content-Length: 2\r\n\r\nok\r\n")
+        eventually(lambda: conversation.hear() == Heard(200), "the whole answer")
+
+
+@pytest.mark.parametrize("said", [HEAD + b"no header\r\n\r\n", b"SSH-2.0-x\r\n"])
+def test_what_is_no_answer_is_none_however_it_ends(said: bytes) -> None:
+    with accepted() as (conversation, server):
+        server.sendall(said)
+        server.shutdown(socket.SHUT_WR)
+        eventually(lambda: conversation.hear() == Heard(None, "closed"), "the end")
+
+
 def test_an_answer_that_ends_too_early_is_none() -> None:
     with accepted() as (conversation, server):
         server.sendall(HEAD + b"Content-Length: 3\r\n\r\nok")

@@ -225,6 +225,11 @@ def test_the_host_header_is_the_configured_one() -> None:
     [
         (b"", "connection closed without an answer"),
         (b"SSH-2.0-x\r\n", "an answer that is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", "an answer that ended too early"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+            "an answer that ended too early",
+        ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", "an answer that ended too early"),
     ],
 )
@@ -232,6 +237,28 @@ def test_what_is_no_whole_answer_is_not_good(answer: bytes, seen: str) -> None:
     with answering(answer) as (endpoint, _):
         answered = Sockets().probe(endpoint, health())
     assert (answered.good, answered.seen) == (False, seen)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.0 200 OK\n\nok",
+        b"HTTP/1.1 204 No Content\r\n\r\nbut a body",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok\r\n",
+    ],
+    ids=["bare line feeds", "a body where none belongs", "bytes after the end"],
+)
+def test_what_browsers_take_for_a_good_answer_is_one(answer: bytes) -> None:
+    with answering(answer) as (endpoint, _):
+        assert Sockets().probe(endpoint, health()).good
+
+
+def test_a_probe_imports_no_client_of_the_standard_library() -> None:
+    """They take longer than the rest of a plain `status`."""
+    heavy = "{'ssl', 'email', 'http.client'} & set(sys.modules)"
+    code = f"import sys; import substitute.probing.observer; print({heavy} or '')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 def test_silence_is_not_waited_for_longer_than_the_timeout() -> None:

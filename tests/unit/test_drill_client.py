@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from substitute.drill.client.generator import Generator
-from substitute.drill.failures import Kind, from_system
 from substitute.drill.load import Load
+from substitute.http.failures import Kind, from_system
 from tests.unit.misbehaving import OK, Peer, Server, forever
 
 if TYPE_CHECKING:

@@ -6,16 +6,22 @@ failure, and so is everything else that is not the whole right answer.
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
+
+from substitute.http import exchange
+from substitute.http.failures import FailedError, Kind
+
+if TYPE_CHECKING:
+    from socket import socket
 
 _TIMEOUT = 60.0
 _BODY = b"x" * 512
+_KINDS = {Kind.CLOSED: "closed", Kind.BODY: "body"}
 
 
 @dataclass(frozen=True)
@@ -62,17 +68,15 @@ class Load:
         pause: float = 0.0,
         protocol: str = "HTTP/1.1",
     ) -> None:
-        parts = urlsplit(url)
-        self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self._url, parts = url, urlsplit(url)
         self._body = _BODY if method == "POST" else b""
-        path = parts.path or "/"
-        if parts.query:
-            path += f"?{parts.query}"
-        ending = "keep-alive" if keepalive else "close"
-        self._request = (
-            f"{method} {path} {protocol}\r\nHost: {parts.netloc}\r\nConnection: {ending}\r\n"
-            f"Content-Length: {len(self._body)}\r\n\r\n"
-        ).encode() + self._body
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        headers = [
+            ("Host", parts.netloc),
+            ("Connection", "keep-alive" if keepalive else "close"),
+            ("Content-Length", str(len(self._body))),
+        ]
+        self._request = exchange.request(method, path, headers, self._body, protocol=protocol)
         self._keepalive = keepalive
         self._pause = pause
         self._stopping = threading.Event()
@@ -110,6 +114,11 @@ class Load:
         for thread in self._threads:
             if thread.ident:
                 thread.join()
+        return self.so_far
+
+    @property
+    def so_far(self) -> Report:
+        """What it has come to up to now."""
         total = Report()
         for report in self._reports:
             total.requests += report.requests
@@ -121,112 +130,47 @@ class Load:
         return total
 
     def _run(self, report: Report) -> None:
-        connection: _Connection | None = None
+        connection: socket | None = None
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
-                connection = connection or _Connection(self._address)
-                version, reusable = connection.ask(self._request, self._body)
-            except _FailedError as failed:
-                report.failures.append(Failure(failed.kind, began - self._began, failed.detail))
-                _close(connection)
-                connection = None
+                connection = connection or self._connect()
+                reply = self._ask(connection)
+            except FailedError as failed:
+                kind = _KINDS.get(failed.kind, str(failed.kind))
+                report.failures.append(Failure(kind, began - self._began, failed.detail))
+                reusable = False
                 time.sleep(0.01)  # a refused connection must not become a spin
             else:
-                report.versions[version] += 1
+                report.versions[reply.head.headers.get("x-version", "")] += 1
                 report.latencies.append(time.monotonic() - began)
-                if not (reusable and self._keepalive):
-                    _close(connection)
-                    connection = None
+                reusable = reply.reusable and self._keepalive
+            if connection and not reusable:
+                connection.close()
+                connection = None
             report.requests += 1
             if self._pause:
                 self._stopping.wait(self._pause)
-        _close(connection)
+        if connection:
+            connection.close()
 
-
-def _close(connection: _Connection | None) -> None:
-    if connection:
-        connection.close()
-
-
-class _FailedError(Exception):
-    def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(detail)
-        self.kind = kind
-        self.detail = detail
-
-
-class _Connection:
-    """One connection, one request at a time, read to the last byte."""
-
-    def __init__(self, address: tuple[str, int]) -> None:
+    def _connect(self) -> socket:
         try:
-            self._socket = socket.create_connection(address, timeout=_TIMEOUT)
+            return exchange.connect(self._url, _TIMEOUT)
         except TimeoutError as error:
-            raise _FailedError("timeout", "no connection") from error
+            raise FailedError(Kind.TIMEOUT, "no connection") from error
         except OSError as error:
-            raise _FailedError("refused", str(error)) from error
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._buffer = b""
+            raise FailedError(Kind.REFUSED, str(error)) from error
 
-    def ask(self, request: bytes, echo: bytes) -> tuple[str, bool]:
-        """Send a request; the version that answered, and whether the connection may be used again."""
+    def _ask(self, connection: socket) -> exchange.Reply:
         try:
-            self._socket.sendall(request)
-            head = self._read_head()
-            status, headers = _parse(head)
-            chunked = headers.get("transfer-encoding", "").lower() == "chunked"
-            body = self._read_chunks() if chunked else self._read(int(headers.get("content-length", "0")))
+            reply = exchange.ask(connection, self._request, _TIMEOUT)
         except TimeoutError as error:
-            raise _FailedError("timeout", f"no answer within {_TIMEOUT:g}s") from error
+            raise FailedError(Kind.TIMEOUT, f"no answer within {_TIMEOUT:g}s") from error
         except OSError as error:
-            raise _FailedError("reset", str(error)) from error
-        except (ValueError, IndexError) as error:
-            raise _FailedError("body", f"no HTTP: {error}") from error
-        if status != 200:
-            raise _FailedError("status", f"{status} {body[:80]!r}")
-        if echo and body != echo:
-            raise _FailedError("body", f"{body[:80]!r}")
-        return headers.get("x-version", ""), headers.get("connection", "").lower() != "close"
-
-    def close(self) -> None:
-        """Close it."""
-        self._socket.close()
-
-    def _read_head(self) -> bytes:
-        return self._read_until(b"\r\n\r\n")
-
-    def _read_chunks(self) -> bytes:
-        body = b""
-        while size := int(self._read_until(b"\r\n").partition(b";")[0], 16):
-            body += self._read(size)
-            self._read(2)
-        self._read(2)  # no trailers
-        return body
-
-    def _read_until(self, end: bytes) -> bytes:
-        while end not in self._buffer:
-            self._more()
-        found, _, self._buffer = self._buffer.partition(end)
-        return found
-
-    def _read(self, length: int) -> bytes:
-        while len(self._buffer) < length:
-            self._more()
-        body, self._buffer = self._buffer[:length], self._buffer[length:]
-        return body
-
-    def _more(self) -> None:
-        data = self._socket.recv(65536)
-        if not data:
-            raise _FailedError("closed", f"closed after {len(self._buffer)} bytes of the answer")
-        self._buffer += data
-
-
-def _parse(head: bytes) -> tuple[int, dict[str, str]]:
-    first, *lines = head.decode("latin-1").split("\r\n")
-    headers = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        headers[name.strip().lower()] = value.strip()
-    return int(first.split(" ")[1]), headers
+            raise FailedError(Kind.RESET, str(error)) from error
+        if reply.head.status != 200:
+            raise FailedError(Kind.STATUS, f"{reply.head.status} {reply.body[:80]!r}")
+        if self._body and reply.body != self._body:
+            raise FailedError(Kind.BODY, f"{reply.body[:80]!r}")
+        return reply

@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from substitute.balancers.haproxy.configuration import DRILL_HEADER
+from substitute.balancers.haproxy.configuration import DRILL_HEADER, SLOT_HEADER
+from substitute.http.exchange import request
+
+if TYPE_CHECKING:
+    from substitute.http.answer import Head
 
 
 class LaneName(StrEnum):
@@ -75,6 +80,11 @@ class Load:
         given = [value for name, value in self.headers if name.lower() == "host"]
         return given[0] if given else urlsplit(self.url).netloc.rpartition("@")[2]
 
+    def version(self, head: Head) -> str:
+        """What the app calls itself in an answer; else the slot that HAProxy names; else empty."""
+        slot = head.headers.get(SLOT_HEADER.lower())
+        return head.headers.get(self.version_header.lower()) or (f"slot {slot}" if slot else "")
+
     def request(self, lane: LaneName, extra: tuple[tuple[str, str], ...] = ()) -> bytes:
         """Return the bytes of a request of `lane`, its body included."""
         path = {
@@ -99,7 +109,6 @@ class Load:
         if body or method not in {"GET", "HEAD"}:
             own.append(("Content-Length", str(len(body))))
         given = {name.lower(): (name, value) for name, value in (*self.headers, *extra)}
-        lines = [f"{name}: {value}" for name, value in own if name.lower() not in given]
-        lines += [f"{name}: {value}" for name, value in given.values()]
-        head = "\r\n".join([f"{method} {path} HTTP/1.1", *lines, "", ""])
-        return head.encode("latin-1") + body
+        headers = [(name, value) for name, value in own if name.lower() not in given]
+        headers += given.values()
+        return request(method, path or self.path, headers, body)

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 from substitute.core.model.environment import IN_A_HOOK
 from substitute.core.model.slots import Endpoint
 from substitute.core.ports.prober import Answer
+from substitute.http import exchange
+from substitute.http.answer import Answer as Reader
+from substitute.http.failures import FailedError, Kind
 from substitute.linux import listeners, processes
 from substitute.linux.connections import PROBE_MARK, WILDCARDS, connected
 from substitute.linux.containers import proxies_like
@@ -26,8 +29,8 @@ if TYPE_CHECKING:
 
 _LONGEST = 5.0
 """Seconds that one probe may take, however long the health check as a whole may."""
-_BODY = 65536
-"""Bytes of an answer's body that are read."""
+_MOST = 65536 + 16384
+"""Bytes of an answer that are read."""
 _ETHERNET, _LITTLE = 1460, 2048
 """Bytes of a segment and of a receive buffer: as between machines, and as small as it can be."""
 
@@ -115,15 +118,13 @@ class Sockets:
 
     def probe(self, endpoint: Endpoint, health: Health) -> Answer:
         """Ask once, as `health` says. Never raises."""
-        import http.client  # noqa: PLC0415  a third of what `status` imports, and it asks nothing
-
         limit = min(health.timeout, _LONGEST)
         try:
             with closing(connect(endpoint, limit)) as connection:
                 if health.kind == "tcp":
                     return Answer(good=True, seen="connected")
                 return _ask(connection, endpoint, health, limit)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, FailedError, ValueError) as error:
             return Answer(good=False, seen=_words(error, limit))
 
     def alive(self, process: Process) -> bool:
@@ -170,43 +171,42 @@ def connect(endpoint: Endpoint, limit: float, *, slow_reader: bool = False) -> s
 
 
 def _ask(connection: socket.socket, endpoint: Endpoint, health: Health, limit: float) -> Answer:
-    import http.client  # noqa: PLC0415  as above
-
-    deadline = time.monotonic() + limit
-    client = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=limit)
-    client.sock = connection
-    client.request(
-        "GET",
-        health.path,
-        headers={
-            "Host": health.host or str(endpoint),
-            "User-Agent": "substitute",
-            "Accept": "*/*",
-            "Connection": "close",
-        },
-    )
-    with client.getresponse() as response:
-        # The body is read so that the app can finish its answer; one that never ends (a stream) is left.
-        left = _BODY
-        with suppress(TimeoutError):
-            while left > 0 and time.monotonic() < deadline and (part := response.read1(left)):
-                left -= len(part)
-            if left > 0 and time.monotonic() < deadline and response.length:
-                raise http.client.IncompleteRead(b"", response.length)
-        return Answer(good=200 <= response.status < 400, seen=str(response.status))
+    until = time.monotonic() + limit
+    if not exchange.is_target(health.path):
+        raise ValueError("the health check's path is no path of a URL")
+    headers = {
+        "Host": health.host or str(endpoint),
+        "User-Agent": "substitute",
+        "Accept": "*/*",
+        "Connection": "close",
+    }
+    connection.sendall(exchange.request("GET", health.path, headers.items()))
+    reader = Reader()
+    try:
+        # The body is read so that the app can finish its answer; one that is long or never ends (a stream) is left.
+        while not exchange.hear(connection, reader, until) and reader.received < _MOST:
+            pass
+    except TimeoutError:
+        if reader.head is None:
+            raise
+    except FailedError as failure:
+        if not reader.whole:
+            cut = (
+                "an answer that ended too early" if reader.received else "connection closed without an answer"
+            )
+            words = cut if failure.kind is Kind.CLOSED else "an answer that is not HTTP"
+            raise FailedError(failure.kind, words) from failure
+    if reader.head is None:
+        raise FailedError(Kind.BODY, "an answer that is not HTTP")
+    return Answer(good=200 <= reader.head.status < 400, seen=str(reader.head.status))
 
 
 def _words(error: Exception, limit: float) -> str:
-    import http.client  # noqa: PLC0415  as above
 
     known: tuple[tuple[type[Exception], str], ...] = (
         (ConnectionRefusedError, "connection refused"),
         (TimeoutError, f"no answer within {limit:g} s"),
-        (http.client.RemoteDisconnected, "connection closed without an answer"),
         (ConnectionError, "connection reset"),
-        (http.client.InvalidURL, "the health check's path is no path of a URL"),
-        (http.client.IncompleteRead, "an answer that ended too early"),
-        (http.client.HTTPException, "an answer that is not HTTP"),
         (socket.gaierror, "the host's name is unknown"),
     )
     for kind, words in known:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import fcntl
-import io
 import signal
 import socket
 import sys
 import termios
-from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from substitute.core.ports.observer import Heard, Hold, Member, Progress
+from substitute.http.answer import Answer
+from substitute.http.exchange import request as request_of
+from substitute.http.failures import FailedError
 from substitute.linux import listeners, processes, sock_diag
 from substitute.linux.sock_diag import State
 from substitute.probing import platforms
@@ -87,11 +88,10 @@ def _member(process: Process, inodes: Collection[int]) -> Member:
 
 
 def _head(endpoint: Endpoint, request: Request) -> bytes:
-    lines = [f"{request.method} {request.path} HTTP/1.1", f"Host: {request.host or endpoint}"]
-    lines += ["User-Agent: substitute", "Accept: */*"]
+    headers = [("Host", request.host or str(endpoint)), ("User-Agent", "substitute"), ("Accept", "*/*")]
     if request.hold is Hold.BODY:
-        lines += ["Content-Type: application/json", f"Content-Length: {len(_BODY)}"]
-    return "\r\n".join([*lines, "", ""]).encode()
+        headers += [("Content-Type", "application/json"), ("Content-Length", str(len(_BODY)))]
+    return request_of(request.method, request.path, headers)
 
 
 class _Conversation:
@@ -100,7 +100,9 @@ class _Conversation:
     def __init__(self, connection: socket.socket | None, hold: Hold, closed: str = "") -> None:
         self._connection = connection
         self._hold = hold
-        self._data = bytearray()
+        self._answer: Answer | None = Answer()
+        """None where what came is no answer."""
+        self._received = 0
         self._heard = Heard(closed=closed)
         if connection:
             connection.setblocking(False)  # noqa: FBT003
@@ -125,21 +127,20 @@ class _Conversation:
     def progress(self) -> Progress:
         """By what this side has read, and what the kernel has of the answer on either side."""
         if self._connection is None:
-            return Progress(handed_over=len(self._data))
+            return Progress(handed_over=self._received)
         try:
             here, there = self._connection.getsockname()[:2], self._connection.getpeername()[:2]
             waiting = int.from_bytes(fcntl.ioctl(self._connection, termios.FIONREAD, bytes(4)), sys.byteorder)
             for one in sock_diag.sockets(there[1], _ANSWERING):
                 if (one.remote.host, one.remote.port) == here:
                     accepted = one.inode != 0 or one.state is not State.ESTABLISHED
-                    return Progress(accepted, len(self._data) + waiting + one.unacknowledged)
+                    return Progress(accepted, self._received + waiting + one.unacknowledged)
         except OSError:
             pass
         return Progress()
 
     def hear(self) -> Heard:
         """Take what has come, without waiting."""
-        news = False
         while self._connection is not None and self._hold is not Hold.READING:
             try:
                 data = self._connection.recv(_CHUNK)
@@ -147,16 +148,12 @@ class _Conversation:
                 break
             except OSError as error:
                 self._end(_ending(error))
-                data = b""
-            if not data:
-                news = True
-                self._end(self._heard.closed or "closed")
                 break
-            self._data += data
-            news = True
-        if news and self._heard.status is None:
-            status = _status(bytes(self._data), ended=bool(self._heard.closed))
-            self._heard = Heard(status, self._heard.closed, len(self._data) if status else 0)
+            if not data:
+                self._end("closed")
+                break
+            self._received += len(data)
+            self._read(data)
         return self._heard
 
     def close(self) -> None:
@@ -168,38 +165,25 @@ class _Conversation:
     def _end(self, how: str) -> None:
         self.close()
         self._heard = replace(self._heard, closed=how)
+        self._read(b"")
+
+    def _read(self, data: bytes) -> None:
+        """Understand what came; nothing at all is the end of the connection."""
+        answer = self._answer
+        if answer is None or self._heard.status is not None:
+            return
+        try:
+            if data:
+                answer.feed(data)
+            else:
+                answer.end()
+        except FailedError:
+            if not answer.whole:
+                self._answer = None
+        head = answer.head
+        if head and (answer.whole or (head.until_closed and self._received >= _MOST)):
+            self._heard = replace(self._heard, status=head.status, size=self._received)
 
 
 def _ending(error: OSError) -> str:
     return "refused" if isinstance(error, ConnectionRefusedError) else "reset"
-
-
-class _Bytes:
-    """What http.client wants of a socket."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def makefile(self, _mode: str) -> io.BytesIO:
-        return io.BytesIO(self._data)
-
-
-def _status(data: bytes, *, ended: bool) -> int | None:
-    """The status of the answer in `data`, where all of it is there; `ended`: nothing more will come."""
-    while data.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")) and b"\r\n\r\n" in data:
-        data = data.partition(b"\r\n\r\n")[2]  # an interim answer
-    if b"\r\n\r\n" not in data:
-        return None
-    import http.client  # noqa: PLC0415  only `check` asks
-
-    response = http.client.HTTPResponse(cast("socket.socket", _Bytes(data)))
-    with suppress(http.client.HTTPException, ValueError):
-        response.begin()
-        response.read()
-        # http.client takes the end of the data for the last line of a chunked answer.
-        if response.chunked and not data.endswith(b"\r\n\r\n"):
-            return None
-        until_the_end = response.length is None and not response.chunked and response.will_close
-        if ended or not until_the_end or len(data) >= _MOST:
-            return response.status
-    return None

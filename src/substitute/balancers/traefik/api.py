@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from typing import Any
 from urllib.parse import urlsplit
 
+from substitute.http import exchange
+from substitute.http.failures import FailedError
 from substitute.values import dataclass
 
 _TIMEOUT = 5.0
@@ -42,14 +43,14 @@ def service(api: str, name: str) -> Service | None:
     path = f"/api/http/services/{name}"
     status, body = _get(api, path)
     answer = _parsed(body)
-    if status == http.client.OK and answer is not None:
+    if status == 200 and answer is not None:
         try:
             return _service(answer)
         except (AttributeError, TypeError, ValueError) as error:
             raise SilentError(f"What answers there is not Traefik's API ({path} is {answer}).") from error
-    if status == http.client.NOT_FOUND and answer is not None:  # a 404 of the API's own is JSON
+    if status == 404 and answer is not None:  # a 404 of the API's own is JSON
         return None
-    if status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
+    if status in {401, 403}:
         raise SilentError(
             f"It answers {status}: it wants a password.",
             "substitute has no password for it: give it an entry point on loopback without one, as balancer.api.",
@@ -59,18 +60,13 @@ def service(api: str, name: str) -> Service | None:
 
 def _get(api: str, path: str) -> tuple[int, bytes]:
     place = urlsplit(api)
-    kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
-    connection = kind(place.hostname or "", place.port, timeout=_TIMEOUT)
     try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, response.read()
-    except (OSError, http.client.HTTPException) as error:
+        reply = exchange.get(f"{place.scheme}://{place.netloc}{path}", _TIMEOUT)
+    except (OSError, FailedError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         refused = isinstance(error, ConnectionRefusedError)
         raise SilentError(f"{reason}.", f"Is Traefik running? {_NEEDS}", refused=refused) from error
-    finally:
-        connection.close()
+    return reply.head.status, reply.body
 
 
 def _parsed(body: bytes) -> dict[str, Any] | None:

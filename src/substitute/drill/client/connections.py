@@ -6,11 +6,11 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from substitute.drill.client.answer import Answer
 from substitute.drill.client.schedule import Schedule
 from substitute.drill.client.wire import Wire
-from substitute.drill.failures import FailedError, Kind, from_status
 from substitute.drill.load import PACED, LaneName
+from substitute.http.answer import Answer
+from substitute.http.failures import FailedError, Kind, from_status
 
 if TYPE_CHECKING:
     from substitute.drill.client.reactor import Reactor
@@ -100,7 +100,7 @@ class Client:
         lane, head = self._lane, answer.head
         if head is None:  # not before its head
             return
-        version = head.version(lane.version_header)
+        version = lane.version(head)
         failure = from_status(head.status)
         if failure is None and lane.expect and lane.expect not in self._body:
             failure = FailedError(Kind.BODY, f"not what was expected: {bytes(self._body[:80])!r}")
@@ -149,7 +149,7 @@ class Lane:
         self.keeps_alive = name is not LaneName.NEW
         self.expect = load.expect.encode() if name in PACED else b""
         self.bodiless = load.method == "HEAD" and name is not LaneName.UPLOAD
-        self.version_header = load.version_header.lower()
+        self.version = load.version
         self.pause = load.pause
         request = load.request(name)
         half = len(request) - (len(request) - request.index(b"\r\n\r\n") - 4) // 2

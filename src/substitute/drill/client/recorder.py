@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from substitute.drill.failures import FailedError
     from substitute.drill.load import LaneName
+    from substitute.http.failures import FailedError
 
 _VERSIONS = 100
 """So many are told apart; a header that differs in each answer is no version."""

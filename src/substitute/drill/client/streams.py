@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from substitute.drill.client.answer import Answer
 from substitute.drill.client.wire import Wire
-from substitute.drill.failures import FailedError, Kind, from_status
 from substitute.drill.load import LaneName
+from substitute.http.answer import Answer
+from substitute.http.failures import FailedError, Kind, from_status
 
 if TYPE_CHECKING:
     from substitute.drill.client.reactor import Reactor
@@ -99,7 +99,7 @@ class Stream:
         if head.status != wanted:
             raise FailedError(Kind.BODY, f"status {head.status} where {wanted} opens a stream")
         self._awaited = None
-        self._version = head.version(self._load.version_header.lower()) or None
+        self._version = self._load.version(head) or None
         self._recorder.count(f"{self.name} opened")
 
     def _begin(self) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from substitute.core.model.errors import UsageError
+from substitute.http.exchange import is_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +44,3 @@ def host_header(headers: Sequence[tuple[str, str]], domains: Sequence[str], url:
     """The Host that makes the embedded balancer choose the app, where nobody has named one."""
     named = url is not None or any(name.lower() == "host" for name, _ in headers)
     return None if named or not domains else domains[0]
-
-
-def is_target(path: str) -> bool:
-    """Whether `path` can stand in a request line."""
-    return path.startswith("/") and path.isascii() and path.isprintable() and " " not in path

@@ -9,10 +9,10 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from substitute.drill.client.answer import Answer
 from substitute.drill.client.streams import Stream
-from substitute.drill.failures import FailedError, Kind
 from substitute.drill.load import LaneName
+from substitute.http.answer import Answer
+from substitute.http.failures import FailedError, Kind
 
 if TYPE_CHECKING:
     from substitute.drill.client.wire import Wire

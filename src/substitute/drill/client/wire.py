@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from substitute.drill.client.reactor import READ, WRITE
-from substitute.drill.failures import FailedError, Kind, from_system
+from substitute.http.failures import FailedError, Kind, from_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from substitute.drill.client.answer import Answer
-from substitute.drill.failures import FailedError, Kind
+from substitute.drill.load import Load
+from substitute.http.answer import Answer
+from substitute.http.failures import FailedError, Kind
 
 CHUNKED = (
     b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
@@ -42,7 +43,7 @@ def test_a_version_is_what_the_app_calls_itself_and_else_the_slot_that_haproxy_n
     read = Answer()
     assert read.feed(b"HTTP/1.1 200 OK\r\n" + said + b"Content-Length: 0\r\n\r\n")
     assert read.head
-    assert read.head.version("x-version") == version
+    assert Load("http://127.0.0.1").version(read.head) == version
 
 
 @given(st.sampled_from([CHUNKED, LENGTH]), st.integers(0, 200))
@@ -83,3 +84,18 @@ def test_a_head_is_read_strictly(head: bytes) -> None:
 
 def test_the_answer_to_head_has_no_body_whatever_its_length_says() -> None:
     assert Answer(bodiless=True).feed(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n")
+
+
+def test_lines_may_end_in_a_bare_line_feed() -> None:
+    body = bytearray()
+    assert Answer(body.extend).feed(b"HTTP/1.1 200 OK\nContent-Length: 4\n\n\r\n\r\n")
+    assert body == b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("answer", [CHUNKED, LENGTH])
+def test_bytes_after_the_end_are_a_failure_of_a_whole_answer(answer: bytes) -> None:
+    read = Answer()
+    with pytest.raises(FailedError, match="3 bytes after the end of the answer") as caught:
+        read.feed(answer + b"xyz")
+    assert caught.value.kind is Kind.BODY
+    assert read.whole

@@ -17,6 +17,8 @@ class Kind(StrEnum):
     """The connection was closed (FIN) before the whole answer had come."""
     TIMEOUT = "timeout"
     """The whole answer had not come in time, counted from when the request was meant to be sent."""
+    STATUS = "status"
+    """Not the one that was expected."""
     SERVER_ERROR = "5xx"
     CLIENT_ERROR = "4xx"
     BODY = "wrong body"
