@@ -25,7 +25,8 @@ from pathlib import Path
 
 from tests.contracts import haproxies, nginxes, passives, traefiks
 from tests.contracts.balanced_site import Kind, Site
-from tests.contracts.strict_client import accepts, until
+from tests.contracts.strict_client import accepts
+from tests.waiting import eventually
 
 import substitute
 from substitute.core.model.slots import SlotName
@@ -161,7 +162,7 @@ class DemoSite(Site):
         self._instances[name] = instance
         assert instance.stdout  # noqa: S101
         instance.stdout.readline()
-        until(lambda: accepts(found))
+        eventually(lambda: accepts(found))
         return instance
 
     def drain(self, slot: SlotName) -> float | None:

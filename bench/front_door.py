@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from tests.contracts import haproxies, nginxes
 from tests.contracts.balanced_site import A, Site, site_in
-from tests.contracts.strict_client import accepts, until
+from tests.contracts.strict_client import accepts, 
+from tests.waiting import eventually
 from tests.ports import free_port
 
 from substitute.core.model.slots import Endpoint
@@ -74,7 +75,7 @@ def main(rounds: int, seconds: int) -> None:
 def _running(command: list[str], listen: Endpoint, **environment: str) -> Iterator[None]:
     with subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.DEVNULL) as process:
         try:
-            until(lambda: accepts(listen))
+            eventually(lambda: accepts(listen))
             yield
         finally:
             process.terminate()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.contracts.strict_client import until
+from tests.waiting import eventually
 
 from bench.memory import resident
 from bench.site import free_port
@@ -90,7 +90,7 @@ def measure(procedure: Procedure, *, deployments: int, rollbacks: int, directory
     """Deploy and roll back so often, with requests flowing."""
     if procedure.run("deploy"):
         raise RuntimeError("The first deployment failed.")
-    until(partial(_answers, procedure.door))
+    eventually(partial(_answers, procedure.door))
     recordings = {method: Recording() for method in METHODS}
     operations: list[Operation] = []
     with ExitStack() as stack:
@@ -123,7 +123,7 @@ def own_start(command: list[str], directory: Path, rounds: int = 5) -> float:
         began = time.monotonic()
         environment = {**os.environ, "PORT": str(door.port)}
         app = subprocess.Popen(command, cwd=directory, env=environment, stderr=subprocess.DEVNULL)
-        until(partial(_answers, door))
+        eventually(partial(_answers, door))
         took.append(time.monotonic() - began)
         app.terminate()
         app.wait()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tests.contracts import nginxes, traefiks
-from tests.contracts.strict_client import until
+from tests.waiting import eventually
 
 from bench.comparison.repository import Repository
 from bench.memory import within
@@ -126,7 +126,7 @@ class Script:
         for pid in self._managers() | self._pids("*.pid"):
             if process := identify(pid):
                 signal_process(process, signal.SIGTERM)
-                until(partial(_is_gone, process))
+                eventually(partial(_is_gone, process))
         if self.nginx:
             self.nginx.users.end()
 

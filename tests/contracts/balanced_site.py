@@ -14,8 +14,8 @@ from substitute.core.model.errors import UnobservedError
 from substitute.core.model.slots import Endpoint, SlotName
 from substitute.core.ports.balancer import Backend, Server
 from substitute.runtimes.supervisord.runtime import Supervisord
-from tests.contracts.strict_client import until
 from tests.ports import free_port
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -125,7 +125,7 @@ class Site:
 
     def traffic(self, slot: SlotName) -> Traffic:
         """What the balancer says of the slot's instance, as soon as it does."""
-        until(lambda: self.endpoints[slot] in self.observed())
+        eventually(lambda: self.endpoints[slot] in self.observed())
         return self.observed()[self.endpoints[slot]]
 
     def requests(self, slot: SlotName) -> int:
@@ -136,7 +136,7 @@ class Site:
 
     def drained(self, slot: SlotName) -> None:
         """Wait until the slot's instance has no request left."""
-        until(lambda: self.traffic(slot).in_flight == 0)
+        eventually(lambda: self.traffic(slot).in_flight == 0)
 
     def end(self) -> None:
         """End all that was started."""

@@ -66,7 +66,8 @@ async def answer(path: str, headers: dict[str, str], body: bytes) -> bytes:
     name = b"" if verb == "echo" else NAME.encode()
     said = json.dumps(headers).encode() if verb == "headers" else name + body
     status = int(value) if verb == "status" else 200
-    return b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\n\r\n%s" % (status, len(said), said)
+    head = f"HTTP/1.1 {status} Said\r\nX-Version: {NAME}\r\nContent-Length: {len(said)}\r\n\r\n"
+    return head.encode() + said
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> None:

@@ -13,7 +13,7 @@ from substitute.balancers.haproxy.balancer import HAProxy
 from substitute.balancers.haproxy.configuration import Settings
 from substitute.linux.processes import signal_process
 from tests.contracts.balanced_site import Kind
-from tests.contracts.strict_client import until
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.contracts.balanced_site import Site
@@ -33,8 +33,8 @@ def restart(site: Site) -> None:
     master = site.runtime.inspect("haproxy").process
     assert master
     signal_process(master, signal.SIGKILL)
-    until(lambda: site.runtime.inspect("haproxy").process not in (None, master))
-    until(lambda: bool(site.observed()))
+    eventually(lambda: site.runtime.inspect("haproxy").process not in (None, master))
+    eventually(lambda: bool(site.observed()))
 
 
 def binaries() -> dict[str, str]:

@@ -14,7 +14,7 @@ from substitute.balancers.nginx.balancer import Nginx
 from substitute.balancers.nginx.processes import master_of
 from substitute.linux.processes import is_alive, signal_process
 from tests.contracts.balanced_site import Kind
-from tests.contracts.strict_client import until
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,7 @@ class UsersNginx:
             [self.binary, "-c", self.config, "-p", self._place, "-g", f"daemon {'on' if daemon else 'off'};"],
             stderr=subprocess.DEVNULL,
         )
-        until(lambda: self.master or self._process.poll())
+        eventually(lambda: self.master or self._process.poll())
         assert self.master, self.said()
         return self.master
 
@@ -104,7 +104,7 @@ class UsersNginx:
         self._process.wait()
         if master := self.master:
             signal_process(master, number)
-            until(lambda: not is_alive(master))
+            eventually(lambda: not is_alive(master))
 
 
 _OF_SITES: dict[Path, UsersNginx] = {}

@@ -16,7 +16,8 @@ from substitute.balancers.passive.balancer import Passive
 from substitute.core.model.slots import Endpoint
 from substitute.linux.connections import WILDCARDS
 from tests.contracts.balanced_site import A, B, Kind
-from tests.contracts.strict_client import accepts, until
+from tests.contracts.strict_client import accepts
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,14 +96,14 @@ class Front:
                 env={**os.environ, "HOME": str(self.site.root)},
                 start_new_session=True,
             )
-        until(lambda: accepts(self.site.listen))
+        eventually(lambda: accepts(self.site.listen))
 
     def stop(self) -> None:
         """End it, workers and all."""
         if self.process:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-            until(lambda: not accepts(self.site.listen))
+            eventually(lambda: not accepts(self.site.listen))
 
 
 def nginx(

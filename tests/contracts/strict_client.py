@@ -2,62 +2,43 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
-import threading
-import time
 from collections import Counter
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from substitute.linux.connections import PROBE_MARK, WILDCARDS
+from substitute.demo import load as strict
+from substitute.http import exchange
+from substitute.probing.endpoints import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from substitute.core.model.slots import Endpoint
 
-_BODY = b"x" * 2000
 _PATIENCE = 60.0
 
 
-@dataclass
 class Load:
     """What became of the requests so far."""
 
-    answers: Counter[str] = field(default_factory=Counter)
-    """By the name of the app that answered."""
-    failures: list[str] = field(default_factory=list)
-    _stopped: threading.Event = field(default_factory=threading.Event)
+    def __init__(self, loads: list[strict.Load]) -> None:
+        self._loads = loads
 
-    def run(self, listen: Endpoint, method: str, *, keepalive: bool) -> None:
-        """One client, until the load ends."""
-        connection = http.client.HTTPConnection(listen.host, listen.port, timeout=_PATIENCE)
-        while not self._stopped.is_set():
-            try:
-                connection.request(method, "/", _BODY if method == "POST" else None)
-                response = connection.getresponse()
-                said = response.read()
-                if response.status == 200:
-                    self.answers[said[:2].decode()] += 1
-                else:
-                    self.failures.append(f"{method}: {response.status}")
-                if not keepalive:
-                    connection.close()
-            except (OSError, http.client.HTTPException) as error:
-                self.failures.append(f"{method}: {error!r}")
-                connection.close()
-        connection.close()
+    @property
+    def answers(self) -> Counter[str]:
+        """By the name of the app that answered."""
+        return sum((one.so_far.versions for one in self._loads), Counter[str]())
 
-    def stop(self) -> None:
-        """Let every client finish its request and leave."""
-        self._stopped.set()
+    @property
+    def failures(self) -> list[str]:
+        """What was seen, in words."""
+        return [f"{one.method}: {failed}" for one in self._loads for failed in one.so_far.failures]
 
     def wait_for_more(self, count: int = 50) -> None:
         """Until `count` further requests were answered or failed."""
-        enough = self.answers.total() + len(self.failures) + count
-        until(lambda: self.answers.total() + len(self.failures) >= enough)
+        for one in self._loads:
+            one.wait_for(-(-count // len(self._loads)))
 
 
 @contextmanager
@@ -65,52 +46,34 @@ def load(
     listen: Endpoint, clients: int = 8, *, keepalive: bool = True, methods: tuple[str, ...] = ("GET", "POST")
 ) -> Iterator[Load]:
     """Requests without a pause, by default half of them POST, while the block runs."""
-    running = Load()
-    threads = [
-        threading.Thread(
-            target=running.run, args=(listen, methods[number % len(methods)]), kwargs={"keepalive": keepalive}
-        )
-        for number in range(clients)
-    ]
-    for thread in threads:
-        thread.start()
-    try:
+    with ExitStack() as stack:
+        share = clients // len(methods)
+        loads = [
+            strict.Load(f"http://{listen}{path}", method=method, keepalive=keepalive, connections=share)
+            for method, path in (("GET", "/"), ("POST", "/echo"))
+            if method in methods
+        ]
+        running = Load([stack.enter_context(one) for one in loads])
         running.wait_for_more()
         yield running
         running.wait_for_more()
-    finally:
-        running.stop()
-        for thread in threads:
-            thread.join()
 
 
 def get(listen: Endpoint, path: str = "/", method: str = "GET", **headers: str) -> tuple[int, str]:
     """One request on a connection of its own; status and body. Underscores of a header become hyphens."""
-    connection = http.client.HTTPConnection(listen.host, listen.port, timeout=_PATIENCE)
-    return _get(connection, path, headers, method)
+    given = {key.replace("_", "-"): value for key, value in headers.items()}
+    given = {"Host": str(listen), "Connection": "close", **given}
+    with exchange.connect(f"http://{listen}", _PATIENCE) as connection:
+        reply = exchange.ask(connection, exchange.request(method, path, given.items()), _PATIENCE)
+    return reply.head.status, reply.body.decode()
 
 
 def get_as_a_probe(endpoint: Endpoint, path: str) -> tuple[int, str]:
     """One request to the instance itself: a gate lets it through."""
-    connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=_PATIENCE)
-    connection.sock = socket.socket(socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET)
-    with suppress(PermissionError):
-        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, PROBE_MARK)
-    connection.sock.connect((WILDCARDS.get(endpoint.host, endpoint.host), endpoint.port))
-    return _get(connection, path, {})
-
-
-def _get(
-    connection: http.client.HTTPConnection, path: str, headers: dict[str, str], method: str = "GET"
-) -> tuple[int, str]:
-    try:
-        connection.request(
-            method, path, headers={key.replace("_", "-"): value for key, value in headers.items()}
-        )
-        response = connection.getresponse()
-        return response.status, response.read().decode()
-    finally:
-        connection.close()
+    with connect(endpoint, _PATIENCE) as connection:
+        asked = exchange.request("GET", path, {"Host": str(endpoint), "Connection": "close"}.items())
+        reply = exchange.ask(connection, asked, _PATIENCE)
+    return reply.head.status, reply.body.decode()
 
 
 @contextmanager
@@ -136,14 +99,6 @@ def conversation(listen: Endpoint) -> Iterator[Callable[[str], str]]:
                 return answer
 
             yield say
-
-
-def until(reached: Callable[[], object], patience: float = _PATIENCE) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + patience
-    while not reached():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.005)
 
 
 def accepts(endpoint: Endpoint) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import threading
 from contextlib import contextmanager
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from substitute.http.failures import FailedError
 from tests.contracts import haproxies, nginxes, passives, traefiks
 from tests.contracts.balanced_site import A, B, Kind, Site, site_in
-from tests.contracts.strict_client import conversation, get, get_as_a_probe, load, until
+from tests.contracts.strict_client import conversation, get, get_as_a_probe, load
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +140,7 @@ def test_a_request_in_flight_is_seen_and_finishes_after_its_share_is_gone(site: 
     answers = []
     slow = threading.Thread(target=lambda: answers.append(get(site.listen, "/wait")))
     slow.start()
-    until(lambda: site.traffic(A).in_flight == 1)
+    eventually(lambda: site.traffic(A).in_flight == 1)
     switch(site, B)
     assert site.traffic(A).in_flight >= 1
     assert names(site) == {"b0"}
@@ -193,13 +194,13 @@ def test_requests_and_what_was_cut_are_counted_or_said_to_be_unknown(site: Site)
     def ask(path: str, method: str) -> None:
         try:
             lost.append(get(site.listen, path, method)[0])
-        except (OSError, http.client.HTTPException):
+        except (OSError, FailedError):
             lost.append("broken off")
 
     asking = [threading.Thread(target=ask, args=args) for args in (("/wait", "POST"), ("/half", "GET"))]
     for thread in asking:
         thread.start()
-    until(lambda: site.traffic(A).in_flight == 2)
+    eventually(lambda: site.traffic(A).in_flight == 2)
     switch(site, B)
     site.kill("a0")
     site.drained(A)

@@ -15,8 +15,9 @@ from substitute.balancers.traefik.balancer import Traefik
 from substitute.core.model.slots import Endpoint
 from tests.contracts import haproxies, nginxes, passives, traefiks
 from tests.contracts.balanced_site import A, B, Kind, Site
-from tests.contracts.strict_client import get, load, until
+from tests.contracts.strict_client import get, load
 from tests.ports import free_port
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,7 +74,7 @@ class Town:
         share(50, 50)
         share(100, 0)
         endpoint = self.site.endpoints[old]
-        until(lambda: (balancer.traffic() or {})[endpoint].in_flight == 0)
+        eventually(lambda: (balancer.traffic() or {})[endpoint].in_flight == 0)
         self.site.stop(f"{old}0")
         self._pause(meanwhile)
         share(100, 0)

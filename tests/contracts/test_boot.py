@@ -9,7 +9,7 @@ import pytest
 
 from substitute.autostart.command import Command
 from substitute.autostart.systemd import Systemd
-from tests.contracts.test_runtime import eventually
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.machine
 

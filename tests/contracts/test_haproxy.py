@@ -38,12 +38,14 @@ from substitute.balancers.haproxy.configuration import (
 from substitute.core.model.errors import BalancerError, UnmovedError, UnobservedError
 from substitute.core.model.slots import Endpoint
 from substitute.core.ports.balancer import Backend, Server
+from substitute.http import exchange
 from substitute.linux.processes import identify, is_alive
 from substitute.runtimes.supervisord.runtime import Supervisord
 from tests.contracts import haproxies
 from tests.contracts.balanced_site import A, B, Kind, Site, other_app, site_in
-from tests.contracts.strict_client import accepts, conversation, get, load, until
+from tests.contracts.strict_client import accepts, conversation, get, load
 from tests.ports import free_port
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,7 +107,7 @@ def stopped(pid: int) -> Iterator[None]:
     """All its threads do nothing in here."""
     os.kill(pid, signal.SIGSTOP)
     threads = Path(f"/proc/{pid}/task")
-    until(lambda: all(" (stopped)" in (one / "status").read_text() for one in threads.iterdir()))
+    eventually(lambda: all(" (stopped)" in (one / "status").read_text() for one in threads.iterdir()))
     try:
         yield
     finally:
@@ -141,7 +143,7 @@ def test_a_new_request_waits_for_a_crashed_instance_that_comes_back(site: Site) 
     site.stop("a0")
     answers: list[tuple[int, str]] = []
     with meanwhile(lambda: answers.append(get(site.listen))):
-        until(lambda: clients(site) == 1)
+        eventually(lambda: clients(site) == 1)
         site.start("a0", site.endpoints[A])
     assert answers == [(200, "a0")]
 
@@ -283,7 +285,7 @@ def test_at_the_very_pause_of_an_apps_keep_alive_no_request_is_lost(
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     with subprocess.Popen(commands[server], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL) as app:
         try:
-            until(lambda: accepts(there))
+            eventually(lambda: accepts(there))
             site.balancer.route([Backend("pausing", (), (Server(A, there, 100),))])
             with ExitStack() as stack:
                 for number in range(64):
@@ -303,7 +305,7 @@ def test_no_idle_connection_keeps_an_instance_from_leaving(
     leaves = site.start("a0", site.endpoints[A])
     site.route(100, 0)
     with load(site.listen) as running:
-        until(lambda: site.traffic(A).open)
+        eventually(lambda: site.traffic(A).open)
         site.route(0, 100)
         site.drained(A)
         site.drained(A)
@@ -338,8 +340,8 @@ def hasty_app() -> Iterator[Endpoint]:
                 if line.lower().startswith(b"content-length:"):
                     length = int(line.split(b":")[1])
                 if not line.strip():
-                    lines.read(length)
-                    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh0")
+                    body = lines.read(length)
+                    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (length, body))
                     return
 
     def accept() -> None:
@@ -374,8 +376,8 @@ def test_when_it_is_killed_it_comes_back_with_the_same_routes(
     killed = identify(victim(site))
     assert killed
     os.kill(killed.pid, signal.SIGKILL)
-    until(lambda: not is_alive(killed))
-    until(site.observed)
+    eventually(lambda: not is_alive(killed))
+    eventually(site.observed)
     assert {get(site.listen)[1] for _ in range(10)} == {"b0"}
 
 
@@ -412,7 +414,7 @@ def test_an_orphan_of_a_killed_supervisord_is_succeeded_by_one_that_is_kept(site
     with load(site.listen) as running, conversation(site.listen) as say:
         say("one")
         os.kill(daemon.pid, signal.SIGKILL)
-        until(lambda: not is_alive(daemon))
+        eventually(lambda: not is_alive(daemon))
         site.runtime = Supervisord(site.run_directory)
         site.balancer = adapter.HAProxy(site.run_directory, site.runtime, balancer(site)._settings)
         site.route(0, 100)
@@ -424,7 +426,7 @@ def test_an_orphan_of_a_killed_supervisord_is_succeeded_by_one_that_is_kept(site
         say("close")
     assert running.failures == []
     assert master(site) != first
-    until(lambda: identify(first) is None)
+    eventually(lambda: identify(first) is None)
     assert site.runtime.kept() == {"haproxy"}
     heir = identify(master(site))
     assert heir
@@ -552,7 +554,7 @@ def test_another_address_is_taken_over_and_the_earlier_one_answers_until_nobody_
         kept.wait_for_more()
     assert fresh.failures == kept.failures == []
     monkeypatch.setattr(adapter, "_UNUSED", 0)
-    until(
+    eventually(
         lambda: (
             site.balancer.pending(shop)
             == f"No client uses {site.listen} any more: HAProxy stops listening there."
@@ -598,7 +600,7 @@ def test_domains_ports_and_shares_change_without_a_reload(site: Site) -> None:
         assert get(site.listen, Host="else.example.com")[0] == (404 if domains else 200)
     assert worker(site) == running
     os.kill(running, signal.SIGKILL)  # what it comes back with is the same
-    until(lambda: site.observed() and worker(site) != running)
+    eventually(lambda: site.observed() and worker(site) != running)
     assert get(site.listen, Host="www.example.com") == (200, "c0")
     assert get(site.listen, Host="shop.example.com")[0] == 404
 
@@ -673,7 +675,7 @@ def test_the_clients_of_an_old_worker_reach_the_new_shares_with_their_next_reque
             for _ in range(2)
         )
         assert ask(kept).endswith("a0")
-        until(lambda: clients(site) == 2)
+        eventually(lambda: clients(site) == 2)
         site.balancer.route([site.shop(0, 100), another_app()])
         site.balancer.route([site.shop(50, 50), another_app()])
         site.route(0, 100)
@@ -738,7 +740,7 @@ def test_a_long_connection_outlives_reloads_which_do_not_wait_for_it_and_is_in_f
             assert say(f"still {turn}") == f"a0 still {turn}"
         say("close")
     site.drained(A)
-    until(lambda: not leaving.all_of(site.run_directory))
+    eventually(lambda: not leaving.all_of(site.run_directory))
 
 
 def test_an_old_worker_that_an_ended_command_left_is_made_to_obey_by_the_next(site: Site) -> None:
@@ -764,7 +766,7 @@ def test_a_worker_of_the_first_version_which_hands_nothing_on_is_waited_for(site
     text = text.replace("timeout http-keep-alive 75300ms", "timeout http-keep-alive 1s")
     path(site).write_text(text.replace("substitute-", "earlier-"))
     api.reload(site.run_directory)
-    until(lambda: api.description(site.run_directory).startswith("earlier-"))
+    eventually(lambda: api.description(site.run_directory).startswith("earlier-"))
     assert site.balancer.pending([site.shop(100, 0)]) == "[balancer] has changed, or substitute was upgraded."
     with socket.create_connection((site.listen.host, site.listen.port)) as kept:
         assert ask(kept).endswith("a0")
@@ -783,7 +785,7 @@ def test_an_upgrade_from_one_backend_an_app_fails_no_request(site: Site) -> None
     binary = haproxy_program.choose(balancer(site)._settings.binary)
     (site.run_directory / "log").mkdir(exist_ok=True)
     site.runtime.start(haproxy_program.program(binary, site.run_directory))
-    until(site.observed)
+    eventually(site.observed)
     shop = [site.shop(0, 100)]
     with (
         load(site.listen) as kept,
@@ -792,7 +794,7 @@ def test_an_upgrade_from_one_backend_an_app_fails_no_request(site: Site) -> None
     ):
         assert say("one") == "a0 one"
         site.route(0, 100)  # needs no reload, and gets none
-        until(lambda: site.traffic(A).in_flight == 1)
+        eventually(lambda: site.traffic(A).in_flight == 1)
         assert get(site.listen) == (200, "b0")
         site.route(100, 0)
         assert site.balancer.pending(shop) == "[balancer] has changed, or substitute was upgraded."
@@ -830,7 +832,7 @@ def test_a_worker_that_is_stopped_is_named_and_no_other_is_started_beside_it(
         daemon = identify(int((site.run_directory / "supervisord.pid").read_text()))
         assert daemon
         os.kill(daemon.pid, signal.SIGKILL)
-        until(lambda: not is_alive(daemon))
+        eventually(lambda: not is_alive(daemon))
         site.runtime = Supervisord(site.run_directory)
         site.balancer = adapter.HAProxy(site.run_directory, site.runtime, balancer(site)._settings)
     with stopped(hanging):
@@ -1003,12 +1005,8 @@ def test_the_clients_of_an_old_worker_are_told_to_the_app_as_ever(site: Site) ->
 
 def test_only_who_asks_as_a_drill_is_told_the_slot_and_no_app_sees_that(site: Site) -> None:
     def answered(**headers: str) -> tuple[str | None, dict[str, str]]:
-        connection = http.client.HTTPConnection(site.listen.host, site.listen.port, timeout=10)
-        connection.request("GET", "/headers", headers=headers)
-        response = connection.getresponse()
-        slot, seen = response.getheader(SLOT_HEADER), json.loads(response.read())
-        connection.close()
-        return slot, seen
+        reply = exchange.get(f"http://{site.listen}/headers", 10, headers)
+        return reply.head.headers.get(SLOT_HEADER.lower()), json.loads(reply.body)
 
     asks = {DRILL_HEADER: "1"}
     for shares, slot in (((100, 0), "a"), ((0, 100), "b")):
@@ -1061,7 +1059,7 @@ def test_switches_and_reloads_fail_no_request_of_a_load_generator(site: Site) ->
     site.route(100, 0)
     command = ["wrk", "-t1", "-c32", "-d60s", f"http://{site.listen}/"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as wrk:
-        until(lambda: site.requests(A) > 100)
+        eventually(lambda: site.requests(A) > 100)
         for turn in range(20):
             more = [other_app(site.endpoints[A])] if turn % 10 > 5 else []
             site.balancer.route([site.shop(*((0, 100), (100, 0))[turn % 2]), *more])

@@ -20,8 +20,9 @@ from substitute.linux.processes import is_alive, is_stopped, signal_process
 from substitute.linux.sock_diag import State, sockets
 from tests.contracts import nginxes
 from tests.contracts.balanced_site import A, B, Kind, Site, other_app, site_in
-from tests.contracts.strict_client import accepts, conversation, get, get_as_a_probe, load, until
+from tests.contracts.strict_client import accepts, conversation, get, get_as_a_probe, load
 from tests.ports import free_port
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +94,7 @@ def test_a_command_that_was_killed_before_the_reload_is_taken_back_by_the_next(s
 def test_a_command_that_was_killed_after_the_reload_is_made_good_by_the_next(site: Site) -> None:
     file(site).write_text(render([site.shop(0, 100)]))
     nginxes.of(site).reload()
-    until(lambda: serving(site) == {"b0"})
+    eventually(lambda: serving(site) == {"b0"})
     another_command(site)
     site.route(100, 0)
     assert serving(site) == {"a0"}
@@ -106,7 +107,7 @@ def test_a_reload_of_somebody_else_with_the_earlier_file_is_not_taken_for_ours(s
         nginx.configure(more=f"server {{ listen 127.0.0.1:{port}; }}")
         nginx.reload()
         # It has read the file, and now tries the port again and again.
-        until(lambda: "still could not bind" in nginx.said() or "try again to bind" in nginx.said())
+        eventually(lambda: "still could not bind" in nginx.said() or "try again to bind" in nginx.said())
         freed = threading.Timer(0.3, occupied.close)
         freed.start()
         site.route(0, 100)
@@ -229,7 +230,7 @@ def test_a_killed_master_is_noticed_though_its_workers_serve_on(site: Site) -> N
     master, left = nginxes.of(site).master, workers(site)
     assert master
     signal_process(master, signal.SIGKILL)
-    until(lambda: not is_alive(master))
+    eventually(lambda: not is_alive(master))
     try:
         with pytest.raises(BalancerError, match="nginx does not run"):
             site.route(0, 100)
@@ -237,7 +238,7 @@ def test_a_killed_master_is_noticed_though_its_workers_serve_on(site: Site) -> N
     finally:
         for worker in left:
             signal_process(worker, signal.SIGKILL)
-    until(lambda: not any(map(is_alive, left)))
+    eventually(lambda: not any(map(is_alive, left)))
 
 
 def test_a_pid_file_that_names_another_program_is_not_believed(site: Site) -> None:
@@ -256,11 +257,11 @@ def test_an_nginx_that_is_being_replaced_by_another_binary_is_not_reloaded(site:
     nginx = nginxes.of(site)
     nginx.end()
     first = nginx.start(daemon=True)
-    until(lambda: signal_process(first, signal.SIGUSR2) and nginx.master not in (None, first))
+    eventually(lambda: signal_process(first, signal.SIGUSR2) and nginx.master not in (None, first))
     with pytest.raises(BalancerError, match="both serve") as raised:
         site.route(0, 100)
     assert f"kill -QUIT {first.pid}" in raised.value.cure
-    until(lambda: not signal_process(first, signal.SIGQUIT))
+    eventually(lambda: not signal_process(first, signal.SIGQUIT))
     site.route(0, 100)
     assert serving(site) == {"b0"}
 
@@ -338,7 +339,7 @@ def test_a_slow_request_finishes_though_several_reloads_pass(site: Site) -> None
     answers: list[tuple[int, str]] = []
     slow = threading.Thread(target=lambda: answers.append(get(site.listen, "/wait")))
     slow.start()
-    until(lambda: site.traffic(A).in_flight == 1)
+    eventually(lambda: site.traffic(A).in_flight == 1)
     for a, b in ((50, 50), (0, 100), (30, 70), (0, 100)):
         site.route(a, b)
     assert site.traffic(A).in_flight >= 1
@@ -389,7 +390,7 @@ def test_a_master_that_is_stopped_is_named_and_goes_on_as_it_was_told_before(sit
     assert master
     signal_process(master, signal.SIGSTOP)
     try:
-        until(lambda: is_stopped(master.pid))
+        eventually(lambda: is_stopped(master.pid))
         with pytest.raises(BalancerError, match=rf"master \(pid {master.pid}\) is suspended") as raised:
             site.route(0, 100)
         assert f"kill -CONT {master.pid}" in raised.value.cure
@@ -413,7 +414,7 @@ def test_another_sites_websocket_in_a_leaving_worker_is_not_in_flight_and_a_slow
         "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade; } }"
     )
     nginx.reload()
-    until(lambda: accepts(elsewhere))
+    eventually(lambda: accepts(elsewhere))
     site.drained(A)
     with (
         conversation(elsewhere) as say,
@@ -421,7 +422,7 @@ def test_another_sites_websocket_in_a_leaving_worker_is_not_in_flight_and_a_slow
     ):
         assert say("one") == "blog one"
         slow.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\nab")
-        until(
+        eventually(
             lambda: any(
                 seen.remote.port == slow.getsockname()[1] for seen in sockets(site.listen.port, State)
             )

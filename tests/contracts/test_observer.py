@@ -20,21 +20,15 @@ from substitute.linux.connections import PROBE_MARK
 from substitute.linux.processes import identify, signal_group
 from substitute.probing import platforms
 from substitute.probing.observer import OutsideObserver
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from substitute.core.ports.observer import Conversation
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
-
-
-def eventually(reached: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not reached():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from tests.contracts import passives
 from tests.contracts.balanced_site import A, B, Kind, Site, site_in
 from tests.contracts.namespace import Machine, second_machine
 from tests.contracts.passives import Settings
-from tests.contracts.strict_client import accepts, get, get_as_a_probe, load, until
+from tests.contracts.strict_client import accepts, get, get_as_a_probe, load
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -333,7 +334,7 @@ def test_a_kernel_without_nat_refuses_new_connections_and_lets_the_balancer_noti
     assert not accepts(site.endpoints[A])
     with socket.create_connection((site.endpoints[B].host, site.endpoints[B].port)):
         # The app may take a moment to close the connection of the probe before this one.
-        until(lambda: (balancer.traffic() or {})[site.endpoints[B]].in_flight == 1)
+        eventually(lambda: (balancer.traffic() or {})[site.endpoints[B]].in_flight == 1)
         seen = balancer.traffic()
         assert seen is not None
         assert (seen[site.endpoints[A]].share, seen[site.endpoints[B]].in_flight) == (0, 1)

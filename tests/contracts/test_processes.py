@@ -14,9 +14,10 @@ import pytest
 
 from substitute.linux import processes
 from substitute.runtimes.orphans import wait_or_kill
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -31,13 +32,6 @@ def started(*argv: str) -> Iterator[subprocess.Popen[bytes]]:
             processes.signal_group(process, signal.SIGKILL)
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_a_process_keeps_its_identity_until_it_ends() -> None:
     with started("sleep", "1000") as program:
         process = processes.identify(program.pid)
@@ -45,7 +39,7 @@ def test_a_process_keeps_its_identity_until_it_ends() -> None:
         assert process
         assert processes.is_alive(process)
         assert processes.signal_process(process, signal.SIGKILL)
-        wait_for(lambda: processes.identify(program.pid) is None)  # a zombie still
+        eventually(lambda: processes.identify(program.pid) is None)  # a zombie still
         assert processes.identify(program.pid, zombie=True) == process
         program.wait()
         assert processes.identify(program.pid, zombie=True) is None
@@ -70,7 +64,7 @@ def test_a_name_with_blanks_and_parentheses_confuses_nothing(tmp_path: Path) -> 
     odd = tmp_path / "a) R 1 (b"
     odd.symlink_to(sleep)
     with started(str(odd), "1000") as program:
-        wait_for(lambda: b"a) R 1 (b" in processes._read(program.pid, "comm"))
+        eventually(lambda: b"a) R 1 (b" in processes._read(program.pid, "comm"))
         stat = processes._stat(program.pid)
         assert stat
         assert (stat.parent, stat.group) == (os.getpid(), program.pid)
@@ -92,7 +86,7 @@ def test_a_group_is_found_and_signalled_after_its_leader_has_exited() -> None:
         assert len(processes.group_members(program.pid)) == 2
         assert processes.group_of(leader) == processes.group_members(program.pid)
         assert processes.signal_group(leader, signal.SIGKILL)
-        wait_for(lambda: not processes.group_of(leader))
+        eventually(lambda: not processes.group_of(leader))
         assert not processes.signal_group(leader, signal.SIGKILL)
 
 
@@ -108,7 +102,7 @@ def test_a_group_older_than_its_remembered_leader_is_another_one() -> None:
 
 def test_a_process_is_named_after_its_command() -> None:
     with started("sleep", "1000") as program:
-        wait_for(lambda: processes.name(program.pid) == "sleep")
+        eventually(lambda: processes.name(program.pid) == "sleep")
     assert processes.name(2**22 + 1) == "?"
 
 
@@ -138,7 +132,7 @@ def test_a_process_is_known_by_its_environment_however_long_that_is(tmp_path: Pa
         ["sleep", "1000"], cwd=tmp_path, env=environment, start_new_session=True
     ) as program:
         try:
-            wait_for(lambda: processes.name(program.pid) == "sleep")
+            eventually(lambda: processes.name(program.pid) == "sleep")
             assert processes.started_with(marks, without="HOOK") == [processes.identify(program.pid)]
             assert not processes.started_with({**marks, "SUBSTITUTE_APP": "another"}, without="HOOK")
             assert not processes.started_with(marks, without="SECRET7")
@@ -153,7 +147,7 @@ def test_what_somebody_runs_at_a_terminal_is_not_known_by_its_environment(tmp_pa
     if pid == 0:
         os.execvpe("sleep", ["sleep", "1000"], {**os.environ, **marks})  # noqa: S606
     try:
-        wait_for(lambda: processes.name(pid) == "sleep")
+        eventually(lambda: processes.name(pid) == "sleep")
         assert not processes.started_with(marks, without="HOOK")
         os.close(terminal)
         os.waitpid(pid, 0)

@@ -7,7 +7,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from ast import literal_eval
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +19,10 @@ from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import Process, Program
 from substitute.linux.processes import group_of, identify, is_alive, signal_group
 from tests.contracts.runtimes import CONNECT, KINDS
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 SLEEPER = f"{sys.executable} -S -E -c 'import time; time.sleep(600)'"
 SLEEPER_IN_QUOTES = f'{sys.executable} -S -E -c "import time; time.sleep(600)"'
@@ -30,13 +30,6 @@ STUBBORN = (
     f"{sys.executable} -S -E -c 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     'print("ready", flush=True); time.sleep(600)\''
 )
-
-
-def eventually(reached: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not reached():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 class Place:

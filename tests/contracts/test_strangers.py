@@ -15,8 +15,8 @@ from substitute.core.model.slots import Endpoint
 from substitute.linux.containers import client_of
 from substitute.linux.processes import descendants, identify, signal_group, signal_process
 from substitute.probing.strangers import Listening
-from tests.contracts.strict_client import until
 from tests.ports import free_port
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ def test_the_command_that_runs_a_container_in_its_foreground_is_found() -> None:
     ) as client:
         process = identify(client.pid)
         assert process
-        until(lambda: client_of("docker", name) == client.pid)
+        eventually(lambda: client_of("docker", name) == client.pid)
         assert client_of("docker", "another") is None
         assert client_of("podman", name) is None
         signal_group(process, signal.SIGKILL)

@@ -5,16 +5,16 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from substitute.linux.processes import group_of, identify, is_alive
 from substitute.linux.subprocesses import Shell, capture, spawn_detached
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from substitute.core.model.programs import Process
@@ -40,13 +40,6 @@ def run(script: str, directory: Path, watched: Watched, timeout: float | None = 
         on_start=watched.started.append,
         timeout=timeout,
     )
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -126,7 +119,7 @@ def test_a_timeout_kills_what_ignores_sigterm(tmp_path: Path, watched: Watched) 
 
 def test_a_signal_handler_that_raises_ends_the_whole_group(tmp_path: Path, watched: Watched) -> None:
     def interrupt() -> None:
-        wait_for(lambda: watched.lines)
+        eventually(lambda: watched.lines)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
@@ -197,7 +190,7 @@ def test_a_program_whose_start_could_not_be_noted_has_not_begun(tmp_path: Path) 
     )
     deployer = capture([sys.executable, "-c", code, str(tmp_path)], environment=ENVIRONMENT)
     assert deployer.status == -signal.SIGKILL
-    wait_for(lambda: identify(int(deployer.out)) is None)
+    eventually(lambda: identify(int(deployer.out)) is None)
     assert not (tmp_path / "begun").exists()
 
 
@@ -246,7 +239,7 @@ def test_a_detached_program_has_its_own_session_its_log_and_no_other_descriptor(
             [sys.executable, "-c", code], directory=tmp_path, environment={}, log=log, pass_fds=[given]
         )
         os.write(kept, b"x")
-        wait_for(lambda: log.read_text().endswith("\n"))
+        eventually(lambda: log.read_text().endswith("\n"))
         assert log.read_text() == f"[0, 1, 2, {given}] True b'x'\n"
         assert log.stat().st_mode & 0o777 == 0o600
     finally:

@@ -17,7 +17,8 @@ from substitute.linux.processes import identify, is_alive, is_stopped
 from substitute.runtimes.handover import RuntimeHandover
 from substitute.runtimes.supervisord import runtime as supervisord
 from substitute.runtimes.supervisord.refusals import Fault, Silent
-from tests.contracts.test_runtime import Place, eventually
+from tests.contracts.test_runtime import Place
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,8 +19,9 @@ from substitute.core.model.programs import Limits, Protection
 from substitute.linux.processes import identify, is_alive, signal_process
 from substitute.runtimes.systemd import bus as systemd_bus
 from substitute.runtimes.systemd import runtime as systemd
-from tests.contracts.test_runtime import SLEEPER, STUBBORN, Place, eventually
+from tests.contracts.test_runtime import SLEEPER, STUBBORN, Place
 from tests.machines import USER
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,8 +18,9 @@ from substitute.core.model.slots import Endpoint
 from substitute.linux.processes import is_stopped
 from tests.contracts import traefiks
 from tests.contracts.balanced_site import A, B, Site, other_app, site_in
-from tests.contracts.strict_client import conversation, get, get_as_a_probe, load, until
+from tests.contracts.strict_client import conversation, get, get_as_a_probe, load
 from tests.ports import free_port
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def site(tmp_path: Path) -> Iterator[Site]:
     with site_in(tmp_path, traefiks.KINDS["traefik"]) as made:
         made.start_both()
-        until(traefiks.of(made).api_answers)
+        eventually(traefiks.of(made).api_answers)
         yield made
 
 
@@ -78,7 +79,7 @@ def served(site: Site) -> set[str]:
 def test_a_replaced_file_is_noticed(site: Site, program: Program, provider: str, throttle: str) -> None:
     site.route(100, 0)  # a provider of one file does not start without it
     again(program, provider=provider, throttle=throttle)
-    until(program.api_answers)
+    eventually(program.api_answers)
     for a in (0, 100):
         site.route(a, 100 - a)
         assert site.traffic(A).share == a
@@ -88,7 +89,7 @@ def test_a_file_that_nobody_watches_is_put_back(site: Site, program: Program) ->
     site.route(100, 0)
     before = program.file.read_text()
     again(program, provider="")
-    until(program.api_answers)
+    eventually(program.api_answers)
     with pytest.raises(BalancerError, match=r"did not take over .*It has no service shop@file") as caught:
         impatient(program).route([site.shop(0, 100)])
     assert f"directory: {program.file.parent}" in caught.value.cure
@@ -99,12 +100,12 @@ def test_a_single_file_that_came_after_traefik_is_kept_for_its_next_start(
     site: Site, program: Program
 ) -> None:
     again(program, provider="filename")
-    until(program.api_answers)
+    eventually(program.api_answers)
     with pytest.raises(BalancerError, match="did not take over") as caught:
         impatient(program).route([site.shop(100, 0)])
     assert "restarted" in caught.value.cure
     again(program, provider="filename")
-    until(program.api_answers)
+    eventually(program.api_answers)
     site.route(0, 100)
 
 
@@ -165,7 +166,7 @@ def test_a_traefik_that_is_stopped_is_noticed_before_anything_is_written(
     assert "Is Traefik running?" in caught.value.cure
     assert stamp(program) == before
     program.start()
-    until(lambda: program.knows("shop"))
+    eventually(lambda: program.knows("shop"))
     assert served(site) == {"a0"}
 
 
@@ -198,14 +199,14 @@ def behind_a_router(program: Program, *, middlewares: str) -> None:
 
 def test_an_api_behind_a_router_of_the_users_own_will_do(site: Site, program: Program) -> None:
     behind_a_router(program, middlewares="[]")
-    until(program.api_answers)
+    eventually(program.api_answers)
     site.route(0, 100)
     assert served(site) == {"b0"}
 
 
 def test_an_api_that_asks_for_a_password_is_said(site: Site, program: Program) -> None:
     behind_a_router(program, middlewares="[password]")
-    until(lambda: get(program.api, "/api/version")[0] == 401)
+    eventually(lambda: get(program.api, "/api/version")[0] == 401)
     with pytest.raises(BalancerError, match="answers 401") as caught:
         site.route(100, 0)
     assert "without one" in caught.value.cure
@@ -268,7 +269,7 @@ def test_apps_come_and_go_without_a_failure_of_the_others(site: Site, program: P
             blog: 0,
         }
         site.route(100, 0)
-        until(lambda: not program.knows("blog"))
+        eventually(lambda: not program.knows("blog"))
     assert running.failures == []
     assert set(running.answers) == {"a0"}
 
@@ -280,14 +281,14 @@ def test_a_websocket_and_a_slow_request_straddle_many_switches(site: Site) -> No
     slow.start()
     with conversation(site.listen) as say:
         assert say("0") == "a0 0"
-        until(lambda: site.traffic(A).in_flight >= 2)
+        eventually(lambda: site.traffic(A).in_flight >= 2)
         for turn in range(1, 6):
             site.route(*((0, 100) if turn % 2 else (50, 50)))
             assert say(str(turn)) == f"a0 {turn}"
         get_as_a_probe(site.endpoints[A], "/release")
         slow.join()
         assert answers == [(200, "a0")]
-        until(lambda: site.traffic(A).in_flight == 1)
+        eventually(lambda: site.traffic(A).in_flight == 1)
         assert say("close") == ""
     site.drained(A)
 
@@ -342,7 +343,7 @@ def test_one_that_is_stopped_is_not_taken_for_gone_and_goes_on_as_it_was_told_be
     before = program.file.read_text()
     os.kill(program.pid, signal.SIGSTOP)
     try:
-        until(lambda: is_stopped(program.pid))
+        eventually(lambda: is_stopped(program.pid))
         with pytest.raises(BalancerError, match=NO_TRAEFIK):
             site.route(0, 100)
         with pytest.raises(BalancerError, match=NO_TRAEFIK):
@@ -352,7 +353,7 @@ def test_one_that_is_stopped_is_not_taken_for_gone_and_goes_on_as_it_was_told_be
         assert program.file.read_text() == before
     finally:
         os.kill(program.pid, signal.SIGCONT)
-    until(program.api_answers)
+    eventually(program.api_answers)
     assert served(site) == {"a0"}
     site.route(0, 100)
     assert served(site) == {"b0"}

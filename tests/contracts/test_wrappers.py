@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,9 +17,9 @@ from substitute.core.model.slots import Endpoint
 from substitute.linux.processes import identify, is_alive, signal_group
 from substitute.probing.observer import OutsideObserver
 from tests.ports import free_port
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not here")
@@ -28,13 +27,6 @@ APP = (
     "process.on('SIGTERM', () => { console.log('told'); process.exit(0) })\n"
     "require('http').createServer((_, answer) => answer.end()).listen(process.env.PORT, '127.0.0.1')\n"
 )
-
-
-def eventually(reached: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not reached():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def listens(port: int) -> bool:

@@ -13,8 +13,8 @@ from substitute.balancers.traefik.api import SilentError, service
 from substitute.balancers.traefik.balancer import Traefik
 from substitute.core.model.slots import Endpoint
 from tests.contracts.balanced_site import Kind
-from tests.contracts.strict_client import until
 from tests.ports import free_port
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.contracts.balanced_site import Site
@@ -74,7 +74,7 @@ class Program:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        until(lambda: self._listens(self.listen) and self._listens(self.api))
+        eventually(lambda: self._listens(self.listen) and self._listens(self.api))
 
     def stop(self) -> None:
         """Kill it."""
@@ -134,7 +134,7 @@ def restart(site: Site) -> None:
     """Kill it, and start it as its user would."""
     of(site).stop()
     of(site).start()
-    until(lambda: of(site).knows("shop"))
+    eventually(lambda: of(site).knows("shop"))
 
 
 _PROGRAMS: dict[Path, Program] = {}

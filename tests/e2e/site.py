@@ -8,18 +8,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import substitute
 from substitute.linux.processes import identify, is_alive, signal_process
 from tests.ports import free_port
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.waiting import eventually
 
 APP = Path(substitute.__file__).parent / "demo" / "app.py"
 IDENTITY = {
@@ -34,13 +31,6 @@ IDENTITY = {
 def fetch(url: str) -> str:
     with urllib.request.urlopen(url, timeout=30) as answer:
         return str(answer.read().decode())
-
-
-def eventually(reached: Callable[[], bool], what: str, *, patience: float = 30.0) -> None:
-    deadline = time.monotonic() + patience
-    while not reached():
-        assert time.monotonic() < deadline, f"not within {patience:g}s: {what}"
-        time.sleep(0.02)
 
 
 def killed(pid: int) -> None:

@@ -18,11 +18,12 @@ from substitute.core.model.slots import Endpoint
 from substitute.demo.load import Load
 from substitute.linux.processes import descendants
 from substitute.probing.endpoints import Sockets
-from tests.contracts.strict_client import accepts, until
-from tests.e2e.site import Site, eventually, fetch
+from tests.contracts.strict_client import accepts
+from tests.e2e.site import Site, fetch
 from tests.e2e.test_deployments import under_load
 from tests.e2e.test_passive import gate, nginx
 from tests.ports import free_port
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -201,7 +202,7 @@ def test_a_unit_of_systemds_that_is_always_started_again(site: Site, kind: str) 
     site.configure()
     subprocess.run(["systemctl", "daemon-reload"], check=True)
     subprocess.run(["systemctl", "start", unit.stem], check=True)
-    until(lambda: accepts(Endpoint("127.0.0.1", site.ports[0])))
+    eventually(lambda: accepts(Endpoint("127.0.0.1", site.ports[0])))
     try:
         if kind == "haproxy":  # it is known again after a crash, and after down and up
             site.run("adopt")
@@ -237,7 +238,7 @@ def test_an_app_that_a_supervisord_of_the_users_keeps(site: Site, tmp_path: Path
     keeper = subprocess.Popen([programs / "supervisord", "-n", "-c", file], stdout=subprocess.DEVNULL)
     control = [str(programs / "supervisorctl"), "-s", f"unix://{tmp_path}/own.sock", "status", "web"]
     try:
-        until(lambda: listens(site.ports[0]))
+        eventually(lambda: listens(site.ports[0]))
 
         def stopped() -> bool:
             return "STOPPED" in subprocess.run(control, capture_output=True, text=True, check=False).stdout
@@ -276,7 +277,7 @@ def test_an_app_that_pm2_keeps(site: Site, pm2: str, mode: str, monkeypatch: pyt
         capture_output=True,
     )
     try:
-        until(lambda: accepts(Endpoint("127.0.0.1", site.ports[0])))
+        eventually(lambda: accepts(Endpoint("127.0.0.1", site.ports[0])))
         deployed_over(site, "passive", lambda: "stopped" in described())
     finally:
         subprocess.run(["pm2", "kill"], check=True, capture_output=True)

@@ -8,12 +8,12 @@ from urllib.error import HTTPError
 
 import pytest
 
-from tests.contracts.strict_client import until
 from tests.e2e import engines
 from tests.e2e.site import Site, fetch
 from tests.e2e.test_adopt import listens
 from tests.e2e.test_deployments import under_load
 from tests.e2e.test_passive import gate, nginx
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ def test_a_port_that_podman_leads_by_rules_of_its_own_is_refused_and_goes_on(
     live, port = site.root.parent / "live", site.ports[0]
     name = podman.start(live, f"--publish={port}:80", port=80, host="0.0.0.0")
     with nginx(site, site.root.parent):
-        until(lambda: serves(site))
+        eventually(lambda: serves(site))
 
         def refused() -> None:
             assert "Nothing was adopted" in site.run("adopt", exit_status=1).stderr
@@ -94,9 +94,9 @@ def serves(site: Site) -> bool:
 
 
 def taken_over(site: Site, engine: engines.Engine, name: str) -> None:
-    until(lambda: listens(site.ports[0]))
+    eventually(lambda: listens(site.ports[0]))
     with nginx(site, site.root.parent):
-        until(lambda: serves(site))
+        eventually(lambda: serves(site))
         site.repository.commit("2")
         told: list[str] = []
 

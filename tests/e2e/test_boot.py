@@ -13,9 +13,10 @@ import pytest
 from substitute.autostart.command import command_for
 from substitute.autostart.cron import Cron
 from substitute.linux.shared_names import root_hash
-from tests.e2e.site import Site, eventually, fetch
+from tests.e2e.site import Site, fetch
 from tests.machines import USER
 from tests.ports import free_port
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.machines import Machine

@@ -13,7 +13,7 @@ import pytest
 from substitute.demo.load import Load
 from substitute.linux.processes import identify
 from tests.e2e.badly_mannered import badly_mannered
-from tests.e2e.site import eventually
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     import subprocess

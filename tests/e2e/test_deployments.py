@@ -19,7 +19,8 @@ import pytest
 
 from substitute.demo.load import Load
 from substitute.linux.processes import identify
-from tests.e2e.site import APP, eventually, fetch
+from tests.e2e.site import APP, fetch
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.documents import DOCS, Reader
-from tests.e2e.site import IDENTITY, Repository, eventually
+from tests.e2e.site import IDENTITY, Repository
 from tests.machines import UNAVAILABLE, USER, Machine
 from tests.ports import free_port
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e import traffic_app
-from tests.e2e.site import APP, eventually
+from tests.e2e.site import APP
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.e2e.site import Site

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.linux.processes import group_members
-from tests.e2e.site import APP, eventually, fetch
+from tests.e2e.site import APP, fetch
 from tests.e2e.test_deployments import under_load
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.e2e.site import Site

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.documents import DOCS, Reader
-from tests.e2e.site import IDENTITY, eventually
+from tests.e2e.site import IDENTITY
 from tests.machines import UNAVAILABLE, Machine
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,7 +23,8 @@ import pytest
 
 from substitute.demo.load import Load
 from substitute.linux.processes import identify, signal_process
-from tests.e2e.site import Site, eventually
+from tests.e2e.site import Site
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

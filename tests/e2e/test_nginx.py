@@ -13,7 +13,8 @@ from substitute.core.model.slots import Endpoint
 from substitute.demo.load import Load
 from substitute.linux.processes import identify, is_alive, signal_process
 from tests.contracts import nginxes
-from tests.e2e.site import eventually, fetch
+from tests.e2e.site import fetch
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,10 +17,11 @@ from substitute.core.model.slots import Endpoint
 from substitute.demo.load import Load
 from substitute.linux import listeners
 from substitute.linux.processes import identify, signal_process
-from tests.contracts.strict_client import accepts, get, until
-from tests.e2e.site import APP, Site, eventually, fetch
+from tests.contracts.strict_client import accepts, get
+from tests.e2e.site import APP, Site, fetch
 from tests.e2e.test_deployments import under_load
 from tests.ports import free_port
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +74,7 @@ def nginx(site: Site, place: Path) -> subprocess.Popen[bytes]:
     file = place / "nginx.conf"
     file.write_text(ORIGIN.format(place=place, temporary=temporary, a=a, b=b, port=site.port))
     process = Ended([shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(file), "-p", str(place)])
-    until(lambda: accepts(Endpoint("127.0.0.1", site.port)))
+    eventually(lambda: accepts(Endpoint("127.0.0.1", site.port)))
     return process
 
 
@@ -95,7 +96,7 @@ class Stranger:
             [sys.executable, self._place / APP.name],
             env={**os.environ, "PORT": str(port), "HOST": "127.0.0.1"},
         )
-        until(lambda: accepts(Endpoint("127.0.0.1", port)))
+        eventually(lambda: accepts(Endpoint("127.0.0.1", port)))
 
     @property
     def pid(self) -> int:
@@ -167,7 +168,7 @@ def test_a_first_version_is_not_reached_before_it_is_ready_and_leaves_no_rule_if
     site.repository.commit("bad", app=BAD)
     first, second = (Endpoint("127.0.0.1", port) for port in site.ports)
     with site.popen("deploy") as deploying:
-        until(lambda: listeners.on(first))
+        eventually(lambda: listeners.on(first))
         assert not accepts(first)
         assert f":{second.port}" not in gate(site)  # nothing is to run there, and it is nobody's to refuse
         deploying.send_signal(signal.SIGINT)

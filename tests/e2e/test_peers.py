@@ -15,9 +15,10 @@ import pytest
 
 from substitute.demo.load import Load
 from tests.documents import DOCS, Reader
-from tests.e2e.site import IDENTITY, eventually, fetch
+from tests.e2e.site import IDENTITY, fetch
 from tests.e2e.test_documents import BRIEF, EXAMPLE, NGINX, SYSTEMCTL
 from tests.machines import UNAVAILABLE, Machine
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

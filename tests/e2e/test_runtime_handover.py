@@ -15,8 +15,9 @@ import pytest
 from substitute.linux.processes import is_alive
 from substitute.runtimes.supervisord.runtime import Supervisord
 from substitute.runtimes.systemd.runtime import Systemd
-from tests.e2e.site import Site, eventually
+from tests.e2e.site import Site
 from tests.e2e.test_deployments import under_load
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

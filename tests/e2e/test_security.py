@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.autostart.command import command_for
-from tests.e2e.site import Site, eventually
+from tests.e2e.site import Site
 from tests.e2e.test_deployments import under_load
 from tests.machines import USER
 from tests.ports import free_port
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

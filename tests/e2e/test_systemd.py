@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.site import Site, eventually, killed
+from tests.e2e.site import Site, killed
 from tests.e2e.test_deployments import BAD, under_load
 from tests.machines import USER
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e import traffic_app
-from tests.e2e.site import Site, eventually, fetch
+from tests.e2e.site import Site, fetch
 from tests.e2e.traffic import FLOWING, IN_FLIGHT, KINDS, STREAMS
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

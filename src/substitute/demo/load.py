@@ -68,6 +68,7 @@ class Load:
         pause: float = 0.0,
         protocol: str = "HTTP/1.1",
     ) -> None:
+        self.method = method
         self._url, parts = url, urlsplit(url)
         self._body = _BODY if method == "POST" else b""
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -123,7 +124,7 @@ class Load:
         for report in self._reports:
             total.requests += report.requests
             total.failures += report.failures
-            total.versions += report.versions
+            total.versions += Counter(dict(report.versions))  # a copy: others are counted meanwhile
             total.latencies += report.latencies
         total.failures.sort(key=lambda failure: failure.at)
         total.latencies.sort()

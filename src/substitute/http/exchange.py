@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from substitute.http.answer import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from substitute.http.answer import Head
 
@@ -95,10 +95,11 @@ def ask(connection: socket.socket, data: bytes, seconds: float) -> Reply:
     return Reply(answer.head, bytes(body), reusable)
 
 
-def get(url: str, seconds: float, headers: Iterable[tuple[str, str]] = ()) -> Reply:
+def get(url: str, seconds: float, headers: Mapping[str, str] | None = None) -> Reply:
     """Ask for `url` on a connection of its own, each step within `seconds`. Raises as `hear` does."""
     parts = urlsplit(url)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    own = [("Host", parts.netloc.rpartition("@")[2]), ("Connection", "close")]
+    own = {"host": parts.netloc.rpartition("@")[2], "connection": "close"}
+    own |= {name.lower(): value for name, value in (headers or {}).items()}
     with connect(url, seconds) as connection:
-        return ask(connection, request("GET", path, [*own, *headers]), seconds)
+        return ask(connection, request("GET", path, own.items()), seconds)

@@ -178,8 +178,7 @@ class _Conversation:
             else:
                 answer.end()
         except FailedError:
-            if not answer.whole:
-                self._answer = None
+            self._answer = None
         head = answer.head
         if head and (answer.whole or (head.until_closed and self._received >= _MOST)):
             self._heard = replace(self._heard, status=head.status, size=self._received)
