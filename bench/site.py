@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.memory import resident, within
+from substitute.demo.repository import Repository
 
 
 def free_port() -> int:
@@ -29,10 +29,9 @@ class BenchSite:
         self.root = place / "root"
         self.start = f"{sys.executable} -S -E app.py"
         self.listen = free_port()
-        self.repository.mkdir()
+        self._git = Repository(self.repository)
         self.root.mkdir()
         shutil.copy(app, self.repository / "app.py")
-        self._git("init", "--quiet", "--initial-branch=main")
         self.commit("1")
         (self.root / "substitute.toml").write_text(
             f'[balancer]\nlisten = "127.0.0.1:{self.listen}"\n\n[runtime]\nkind = "{runtime}"\n\n'
@@ -43,8 +42,7 @@ class BenchSite:
     def commit(self, version: str) -> None:
         """Commit a version of the app."""
         (self.repository / "version.txt").write_text(version + "\n")
-        self._git("add", "--all")
-        self._git("commit", "--quiet", "--message", f"version {version}")
+        self._git.commit_all(f"version {version}")
 
     def run(self, *arguments: str) -> str:
         """Run a command of substitute in the root; its output is returned."""
@@ -81,12 +79,3 @@ class BenchSite:
     def close(self) -> None:
         """Stop everything."""
         self.run("down")
-
-    def _git(self, *arguments: str) -> None:
-        identity = {
-            "GIT_CONFIG_GLOBAL": "/dev/null",
-            "GIT_AUTHOR_NAME": "bench",
-            "GIT_COMMITTER_NAME": "bench",
-        }
-        identity |= {"GIT_AUTHOR_EMAIL": "bench@localhost", "GIT_COMMITTER_EMAIL": "bench@localhost"}
-        subprocess.run(["git", *arguments], cwd=self.repository, env={**os.environ, **identity}, check=True)

@@ -33,7 +33,11 @@ class Load:
     @property
     def failures(self) -> list[str]:
         """What was seen, in words."""
-        return [f"{one.method}: {failed}" for one in self._loads for failed in one.so_far.failures]
+        return [
+            f"{one.method}: {failed.kind}: {failed.detail}"
+            for one in self._loads
+            for failed in one.so_far.failures
+        ]
 
     def wait_for_more(self, count: int = 50) -> None:
         """Until `count` further requests were answered or failed."""

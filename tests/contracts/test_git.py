@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.core.model.errors import SourceError, UsageError
+from substitute.demo import repository
 from substitute.linux.subprocesses import capture
 from substitute.sources.git.program import Limit
 from substitute.sources.git.source import Git
@@ -16,36 +17,16 @@ from substitute.sources.git.source import Git
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-IDENTITY = {
-    "PATH": os.environ["PATH"],
-    "GIT_AUTHOR_NAME": "a",
-    "GIT_AUTHOR_EMAIL": "a@example.com",
-    "GIT_COMMITTER_NAME": "a",
-    "GIT_COMMITTER_EMAIL": "a@example.com",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_CONFIG_SYSTEM": "/dev/null",
-}
+IDENTITY = {"PATH": os.environ["PATH"], **repository.IDENTITY, "GIT_CONFIG_SYSTEM": os.devnull}
 
 
-class Repository:
+class Repository(repository.Repository):
     """A developer's repository, which the slots clone."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        directory.mkdir()
-        self.git("init", "--quiet", "--initial-branch=main")
-
-    def git(self, *arguments: str) -> str:
-        ended = capture(["git", *arguments], directory=self.directory, environment=IDENTITY)
-        assert ended.status == 0, ended.err
-        return ended.out.strip()
 
     def commit(self, content: str, file: str = "page") -> str:
         (self.directory / file).parent.mkdir(exist_ok=True)
         (self.directory / file).write_text(content)
-        self.git("add", ".")
-        self.git("commit", "--quiet", "-m", f"Say {content}")
-        return self.git("rev-parse", "HEAD")
+        return self.commit_all(f"Say {content}")
 
 
 class Place:

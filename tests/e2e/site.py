@@ -14,18 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import substitute
+from substitute.demo import repository as demo
 from substitute.linux.processes import identify, is_alive, signal_process
 from tests.ports import free_port
 from tests.waiting import eventually
 
 APP = Path(substitute.__file__).parent / "demo" / "app.py"
-IDENTITY = {
-    "GIT_AUTHOR_NAME": "test",
-    "GIT_AUTHOR_EMAIL": "test@localhost",
-    "GIT_COMMITTER_NAME": "test",
-    "GIT_COMMITTER_EMAIL": "test@localhost",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-}
 
 
 def fetch(url: str) -> str:
@@ -64,13 +58,11 @@ def kill_all_in(directory: Path) -> None:
     eventually(lambda: not kill(), f"nothing works in {directory}")
 
 
-class Repository:
+class Repository(demo.Repository):
     """A git repository of the sample app."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        directory.mkdir()
-        self._git("init", "--quiet", "--initial-branch=main")
+        super().__init__(directory)
         self.commit("1")
 
     def commit(self, version: str, *, app: str | None = None, build: str = "true\n") -> str:
@@ -81,23 +73,7 @@ class Repository:
             (self.directory / "app.py").write_text(app)
         (self.directory / "build.sh").write_text(build)
         (self.directory / "version.txt").write_text(version + "\n")
-        self._git("add", "--all")
-        self._git("commit", "--quiet", "--allow-empty", "--message", f"Version {version}")
-        return self.head()
-
-    def head(self) -> str:
-        """The newest commit."""
-        return self._git("rev-parse", "HEAD").strip()
-
-    def _git(self, *arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments],
-            cwd=self.directory,
-            env={**os.environ, **IDENTITY},
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
+        return self.commit_all(f"Version {version}")
 
 
 class Site:

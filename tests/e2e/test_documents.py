@@ -9,15 +9,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.documents import DOCS, Reader
-from tests.e2e.site import IDENTITY, Repository
-from tests.machines import UNAVAILABLE, USER, Machine
+from tests.e2e.servers import committed, server_with
+from tests.e2e.site import Repository
+from tests.machines import USER, Machine
 from tests.ports import free_port
 from tests.waiting import eventually
 
@@ -61,20 +61,14 @@ def test_the_tutorial(tmp_path: Path) -> None:
 @pytest.fixture
 def server() -> Iterator[Machine]:
     """A machine with substitute installed, and the repositories of two apps."""
-    if UNAVAILABLE:
-        pytest.skip(UNAVAILABLE)
-    with Machine() as machine:
-        machine.call(_prepare)
+    with server_with(_prepare) as machine:
         yield machine
 
 
 def _prepare() -> None:
-    Path("/usr/local/bin/substitute").symlink_to(Path(sys.executable).parent / "substitute")
     systemctl = Path("/usr/local/bin/systemctl")
     systemctl.write_text(SYSTEMCTL)
     systemctl.chmod(0o755)
-    with Path("/etc/hosts").open("a") as hosts:
-        hosts.write("127.0.0.1 shop.example.com server.example.com git.example.com\n")
     Path("/srv/git").mkdir()
     for app, answer in {"shop": "node", "blog": "the blog"}.items():
         repository = Repository(Path("/srv/git") / app)
@@ -152,12 +146,7 @@ def the_app_answers_with_the_headers_that_it_got() -> None:
     """Deployed as another version."""
     app = Path("/srv/git/shop/www.js")
     app.write_text(app.read_text().replace("'hello from node\\n'", "JSON.stringify(request.headers)"))
-    subprocess.run(
-        ["git", "commit", "--quiet", "--all", "--message", "2"],
-        cwd=app.parent,
-        env=os.environ | IDENTITY,
-        check=True,
-    )
+    committed(app.parent, "2")
     subprocess.run(["substitute", "-C", "/srv/shop", "deploy"], check=True)
 
 

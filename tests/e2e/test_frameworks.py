@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.documents import DOCS, Reader
-from tests.e2e.site import IDENTITY
+from tests.e2e.servers import published, run, server_with
 from tests.e2e.test_documents import BRIEF
 from tests.machines import UNAVAILABLE, Machine
 
@@ -34,25 +31,12 @@ def packages() -> Iterator[Path]:
     shutil.rmtree(place)
 
 
-def run(*argv: str | Path, cwd: Path | None = None) -> str:
-    done = subprocess.run(
-        argv, cwd=cwd, env=os.environ | IDENTITY, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{argv}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 def prepared(app: Callable[[Path], object]) -> None:
-    """A server with substitute, and a repository of what `app` writes into a directory."""
-    Path("/usr/local/bin/substitute").symlink_to(Path(sys.executable).parent / "substitute")
-    Path("/etc/gitconfig").write_text("[safe]\n    directory = *\n[init]\n    defaultBranch = main\n")
+    """A repository of what `app` writes into a directory."""
     work = Path("/srv/work/shop")
     work.mkdir(parents=True)
     app(work)
-    run("git", "init", "--quiet", cwd=work)
-    run("git", "add", "--all", cwd=work)
-    run("git", "commit", "--quiet", "--message", "1", cwd=work)
-    run("git", "clone", "--quiet", "--bare", work, REPOSITORY)
+    published(work, REPOSITORY)
 
 
 def follow(page: str, *, replace: Mapping[str, str] | None = None) -> None:
@@ -150,15 +134,12 @@ def wheels(packages: Path) -> Path:
 @pytest.fixture
 def django(wheels: Path) -> Iterator[Machine]:
     """A server, and the repository of a Django project."""
-    if UNAVAILABLE:
-        pytest.skip(UNAVAILABLE)
 
     def prepare() -> None:
         Path("/etc/pip.conf").write_text(f"[global]\nno-index = true\nfind-links = {wheels}\n")
         prepared(a_django_project)
 
-    with Machine() as machine:
-        machine.call(prepare)
+    with server_with(prepare) as machine:
         yield machine
 
 
@@ -222,8 +203,7 @@ def next_app(packages: Path) -> Iterator[Machine]:
         )
         prepared(lambda directory: shutil.copytree(work, directory, dirs_exist_ok=True))
 
-    with Machine() as machine:
-        machine.call(prepare)
+    with server_with(prepare) as machine:
         yield machine
 
 
@@ -289,12 +269,9 @@ def a_rails_app(directory: Path) -> None:
 @pytest.fixture
 def rails() -> Iterator[Machine]:
     """A server, and the repository of a Rails app; the gems are Debian's."""
-    if UNAVAILABLE:
-        pytest.skip(UNAVAILABLE)
     if not (shutil.which("rails") and shutil.which("puma") and shutil.which("bundle")):
         pytest.skip("needs Debian's ruby-rails, puma, ruby-pg and bundler")
-    with Machine() as machine:
-        machine.call(lambda: prepared(a_rails_app))
+    with server_with(lambda: prepared(a_rails_app)) as machine:
         yield machine
 
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.documents import DOCS, Reader
-from tests.e2e.site import IDENTITY
-from tests.machines import UNAVAILABLE, Machine
+from tests.e2e.servers import committed, published, run, server_with
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.machines import Machine
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 ROOT, WORK, REPOSITORY = Path("/srv/shop"), Path("/srv/work"), Path("/srv/git/shop.git")
@@ -98,49 +97,33 @@ exec sleep infinity
 """
 
 
-def run(*argv: str | Path, cwd: Path | None = None) -> str:
-    done = subprocess.run(
-        argv, cwd=cwd, env=os.environ | IDENTITY, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{argv}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 @pytest.fixture
 def server() -> Iterator[Machine]:
     """A machine with an app that has a database, a worker, and nothing deployed yet."""
-    if UNAVAILABLE:
-        pytest.skip(UNAVAILABLE)
-    with Machine() as machine:
-        machine.call(prepared)
+    with server_with(prepared) as machine:
         yield machine
 
 
 def prepared() -> None:
-    Path("/usr/local/bin/substitute").symlink_to(Path(sys.executable).parent / "substitute")
-    Path("/etc/gitconfig").write_text("[safe]\n    directory = *\n")
     run("useradd", "--system", "--create-home", "shop")
     run("install", "--directory", "--owner=shop", ROOT / "data")
     (ROOT / "substitute.toml").write_text(CONFIGURATION)
     (WORK / "migrations").mkdir(parents=True)
-    run("git", "init", "--quiet", "--initial-branch=main", cwd=WORK)
-    run("git", "clone", "--quiet", "--bare", WORK, REPOSITORY)
-    run("git", "remote", "add", "origin", REPOSITORY, cwd=WORK)
+    published(WORK, REPOSITORY)
     for name, text in {"migrate": MIGRATE, "worker": WORKER}.items():
         (WORK / name).write_text(text)
         (WORK / name).chmod(0o755)
-    committed("name", "name", "CREATE TABLE product (id INTEGER PRIMARY KEY, name TEXT)")
+    version("name", "name", "CREATE TABLE product (id INTEGER PRIMARY KEY, name TEXT)")
     run("git", "push", "--quiet", "--set-upstream", "origin", "main", cwd=WORK)
 
 
-def committed(writes: str, reads: str, migration: str) -> None:
+def version(writes: str, reads: str, migration: str) -> None:
     """Commit a version of the app, with its migration."""
     (WORK / "app.py").write_text(APP.format(writes=writes, reads=reads))
     if migration != "none":
         number = len(list((WORK / "migrations").iterdir())) + 1
         (WORK / "migrations" / f"{number:04}.sql").write_text(migration)
-    run("git", "add", "--all", cwd=WORK)
-    run("git", "commit", "--quiet", "--allow-empty", "--message", migration, cwd=WORK)
+    committed(WORK, migration)
 
 
 def failed_during(*operation: str) -> int:
@@ -169,7 +152,7 @@ def test_how_to_run_database_migrations(server: Machine) -> None:
         )
         assert len(steps) == 4
         for migration, writes, reads in steps:
-            committed(writes, reads, migration)
+            version(writes, reads, migration)
             run("git", "push", "--quiet", cwd=WORK)
             for operation in (["deploy"], ["rollback"], ["rollback"]):
                 assert failed_during(*operation) == 0, (migration, operation)
@@ -198,7 +181,7 @@ def test_a_column_that_is_renamed_at_once_fails_requests_as_the_page_says(server
     def inside() -> None:
         deployed()
         with_the_hook()
-        committed("title", "title", "ALTER TABLE product RENAME COLUMN name TO title")
+        version("title", "title", "ALTER TABLE product RENAME COLUMN name TO title")
         run("git", "push", "--quiet", cwd=WORK)
         assert failed_during("deploy") > 0
 
@@ -209,7 +192,7 @@ def test_how_to_run_background_workers(server: Machine) -> None:
     def inside() -> None:
         deployed()
         first = run("git", "rev-parse", "HEAD", cwd=WORK)
-        committed("name", "name", "none")
+        version("name", "name", "none")
         run("git", "push", "--quiet", cwd=WORK)
         follow("howto/workers.md")
         worked = ROOT / "data" / "worked"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +13,8 @@ import pytest
 
 from substitute.demo.load import Load
 from tests.documents import DOCS, Reader
-from tests.e2e.site import IDENTITY, fetch
+from tests.e2e.servers import committed, published, run, server_with
+from tests.e2e.site import fetch
 from tests.e2e.test_documents import BRIEF, EXAMPLE, NGINX, SYSTEMCTL
 from tests.machines import UNAVAILABLE, Machine
 from tests.waiting import eventually
@@ -25,22 +24,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 REPOSITORY, WORK = Path("/srv/git/shop.git"), Path("/srv/work/shop")
-
-
-def run(
-    *argv: str | Path, cwd: Path | None = None, user: str = "root", env: Mapping[str, str] | None = None
-) -> str:
-    switch: list[str | Path] = ["runuser", "-u", user, "--"] if user != "root" else []
-    done = subprocess.run(
-        [*switch, *argv],
-        cwd=cwd,
-        env=os.environ | IDENTITY | dict(env or {}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{argv}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 def follow(page: str, *, replace: Mapping[str, str] | None = None) -> None:
@@ -54,32 +37,17 @@ def follow(page: str, *, replace: Mapping[str, str] | None = None) -> None:
 @pytest.fixture
 def server() -> Iterator[Machine]:
     """A machine with substitute, nginx, and the repository of the example."""
-    if UNAVAILABLE:
-        pytest.skip(UNAVAILABLE)
-    with Machine() as machine:
-        machine.call(prepared)
+    with server_with(prepared) as machine:
         yield machine
 
 
 def prepared() -> None:
-    Path("/usr/local/bin/substitute").symlink_to(Path(sys.executable).parent / "substitute")
-    Path("/etc/gitconfig").write_text("[safe]\n    directory = *\n")
     Path("/usr/local/bin/systemctl").write_text(SYSTEMCTL)
     Path("/usr/local/bin/systemctl").chmod(0o755)
-    with Path("/etc/hosts").open("a") as hosts:
-        hosts.write("127.0.0.1 shop.example.com server.example.com\n")
     Path("/etc/nginx/conf.d/shop.conf").write_text(NGINX)
     WORK.mkdir(parents=True)
     shutil.copy(EXAMPLE / "www.js", WORK)
-    run("git", "init", "--quiet", "--initial-branch=main", cwd=WORK)
-    committed()
-    run("git", "clone", "--quiet", "--bare", WORK, REPOSITORY)
-    run("git", "remote", "add", "origin", REPOSITORY, cwd=WORK)
-
-
-def committed() -> None:
-    run("git", "add", "--all", cwd=WORK)
-    run("git", "commit", "--quiet", "--message", "x", cwd=WORK)
+    published(WORK, REPOSITORY)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +89,7 @@ def test_how_to_move_from_pm2(pm2: Path, server: Machine) -> None:
 def all_processors_answer_and_stop() -> None:
     """The page's cluster.js is where the reader was told to save it; `check` is satisfied with it."""
     run("mv", "/srv/shop/cluster.js", WORK)
-    committed()
+    committed(WORK)
     run("git", "push", "--quiet", "origin", "main", cwd=WORK)
     configuration = Path("/srv/shop/substitute.toml")
     configuration.write_text(configuration.read_text().replace("node www.js", "node cluster.js"))
@@ -185,7 +153,7 @@ def deployed_by_capistrano() -> None:
             "'hello from node\\n'", "require('fs').readFileSync('public/uploads/greeting')"
         )
     )
-    committed()
+    committed(WORK)
     run("git", "push", "--quiet", "origin", "main", cwd=WORK)
 
     run("useradd", "--create-home", "--shell", "/bin/bash", "deploy")

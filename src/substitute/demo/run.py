@@ -13,6 +13,7 @@ from pathlib import Path
 
 from substitute.core.model.errors import UsageError
 from substitute.demo.load import Load, Report
+from substitute.demo.repository import Repository
 
 _STEADY = 300
 """Requests before and after each operation, so that there is something to fail."""
@@ -68,13 +69,10 @@ class _Stage:
 
     def commit(self, version: int) -> None:
         """Commit a version of the app."""
-        if not self.repository.exists():
-            self.repository.mkdir()
-            shutil.copyfile(str(files("substitute.demo") / "app.py"), self.repository / "app.py")
-            self._git("init", "--quiet", "--initial-branch=main")
+        repository = Repository(self.repository)
+        shutil.copyfile(str(files("substitute.demo") / "app.py"), self.repository / "app.py")
         (self.repository / "version.txt").write_text(f"{version}\n", encoding="utf-8")
-        self._git("add", "--all")
-        self._git("commit", "--quiet", "--message", f"Version {version}")
+        repository.commit_all(f"Version {version}")
 
     def configure(self) -> None:
         """Write substitute.toml."""
@@ -120,17 +118,6 @@ class _Stage:
     def say(self, text: str) -> None:
         """Print a paragraph."""
         print(f"\n{text}", flush=True)  # noqa: T201  # the demonstration is a screen
-
-    def _git(self, *arguments: str) -> None:
-        who = {"NAME": "demo", "EMAIL": "demo@localhost"}
-        identity = {
-            f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()
-        }
-        environment = {**os.environ, **identity, "GIT_CONFIG_GLOBAL": os.devnull}
-        try:
-            subprocess.run(["git", *arguments], cwd=self.repository, env=environment, check=True)
-        except FileNotFoundError as error:
-            raise UsageError("The demonstration needs git.", cure="Install git.") from error
 
 
 def _answers(reports: list[Report]) -> str:
