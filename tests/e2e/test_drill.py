@@ -163,13 +163,13 @@ def test_an_interruption_in_the_operation_ends_both_and_shows_what_there_is(site
     assert (document["outcome"], document["failed"]) == ("interrupted", 0)
     assert set(document["versions"]) == {"1", "2"}
     site.assert_only_serves("a")
-    assert not [pid for pid in site.pids() if b"drill.generator" in _command(pid)]
+    assert not [pid for pid in site.pids() if b"drill.client.generator" in _command(pid)]
 
 
 def test_an_interruption_before_the_operation_deploys_nothing(site: Site) -> None:
     site.run("deploy")
     with site.popen("drill", "deploy", "--before", "60s") as drilling:
-        eventually(lambda: any(b"drill.generator" in _command(pid) for pid in site.pids()), "load flows")
+        eventually(lambda: any(b"drill.client.generator" in _command(pid) for pid in site.pids()), "load flows")
         drilling.send_signal(signal.SIGINT)
         out, err = drilling.communicate(timeout=60)
     assert drilling.returncode == 130
@@ -184,7 +184,7 @@ def test_a_generator_that_dies_is_told_and_no_proof_of_anything(site: Site) -> N
         generators: list[int] = []
 
         def found() -> bool:
-            generators[:] = [pid for pid in site.pids() if b"drill.generator" in _command(pid)]
+            generators[:] = [pid for pid in site.pids() if b"drill.client.generator" in _command(pid)]
             return bool(generators)
 
         eventually(found, "load flows")
@@ -198,7 +198,7 @@ def test_the_load_ends_when_the_drill_is_killed(site: Site) -> None:
     site.run("deploy")
 
     def generators() -> list[int]:
-        return [pid for pid in site.pids() if b"drill.generator" in _command(pid)]
+        return [pid for pid in site.pids() if b"drill.client.generator" in _command(pid)]
 
     with site.popen("drill", "--duration", "60s") as drilling:
         eventually(lambda: bool(generators()), "load flows")
