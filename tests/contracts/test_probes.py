@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from ast import literal_eval
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from substitute.linux.connections import PROBE_MARK
 from substitute.linux.processes import boot_id, identify, name, signal_group
 from substitute.probing.endpoints import Sockets
 from tests.ports import free_port
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -322,9 +322,7 @@ def test_alive_is_the_very_process_only() -> None:
     with program("ready(listen('127.0.0.1'))") as (_, process):
         assert Sockets().alive(process)
         os.kill(process.pid, signal.SIGKILL)
-        deadline = time.monotonic() + 30
-        while Sockets().alive(process):
-            assert time.monotonic() < deadline
+        eventually(lambda: not Sockets().alive(process))
 
 
 def test_a_process_that_works_in_another_root_is_told_from_ours(tmp_path: Path) -> None:
@@ -372,9 +370,7 @@ def sleeping(place: Path, environment: dict[str, str]) -> Iterator[int]:
     argv, given = ["sleep", "1000"], {**os.environ, **environment}
     with subprocess.Popen(argv, cwd=place, env=given, start_new_session=True) as program:
         try:
-            deadline = time.monotonic() + 30
-            while name(program.pid) != "sleep":
-                assert time.monotonic() < deadline
+            eventually(lambda: name(program.pid) == "sleep")
             yield program.pid
         finally:
             program.kill()

@@ -169,7 +169,9 @@ def test_an_interruption_in_the_operation_ends_both_and_shows_what_there_is(site
 def test_an_interruption_before_the_operation_deploys_nothing(site: Site) -> None:
     site.run("deploy")
     with site.popen("drill", "deploy", "--before", "60s") as drilling:
-        eventually(lambda: any(b"drill.client.generator" in _command(pid) for pid in site.pids()), "load flows")
+        eventually(
+            lambda: any(b"drill.client.generator" in _command(pid) for pid in site.pids()), "load flows"
+        )
         drilling.send_signal(signal.SIGINT)
         out, err = drilling.communicate(timeout=60)
     assert drilling.returncode == 130

@@ -144,14 +144,13 @@ class _Conversation:
         while self._connection is not None and self._hold is not Hold.READING:
             try:
                 data = self._connection.recv(_CHUNK)
+                if not data:
+                    self._end("closed")
             except BlockingIOError:
                 break
             except OSError as error:
                 self._end(_ending(error))
-                break
-            if not data:
-                self._end("closed")
-                break
+                data = b""
             self._received += len(data)
             self._read(data)
         return self._heard
@@ -165,7 +164,6 @@ class _Conversation:
     def _end(self, how: str) -> None:
         self.close()
         self._heard = replace(self._heard, closed=how)
-        self._read(b"")
 
     def _read(self, data: bytes) -> None:
         """Understand what came; nothing at all is the end of the connection."""
