@@ -68,6 +68,19 @@ def test_a_post_must_come_back_to_the_letter() -> None:
     assert {(failure.kind, failure.detail) for failure in failures} == {("body", "b'ok'")}
 
 
+@pytest.mark.parametrize(
+    "said", [b"Connection: close\r\nContent-Length: 2\r\n", b""], ids=["says so", "no length"]
+)
+def test_a_connection_that_the_answer_ends_is_not_asked_again(said: bytes) -> None:
+    def once(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\n" + said + b"\r\nok")
+
+    with Server(once) as server:
+        report = loaded(server.url, requests=3)
+    assert report.failures == []
+
+
 def test_a_kept_connection_that_is_closed_is_a_failure() -> None:
     def twice(peer: Peer) -> None:
         for _ in range(2):
