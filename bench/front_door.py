@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 from tests.contracts import haproxies, nginxes
 from tests.contracts.balanced_site import A, Site, site_in
-from tests.contracts.strict_client import accepts, 
-from tests.waiting import eventually
+from tests.contracts.strict_client import accepts
 from tests.ports import free_port
+from tests.waiting import eventually
 
 from substitute.core.model.slots import Endpoint
 

@@ -8,7 +8,8 @@ it, and so does the recovery from a killed deployer or a reboot. Run twice, the 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import field
+from dataclasses import field, replace
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from substitute.core.deploy.draining import drain, stop_and_count
@@ -18,6 +19,7 @@ from substitute.core.deploy.keeper import start_again
 from substitute.core.deploy.pointers import write_pointers
 from substitute.core.deploy.previous_version import put_back
 from substitute.core.deploy.readiness import PATIENCE, answers, answers_in_time, await_ready
+from substitute.core.model.desired import STOPPED
 from substitute.core.model.errors import InterruptedByUserError, LeftoverError, NotReadyError, SubstituteError
 from substitute.core.model.events import Drained, Notice, Warned
 from substitute.core.model.slots import Phase, SlotName
@@ -26,11 +28,16 @@ from substitute.core.model.versions import Version
 from substitute.values import dataclass
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from substitute.core.host import Host
     from substitute.core.interrupts import Interrupts
     from substitute.core.model.apps import App
-    from substitute.core.model.records import DeploymentRecord, SlotRecord
+    from substitute.core.model.desired import Desired
+    from substitute.core.model.records import AppRecord, DeploymentRecord, SlotRecord
 
+_ROUNDS = 2
+"""How often the slots may change places while one of them leaves."""
 _TRIES, _PAUSE = 3, 0.1
 """How often something that nobody foresaw may come up, and the seconds between."""
 
@@ -117,6 +124,41 @@ def _lead_to_live(host: Host, app: App, *, serve: bool) -> None:
         host.route(app.name, {name: 100 if live and name is live.name else 0 for name in SlotName})
 
 
+@dataclass(frozen=True)
+class Seen:
+    """Who gives good answers. What is decided depends on nothing else."""
+
+    live: bool
+    """The live slot does."""
+    other: bool
+    """The other one does."""
+    other_may: bool
+    """The other one was live before and still gets requests: it may be live again at once."""
+    down: str = ""
+    """Why the live one could not be started again, where that was tried."""
+
+
+class Step(Enum):
+    """What brings the world nearer to what is desired."""
+
+    SERVE = "The live slot answers: it gets the requests."
+    GO_BACK = "The other slot answers, and the live one does not: the other one is live again."
+    REVIVE = "Nobody can take over: the live slot is started again."
+    REPORT = "Nobody answers, and nothing can be done about it here."
+
+
+def decide(seen: Seen) -> Step:
+    """Choose the slot that shall serve, so that the last one that answers is never taken out of the balancer.
+
+    One that was never live takes the place only of one that cannot be started again.
+    """
+    if seen.live:
+        return Step.SERVE
+    if seen.other and (seen.other_may or seen.down):
+        return Step.GO_BACK
+    return Step.REPORT if seen.down else Step.REVIVE
+
+
 @dataclass
 class _Settling:
     """One pass of it, and what it could not do on its way."""
@@ -130,53 +172,142 @@ class _Settling:
 
     def run(self) -> Settled:
         self._end_leftovers()
-        settled, gave_out = self._settle_once()
-        if gave_out:
-            # The other one is live again, and this time it is the new one that leaves, without its hooks.
-            self.steps = Quietly(self.steps.id)
-            settled, _ = self._settle_once()
+        live, problem, drained = self._converge()
         put_back(self.host, self.app)
         if self.left:
-            raise LeftoverError(self.left, settled.live, settled.problem, settled.drained)
-        return settled
+            raise LeftoverError(self.left, live, problem, drained)
+        return Settled(live, problem, drained)
 
-    def _settle_once(self) -> tuple[Settled, bool]:
-        host, app, drained = self.host, self.app, Drained()
-        live, problem = self._choose_live() if self.serve else (None, "")
-        write_pointers(host, app)  # one who was killed after a commit has not
-        record = host.journal.app(app.name)
-        served = None if live and problem and _is_taken(host, record.slots[live]) else live
-        host.route(app.name, {name: 100 if name is served else 0 for name in SlotName})
-        for slot in record.slots.values():
-            if slot.name is live:
-                continue
+    def _converge(self) -> tuple[SlotName | None, str, Drained]:
+        """Who serves, why nobody does, and what became of the requests of the one that left."""
+        drained: Drained | None = None
+        for _ in range(_ROUNDS):
+            live, problem = self._bring_up()
+            write_pointers(self.host, self.app)  # one who was killed after a commit has not
+            record = self.host.journal.app(self.app.name)
+            desired = self._desired(record)
+            shares = {name: wanted.share for name, wanted in desired.items()}
+            if live and problem and _is_taken(self.host, record.slots[live]):
+                shares[live] = 0  # its requests are not for whoever listens there
+            self.host.route(self.app.name, shares)
+            leaving = [slot for slot in record.slots.values() if not desired[slot.name].runs]
+            drained = self._retire(leaving, record.slots[live] if live else None)
+            if drained is not None:
+                break
+            # The one that was to leave is live again. Now the other one leaves, without its hooks.
+            self.steps = Quietly(self.steps.id)
+        return live, problem, drained or Drained()
+
+    def _desired(self, record: AppRecord) -> Mapping[SlotName, Desired]:
+        return record.desired if self.serve else dict.fromkeys(record.slots, STOPPED)
+
+    # -- who serves -----------------------------------------------------------------------------
+
+    def _bring_up(self) -> tuple[SlotName | None, str]:
+        """Have a slot serve that is desired to: which one, and why it does not."""
+        record = self.host.journal.app(self.app.name)
+        live = record.live_slot
+        if live is None or not self.serve:
+            return None, ""
+        if record.stopped:
+            return None, "It was stopped by hand."
+        other, down = record.slots[live.name.other], ""
+        while (step := decide(self._look(live, other, down))) is Step.REVIVE:
+            down = self._revived(live)
+            if not down:
+                return live.name, ""
+        if step is Step.GO_BACK:
+            return self._go_back(other), ""
+        if step is Step.REPORT:
+            self.host.emit(Warned(f"The live slot {live.name} could not be started again. {down}"))
+        return live.name, down
+
+    def _revived(self, live: SlotRecord) -> str:
+        """Start it again; why that is of no use, or empty."""
+        try:
+            self._revive(live)
+        except InterruptedByUserError:
+            raise
+        except SubstituteError as error:
+            return error.reason
+        return ""
+
+    def _look(self, live: SlotRecord, other: SlotRecord, down: str) -> Seen:
+        host, app = self.host, self.app
+        if not down:
+            with self._waiting():
+                found = answers_in_time(host, app, live)
+            if found:
+                if (
+                    live.version is None and not app.remembered
+                ):  # an earlier version of substitute has started it
+                    host.journal.proven(live, Version.of(app, host.environment(app, live)))
+                return Seen(live=True, other=False, other_may=False)
+        may = bool(other.share) and other.committed
+        return Seen(
+            live=False, other=(may or bool(down)) and answers(host, app, other), other_may=may, down=down
+        )
+
+    def _go_back(self, slot: SlotRecord) -> SlotName:
+        self.host.journal.commit_back(slot.app, slot.name)
+        write_pointers(self.host, self.app)
+        self.host.emit(
+            Warned(f"Slot {slot.name.other} does not answer; slot {slot.name} does, and is live now.")
+        )
+        return slot.name
+
+    def _revive(self, live: SlotRecord) -> None:
+        host, app = self.host, self.app
+        if adopted := host.adopted(live):
+            start_again(host, app, live, adopted)
+            return
+        if host.inspect(live).process:
+            raise NotReadyError(f"Slot {live.name} runs, but does not pass its health check.")
+        host.emit(Notice(f"Slot {live.name} should be live and does not run: starting it."))
+        with explained(host, app, live):
+            process, log, version = start_instance(host, app, live)
+            with self._waiting():
+                await_ready(
+                    host, version.health, live, process, show=lambda _: None, log=log, start=version.start
+                )
+        host.journal.proven(live, version)
+
+    # -- who leaves -----------------------------------------------------------------------------
+
+    def _retire(self, leaving: Iterable[SlotRecord], live: SlotRecord | None) -> Drained | None:
+        """Let each finish, and stop it. None where the live one gave out, and the leaving one is live again."""
+        drained = Drained()
+        for slot in leaving:
             try:
-                retired = self._retire(slot, record.slots[live] if live else None)
+                if not remains(self.host, self.app, slot):
+                    drained = Drained()
+                    continue
+                with self.steps.phase(Phase.DRAIN), self._waiting():
+                    drained = drain(self.host, slot)
+                if live and slot.share and self._gave_out(live, slot):
+                    self._go_back(slot)
+                    return None
+                drained = self._stop(slot, drained)
             except InterruptedByUserError:
                 raise
             except Exception as error:  # noqa: BLE001  # it goes on as it is; the others need not wait for it
                 self.left.append(expected(error))
-                continue
-            if retired is None:
-                return Settled(live, problem, drained), True
-            drained = retired
-        return Settled(live, problem, drained), False
+        return drained
 
-    def _retire(self, slot: SlotRecord, live: SlotRecord | None) -> Drained | None:
-        """Let the instance of `slot` finish, and stop it; None where the live one gave out and this one stays."""
-        host = self.host
-        if not remains(host, self.app, slot):
-            return Drained()
-        with self.steps.phase(Phase.DRAIN), self._waiting():
-            drained = drain(host, slot)
-        if live and slot.share and _gave_out(host, self.app, live, slot):
-            _commit_back(host, self.app, slot)
-            return None
+    def _gave_out(self, live: SlotRecord, leaving: SlotRecord) -> bool:
+        """Whether the live slot stopped answering while the one that is to leave still does."""
+        host, app = self.host, self.app
+        seen = Seen(live=answers(host, app, live, patience=PATIENCE), other=False, other_may=True)
+        if not seen.live:
+            seen = replace(seen, other=answers(host, app, leaving))
+        return decide(seen) is Step.GO_BACK
+
+    def _stop(self, slot: SlotRecord, drained: Drained) -> Drained:
         self.steps.hook("pre_stop")
         with self.steps.phase(Phase.STOP):
-            drained = stop_and_count(host, self.app, slot, drained)
+            drained = stop_and_count(self.host, self.app, slot, drained)
         # A balancer that an earlier runtime keeps comes over with the last instance that it kept.
-        host.reroute()
+        self.host.reroute()
         self.steps.hook("post_stop")
         return drained
 
@@ -199,52 +330,6 @@ class _Settling:
         except Exception as error:  # noqa: BLE001  # first of all, traffic goes where it is answered
             self.left.append(expected(error))
 
-    def _choose_live(self) -> tuple[SlotName | None, str]:
-        """The slot that shall serve: the journal's, or the other where that one is down and the other answers.
-
-        So the last ready instance is never taken out of the balancer. One that was never committed takes the place
-        only of one that can't be revived.
-        """
-        host, app, record = self.host, self.app, self.host.journal.app(self.app.name)
-        live = record.live_slot
-        if live is None or record.stopped:
-            return None, "" if live is None else "It was stopped by hand."
-        with self._waiting():
-            found = answers_in_time(host, app, live)
-        if found:
-            if live.version is None and not app.remembered:  # an earlier version of substitute has started it
-                host.journal.proven(live, Version.of(app, host.environment(app, live)))
-            return live.name, ""
-        other = record.slots[live.name.other]
-        if other.share and other.committed and answers(host, app, other):
-            return _commit_back(host, app, other), ""
-        try:
-            self._revive(live)
-        except InterruptedByUserError:
-            raise
-        except SubstituteError as error:
-            if answers(host, app, other):
-                return _commit_back(host, app, other), ""
-            host.emit(Warned(f"The live slot {live.name} could not be started again. {error.reason}"))
-            return live.name, error.reason
-        return live.name, ""
-
-    def _revive(self, live: SlotRecord) -> None:
-        host, app = self.host, self.app
-        if adopted := host.adopted(live):
-            start_again(host, app, live, adopted)
-            return
-        if host.inspect(live).process:
-            raise NotReadyError(f"Slot {live.name} runs, but does not pass its health check.")
-        host.emit(Notice(f"Slot {live.name} should be live and does not run: starting it."))
-        with explained(host, app, live):
-            process, log, version = start_instance(host, app, live)
-            with self._waiting():
-                await_ready(
-                    host, version.health, live, process, show=lambda _: None, log=log, start=version.start
-                )
-        host.journal.proven(live, version)
-
 
 def _close(host: Host, left: DeploymentRecord, *, committed: bool) -> None:
     host.journal.finish(
@@ -265,15 +350,3 @@ def _is_taken(host: Host, slot: SlotRecord) -> bool:
         host.prober.holder(endpoint) and not (process and host.prober.owned(endpoint, process))
         for endpoint in slot.endpoints
     )
-
-
-def _gave_out(host: Host, app: App, live: SlotRecord, leaving: SlotRecord) -> bool:
-    """Whether the live slot stopped answering while the one that is to leave still does."""
-    return not answers(host, app, live, patience=PATIENCE) and answers(host, app, leaving)
-
-
-def _commit_back(host: Host, app: App, slot: SlotRecord) -> SlotName:
-    host.journal.commit_back(slot.app, slot.name)
-    write_pointers(host, app)
-    host.emit(Warned(f"Slot {slot.name.other} does not answer; slot {slot.name} does, and is live now."))
-    return slot.name

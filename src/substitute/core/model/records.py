@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from substitute.core.model.desired import SERVING, STOPPED
 from substitute.core.model.slots import SlotName
 from substitute.values import dataclass
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from substitute.core.model.apps import App
+    from substitute.core.model.desired import Desired
     from substitute.core.model.programs import Process
     from substitute.core.model.slots import Endpoint
     from substitute.core.model.versions import Version
@@ -77,6 +79,12 @@ class AppRecord:
     def next_slot(self) -> SlotName:
         """Where the next deployment goes."""
         return self.live.other if self.live else SlotName.A
+
+    @property
+    def desired(self) -> Mapping[SlotName, Desired]:
+        """What is desired of each slot."""
+        serving = None if self.stopped else self.live
+        return {name: SERVING if name is serving else STOPPED for name in self.slots}
 
     @property
     def live_slot(self) -> SlotRecord | None:
