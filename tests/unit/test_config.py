@@ -126,7 +126,7 @@ def test_all_problems_are_listed_at_once_in_the_order_of_the_file(tmp_path: Path
         ('health.host = "a\\r\\nb"', "a host with an optional port"),
         ('health.host = "a:70000"', "a host with an optional port"),
         ('health.kind = "udp"', 'found "udp", expected "http" or "tcp"'),
-        ('health = { kind = "tcp", path = "/" }', "remove path"),
+        ('health = { kind = "tcp", path = "/up" }', "remove path"),
         ('health = { successes = 400, timeout = "30s" }', "can never succeed"),
         ("health.successes = 0", "a whole number from 1 to 1000"),
         ("health.successes = true", "found true, expected a whole number"),

@@ -84,6 +84,13 @@ def test_the_description_loads_as_the_same_configuration(config: Config, tmp_pat
     assert load(tmp_path) == config
 
 
+def test_the_description_of_a_tcp_check_loads_again(tmp_path: Path) -> None:
+    (tmp_path / "substitute.toml").write_text(MINIMAL + '[app.shop.health]\nkind = "tcp"\n')
+    config = load(tmp_path)
+    (tmp_path / "substitute.toml").write_text(describe(config))
+    assert load(tmp_path) == config
+
+
 def test_a_password_in_a_repo_is_hidden(tmp_path: Path) -> None:
     (tmp_path / "substitute.toml").write_text(MINIMAL.replace("ssh://git", "https://me:s3cret"))
     config = load(tmp_path)

@@ -167,8 +167,13 @@ class HealthConfig(Table):
 
     def agree(self, written: Collection[str]) -> None:
         """A check must have a use for its keys, and be able to succeed."""
-        if self.kind == "tcp" and (unused := {"path", "host"}.intersection(written)):
-            names = " and ".join(sorted(unused))
+        unused = [
+            name
+            for name in ("host", "path")
+            if name in written and getattr(self, name) != self.keys[name].initial
+        ]
+        if self.kind == "tcp" and unused:
+            names = " and ".join(unused)
             raise Refused(f'kind = "tcp" asks for nothing; remove {names}, or write kind = "http"')
         if (self.successes - 1) * self.interval >= self.timeout:
             raise Refused("can never succeed: successes times interval is longer than timeout")
