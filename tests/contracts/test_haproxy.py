@@ -212,15 +212,29 @@ def abrupt_app() -> Iterator[tuple[Endpoint, list[str]]]:
 
 def test_gets_share_a_few_connections_to_the_app_and_each_post_has_its_own(site: Site) -> None:
     site.route(100, 0)
-    opened = {}
-    for method in ("GET", "POST"):
-        before, requests = site.traffic(A).opened or 0, site.requests(A)
-        with load(site.listen, methods=(method,)) as running:
-            running.wait_for_more(300)
-        assert running.failures == []
-        opened[method] = ((site.traffic(A).opened or 0) - before) / (site.requests(A) - requests)
-    assert opened["GET"] < 0.2
-    assert opened["POST"] == 1
+    assert opened_for(site, "GET") < 0.2
+    assert opened_for(site, "POST") == 1
+
+
+def test_where_no_connection_is_to_be_kept_each_get_has_its_own_and_is_still_sent_again(site: Site) -> None:
+    settings = replace(balancer(site)._settings, keep_connections=False)
+    site.balancer = adapter.HAProxy(site.run_directory, site.runtime, settings)
+    site.route(100, 0)
+    assert opened_for(site, "GET") == 1
+    with load(site.listen, methods=("GET",)) as running:
+        site.kill("a0")
+        site.start("a0", site.endpoints[A])
+        running.wait_for_more(300)
+    assert running.failures == []
+
+
+def opened_for(site: Site, method: str) -> float:
+    """Connections to the app for each such request."""
+    before, requests = site.traffic(A).opened or 0, site.requests(A)
+    with load(site.listen, methods=(method,)) as running:
+        running.wait_for_more(300)
+    assert running.failures == []
+    return ((site.traffic(A).opened or 0) - before) / (site.requests(A) - requests)
 
 
 NODE = """

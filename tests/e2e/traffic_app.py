@@ -38,6 +38,7 @@ class Answers(BaseHTTPRequestHandler):
     """The requests of one connection, one after the other."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     version = ""
     name = ""
     release = threading.Event()

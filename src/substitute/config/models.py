@@ -84,6 +84,14 @@ class BalancerConfig(Table):
         default=("127.0.0.0/8", "::1"),
         kinds=("haproxy",),
     )
+    keep_connections = key(
+        Switch,
+        "Whether connections to the apps are kept for further GET requests. Turn it off for an app that writes an "
+        "answer in small parts and delays each until the one before is acknowledged: that takes 40 ms on a connection "
+        "that is kept. docs/balancers.md tells how to see and how to change that.",
+        default=True,
+        kinds=("haproxy",),
+    )
     gate = key(
         choice("auto", "nft", "none"),
         "How traffic moves when substitute cannot configure the balancer. `nft`: the kernel redirects new connections "

@@ -41,6 +41,8 @@ class Configured(Protocol):
     def server_timeout(self) -> float: ...  # noqa: D102
     @property
     def trusted_proxies(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def keep_connections(self) -> bool: ...  # noqa: D102
 
 
 def connect(root: Path, runtime: Runtime, settings: Configured, warn: Callable[[str], None]) -> HAProxy:
@@ -55,6 +57,7 @@ def connect(root: Path, runtime: Runtime, settings: Configured, warn: Callable[[
             client_timeout=settings.client_timeout,
             server_timeout=settings.server_timeout,
             trusted_proxies=tuple(settings.trusted_proxies),
+            keep_connections=getattr(settings, "keep_connections", True),  # an earlier version noted none
         ),
     )
 

@@ -84,6 +84,8 @@ class Settings:
     client_timeout: float
     server_timeout: float
     trusted_proxies: tuple[str, ...]
+    keep_connections: bool = True
+    """Connections to the apps are kept for more requests, where these may be repeated."""
 
 
 def hosts(backends: Sequence[Backend]) -> dict[str, str]:
@@ -185,7 +187,7 @@ def _render(
     if earlier:
         lines += [f"listen {EARLIER}", *(f"    bind {address}" for address in earlier), _to_the_front()]
     for backend in backends:
-        lines += _backend(backend, adjustable=adjustable)
+        lines += _backend(backend, keep=settings.keep_connections, adjustable=adjustable)
     return "\n".join(lines) + "\n"
 
 
@@ -211,8 +213,8 @@ def _forwarding(settings: Settings) -> list[str]:
     ]
 
 
-def _backend(backend: Backend, *, adjustable: bool) -> list[str]:
-    """Two of HAProxy's. The first opens a connection for each request, and repeats none. The second keeps connections.
+def _backend(backend: Backend, *, keep: bool, adjustable: bool) -> list[str]:
+    """Two of HAProxy's. The first opens a connection for each request, and repeats none. The second may keep them.
 
     Only the first has weights; the second looks at them for each request. So one weight governs both. A request that
     gets no answer in the second is sent once more, through the first, which also waits for an instance that crashed.
@@ -236,8 +238,8 @@ def _backend(backend: Backend, *, adjustable: bool) -> list[str]:
         *(server(one, each.endpoint, f"weight {each.share}") for one, each in named(backend)),
         f"backend {name}{KEPT}",
         "    balance roundrobin",
-        "    no option http-server-close",
-        "    http-reuse always",
+        f"    {'no ' if keep else ''}option http-server-close",
+        f"    http-reuse {'always' if keep else 'never'}",
         f"    default-server pool-purge-delay {_PURGE_MS}ms",
         "    retry-on conn-failure empty-response",
         # The second try is the last, and goes where the weights lead: to `again`.
