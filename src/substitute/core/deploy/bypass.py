@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import RuntimeFailedError, UnobservedError, UsageError
+from substitute.core.polling import wait_while
 
 if TYPE_CHECKING:
     from substitute.core.host import Host
@@ -44,10 +45,8 @@ def require_none_come_past(host: Host, slot: SlotRecord) -> None:
 
     Raises RuntimeFailedError where somebody does even then.
     """
-    deadline = host.clock.monotonic() + slot.drain_timeout
-    while _comes_past(host, slot):
-        if host.clock.monotonic() >= deadline:
-            raise RuntimeFailedError(f"{_told(slot)} So it was not stopped.", cure=_CURE)
+    if wait_while(lambda: _comes_past(host, slot), slot.drain_timeout, 0.0, clock=host.clock):
+        raise RuntimeFailedError(f"{_told(slot)} So it was not stopped.", cure=_CURE)
 
 
 def _told(slot: SlotRecord) -> str:

@@ -10,11 +10,13 @@ from substitute.core.deploy.readiness import answers
 from substitute.core.model.errors import NotReadyError, RuntimeFailedError
 from substitute.core.model.events import Notice
 from substitute.core.model.versions import health_of
+from substitute.core.polling import wait_while
 from substitute.core.state.adopted import fact_of
 
 if TYPE_CHECKING:
     from substitute.core.host import Host
     from substitute.core.model.apps import App
+    from substitute.core.model.programs import Process
     from substitute.core.model.records import SlotRecord
     from substitute.core.ports.strangers import Keeper
     from substitute.core.state.adopted import Adopted
@@ -70,15 +72,16 @@ def let_go(host: Host, slot: SlotRecord, adopted: Adopted) -> None:
 
 
 def _await_end(host: Host, slot: SlotRecord, keeper: Keeper) -> None:
-    deadline = host.clock.monotonic() + slot.stop_timeout
-    # A supervising program may hold the port itself, and outlives what it kept.
-    while (process := host.inspect(slot).process) and host.prober.owned(slot.endpoints[0], process):
-        if host.clock.monotonic() >= deadline:
-            raise RuntimeFailedError(
-                f"{keeper.called} still runs (pid {process.pid}) after `{' '.join(keeper.stop)}`.",
-                cure="Stop it by hand, then type `substitute up`.",
-            )
-        host.clock.sleep(_TICK)
+    def left() -> Process | None:
+        # A supervising program may hold the port itself, and outlives what it kept.
+        process = host.inspect(slot).process
+        return process if process and host.prober.owned(slot.endpoints[0], process) else None
+
+    if process := wait_while(left, slot.stop_timeout, _TICK, clock=host.clock):
+        raise RuntimeFailedError(
+            f"{keeper.called} still runs (pid {process.pid}) after `{' '.join(keeper.stop)}`.",
+            cure="Stop it by hand, then type `substitute up`.",
+        )
 
 
 def _ask(host: Host, keeper: Keeper, argv: tuple[str, ...], *, timeout: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.unready import places, to_answer_well, to_listen
@@ -9,6 +10,7 @@ from substitute.core.excerpt import LAST
 from substitute.core.model.environment import origin
 from substitute.core.model.errors import NotReadyError, RuntimeFailedError
 from substitute.core.model.versions import health_of
+from substitute.core.polling import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,44 +107,64 @@ def await_ready(
     """
     log.show = show
     began = host.clock.monotonic()
-    good, last, strange, soon = 0, _NOTHING, 0.0, _SOON
+    good, strange, soon = 0, 0.0, _SOON
     while True:
         log.lines()
         _require_alive(host, slot, process, log)
-        owned = _owned(host, slot, process)
         waited = host.clock.monotonic() - began
         pause = min(max(waited * _SHARE, _SHORTEST), _LONGEST)
-        if owned and not host.inspect(slot).ready:
-            good, last = 0, "it has not said READY=1"
-        elif owned:
-            good, last = _count_good(host, slot, health, good)
-            if good >= health.successes:
-                return
-            pause, soon = min(soon, health.interval), soon * 2
-        elif owned is False:
-            holder = next(filter(None, map(host.prober.holder, slot.endpoints)), "another process")
-            last = f"{holder} listens there, not the instance that was started"
+        verdict, last = _look(host, health, slot, process)
+        if verdict is _Verdict.STRANGE:
             strange += pause
             if strange > _STRANGER_PATIENCE and (ours := _other_slots(host, slot)):
                 last = f"{last}. {ours} {_APART}"
         else:
-            good, last = 0, _NOTHING
+            good = good + 1 if verdict is _Verdict.GOOD else 0
+        if good >= health.successes:
+            return
         if strange > _STRANGER_PATIENCE or host.clock.monotonic() >= began + health.timeout:
             raise _not_ready(host, health, slot, process, last=last, log=log, start=start)
+        if verdict in {_Verdict.GOOD, _Verdict.BAD}:
+            pause, soon = min(soon, health.interval), soon * 2
         host.clock.sleep(pause)
+
+
+class _Verdict(Enum):
+    """What one look at an instance shows."""
+
+    GOOD = auto()
+    """It answers well."""
+    BAD = auto()
+    """It answers, and not well."""
+    UNASKED = auto()
+    """It does not listen yet, or has not said that it is ready."""
+    STRANGE = auto()
+    """Another process listens, or what starts to listen looks like one."""
+
+
+def _look(host: Host, health: Health, slot: SlotRecord, process: Process) -> tuple[_Verdict, str]:
+    """Look once at the instance: the verdict, and what was seen."""
+    owned = _owned(host, slot, process)
+    if owned is None:
+        return _Verdict.UNASKED, _NOTHING
+    if not owned:
+        holder = next(filter(None, map(host.prober.holder, slot.endpoints)), "another process")
+        return _Verdict.STRANGE, f"{holder} listens there, not the instance that was started"
+    if not host.inspect(slot).ready:
+        return _Verdict.UNASKED, "it has not said READY=1"
+    good, seen = _answer(host, slot, health)
+    return _Verdict.GOOD if good else _Verdict.BAD, seen
 
 
 def answers(host: Host, app: App, slot: SlotRecord, *, patience: float = 0.0) -> bool:
     """Whether the slot's instance gives one good answer, asked for up to `patience` seconds."""
     health = health_of(app, slot.version)
-    deadline = host.clock.monotonic() + patience
-    while True:
+
+    def well() -> bool:
         process = host.inspect(slot).process
-        if process and _owned(host, slot, process) and _count_good(host, slot, health, 0)[0]:
-            return True
-        if host.clock.monotonic() >= deadline:
-            return False
-        host.clock.sleep(min(health.interval, 0.05))
+        return bool(process and _owned(host, slot, process) and _answer(host, slot, health)[0])
+
+    return wait_until(well, patience, min(health.interval, 0.05), clock=host.clock)
 
 
 def answers_in_time(host: Host, app: App, live: SlotRecord) -> bool:
@@ -178,7 +200,7 @@ def observe_for(
     while True:
         log.lines()
         _require_alive(host, slot, process, log)
-        good, last = _count_good(host, slot, health, 0)
+        good, last = _answer(host, slot, health)
         bad = 0 if good else bad + 1
         if bad == 2:
             raise NotReadyError(
@@ -197,14 +219,15 @@ def _owned(host: Host, slot: SlotRecord, process: Process) -> bool | None:
     return None if None in found else all(found)
 
 
-def _count_good(host: Host, slot: SlotRecord, health: Health, good: int) -> tuple[int, str]:
+def _answer(host: Host, slot: SlotRecord, health: Health) -> tuple[bool, str]:
+    """Whether all endpoints answer well, and the last answer."""
     last = ""
     for endpoint in slot.endpoints:
         answer = host.prober.probe(endpoint, health)
         last = answer.seen
         if not answer.good:
-            return 0, last
-    return good + 1, last
+            return False, last
+    return True, last
 
 
 def _require_alive(host: Host, slot: SlotRecord, process: Process, log: LogTail) -> None:
@@ -212,12 +235,11 @@ def _require_alive(host: Host, slot: SlotRecord, process: Process, log: LogTail)
         return
     seen = host.inspect(slot)
     if seen.process != process:
-        deadline = host.clock.monotonic() + _ENDING_PATIENCE
-        while not seen.exit and host.clock.monotonic() < deadline:
-            host.clock.sleep(_ENDING_TICK)
-            seen = host.inspect(slot)
+        ending = seen.exit or wait_until(
+            lambda: host.inspect(slot).exit, _ENDING_PATIENCE, _ENDING_TICK, clock=host.clock
+        )
         log.lines(ended=True)
-        ended = f"It ended with {seen.exit}." if seen.exit else "Its process is gone."
+        ended = f"It ended with {ending}." if ending else "Its process is gone."
         raise NotReadyError(
             f"{slot.instance_name} exited."
             if slot.instance_name
