@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
+from substitute.core.polling import wait_until
 from substitute.http import exchange
 from substitute.http.failures import FailedError, Kind
 
@@ -103,11 +104,9 @@ class Load:
 
     def wait_for(self, more: int, *, patience: float = 60.0) -> None:
         """Return when `more` further requests are done. Raises TimeoutError after `patience` seconds."""
-        goal, deadline = self.requests + more, time.monotonic() + patience
-        while self.requests < goal:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.requests} of {goal} requests after {patience:g}s")
-            time.sleep(0.005)
+        goal = self.requests + more
+        if not wait_until(lambda: self.requests >= goal, patience, 0.005):
+            raise TimeoutError(f"{self.requests} of {goal} requests after {patience:g}s")
 
     def stop(self) -> Report:
         """Let every connection finish its request, and add everything up."""

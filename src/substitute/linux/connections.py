@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import UnobservedError
+from substitute.core.polling import wait_until
 from substitute.core.ports.prober import Connected
 from substitute.linux import sock_diag
 from substitute.linux.sock_diag import State
@@ -91,12 +91,11 @@ def arrives_at(endpoint: Endpoint, ports: Iterable[int]) -> int | None:
     except OSError:
         return None
     with connection:
-        own, deadline = connection.getsockname()[1], time.monotonic() + _PATIENCE
-        while time.monotonic() < deadline:
-            for port in candidates:
-                expected = {own} if port == endpoint.port else {own, own ^ LED_BIT}
-                seen = {one.remote for one in sock_diag.sockets(port, _TAKEN) if one.remote.port in expected}
-                if any((port, remote) not in earlier for remote in seen):
-                    return port
-            time.sleep(_TICK)
-    return 0
+        own = connection.getsockname()[1]
+
+        def has_it(port: int) -> bool:
+            expected = {own} if port == endpoint.port else {own, own ^ LED_BIT}
+            seen = {one.remote for one in sock_diag.sockets(port, _TAKEN) if one.remote.port in expected}
+            return any((port, remote) not in earlier for remote in seen)
+
+        return wait_until(lambda: next(filter(has_it, candidates), 0), _PATIENCE, _TICK)

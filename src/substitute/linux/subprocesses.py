@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 from substitute.core.model.errors import RuntimeFailedError
+from substitute.core.polling import wait_while
 from substitute.core.ports.commands import Finished
 from substitute.io.lines import Lines
 from substitute.io.signals import held_signals
@@ -115,14 +116,12 @@ class Shell:
 
     def end_all(self, processes: Iterable[Process], *, timeout: float) -> bool:
         """Each by its identity; whoever is gone meanwhile is passed over."""
-        left = set(processes)
+        family = left = set(processes)
         for number, patience in ((signal.SIGTERM, timeout), (signal.SIGKILL, _GRACE)):
             for process in left:
                 with suppress(PermissionError):
                     signal_process(process, number)
-            deadline = time.monotonic() + patience
-            while (left := {one for one in left if is_alive(one)}) and time.monotonic() < deadline:
-                time.sleep(_TICK)
+            left = wait_while(lambda: set(filter(is_alive, family)), patience, _TICK)
             if not left:
                 return number == signal.SIGKILL
         pids = ", ".join(str(process.pid) for process in left)
@@ -307,9 +306,7 @@ def _end(process: Process) -> None:
 
 
 def _wait_gone(process: Process) -> None:
-    deadline = time.monotonic() + _GRACE
-    while group_of(process) and time.monotonic() < deadline:
-        time.sleep(_TICK)
+    wait_while(lambda: group_of(process), _GRACE, _TICK)
 
 
 def _memory(name: str) -> IO[bytes]:

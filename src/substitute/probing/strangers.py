@@ -8,13 +8,13 @@ import pwd
 import re
 import shutil
 import signal
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.model.environment import absolute_places
 from substitute.core.model.errors import RuntimeFailedError, UsageError
+from substitute.core.polling import wait_while
 from substitute.core.ports.strangers import Keeper, Stranger
 from substitute.linux import listeners, processes
 from substitute.linux.containers import UNIT_LABEL, client_of, container_of, is_apart, of_many, proxies_like
@@ -54,18 +54,17 @@ class Listening:
     def end(self, process: Process, *, timeout: float) -> bool:
         """Its children may be the workers of one that ends first."""
         family = [process, *filter(None, map(processes.identify, processes.descendants(process.pid)))]
-        deadline = time.monotonic() + timeout
         processes.signal_process(process, signal.SIGTERM)
-        killed = False
-        while left := [one for one in family if processes.is_alive(one)]:
-            if time.monotonic() > deadline + _KILL_PATIENCE:
-                raise RuntimeFailedError(f"Process {left[0].pid} cannot be killed.")
-            if time.monotonic() > deadline:
-                killed = True
-                for one in left:
-                    processes.signal_process(one, signal.SIGKILL)
-            time.sleep(_TICK)
-        return killed
+        left = wait_while(lambda: [one for one in family if processes.is_alive(one)], timeout, _TICK)
+        if not left:
+            return False
+        for one in left:
+            processes.signal_process(one, signal.SIGKILL)
+        if left := wait_while(
+            lambda: [one for one in left if processes.is_alive(one)], _KILL_PATIENCE, _TICK
+        ):
+            raise RuntimeFailedError(f"Process {left[0].pid} cannot be killed.")
+        return True
 
 
 def _main(holders: set[int], endpoint: Endpoint) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import Stopped
+from substitute.core.polling import wait_while
 from substitute.linux.processes import group_of, is_alive, name, signal_group, wait_for_end
 
 if TYPE_CHECKING:
@@ -38,11 +39,8 @@ def wait_or_kill(called: str, process: Process, deadline: float) -> Stopped:
             wait_for_end(process, min(_GLANCE, deadline - time.monotonic()))
     stayed = _left_by(process) if told else ""
     killed = signal_group(process, signal.SIGKILL)
-    last = time.monotonic() + _KILL_PATIENCE
-    while is_alive(process) or group_of(process):
-        if time.monotonic() > last:
-            raise RuntimeFailedError(f"{called} (pid {process.pid}) cannot be killed.")
-        time.sleep(_TICK)
+    if wait_while(lambda: is_alive(process) or group_of(process), _KILL_PATIENCE, _TICK):
+        raise RuntimeFailedError(f"{called} (pid {process.pid}) cannot be killed.")
     return Stopped(killed=killed, seconds=time.monotonic() - began, stayed=stayed)
 
 

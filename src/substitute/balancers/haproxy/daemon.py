@@ -13,6 +13,7 @@ from substitute.balancers.haproxy import socket as api
 from substitute.balancers.haproxy.configuration import MAP, Settings
 from substitute.balancers.haproxy.socket import Absent, Hung, Silent
 from substitute.core.model.errors import BalancerError, RuntimeFailedError, UnmovedError
+from substitute.core.polling import wait_while
 from substitute.io.files import write_atomically
 from substitute.linux.processes import identify, is_alive, is_stopped, signal_process
 
@@ -147,9 +148,7 @@ class Daemon:
         lost = [process for pid in haproxy.lost(self._run) if (process := identify(pid))]
         for process in lost:
             signal_process(process, signal.SIGUSR1)
-        deadline = time.monotonic() + _MOMENT
-        while lost and haproxy.occupants(self._settings.listen, self._run)[0] and time.monotonic() < deadline:
-            time.sleep(_TICK)
+        wait_while(lambda: lost and haproxy.occupants(self._settings.listen, self._run)[0], _MOMENT, _TICK)
 
     def succeed(self, text: str, led: str) -> None:
         """Put one that is kept running in the place of one that nobody would start again, or an earlier runtime.
@@ -218,9 +217,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGKILL):
             for process in left:
                 signal_process(process, number)
-            deadline = time.monotonic() + haproxy.STOP_TIMEOUT
-            while any(map(is_alive, left)) and time.monotonic() < deadline:
-                time.sleep(_TICK)
+            wait_while(lambda: any(map(is_alive, left)), haproxy.STOP_TIMEOUT, _TICK)
         leaving.forget(self._run)
 
     def have_all_hand_on(self, patience: float | None = None) -> None:

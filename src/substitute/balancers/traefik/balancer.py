@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from substitute.balancers.traefik import api, configuration
 from substitute.balancers.traefik.api import SilentError
 from substitute.core.model.errors import ConfigError, UnmovedError, UnobservedError
+from substitute.core.polling import wait_while
 from substitute.core.ports.balancer import Traffic
 from substitute.io.files import write_atomically
 from substitute.linux.connections import counted
@@ -142,11 +143,8 @@ class Traefik:
     # -- what is in force -----------------------------------------------------------------------
 
     def _await(self, backends: Sequence[Backend]) -> None:
-        deadline = time.monotonic() + self._patience
-        while seen := self._asked(backends):
-            if time.monotonic() > deadline:
-                raise self._disobeyed(seen)
-            time.sleep(_TICK)
+        if seen := wait_while(lambda: self._asked(backends), self._patience, _TICK):
+            raise self._disobeyed(seen)
 
     def _asked(self, backends: Sequence[Backend]) -> str | None:
         """As `_disobedience`; a Traefik that is being started is waited for."""

@@ -12,6 +12,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any
 
+from substitute.core.polling import wait_while
 from substitute.linux.processes import identify, is_stopped
 from substitute.runtimes.supervisord.refusals import PATIENCE, Absent, Fault, Silent
 from substitute.runtimes.supervisord.xml import parse_answer, render_call
@@ -57,11 +58,8 @@ class _Connection:
     def _require_moving(self) -> None:
         """Raise Silent where it is stopped and is not let go on within a moment: it would be told in vain."""
         moment = min(self._patience, _MOMENT)
-        deadline = time.monotonic() + moment
-        while self.listener and is_stopped(self.listener.pid):
-            if time.monotonic() >= deadline:
-                raise Silent(self.listener, f"it does not go on within {moment:g}s")
-            time.sleep(_TICK)
+        if wait_while(lambda: self.listener and is_stopped(self.listener.pid), moment, _TICK):
+            raise Silent(self.listener, f"it does not go on within {moment:g}s")
 
     def ask(self, body: bytes) -> bytes:
         """The body of the answer. Raises OSError, also where it is not whole."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from substitute.core.model.environment import IN_A_HOOK
 from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import Inspection, Process, Stopped
+from substitute.core.polling import wait_until, wait_while
 from substitute.core.state.lock import own_lock
 from substitute.io.files import private_directory, write_atomically
 from substitute.io.rotation import read_tail, rotate_where_large
@@ -246,15 +247,11 @@ class Supervisord:
             except Silent:
                 self._end_all()
                 return
-            deadline = time.monotonic() + _KILL_PATIENCE
-            while process and is_alive(process) and time.monotonic() < deadline:
-                time.sleep(_TICK)
+            wait_while(lambda: process and is_alive(process), _KILL_PATIENCE, _TICK)
 
     def _await_execution(self, process: Process) -> None:
         """Until then it is a copy of supervisord, which would take a SIGTERM for its own and forget it."""
-        deadline = time.monotonic() + _START_PATIENCE
-        while "supervisor.supervisord" in command_line(process.pid) and time.monotonic() < deadline:
-            time.sleep(_TICK / 5)
+        wait_while(lambda: "supervisor.supervisord" in command_line(process.pid), _START_PATIENCE, _TICK / 5)
 
     def _runs(self, name: str) -> list[_Run]:
         """How `name` came and went, by the log: the API says -1 for every signal, and 0 after a crash at boot.
@@ -271,13 +268,11 @@ class Supervisord:
         return found
 
     def _known_ending(self, name: str) -> str:
-        deadline = time.monotonic() + _REAP_PATIENCE
-        while time.monotonic() < deadline:
+        def ending() -> str:
             runs = self._runs(name)
-            if runs and runs[-1].ending:
-                return runs[-1].ending
-            time.sleep(_TICK)
-        return "unknown"
+            return runs[-1].ending if runs else ""
+
+        return wait_until(ending, _REAP_PATIENCE, _TICK) or "unknown"
 
     # -- supervisord itself ---------------------------------------------------------------------
 
@@ -465,17 +460,12 @@ class Supervisord:
 
     def _wait_until_stopped(self, name: str) -> None:
         """Have supervisord reap it, so that the name can be started again at once."""
-        deadline = time.monotonic() + _KILL_PATIENCE
-        while self._state(name) in _RUNNING and time.monotonic() < deadline:
-            time.sleep(_TICK)
+        wait_while(lambda: self._state(name) in _RUNNING, _KILL_PATIENCE, _TICK)
 
 
 def _kill(process: Process) -> None:
     """SIGKILL a supervisord, and wait until it is gone. Raises RuntimeFailedError where it stays."""
     with suppress(PermissionError):
         signal_process(process, signal.SIGKILL)
-    deadline = time.monotonic() + _KILL_PATIENCE
-    while is_alive(process):
-        if time.monotonic() > deadline:
-            raise RuntimeFailedError(f"supervisord (pid {process.pid}) cannot be killed.")
-        time.sleep(_TICK)
+    if wait_while(lambda: is_alive(process), _KILL_PATIENCE, _TICK):
+        raise RuntimeFailedError(f"supervisord (pid {process.pid}) cannot be killed.")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import Inspection, Process, Stopped
+from substitute.core.polling import wait_until
 from substitute.io.files import private_directory, write_atomically
 from substitute.linux.processes import identify, signal_process
 from substitute.runtimes.orphans import wait_or_kill
@@ -216,7 +217,7 @@ class Systemd:
             ("IgnoreOnIsolate", ("b", True)),
             ("ExecStart", ("a(sasb)", [(argv[0], list(argv), False)])),
         ]
-        self._rests_by(unit, time.monotonic() + _KILL_PATIENCE)  # one that an earlier command left
+        self._rests_within(unit, _KILL_PATIENCE)  # one that an earlier command left
         try:
             self._bus.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", properties, [])
         except Refused as refused:
@@ -226,7 +227,7 @@ class Systemd:
         def end() -> None:
             with suppress(Silent, Refused):
                 self._bus.call("StopUnit", "ss", unit, "replace")
-                self._rests_by(unit, time.monotonic() + _KILL_PATIENCE)
+                self._rests_within(unit, _KILL_PATIENCE)
 
         return end
 
@@ -326,10 +327,7 @@ class Systemd:
 
     def _known_ending(self, unit: str) -> str:
         """As `_ending`. In the moment of the next try systemd knows of none."""
-        deadline = time.monotonic() + _ENDING_PATIENCE
-        while not (ending := self._ending(unit)) and time.monotonic() < deadline:
-            time.sleep(_TICK)
-        return ending or "unknown"
+        return wait_until(lambda: self._ending(unit), _ENDING_PATIENCE, _TICK) or "unknown"
 
     def _ending(self, unit: str) -> str:
         """How its main process last ended, in words."""
@@ -369,23 +367,20 @@ class Systemd:
         What the main process leaves is killed by systemd at once (KillMode=mixed), and is never waited for.
         """
         began = time.monotonic()
-        killed = not self._rests_by(unit, deadline + _MARGIN if deadline > time.monotonic() else deadline)
+        left = deadline - began
+        killed = not self._rests_within(unit, left + _MARGIN if left > 0 else 0.0)
         if killed:
             with suppress(Refused):  # it ended by itself in this moment
                 self._bus.call("KillUnit", "ssi", unit, "all", signal.SIGKILL)
-            if not self._rests_by(unit, time.monotonic() + _KILL_PATIENCE):
+            if not self._rests_within(unit, _KILL_PATIENCE):
                 raise RuntimeFailedError(f"{name} cannot be killed.", fact=f"See `systemctl status {unit}`.")
         killed = killed or self._bus.property(unit, "Service", "Result") == "timeout"
         with suppress(Refused):  # a failed unit would be kept in memory, as its file is now
             self._bus.call("ResetFailedUnit", "s", unit)
         return Stopped(killed=killed, seconds=time.monotonic() - began)
 
-    def _rests_by(self, unit: str, deadline: float) -> bool:
-        while self._bus.property(unit, "Unit", "ActiveState") not in _AT_REST:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(_TICK)
-        return True
+    def _rests_within(self, unit: str, seconds: float) -> bool:
+        return wait_until(lambda: self._bus.property(unit, "Unit", "ActiveState") in _AT_REST, seconds, _TICK)
 
 
 def _write_where_new(file: Path, text: str) -> None:
