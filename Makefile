@@ -60,6 +60,7 @@ bench: .venv/.dev
 	$(BIN)/python -m bench.balancers
 	$(BIN)/python -m bench.front_door
 	$(BIN)/python -m bench.recovery
+	$(BIN)/python -m bench.scale
 	$(BIN)/python -m bench.comparison
 
 MINUTES ?= 30

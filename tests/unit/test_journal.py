@@ -106,3 +106,20 @@ def test_a_reserve_that_was_begun_and_not_taken_is_taken(tmp_path: Path) -> None
     reserve.touch()
     Journal(tmp_path / "journal.db").close()
     assert reserve.stat().st_size == 1 << 20
+
+
+def test_no_question_about_deployments_reads_all_of_them(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    asked: list[str] = []
+    journal._db.set_trace_callback(asked.append)
+    journal.history("shop", 3)
+    journal.unfinished("shop")
+    journal.rollback_commit("shop", None)
+    journal.commit_back("shop", SlotName.A)
+    journal._db.set_trace_callback(None)
+    about = [text for text in asked if "deployment" in text]
+    assert len(about) == 5
+    for text in about:
+        plan = [row["detail"] for row in journal._db.execute(f"EXPLAIN QUERY PLAN {text}")]
+        assert not any(line.startswith("SCAN deployment") for line in plan), (text, plan)
+    journal.close()

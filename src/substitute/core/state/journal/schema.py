@@ -44,6 +44,11 @@ UPDATE slot SET committed = 1
         SELECT 1 FROM deployment AS past WHERE past.app = slot.app AND past.slot = slot.name
             AND past.hash = slot.hash AND past.committed IS NOT NULL);
 """,
+    # A journal of many deployments is asked as fast as a new one.
+    """
+CREATE INDEX deployment_of_app ON deployment (app, id);
+CREATE INDEX deployment_under_way ON deployment (app) WHERE outcome IS NULL;
+""",
 )
 """What takes a journal from each version of the schema to the next; the first makes an empty file a journal.
 
