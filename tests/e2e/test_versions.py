@@ -23,7 +23,7 @@ def as_the_version_before_left_it(site: Site) -> None:
     with closing(sqlite3.connect(site.root / "deploy" / "journal.db")) as db:
         db.executescript(
             """
-            DROP TABLE fact;
+            DROP TABLE fact; DROP INDEX deployment_of_app; DROP INDEX deployment_under_way;
             ALTER TABLE slot DROP COLUMN version; ALTER TABLE slot DROP COLUMN committed;
             ALTER TABLE deployment DROP COLUMN committed; ALTER TABLE guest DROP COLUMN settings;
             ALTER TABLE deployment DROP COLUMN subject; ALTER TABLE deployment DROP COLUMN how;
