@@ -16,7 +16,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from bench.memory import resident, within
-from bench.site import BenchSite, free_port
+from bench.site import BenchSite, free_ports
 from bench.speed import APP
 
 APPS, DEPLOYMENTS = 50, 10_000
@@ -64,10 +64,11 @@ def main(rounds: int, deployments: int) -> None:
 def fill(site: BenchSite) -> None:
     """Name all the other apps in the configuration, and have them and many deployments in the journal."""
     names = [f"app{number}" for number in range(1, APPS)]
+    ports = iter(free_ports(2 * len(names), besides=[site.listen, *site.ports]))
     configuration = site.root / "substitute.toml"
     tables = [
         f'\n[app.{name}]\nrepo = "{site.repository}"\nstart = "{site.start}"\n'
-        f'domains = ["{name}.example.com"]\nports = [{free_port()}, {free_port()}]\n'
+        f'domains = ["{name}.example.com"]\nports = [{next(ports)}, {next(ports)}]\n'
         for name in names
     ]
     configuration.write_text(configuration.read_text() + "".join(tables))

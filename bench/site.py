@@ -9,10 +9,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.memory import resident, within
 from substitute.demo.repository import Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def free_port() -> int:
@@ -22,6 +25,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def free_ports(number: int, *, besides: Iterable[int] = ()) -> list[int]:
+    """So many different ones: drawn one by one, some of a hundred are often drawn twice."""
+    taken, found = set(besides), set[int]()
+    while len(found) < number:
+        found |= {free_port()} - taken
+    return sorted(found)
+
+
 class BenchSite:
     """A git repository with the sample app, and a root that deploys it by the real command."""
 
@@ -29,7 +40,7 @@ class BenchSite:
         self.repository = place / "repository"
         self.root = place / "root"
         self.start = f"{sys.executable} -S -E app.py"
-        self.listen = free_port()
+        self.listen, *self.ports = free_ports(3)
         self._git = Repository(self.repository)
         self.root.mkdir()
         shutil.copy(app, self.repository / "app.py")
@@ -37,7 +48,7 @@ class BenchSite:
         (self.root / "substitute.toml").write_text(
             f'[balancer]\nlisten = "127.0.0.1:{self.listen}"\n\n[runtime]\nkind = "{runtime}"\n\n'
             f'[app.bench]\nrepo = "{self.repository}"\n'
-            f'start = "{self.start}"\nports = [{free_port()}, {free_port()}]\n'
+            f'start = "{self.start}"\nports = {self.ports}\n'
         )
 
     def commit(self, version: str) -> None:
