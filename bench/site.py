@@ -83,8 +83,11 @@ class BenchSite:
         return resident(within(self.root / "deploy" / "run"))
 
     def cpu_of_supervisord(self) -> float:
-        """Processor seconds of supervisord, with those of its programs that have ended."""
-        pid = (self.root / "deploy" / "run" / "supervisord.pid").read_text().strip()
+        """Processor seconds of supervisord, with those of its programs that have ended; 0 where there is none."""
+        file = self.root / "deploy" / "run" / "supervisord.pid"
+        if not file.exists():
+            return 0.0
+        pid = file.read_text().strip()
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
