@@ -5,9 +5,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-DEBIAN := git haproxy nftables nginx nodejs wrk systemd dbus libpam-systemd iproute2 cron openssh-server curl openssl procps
+DEBIAN := git git-lfs zip zstd haproxy nftables nginx nodejs wrk systemd dbus libpam-systemd iproute2 cron openssh-server curl openssl procps php-fpm libfcgi-bin puma
 
-ENGINES := npm docker.io podman postgresql debootstrap ruby-rails puma ruby-pg bundler capistrano
+ENGINES := npm golang-go docker.io podman postgresql debootstrap ruby-rails ruby-pg bundler capistrano
 
 .PHONY: setup demo test test-long lint audit check bench soak docs clean
 
@@ -27,19 +27,23 @@ demo: setup
 	@command -v git >/dev/null || tools/packages git
 	@$(BIN)/substitute demo
 
+# Each waits for programs half of the time. Tests of a file stay together: they share what they have started.
+WORKERS ?= 2
+
 # Hundreds of short programs are started: without bytecode each would compile everything anew.
 test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/.dev
 	@tools/packages $(DEBIAN)
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 25
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --durations 25
 
 # Every test, the long ones too: engines and packages that have to be installed, and whole matrices of the model.
 test-long: export PYTHONDONTWRITEBYTECODE =
-test-long: export SEQUENCES = 12000
+test-long: export SEQUENCES = 7000
 test-long: export KILLS = 40
+test-long: export TURNS = 12
 test-long: .venv/.dev
 	@tools/packages $(DEBIAN) $(ENGINES)
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 25 -m "long or not long"
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --durations 25 -m "long or not long"
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -59,8 +63,13 @@ bench: .venv/.dev
 	$(BIN)/python -m bench.runtimes
 	$(BIN)/python -m bench.balancers
 	$(BIN)/python -m bench.front_door
+	$(BIN)/python -m bench.builds
+	$(BIN)/python -m bench.swaps
+	$(BIN)/python -m bench.standby
 	$(BIN)/python -m bench.recovery
 	$(BIN)/python -m bench.scale
+	$(BIN)/python -m bench.instances
+	$(BIN)/python -m bench.judge
 	$(BIN)/python -m bench.comparison
 
 MINUTES ?= 30

@@ -25,12 +25,14 @@ from pathlib import Path
 
 from tests.contracts import haproxies, nginxes, passives, traefiks
 from tests.contracts.balanced_site import Kind, Site
+from tests.contracts.echo_apps import Instance
 from tests.contracts.strict_client import accepts
 from tests.waiting import eventually
 
 import substitute
 from substitute.core.model.slots import SlotName
 from substitute.demo.load import Load
+from substitute.linux.processes import identify
 
 PAGE = Path(__file__).parent.parent / "docs" / "balancers.md"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
@@ -145,7 +147,7 @@ def measure(row: Row, switches: int) -> str:
 class DemoSite(Site):
     """A site whose instances are the demonstration's app, which finishes its requests after SIGTERM."""
 
-    def start(self, name: str, endpoint: object) -> subprocess.Popen[bytes]:
+    def start(self, name: str, endpoint: object) -> Instance:
         """Start it and wait until it listens."""
         place = self.root / name
         if not place.exists():
@@ -159,11 +161,13 @@ class DemoSite(Site):
             env={**os.environ, "PORT": str(found.port), "HOST": found.host},
             stdout=subprocess.PIPE,
         )
-        self._instances[name] = instance
         assert instance.stdout  # noqa: S101
         instance.stdout.readline()
         eventually(lambda: accepts(found))
-        return instance
+        process = identify(instance.pid)
+        assert process  # noqa: S101
+        self._instances[name] = Instance(process)
+        return self._instances[name]
 
     def drain(self, slot: SlotName) -> float | None:
         """Wait until the slot has nothing in flight, twice; the seconds, or None where that can't be known."""

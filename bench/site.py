@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,17 +35,27 @@ def free_ports(number: int, *, besides: Iterable[int] = ()) -> list[int]:
     return sorted(found)
 
 
+def free_row(number: int) -> int:
+    """The first of so many free ports one after the other."""
+    while True:
+        first = random.randrange(20_000, 32_000)  # noqa: S311  # below the ports of outgoing connections
+        with ExitStack() as held, suppress(OSError, OverflowError):
+            for port in range(first, first + number):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
+
+
 class BenchSite:
     """A git repository with the sample app, and a root that deploys it by the real command."""
 
-    def __init__(self, place: Path, app: Path, *, runtime: str = "supervisord") -> None:
+    def __init__(self, place: Path, app: Path, *, runtime: str = "supervisord", start: str = "") -> None:
         self.repository = place / "repository"
         self.root = place / "root"
-        self.start = f"{sys.executable} -S -E app.py"
+        self.start = start or f"{sys.executable} -S -E {app.name}"
         self.listen, *self.ports = free_ports(3)
         self._git = Repository(self.repository)
         self.root.mkdir()
-        shutil.copy(app, self.repository / "app.py")
+        shutil.copy(app, self.repository / app.name)
         self.commit("1")
         (self.root / "substitute.toml").write_text(
             f'[balancer]\nlisten = "127.0.0.1:{self.listen}"\n\n[runtime]\nkind = "{runtime}"\n\n'
@@ -51,15 +63,18 @@ class BenchSite:
             f'start = "{self.start}"\nports = {self.ports}\n'
         )
 
-    def commit(self, version: str) -> None:
-        """Commit a version of the app."""
+    def commit(self, version: str) -> str:
+        """Commit a version of the app; the commit is returned."""
         (self.repository / "version.txt").write_text(version + "\n")
-        self._git.commit_all(f"version {version}")
+        return self._git.commit_all(f"version {version}")
 
     def run(self, *arguments: str) -> str:
         """Run a command of substitute in the root; its output is returned."""
         command = [str(Path(sys.executable).with_name("substitute")), *arguments]
-        return subprocess.run(command, cwd=self.root, check=True, capture_output=True, text=True).stdout
+        done = subprocess.run(command, cwd=self.root, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(arguments)}: {done.stdout}{done.stderr}")
+        return done.stdout
 
     def popen(self, *arguments: str) -> subprocess.Popen[str]:
         """The same, as a process whose whole output can be read."""

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).parents[1] / "docs"
 _BLOCK = re.compile(r"^```(\w+)(?: +(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_TIME = r"\d+(?: [mhd] \d+|\.\d+)? (?:ms|s|min|m|h)"
+"""As `console.text.seconds` writes it: a busy machine may take minutes where the page says milliseconds."""
 _DIFFERS = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d)?)"
-    r"|(?P<time>\b\d+(?:\.\d+)? (?:ms|s|min|h)\b)"
+    rf"|(?P<time>\b{_TIME}\b)"
     r"|(?P<commit>\b(?=[0-9a-f]*\d)[0-9a-f]{7,40}\b)"
     r"|(?P<number>\b\d{1,3}(?:,\d{3})+\b|\b\d{4,}\b)"
     r"|(?P<any>…)"
@@ -38,7 +40,7 @@ _DIFFERS = re.compile(
 )
 _PATTERNS = {
     "date": r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d)?",
-    "time": r"\d+(?:\.\d+)? (?:ms|s|min|h)",
+    "time": _TIME,
     "commit": r"[0-9a-f]{7,40}",
     "number": r"\d[\d,]*",
     "any": r".*",

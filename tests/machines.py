@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 USER = "deployer"
 """Has a user manager, which lingers."""
+AFTER_RESCUE = ["try-restart", "user@4242.service"]
+"""For systemctl. The rescue target ends the system's message bus, and a user's manager does not look for the next one:
+without it, it can move no process of a login into a scope."""
 UNAVAILABLE = (
     "" if os.geteuid() == 0 and Path("/lib/systemd/systemd").exists() else "needs root, and systemd's files"
 )

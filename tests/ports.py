@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 _QUIET: tuple[int, ...] = (*range(28232, 32768), *range(61000, 65500))
 """Neither in the range that the kernel takes the ports of outgoing connections from (32768 to 60999), nor where the
@@ -36,3 +36,17 @@ def free_port() -> int:
         ):
             _given.add(port)
             return port
+
+
+def free_ports(count: int) -> int:
+    """The first of `count` ports one after the other, as `free_port` finds each."""
+    while True:
+        first = random.choice(_OURS)  # noqa: S311  # no secret
+        wanted = range(first, first + count)
+        if any(port in _given or port not in _QUIET for port in wanted):
+            continue
+        with ExitStack() as held, suppress(OSError):
+            for port in wanted:
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+            _given.update(wanted)
+            return first

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
-import subprocess
-import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import UnobservedError
 from substitute.core.model.slots import Endpoint, SlotName
 from substitute.core.ports.balancer import Backend, Server
 from substitute.runtimes.supervisord.runtime import Supervisord
+from tests.contracts.echo_apps import Instance, instances
 from tests.ports import free_port
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from substitute.core.ports.balancer import Balancer, Traffic
 
@@ -43,7 +43,6 @@ class Kind:
     """Where the balancer does."""
 
 
-_APP = Path(__file__).with_name("echo_app.py")
 A, B = SlotName.A, SlotName.B
 
 
@@ -60,14 +59,34 @@ class Site:
         self.warnings: list[str] = []
         self.front: object = None
         """The user's own balancer, where there is one."""
-        self._instances: dict[str, subprocess.Popen[bytes]] = {}
+        self._instances: dict[str, Instance] = {}
         self._ending = ExitStack()
         self.kind = kind
+        self._renewed = 0
+        self._make()
+
+    def _make(self) -> None:
         try:
-            self.balancer = kind.make(self)
+            self.balancer = self.kind.make(self)
         except BaseException:
             self._ending.close()
             raise
+
+    def renew(self) -> None:
+        """Be a new one, whose supervisord runs already: that takes longer to start than all the rest."""
+        self._end_balancer()
+        self._renewed += 1
+        self.root = self.run_directory.parents[1] / str(self._renewed)
+        self.root.mkdir()
+        self.runtime = Supervisord(self.run_directory)
+        for path in self.run_directory.iterdir():
+            if not path.name.startswith(("supervisord", "program")):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.warnings.clear()
+        self.front = None
+        self.listen = Endpoint(self.kind.door, free_port())
+        self.endpoints = {slot: Endpoint(self.kind.host, free_port()) for slot in SlotName}
+        self._make()
 
     def at_end(self, act: Callable[[], object]) -> None:
         """Have `act` called when the site ends; the last one first."""
@@ -77,35 +96,23 @@ class Site:
         """Have its program end and run again."""
         self.kind.restart(self)
 
-    def start(self, name: str, endpoint: Endpoint) -> subprocess.Popen[bytes]:
+    def start(self, name: str, endpoint: Endpoint) -> Instance:
         """Start an instance that answers its name, and wait until it listens."""
-        instance = subprocess.Popen(
-            [sys.executable, str(_APP), name, str(endpoint.port), endpoint.host], stdout=subprocess.PIPE
-        )
-        self._instances[name] = instance
-        assert instance.stdout is not None
-        assert instance.stdout.readline()
-        return instance
+        (self._instances[name],) = instances({name: endpoint})
+        return self._instances[name]
 
     def start_both(self) -> None:
         """Start the instances of both slots."""
-        for slot, endpoint in self.endpoints.items():
-            self.start(f"{slot}0", endpoint)
+        wanted = {f"{slot}0": endpoint for slot, endpoint in self.endpoints.items()}
+        self._instances |= zip(wanted, instances(wanted), strict=True)
 
     def stop(self, name: str) -> None:
         """SIGTERM, and wait until it is gone."""
-        self._end(name, signal.SIGTERM)
+        self._instances.pop(name).end(signal.SIGTERM)
 
     def kill(self, name: str) -> None:
         """SIGKILL, and wait until it is gone."""
-        self._end(name, signal.SIGKILL)
-
-    def _end(self, name: str, number: int) -> None:
-        instance = self._instances.pop(name)
-        instance.send_signal(number)
-        instance.wait()
-        assert instance.stdout is not None
-        instance.stdout.close()
+        self._instances.pop(name).end(signal.SIGKILL)
 
     def shop(self, a: int, b: int, *, domains: tuple[str, ...] = ()) -> Backend:
         """The app with these shares."""
@@ -140,9 +147,12 @@ class Site:
 
     def end(self) -> None:
         """End all that was started."""
+        self._end_balancer()
+        self.runtime.shutdown()
+
+    def _end_balancer(self) -> None:
         self.balancer.stop()
         self._ending.close()
-        self.runtime.shutdown()
         for name in list(self._instances):
             self.stop(name)
 

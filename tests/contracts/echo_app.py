@@ -1,4 +1,8 @@
-"""An app that says who it is: ``python echo_app.py NAME PORT [HOST]``. What the tests of balancers put behind them."""
+"""Apps that say who they are: what the tests of balancers put behind them.
+
+Each line of standard input, NAME PORT HOST WAITS as JSON, forks one off: Python starts once for hundreds of them. When
+it listens, or cannot, its name and its pid are written, or 0.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,7 @@ from base64 import b64encode
 from contextlib import suppress
 
 _WEBSOCKET = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-NAME, PORT = sys.argv[1], int(sys.argv[2])
-HOST = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
+NAME = ""
 
 released = asyncio.Event()
 connections: set[asyncio.StreamWriter] = set()
@@ -37,7 +40,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             if path == "/peer":
                 body, path = writer.get_extra_info("peername")[0].encode(), "/echo"
             said = await answer(path, headers, body)
-            if path == "/half":
+            if path in {"/half", "/events"}:
                 writer.write(said[:-1])
                 await writer.drain()
                 await released.wait()
@@ -54,10 +57,11 @@ async def answer(path: str, headers: dict[str, str], body: bytes) -> bytes:
     """Say the name, and what was posted.
 
     ``/wait`` until ``/release``; ``/sleep/SECONDS``; ``/status/CODE``; ``/headers``; ``/half``: the last byte after
-    ``/release``; ``/peer``: the client's address.
+    ``/release``; ``/events``: so does an event stream; ``/peer``: the client's address; ``/assets/NAME``: 404 but from
+    the app of that name, which answers ``/assets/NAME/wait`` after ``/release``.
     """
-    _, verb, value = (*path.split("/"), "", "")[:3]
-    if verb == "wait":
+    _, verb, value, then = (*path.split("/"), "", "", "")[:4]
+    if verb == "wait" or (then == "wait" and value == NAME):
         await released.wait()
     if verb == "release":
         released.set()
@@ -65,8 +69,10 @@ async def answer(path: str, headers: dict[str, str], body: bytes) -> bytes:
         await asyncio.sleep(float(value))
     name = b"" if verb == "echo" else NAME.encode()
     said = json.dumps(headers).encode() if verb == "headers" else name + body
-    status = int(value) if verb == "status" else 200
-    head = f"HTTP/1.1 {status} Said\r\nX-Version: {NAME}\r\nContent-Length: {len(said)}\r\n\r\n"
+    status = int(value) if verb == "status" else 404 if verb == "assets" and value != NAME else 200
+    kind = "event-stream" if verb == "events" else "plain"
+    head = f"HTTP/1.1 {status} Said\r\nX-Version: {NAME}\r\nContent-Type: text/{kind}\r\n"
+    head += f"Content-Length: {len(said)}\r\n\r\n"
     return head.encode() + said
 
 
@@ -82,16 +88,41 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: 
         await writer.drain()
 
 
-async def main() -> None:
-    """Listen until SIGTERM; with WAITS in the environment, until every connection is closed by its client too."""
+def tell(pid: int) -> None:
+    """To whoever asked for it; one write, for others may be telling too."""
+    os.write(1, f"{NAME} {pid}\n".encode())
+
+
+async def run(port: int, host: str, *, waits: bool) -> None:
+    """Listen until SIGTERM; where it waits, until every connection is closed by its client too."""
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    server = await asyncio.start_server(serve, HOST, PORT, backlog=1024, limit=1 << 20)
-    print("ready", flush=True)  # noqa: T201  # to whoever started it
+    server = await asyncio.start_server(serve, host, port, backlog=1024, limit=1 << 20)
+    tell(os.getpid())
     await ended.wait()
     server.close()
-    while "WAITS" in os.environ and connections:  # noqa: ASYNC110
+    while waits and connections:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 
 
-asyncio.run(main())
+def main() -> None:
+    """Fork an app off for each line, until there are no more."""
+    global NAME  # each process is one app
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them: the kernel buries them
+    for line in sys.stdin:
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            NAME, port, host, waits = json.loads(line)
+            try:
+                asyncio.run(run(port, host, waits=waits))
+            except OSError:
+                tell(0)
+                raise
+            finally:
+                sys.stderr.flush()
+            os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from contextlib import contextmanager
@@ -17,7 +18,6 @@ from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from substitute.core.model.slots import SlotName
     from tests.contracts.strict_client import Load
@@ -29,15 +29,21 @@ KINDS: dict[str, Kind] = {
     **nginxes.KINDS,
 }
 WEIGHING = [name for name, kind in KINDS.items() if kind.weighs]
-TURNS = 6
+TURNS = int(os.environ.get("TURNS", "4"))
 STEP = 20
 """Requests between two operations, at least."""
 
 
-@pytest.fixture(params=KINDS)
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
-    with site_in(tmp_path, KINDS[request.param]) as made:
+@pytest.fixture(scope="module", params=KINDS)
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site_in(tmp_path_factory.mktemp("kept"), KINDS[request.param]) as made:
         yield made
+
+
+@pytest.fixture
+def site(kept: Site) -> Site:
+    kept.renew()
+    return kept
 
 
 def names(site: Site, count: int = 20) -> set[str]:
@@ -83,11 +89,12 @@ def test_half_and_half_is_half_and_half(site: Site) -> None:
     assert 30 <= [get(site.listen)[1] for _ in range(100)].count("b0") <= 70
 
 
-@pytest.mark.parametrize("site", WEIGHING, indirect=True)
+@pytest.mark.parametrize("kept", WEIGHING, indirect=True)
 def test_shares_are_kept_in_proportion(site: Site) -> None:
     site.start_both()
     site.route(90, 10)
-    assert 8 <= [get(site.listen)[1] for _ in range(100)].count("b0") <= 12
+    # HAProxy draws new clients by chance: six standard deviations from 30.
+    assert 1 <= [get(site.listen)[1] for _ in range(300)].count("b0") <= 61
 
 
 def test_the_balancer_says_which_share_is_in_force_or_that_it_cannot(site: Site) -> None:

@@ -8,18 +8,22 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
 
+from substitute.core.check.late_answers import LATE
 from substitute.core.model.slots import Endpoint
 from substitute.core.ports.observer import Heard, Hold, Progress, Request
 from substitute.linux.connections import PROBE_MARK
 from substitute.linux.processes import identify, signal_group
 from substitute.probing import platforms
 from substitute.probing.observer import OutsideObserver
+from tests.ports import free_port
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -43,6 +47,55 @@ def accepted(
         with server:
             yield conversation, server
         conversation.close()
+
+
+class InParts(BaseHTTPRequestHandler):
+    """It writes the head and the body each by itself, as Python's server does."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+class AtOnce(InParts):
+    disable_nagle_algorithm = True
+
+
+class Slowly(AtOnce):
+    """Each answer takes as long."""
+
+    def do_GET(self) -> None:
+        time.sleep(0.05)
+        super().do_GET()
+
+
+class Once(InParts):
+    protocol_version = "HTTP/1.0"
+
+
+@pytest.mark.parametrize("late", [InParts, AtOnce, Slowly, Once])
+def test_an_answer_whose_second_part_waits_for_an_acknowledgement_is_late(late: type[InParts]) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), late) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        try:
+            endpoint = Endpoint("127.0.0.1", server.server_port)
+            seen = [OutsideObserver().lateness(endpoint, Request("GET", "/", None)) for _ in range(5)]
+        finally:
+            server.shutdown()
+            serving.join()
+    assert sum(one >= LATE for one in seen) >= 3 if late is InParts else min(seen) < LATE
+
+
+def test_nobody_who_answers_is_late_to_do_so() -> None:
+    assert OutsideObserver().lateness(Endpoint("127.0.0.1", free_port()), Request("GET", "/", None)) == 0
 
 
 def test_the_head_is_sent_and_the_body_is_held_back_until_it_is_asked_for() -> None:
@@ -215,7 +268,9 @@ def test_the_members_are_the_process_its_group_and_its_descendants_and_who_liste
         endpoint = Endpoint("127.0.0.1", int(running.stdout.readline()))
         process = identify(running.pid)
         assert process
-        main, listener = sorted(OutsideObserver().members(endpoint, process), key=lambda one: one.listens)
+        main, listener = sorted(
+            OutsideObserver().members(endpoint, process, "SIGTERM"), key=lambda one: one.listens
+        )
         assert (main.process, main.name, main.listens) == (process, "sh", False)
         assert listener.name.startswith("python")
         assert str(listener) == f"{listener.name} (pid {listener.process.pid})"
@@ -239,8 +294,10 @@ def test_it_is_known_whether_a_process_has_anything_to_do_with_sigterm(before: s
         running.stdout.readline()
         process = identify(running.pid)
         assert process
-        (member,) = OutsideObserver().members(Endpoint("127.0.0.1", 1), process)
-        assert member.handles_sigterm is handles
+        (member,) = OutsideObserver().members(Endpoint("127.0.0.1", 1), process, "SIGTERM")
+        assert member.handles_signal is handles
+        (member,) = OutsideObserver().members(Endpoint("127.0.0.1", 1), process, "SIGQUIT")
+        assert not member.handles_signal, "the other signal is another matter"
         assert member.program == "", "its name is its program's"
 
 
@@ -252,7 +309,7 @@ def test_a_name_that_a_process_gave_itself_is_shown_with_its_program() -> None:
         running.stdout.readline()
         process = identify(running.pid)
         assert process
-        (member,) = OutsideObserver().members(Endpoint("127.0.0.1", 1), process)
+        (member,) = OutsideObserver().members(Endpoint("127.0.0.1", 1), process, "SIGTERM")
         assert str(member) == f"next-server (pid {running.pid}, a node process)"
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +16,15 @@ import pytest
 from substitute.config.envfile import EnvFileError, read_env_file
 from substitute.core.model.errors import SourceError
 from substitute.core.model.programs import Program
-from substitute.linux.subprocesses import capture
+from substitute.linux.probe_group import PROBE_GROUP
+from substitute.linux.subprocesses import Shell, capture
 from substitute.linux.users import account, acting_as
 from substitute.runtimes.supervisord.launcher import render
+from substitute.sources.archive.source import Archives
 from substitute.sources.git.program import GitProgram
 from substitute.sources.git.source import Git
 from substitute.sources.git.submodules import update_submodules
-from tests.contracts.test_git import IDENTITY, Place, page
+from tests.contracts.repositories import IDENTITY, Place, page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,9 +103,13 @@ class TheirPlace(Place):
     """Slots of the app's user's, in a root of root's."""
 
     def source(self, branch: str | None = None, repo: str | None = None, **environment: str) -> Git:
-        directories, given = [self.a, self.b], {**IDENTITY, **environment}
+        given = {**IDENTITY, **environment}
         said = (self.notices.append, self.warnings.append)
-        return Git(str(self.repository.directory), branch, directories, given, *said, become=account(USER))
+        places = lambda: [self.a, self.b]  # noqa: E731
+        state = self.root / "deploy" / "releases"
+        return Git(
+            str(self.repository.directory), branch, places, given, *said, become=account(USER), state=state
+        )
 
     def fill(self) -> None:
         source = self.source()
@@ -113,6 +120,43 @@ class TheirPlace(Place):
 @pytest.fixture
 def place(root: Path) -> TheirPlace:
     return TheirPlace(root)
+
+
+def test_an_archive_is_unpacked_as_the_user_and_follows_no_link_of_theirs(root: Path) -> None:
+    built, victim = root / "built", root / "victim"
+    (built / "public").mkdir(parents=True)
+    (built / "public" / "page").write_text("new")
+    victim.mkdir()
+    (victim / "page").write_text("precious")
+    source = Archives(root, root / "deploy", print, become=account(USER))
+    source.update(root / "shop_a", commit := source.resolve(root / "shop_a", str(built)).commit, clean=False)
+    assert owners(root / "shop_a") == {account(USER).uid}  # type: ignore[union-attr]
+    for name in ("public", ".substitute-archive"):
+        (root / "shop_a" / name).rename(root / "shop_a" / f"{name}.away")
+    (root / "shop_a" / "public").symlink_to(victim)
+    (root / "shop_a" / ".substitute-archive").symlink_to("/etc/shadow")
+    with pytest.raises(SourceError, match="Permission denied"):
+        source.update(root / "shop_a", commit, clean=True)
+    (root / "shop_a" / ".substitute-archive.away").rename(root / "shop_a" / ".substitute-archive")
+    source.update(root / "shop_a", commit, clean=False)
+    assert (victim / "page").read_text() == "precious"
+    assert (root / "shop_a" / "public" / "page").read_text() == "new"
+    assert owners(root / "shop_a") == {account(USER).uid}  # type: ignore[union-attr]
+
+
+def test_of_a_version_that_goes_links_go_and_not_where_they_lead(place: TheirPlace) -> None:
+    place.fill()
+    (place.a / "built").mkdir()
+    (place.a / "built" / "page").write_text("one")
+    source = place.source()
+    source.seal(place.a)
+    victim = place.root / "victim"
+    (place.a / "built").rename(victim)  # what was sealed, elsewhere
+    (place.a / "built").symlink_to(victim)
+    shutil.rmtree(place.a / ".git")
+    (place.a / ".git").symlink_to(victim)
+    assert source.remove(place.a) == [".git", "built"]
+    assert (victim / "page").read_text() == "one"
 
 
 def test_a_clone_that_became_a_link_has_root_remove_nothing(place: TheirPlace) -> None:
@@ -241,3 +285,29 @@ def test_an_env_file_in_a_slot_is_no_way_to_a_file_of_roots(slot: Path, root: Pa
     os.mkfifo(slot / ".env")
     with pytest.raises(EnvFileError, match="not a regular file"):
         read_env_file(slot / ".env", root)
+
+
+@pytest.mark.parametrize("user", [None, USER])
+def test_who_probes_keeps_the_groups_that_it_had(root: Path, user: str | None) -> None:
+    ended = Shell().run(
+        ["id", "-G"],
+        directory=root,
+        environment=os.environ,
+        on_line=lambda _: None,
+        on_start=lambda _: None,
+        user=user,
+        probes=True,
+    )
+    become = account(user)
+    had = {become.gid, *become.groups} if become else {os.getegid(), *os.getgroups()}
+    assert set(map(int, ended.tail[-1].split())) == {PROBE_GROUP, *had}
+
+
+@pytest.mark.parametrize("privilege", ["setgid", "net_admin"])
+def test_without_the_privilege_who_probes_runs_as_ever(root: Path, privilege: str) -> None:
+    asked = "from substitute.linux.probe_group import as_probe; print(as_probe(None))"
+    without = ["setpriv", f"--bounding-set=-{privilege}", f"--inh-caps=-{privilege}"]
+    said = subprocess.run(
+        [*without, sys.executable, "-c", asked], capture_output=True, text=True, check=True, cwd=root
+    )
+    assert said.stdout == "{}\n"

@@ -6,9 +6,11 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,7 @@ import pytest
 from substitute.balancers.passive.balancer import Passive
 from substitute.balancers.passive.rules import table_name
 from substitute.core.model.errors import BalancerError
+from substitute.linux.subprocesses import Shell
 from tests.contracts import passives
 from tests.contracts.balanced_site import A, B, Kind, Site, site_in
 from tests.contracts.namespace import Machine, second_machine
@@ -25,7 +28,6 @@ from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from substitute.core.model.slots import SlotName
 
@@ -149,6 +151,36 @@ def test_both_ports_always_answer_and_a_probe_reaches_the_one_it_means(site: Sit
     assert get_as_a_probe(site.endpoints[A], "/") == (200, "a0")
 
 
+ASK = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode())"
+
+
+def asked_by_a_program(site: Site, slot: SlotName, *, probes: bool, user: str | None = None) -> str:
+    """What a program that knows nothing of marks is answered, or the error."""
+    return (
+        Shell()
+        .run(
+            ["/usr/bin/env", "python3", "-c", ASK, f"http://{site.endpoints[slot]}/"],
+            directory=Path("/"),
+            environment=os.environ,
+            on_line=lambda _: None,
+            on_start=lambda _: None,
+            user=user,
+            probes=probes,
+        )
+        .tail[-1]
+    )
+
+
+@pytest.mark.parametrize("user", [None, "nobody"])
+def test_a_program_that_probes_reaches_the_one_it_means(site: Site, user: str | None) -> None:
+    ask = partial(asked_by_a_program, site, user=user)
+    switch(site, A)
+    assert (ask(B, probes=False), ask(B, probes=True)) == ("a0", "b0")
+    site.route(0, 0)
+    assert "refused" in ask(A, probes=False)
+    assert ask(A, probes=True) == "a0"
+
+
 def test_the_app_sees_its_client_and_not_an_address_of_ours(site: Site) -> None:
     switch(site, A)
     for slot in (A, B):
@@ -183,6 +215,13 @@ def test_rules_that_somebody_flushed_are_noticed_and_come_back(site: Site) -> No
     assert Passive(site.root, Settings(), site.warnings.append).traffic() is None
     switch(site, B)
     assert direct(site, A) == "b0"
+
+
+def test_a_new_gate_does_not_lead_as_an_earlier_one_has_led() -> None:
+    """The kernel remembers connections that it has led, for days where it does not see how they end."""
+    run = f"ip link set lo up && {sys.executable} -m tests.contracts.gate_again"
+    done = subprocess.run(["unshare", "--net", "sh", "-c", run], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["b", "a"]
 
 
 def test_other_tables_and_other_roots_are_left_alone(site: Site, tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ import pytest
 from substitute.core.model.apps import Health
 from substitute.core.model.programs import Process
 from substitute.core.model.slots import Endpoint
+from substitute.core.ports.prober import Page
 from substitute.linux import sock_diag
 from substitute.linux.connections import PROBE_MARK
 from substitute.linux.processes import boot_id, identify, name, signal_group
 from substitute.probing.endpoints import Sockets
+from substitute.probing.side_by_side import side_by_side
 from tests.ports import free_port
 from tests.waiting import eventually
 
@@ -125,6 +127,14 @@ def test_the_started_process_owns_its_port_wildcards_included(
             assert Sockets().owned(Endpoint("localhost", port), process) is True
 
 
+@pytest.mark.parametrize("bound", ["127.0.0.1", "0.0.0.0", "::"])
+def test_the_addresses_that_take_what_is_sent_to_a_port_are_told(bound: str) -> None:
+    with program(f"ready(listen({bound!r}))") as (port, _):
+        assert Sockets().bound(Endpoint("127.0.0.1", port)) == {Endpoint(bound, port)}
+    with program("ready(listen('127.0.0.2'))") as (port, _):
+        assert Sockets().bound(Endpoint("127.0.0.1", port)) == frozenset()
+
+
 def test_a_listener_on_another_address_does_not_matter() -> None:
     with program("ready(listen('127.0.0.2'))") as (port, process):
         assert Sockets().holder(Endpoint("127.0.0.1", port)) is None
@@ -206,7 +216,8 @@ def test_statuses_from_200_to_399_are_good(status: int, good: bool) -> None:  # 
     answer = f"HTTP/1.1 {status} X\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".encode()
     with answering(answer) as (endpoint, asked):
         answered = Sockets().probe(endpoint, health(path="/up?x=1"))
-    assert (answered.good, answered.seen) == (good, str(status))
+    to = " to /elsewhere" if status == 302 else ""
+    assert (answered.good, answered.seen) == (good, f"{status}{to}")
     assert len(asked) == 1  # no redirect was followed
     assert asked[0].startswith(b"GET /up?x=1 HTTP/1.1\r\n")
     assert f"\r\nHost: {endpoint}\r\n".encode() in asked[0]
@@ -218,6 +229,90 @@ def test_the_host_header_is_the_configured_one() -> None:
         assert Sockets().probe(endpoint, health(host="shop.example.com")).good
     assert asked[0].count(b"Host:") == 1
     assert b"\r\nHost: shop.example.com\r\n" in asked[0]
+
+
+def test_headers_are_sent_and_take_the_place_of_ours() -> None:
+    headers = {"X-Forwarded-Proto": "https", "user-agent": "kube-probe/1.30"}
+    with answering(b"HTTP/1.1 200 OK\r\n\r\n") as (endpoint, asked):
+        assert Sockets().probe(endpoint, health(headers=headers)).good
+    assert b"\r\nX-Forwarded-Proto: https\r\n" in asked[0]
+    assert asked[0].lower().count(b"user-agent:") == 1
+    assert b"user-agent: kube-probe/1.30" in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "good"),
+    [("200-299", False), ("301", True), ("200,204,300-302", True), ("302,500-599", False)],
+)
+def test_the_good_statuses_are_those_that_are_named(statuses: str, good: bool) -> None:  # noqa: FBT001
+    answer = b"HTTP/1.1 301 X\r\nLocation: https://shop\x1b/\r\nContent-Length: 0\r\n\r\n"
+    with answering(answer) as (endpoint, _):
+        answered = Sockets().probe(endpoint, health(status=statuses))
+    assert (answered.good, answered.seen) == (good, "301 to https://shop?/")
+
+
+DOWN = b'HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{"status":"down"}'
+CHUNKED = (
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"5\r\nall i\r\n6\r\ns w\xc3\xa9l\r\n2\r\nl!\r\n0\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expect", "good"),
+    [
+        (DOWN, '"status":"up"', False),
+        (DOWN, '"down"', True),
+        (CHUNKED, "is wéll", True),
+        (CHUNKED, "5", False),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 65534 + b"ok", "ok", True),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 65535 + b"ok", "ok", False),
+        (b"HTTP/1.1 204 OK\r\nX-Note: ok\r\n\r\n", "ok", False),
+    ],
+    ids=["down", "found", "chunked", "no part of the body", "the last bytes", "too far", "no body"],
+)
+def test_the_expected_text_is_looked_for_in_the_body(answer: bytes, expect: str, good: bool) -> None:  # noqa: FBT001
+    with answering(answer) as (endpoint, _):
+        answered = Sockets().probe(endpoint, health(expect=expect))
+    assert answered.good is good
+    if answer is DOWN and not good:
+        assert (answered.seen, answered.lines) == ("200 without the expected text", ('{"status":"down"}',))
+
+
+def test_pages_are_fetched_a_few_at_a_time_and_answered_in_their_order() -> None:
+    under_way, most, lock = 0, 0, threading.Lock()
+
+    def work(number: int) -> int:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        barrier.wait(timeout=30)  # three are under way together, or this fails
+        with lock:
+            under_way -= 1
+        return number * 2
+
+    barrier = threading.Barrier(3)
+    assert side_by_side(work, range(12), 3) == [2 * number for number in range(12)]
+    assert most == 3
+    page = Page(Endpoint("127.0.0.1", free_port()), "/", health())
+    found = Sockets().fetch_all([page, page], at_once=4, limit=1.0, within=30.0)
+    assert [one and (one.good, one.status, one.seen) for one in found] == [
+        (False, 0, "connection refused")
+    ] * 2
+    assert Sockets().fetch_all([page], at_once=4, limit=1.0, within=0.5) == [None]
+
+
+def test_a_page_is_fetched_to_its_end_however_long_and_told_whatever_it_is() -> None:
+    long = b"HTTP/1.1 500 X\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300000
+    with answering(long) as (endpoint, asked):
+        fetched = Sockets().fetch(endpoint, "/search?q=1", health(headers={"X-A": "b"}), limit=30.0)
+    assert (fetched.good, fetched.seen, fetched.status) == (True, "500", 500)
+    assert asked[0].startswith(b"GET /search?q=1 HTTP/1.1\r\n")
+    assert b"\r\nX-A: b\r\n" in asked[0]
+    with answering(long[:1000], close=False) as (endpoint, _):
+        fetched = Sockets().fetch(endpoint, "/", health(), limit=0.2)
+    assert (fetched.good, fetched.seen) == (False, "500, cut off after 0.2 s")
 
 
 @pytest.mark.parametrize(

@@ -166,11 +166,11 @@ def test_one_that_leads_no_group_is_signalled_alone() -> None:
         assert other
         assert leader
         assert processes.group_of(one) == {one.pid}
-        assert wait_or_kill("shop_a", one, 0.0).killed
+        assert wait_or_kill("shop_a", one, 0.0, "SIGTERM").killed
         assert not processes.is_alive(one)
         assert processes.is_alive(other)
-        # What is left of a group gets SIGTERM.
-        assert not wait_or_kill("shop_a", leader, time.monotonic() + 30).killed
+        # What is left of a group gets the signal too.
+        assert not wait_or_kill("shop_a", leader, time.monotonic() + 30, "SIGTERM").killed
         assert not processes.is_alive(other)
 
 
@@ -184,7 +184,7 @@ def test_where_only_a_child_had_to_be_killed_the_result_names_it() -> None:
         assert leader
         program.terminate()
         program.wait()
-        stopped = wait_or_kill("shop_a", leader, time.monotonic() + 0.2)
+        stopped = wait_or_kill("shop_a", leader, time.monotonic() + 0.2, "SIGTERM")
         assert stopped.killed
         assert f"bash (pid {child})" in stopped.stayed
         assert f"(pid {leader.pid})" not in stopped.stayed
@@ -197,5 +197,5 @@ def test_where_the_main_process_itself_had_to_be_killed_nothing_else_is_named() 
         leader = processes.identify(program.pid)
         assert leader
         program.terminate()
-        stopped = wait_or_kill("shop_a", leader, 0.0)
+        stopped = wait_or_kill("shop_a", leader, 0.0, "SIGTERM")
         assert (stopped.killed, stopped.stayed) == (True, "")

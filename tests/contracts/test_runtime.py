@@ -100,6 +100,25 @@ def test_one_that_is_told_to_terminate_may_take_its_time_and_is_not_started_agai
     assert place.log.count("told") == 1
 
 
+POLITE = (
+    "import signal, sys, time\n"
+    "def leave(number, _): print(signal.Signals(number).name, 'came', flush=True); sys.exit()\n"
+    "for one in (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1): signal.signal(one, leave)\n"
+    "print('ready', flush=True); time.sleep(600)\n"
+)
+
+
+@pytest.mark.parametrize("number", ["SIGQUIT", "SIGUSR1"])
+def test_a_program_is_stopped_by_the_signal_that_it_was_started_with(place: Place, number: str) -> None:
+    (place.run / "polite.py").write_text(POLITE)
+    process = place.runtime.start(place.program(f"{sys.executable} -S -E polite.py", {}, stop_signal=number))
+    place.started.append(process)
+    place.logged("ready")
+    assert not place.runtime.stop("shop_a", process, timeout=10.0, signal=number).killed
+    place.logged(f"{number} came")
+    assert place.log.count(" came") == 1
+
+
 def test_sigterm_is_sent_once_however_often_it_is_asked_for(place: Place) -> None:
     counting = (
         "import signal, time; signal.signal(signal.SIGTERM, lambda *_: print('told', flush=True)); "

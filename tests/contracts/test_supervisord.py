@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -15,9 +16,10 @@ from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.state.lock import deployment_lock
 from substitute.linux.processes import identify, is_alive, is_stopped
 from substitute.runtimes.handover import RuntimeHandover
+from substitute.runtimes.supervisord import daemon
 from substitute.runtimes.supervisord import runtime as supervisord
 from substitute.runtimes.supervisord.refusals import Fault, Silent
-from tests.contracts.test_runtime import Place
+from tests.contracts.test_runtime import POLITE, Place
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -38,6 +40,19 @@ def test_an_orphan_of_a_killed_runtime_is_stopped_by_its_identity(place: Place) 
     assert is_alive(process)
     place.runtime.stop("shop_a", process, timeout=10.0)
     assert not is_alive(process)
+
+
+def test_an_orphan_gets_the_signal_that_it_finishes_its_work_on(place: Place) -> None:
+    (place.run / "polite.py").write_text(POLITE)
+    process = place.runtime.start(
+        place.program(f"{sys.executable} -S -E polite.py", {}, stop_signal="SIGQUIT")
+    )
+    place.logged("ready")
+    os.kill(int((place.run / "supervisord.pid").read_text()), signal.SIGKILL)
+    eventually(lambda: place.runtime.inspect("shop_a").process is None, "the runtime is gone")
+    assert not place.runtime.stop("shop_a", process, timeout=10.0, signal="SIGQUIT").killed
+    assert "SIGQUIT came" in place.log
+    assert "SIGTERM came" not in place.log
 
 
 def test_stale_files_of_a_killed_runtime_do_not_stop_a_start(place: Place) -> None:
@@ -77,7 +92,7 @@ def supervisords(run: Path) -> set[int]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisord, "PATIENCE", 0.3)
+    monkeypatch.setattr(daemon, "PATIENCE", 0.3)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -203,7 +218,7 @@ def test_one_that_has_ended_before_supervisord_says_that_it_runs_is_told_in_its_
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.runtime.stop("shop_a", None, timeout=0.0)
-    call = place.runtime._call  # type: ignore[attr-defined]
+    call = place.runtime._daemon.call  # type: ignore[attr-defined]
 
     def late(method: str, *arguments: object) -> object:
         answer = call(method, *arguments)
@@ -212,7 +227,7 @@ def test_one_that_has_ended_before_supervisord_says_that_it_runs_is_told_in_its_
             raise Fault(50, "SPAWN_ERROR: shop_a")
         return answer
 
-    monkeypatch.setattr(place.runtime, "_call", late)
+    monkeypatch.setattr(place.runtime._daemon, "call", late)  # type: ignore[attr-defined]
     with pytest.raises(RuntimeFailedError, match=r"(?s)exited as soon as it was started.*Permission denied"):
         place.start("echo Permission denied >&2; exit 126")
 

@@ -20,7 +20,7 @@ from substitute.linux.processes import identify, is_alive, signal_process
 from substitute.runtimes.systemd import bus as systemd_bus
 from substitute.runtimes.systemd import runtime as systemd
 from tests.contracts.test_runtime import SLEEPER, STUBBORN, Place
-from tests.machines import USER
+from tests.machines import AFTER_RESCUE, USER
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ def test_what_runs_goes_on_when_another_target_is_isolated(place: Place, target:
         subprocess.run(["systemctl", "is-active", "--quiet", guardian], check=True)
     finally:
         end()
-        subprocess.run(["systemctl", "isolate", "multi-user.target"], check=True)
+        for command in (["isolate", "multi-user.target"], AFTER_RESCUE):
+            subprocess.run(["systemctl", *command], check=True)
 
 
 def overridden(place: Place) -> Path:
@@ -370,3 +371,20 @@ def test_the_sandbox_bites_and_each_part_of_it_can_be_turned_off(place: Place) -
         seen = read_until(log, "tried")
         place.runtime.stop("shop_a", process, timeout=5.0)
         assert set(seen) - {"tried"} == found
+
+
+def test_a_process_that_was_not_started_here_is_held_to_limits(place: Place) -> None:
+    with subprocess.Popen(["sleep", "1000"]) as program:
+        process = identify(program.pid)
+        assert process
+        place.runtime.confine("run-1", process, Limits(memory=64 << 20, cpu=0.5, tasks=7, nofile=99))
+        scope = unit(place).replace("shop_a.service", "run-1.scope")
+        asked = ["systemctl", "show", scope, "-p", "MemoryMax,CPUQuotaPerSecUSec,TasksMax"]
+        shown = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
+        assert sorted(shown) == ["CPUQuotaPerSecUSec=500ms", f"MemoryMax={64 << 20}", "TasksMax=7"]
+        assert scope in Path(f"/proc/{program.pid}/cgroup").read_text()
+        limits = Path(f"/proc/{program.pid}/limits").read_text()
+        assert next(line for line in limits.splitlines() if "open files" in line).split()[3:5] == ["99", "99"]
+        place.runtime.shutdown()
+        assert is_alive(process), "what somebody runs goes on"
+        program.kill()

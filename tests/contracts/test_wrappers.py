@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.core.deploy.wrappers import barrier
+from substitute.core.deploy.running.wrappers import barrier
 from substitute.core.model.slots import Endpoint
 from substitute.linux.processes import identify, is_alive, signal_group
 from substitute.probing.observer import OutsideObserver
@@ -67,7 +67,7 @@ def test_what_is_foretold_of_the_signal_is_what_happens(
         assert main
         try:
             eventually(lambda: listens(port), "the app listens")
-            members = OutsideObserver().members(Endpoint("127.0.0.1", port), main)
+            members = OutsideObserver().members(Endpoint("127.0.0.1", port), main, "SIGTERM")
             found = barrier(members, main)
             app = next(member.process for member in members if member.listens)
             assert (found.keeper.name if found else "") == keeper

@@ -22,8 +22,10 @@ from tests.waiting import eventually
 APP = Path(substitute.__file__).parent / "demo" / "app.py"
 
 
-def fetch(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=30) as answer:
+def fetch(url: str, **headers: str) -> str:
+    """What a browser gets that has no cookies yet; names of `headers` have ``_`` for ``-``."""
+    asked = urllib.request.Request(url, headers={name.replace("_", "-"): it for name, it in headers.items()})
+    with urllib.request.build_opener(urllib.request.HTTPCookieProcessor()).open(asked, timeout=30) as answer:
         return str(answer.read().decode())
 
 
@@ -112,9 +114,12 @@ class Site:
         piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
         return subprocess.Popen(command, text=True, **{**piped, **options})
 
-    def run(self, *arguments: str, exit_status: int = 0) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, exit_status: int = 0, patience: float = 120.0
+    ) -> subprocess.CompletedProcess[str]:
+        """What the command wrote; it has `patience` seconds to end with `exit_status`."""
         with self.popen(*arguments) as process:
-            out, err = process.communicate(timeout=120)
+            out, err = process.communicate(timeout=patience)
         assert process.returncode == exit_status, f"exit {process.returncode}\n{out}\n{err}"
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
@@ -122,9 +127,12 @@ class Site:
         out = self.run(*arguments, "--json", exit_status=exit_status).stdout
         return [json.loads(line) for line in out.splitlines()]
 
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
+    def document(self, *arguments: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run(*arguments, "--json").stdout)
         return found
+
+    def status(self) -> dict[str, Any]:
+        return self.document("status")
 
     def app(self) -> dict[str, Any]:
         found: dict[str, Any] = self.status()["apps"][0]
@@ -145,6 +153,15 @@ class Site:
     def pids(self) -> set[int]:
         """Every process that runs in the root, but this one."""
         return working_in(self.root)
+
+    def running(self, *command_lines: str) -> list[int]:
+        """The processes of the root with one of these command lines; one may end while it is looked at."""
+        wanted, found = {b"\0".join([*line.encode().split(), b""]) for line in command_lines}, list[int]()
+        for pid in self.pids():
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/cmdline").read_bytes() in wanted:
+                    found.append(pid)
+        return found
 
     def close(self) -> None:
         """Kill what is left, whatever state it is in; systemd would start it again, and is told first."""

@@ -20,8 +20,8 @@ from substitute.linux.processes import descendants
 from substitute.probing.endpoints import Sockets
 from tests.contracts.strict_client import accepts
 from tests.e2e.site import Site, fetch
-from tests.e2e.test_deployments import under_load
 from tests.e2e.test_passive import gate, nginx
+from tests.e2e.traffic import under_load
 from tests.ports import free_port
 from tests.waiting import eventually
 

@@ -11,8 +11,8 @@ import pytest
 from tests.e2e import engines
 from tests.e2e.site import Site, fetch
 from tests.e2e.test_adopt import listens
-from tests.e2e.test_deployments import under_load
 from tests.e2e.test_passive import gate, nginx
+from tests.e2e.traffic import under_load
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

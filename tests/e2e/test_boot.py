@@ -14,7 +14,7 @@ from substitute.autostart.command import command_for
 from substitute.autostart.cron import Cron
 from substitute.linux.shared_names import root_hash
 from tests.e2e.site import Site, fetch
-from tests.machines import USER
+from tests.machines import AFTER_RESCUE, USER
 from tests.ports import free_port
 from tests.waiting import eventually
 
@@ -146,6 +146,7 @@ def test_what_fails_at_boot_is_tried_again_and_what_serves_goes_on(machine: Mach
         "systemctl", "isolate", "rescue.target"
     )  # a shell for the administrator: this goes on as well
     machine.run("systemctl", "isolate", "multi-user.target")
+    machine.run("systemctl", *AFTER_RESCUE)
     machine.run("touch", str(site.root / "database"))
     eventually(lambda: is_active(machine, unit), "everything serves")
     assert machine.call(lambda: site.app()["slots"]["a"]["pid"]) == shop

@@ -123,6 +123,35 @@ def test_a_shell_that_keeps_the_signal_is_named_as_the_cause(site: Site, start: 
     assert not [pid for pid in site.pids() if b"www.js" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+IN_PARTS = """
+import os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = @AT_ONCE@
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
+def test_late_answers_on_kept_connections_are_told_with_their_cure(site: Site) -> None:
+    site.repository.commit("late", app=IN_PARTS.replace("@AT_ONCE@", "False"))
+    said = site.run("check", exit_status=1)
+    assert "TCP_NODELAY" in said.stdout + said.stderr
+    site.configure(balancer="keep_connections = false")
+    assert "TCP_NODELAY" not in str(site.run("check", exit_status=1))
+    site.configure()
+    site.repository.commit("at once", app=IN_PARTS.replace("@AT_ONCE@", "True"))
+    assert "TCP_NODELAY" not in str(site.run("check", exit_status=1))
+
+
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not here")
 def test_of_npm_start_is_said_whether_the_signal_gets_through(site: Site) -> None:
     """What npm does with it depends on its release, and on the shell that it starts."""

@@ -15,8 +15,8 @@ from substitute.core.model.slots import Endpoint
 from substitute.probing.endpoints import Sockets
 from substitute.runtimes.systemd import runtime as systemd
 from tests.e2e.site import Site, fetch
-from tests.e2e.test_deployments import under_load
 from tests.e2e.test_security import ON_BOTH
+from tests.e2e.traffic import under_load
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,34 +20,11 @@ import pytest
 from substitute.demo.load import Load
 from substitute.linux.processes import identify
 from tests.e2e.site import APP, fetch
+from tests.e2e.traffic import ENOUGH, under_load
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.e2e.site import Site
-
-ENOUGH = 50
-
-
-def under_load(site: Site, *operations: Callable[[], object]) -> set[str]:
-    """Run `operations` while GET and POST flow without a pause; the versions that answered. No request fails.
-
-    One connection each: at saturation is what the contract suite holds, and every kind is in the matrix of traffic.
-    """
-    with ExitStack() as stack:
-        loads = [
-            stack.enter_context(Load(site.url, connections=1)),
-            stack.enter_context(Load(site.url, connections=1, method="POST")),
-            stack.enter_context(Load(site.url, connections=1, keepalive=False)),
-        ]
-        for operation in (lambda: None, *operations):
-            operation()
-            for load in loads:
-                load.wait_for(ENOUGH)
-        reports = [load.stop() for load in loads]
-    assert [failure for report in reports for failure in report.failures] == []
-    return {version for report in reports for version in report.versions}
 
 
 def test_deployments_in_quick_succession_fail_no_request(site: Site) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from substitute.linux.processes import group_members
 from tests.e2e.site import APP, fetch
-from tests.e2e.test_deployments import under_load
+from tests.e2e.traffic import under_load
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.site import fetch
-from tests.e2e.test_deployments import under_load
+from tests.e2e.traffic import under_load
 from tests.ports import free_port
 
 if TYPE_CHECKING:

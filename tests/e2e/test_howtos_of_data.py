@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 ROOT, WORK, REPOSITORY = Path("/srv/shop"), Path("/srv/work"), Path("/srv/git/shop.git")
-MIGRATIONS = "howto/migrations.md"
+MIGRATIONS = "migrations.md"
 CONFIGURATION = """\
 [balancer]
 listen = "127.0.0.1:8080"
@@ -144,6 +144,7 @@ def follow(page: str) -> None:
 def test_how_to_run_database_migrations(server: Machine) -> None:
     def inside() -> None:
         deployed()
+        with_the_release()
         follow(MIGRATIONS)
         steps = re.findall(
             r"^\| \d \| `?([^|`]+?)`? \| `([\w, ]+)` \| `(\w+)` \|$",
@@ -166,21 +167,18 @@ def deployed() -> None:
     run("substitute", "deploy", cwd=ROOT)
 
 
-def with_the_hook() -> None:
-    """Commit the page's."""
-    hook = re.search(
-        r"^```sh (\S+/post_install)\n(.*?)^```", (DOCS / MIGRATIONS).read_text(), re.MULTILINE | re.DOTALL
-    )
-    assert hook
-    (WORK / hook[1]).parent.mkdir(parents=True)
-    (WORK / hook[1]).write_text(hook[2])
-    (WORK / hook[1]).chmod(0o755)
+def with_the_release() -> None:
+    """Configure the page's."""
+    line = re.search(r"^release = .*$", (DOCS / MIGRATIONS).read_text(), re.MULTILINE)
+    assert line
+    with (ROOT / "substitute.toml").open("a") as file:
+        file.write(f"{line[0]}\n")
 
 
 def test_a_column_that_is_renamed_at_once_fails_requests_as_the_page_says(server: Machine) -> None:
     def inside() -> None:
         deployed()
-        with_the_hook()
+        with_the_release()
         version("title", "title", "ALTER TABLE product RENAME COLUMN name TO title")
         run("git", "push", "--quiet", cwd=WORK)
         assert failed_during("deploy") > 0
@@ -191,14 +189,20 @@ def test_a_column_that_is_renamed_at_once_fails_requests_as_the_page_says(server
 def test_how_to_run_background_workers(server: Machine) -> None:
     def inside() -> None:
         deployed()
-        first = run("git", "rev-parse", "HEAD", cwd=WORK)
-        version("name", "name", "none")
-        run("git", "push", "--quiet", cwd=WORK)
+        commit("name")
         follow("howto/workers.md")
         worked = ROOT / "data" / "worked"
         second = run("git", "rev-parse", "HEAD", cwd=WORK)
         eventually(lambda: worked.read_text() == second, "it runs the new version")
+        commit("name")  # a rollback to the first would be to one that had no worker
+        run("substitute", "deploy", cwd=ROOT)
+        third = run("git", "rev-parse", "HEAD", cwd=WORK)
+        eventually(lambda: worked.read_text() == third, "it runs the newest version")
         run("substitute", "rollback", cwd=ROOT)
-        eventually(lambda: worked.read_text() == first, "it runs the version before")
+        eventually(lambda: worked.read_text() == second, "it runs the version before")
+
+    def commit(column: str) -> None:
+        version(column, column, "none")
+        run("git", "push", "--quiet", cwd=WORK)
 
     server.call(inside)

@@ -19,7 +19,7 @@ from substitute.linux import listeners
 from substitute.linux.processes import identify, signal_process
 from tests.contracts.strict_client import accepts, get
 from tests.e2e.site import APP, Site, fetch
-from tests.e2e.test_deployments import under_load
+from tests.e2e.traffic import under_load
 from tests.ports import free_port
 from tests.waiting import eventually
 

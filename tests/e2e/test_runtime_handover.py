@@ -16,7 +16,7 @@ from substitute.linux.processes import is_alive
 from substitute.runtimes.supervisord.runtime import Supervisord
 from substitute.runtimes.systemd.runtime import Systemd
 from tests.e2e.site import Site
-from tests.e2e.test_deployments import under_load
+from tests.e2e.traffic import under_load
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
         made.close()
 
 
-def run_by(site: Site, kind: str) -> None:
+def run_by(site: Site, kind: str, *, more: str = "") -> None:
     site.runtime = kind
-    site.configure()
+    site.configure(more=more)
 
 
 def kept_by(site: Site, kind: str) -> set[str]:
@@ -64,17 +64,18 @@ def followed(site: Site) -> Iterator[list[str]]:
 @pytest.mark.machine
 @pytest.mark.parametrize(("before", "after"), [KINDS, KINDS[::-1]])
 def test_a_root_changes_its_runtime_with_its_next_deployment(site: Site, before: str, after: str) -> None:
-    run_by(site, before)
+    cron = '[app.shop.cron.digest]\nat = "@yearly"\ncommand = "true"\n'
+    run_by(site, before, more=cron)
     site.run("deploy")
-    assert kept_by(site, before) == {"shop_a", "haproxy"}
+    assert kept_by(site, before) == {"shop_a", "haproxy", "scheduler"}
     site.repository.commit("2")
     with followed(site) as seen:
-        run_by(site, after)
+        run_by(site, after, more=cron)
         assert under_load(site, lambda: site.run("deploy")) == {"1", "2"}
         eventually(lambda: any('"b"' in line for line in seen), "what the later one writes is followed")
     assert site.status()["runtime"]["kind"] == after
     site.assert_only_serves("b")
-    assert (kept_by(site, before), kept_by(site, after)) == (set(), {"shop_b", "haproxy"})
+    assert (kept_by(site, before), kept_by(site, after)) == (set(), {"shop_b", "haproxy", "scheduler"})
     assert under_load(site, lambda: site.run("rollback")) == {"1", "2"}
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from substitute.autostart.command import command_for
 from tests.e2e.site import Site
-from tests.e2e.test_deployments import under_load
+from tests.e2e.traffic import under_load
 from tests.machines import USER
 from tests.ports import free_port
 from tests.waiting import eventually

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.site import Site, killed
-from tests.e2e.test_deployments import BAD, under_load
+from tests.e2e.test_deployments import BAD
+from tests.e2e.traffic import under_load
 from tests.machines import USER
 from tests.waiting import eventually
 

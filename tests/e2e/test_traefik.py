@@ -9,7 +9,7 @@ import pytest
 from substitute.core.model.slots import Endpoint
 from tests.contracts.traefiks import Program, program_at
 from tests.e2e.site import Site, fetch
-from tests.e2e.test_deployments import under_load
+from tests.e2e.traffic import under_load
 from tests.ports import free_port
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import pytest
 
 from tests.e2e import traffic_app
 from tests.e2e.site import Site, fetch
-from tests.e2e.traffic import FLOWING, IN_FLIGHT, KINDS, STREAMS
+from tests.e2e.traffic import ENOUGH, FLOWING, IN_FLIGHT, KINDS, STREAMS
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ APP = Path(traffic_app.__file__).read_text(encoding="utf-8")
 OPERATIONS = ("deploy", "rollback", "restart", "failed deploy")
 BAD = {"broken": "build", "sick": "ready", "unwell": "verify"}
 """Versions that fail, and in which phase; the last one after it got traffic."""
-ENOUGH = 50
-"""Requests of each load before an operation, and after it."""
 
 
 @dataclass

@@ -32,7 +32,7 @@ def test_the_lines_that_are_named_mend_a_wrong_address_and_a_refused_host(site: 
 
     site.configure(start=f"{GUNICORN} -b $BIND:{wrong} app:application", more=limits)
     said = site.run("deploy", exit_status=4).stderr
-    assert f"it listens on 127.0.0.1:{wrong}, and not on 127.0.0.1:{site.ports[0]}" in said
+    assert f"it listens on 127.0.0.1:{wrong}, not on $PORT ({site.ports[0]})" in said
     line = re.search(r"`gunicorn (.*?)`", said)
     assert line
 

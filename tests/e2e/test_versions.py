@@ -6,8 +6,9 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from substitute.core.state.journal.schema import SCHEMAS
 from tests.e2e.site import APP
-from tests.e2e.test_deployments import under_load
+from tests.e2e.traffic import under_load
 
 if TYPE_CHECKING:
     from tests.e2e.site import Site
@@ -19,18 +20,25 @@ WITHOUT_UP = APP.read_text().replace(
 )
 
 
-def as_the_version_before_left_it(site: Site) -> None:
-    with closing(sqlite3.connect(site.root / "deploy" / "journal.db")) as db:
-        db.executescript(
-            """
-            DROP TABLE fact; DROP INDEX deployment_of_app; DROP INDEX deployment_under_way;
-            ALTER TABLE slot DROP COLUMN version; ALTER TABLE slot DROP COLUMN committed;
-            ALTER TABLE deployment DROP COLUMN committed; ALTER TABLE guest DROP COLUMN settings;
-            ALTER TABLE deployment DROP COLUMN subject; ALTER TABLE deployment DROP COLUMN how;
-            ALTER TABLE deployment DROP COLUMN tag; ALTER TABLE deployment DROP COLUMN user;
-            PRAGMA user_version = 1;
-            """
+def as_the_first_version_left_it(site: Site) -> None:
+    """The same rows in the tables that it had; what runs in a slot stood in the slot's row."""
+    path = site.root / "deploy" / "journal.db"
+    earlier = path.with_name("earlier.db")
+    with closing(sqlite3.connect(earlier, isolation_level=None)) as db:
+        db.executescript(f"{SCHEMAS[0]} PRAGMA user_version = 1;")
+        db.execute("ATTACH ? AS now", (str(path),))
+        for (table,) in db.execute(
+            "SELECT name FROM main.sqlite_schema WHERE sql LIKE 'CREATE TABLE %'"
+        ).fetchall():
+            columns = ", ".join(name for _, name, *_ in db.execute(f"PRAGMA main.table_info({table})"))
+            db.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM now.{table}")  # noqa: S608
+        db.execute(
+            "UPDATE main.slot SET process = (SELECT process FROM now.instance"
+            " WHERE instance.app = slot.app AND instance.slot = slot.name)"
         )
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    earlier.rename(path)
 
 
 def test_from_an_earlier_substitute_over_a_changed_configuration_to_the_next_version_and_back(
@@ -39,7 +47,7 @@ def test_from_an_earlier_substitute_over_a_changed_configuration_to_the_next_ver
     assert APP.read_text() != WITHOUT_UP
     site.repository.commit("1", app=WITHOUT_UP)
     site.run("deploy")
-    as_the_version_before_left_it(site)
+    as_the_first_version_left_it(site)
     ports = site.ports
 
     def failing() -> None:

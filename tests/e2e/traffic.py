@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from contextlib import ExitStack
 from http.client import HTTPConnection, IncompleteRead
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,20 +16,53 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from http.client import HTTPResponse
 
+    from tests.e2e.site import Site
+
 _PATIENCE = 60.0
+ENOUGH = 50
+"""Requests of each client, before and after every operation."""
 _UPLOAD = random.Random("upload").randbytes(2 << 20)  # noqa: S311  # no secret, only reproducible
 
+
+def flowing(url: str, *, method: str = "GET", keepalive: bool = True, protocol: str = "HTTP/1.1") -> Load:
+    """One request after the other, some hundreds a second.
+
+    Beside a saturated processor each command takes twice as long, and the suite of the balancers has that.
+    """
+    return Load(url, method=method, keepalive=keepalive, protocol=protocol, connections=1, pause=0.002)
+
+
 FLOWING: dict[str, Callable[[str], list[Load]]] = {
-    "GET": lambda url: [Load(url, connections=1)],
-    "POST": lambda url: [Load(url, method="POST", connections=1)],
+    "GET": lambda url: [flowing(url)],
+    "POST": lambda url: [flowing(url, method="POST")],
     "HTTP/1.0": lambda url: [
-        Load(url, protocol="HTTP/1.0", keepalive=keepalive, connections=1) for keepalive in (True, False)
+        flowing(url, protocol="HTTP/1.0", keepalive=keepalive) for keepalive in (True, False)
     ],
     "new connections": lambda url: [
-        Load(url, method=method, keepalive=False, connections=1) for method in ("GET", "POST")
+        flowing(url, method=method, keepalive=False) for method in ("GET", "POST")
     ],
 }
-"""One request after the other, before, during and after the operation."""
+"""Before, during and after the operation."""
+
+
+def under_load(site: Site, *operations: Callable[[], object]) -> set[str]:
+    """Run `operations` while GET and POST flow; the versions that answered. No request fails.
+
+    Every kind is in the matrix of traffic.
+    """
+    with ExitStack() as stack:
+        loads = [
+            stack.enter_context(flowing(site.url)),
+            stack.enter_context(flowing(site.url, method="POST")),
+            stack.enter_context(flowing(site.url, keepalive=False)),
+        ]
+        for operation in (lambda: None, *operations):
+            operation()
+            for load in loads:
+                load.wait_for(ENOUGH)
+        reports = [load.stop() for load in loads]
+    assert [failure for report in reports for failure in report.failures] == []
+    return {version for report in reports for version in report.versions}
 
 
 class InFlight(Protocol):

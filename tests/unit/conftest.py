@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.fakes import Shop, make_shop
+from tests.unit.fakes.shop import Shop, make_shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

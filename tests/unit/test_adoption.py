@@ -11,10 +11,10 @@ from substitute.core.model.errors import BalancerError
 from substitute.core.model.programs import Process
 from substitute.core.operate.adoption import adopt
 from substitute.core.ports.strangers import Stranger
-from tests.unit.fakes import make_shop
+from tests.unit.fakes.shop import make_shop
 
 if TYPE_CHECKING:
-    from tests.unit.fakes import Shop
+    from tests.unit.fakes.shop import Shop
 
 
 @pytest.fixture

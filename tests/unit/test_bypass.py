@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from substitute.core.deploy.bypass import require_led_here, require_none_come_past
+from substitute.core.deploy.running.bypass import require_led_here, require_none_come_past
 from substitute.core.model.errors import RuntimeFailedError, UsageError
 from substitute.core.model.slots import Endpoint
 from substitute.core.ports.balancer import Traffic
 from substitute.core.ports.prober import Connected
-from tests.unit.fakes import FakeClock
+from tests.unit.fakes.clock import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ class Street:
                 prober=SimpleNamespace(connected=connected),
                 traffic=traffic,
                 adopted=lambda _: "adopted",
-                inspect=lambda _: SimpleNamespace(process="it runs"),
+                runs=lambda _: True,
             ),
         )
 

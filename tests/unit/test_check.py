@@ -10,13 +10,16 @@ from substitute.core.check.observation import Exchange, Observation
 from substitute.core.check.verdict import judge
 from substitute.core.deploy.deployment import deploy, rollback
 from substitute.core.model.errors import DeploymentFailedError, NotReadyError
+from substitute.core.model.events import Warned
 from substitute.core.model.programs import Process
 from substitute.core.model.slots import Endpoint
 from substitute.core.ports.observer import Heard, Hold, Member, Progress, Request
-from tests.unit.fakes import FakeConversation, Shop, World
+from tests.unit.fakes.observer import FakeConversation
+from tests.unit.fakes.world import World
 
 if TYPE_CHECKING:
     from substitute.core.model.findings import Finding, ShutdownReport
+    from tests.unit.fakes.shop import Shop
 
 A, B = Endpoint("127.0.0.1", 3001), Endpoint("127.0.0.1", 3002)
 MAIN = Member(Process(1, 1, "boot"), "node", listens=True, platform="node")
@@ -39,7 +42,28 @@ def test_a_check_changes_nothing_of_what_is_live(shop: Shop) -> None:
     after = shop.host.journal.app("shop")
     assert (after.live, after.next_slot) == (record.live, record.next_slot)
     assert set(shop.world.running) == {"shop_a"}
-    assert after.slots[seen.slot].process is None
+    assert not after.slots[seen.slot].started
+
+
+@pytest.mark.parametrize(
+    ("lateness", "kept", "warned"),
+    [
+        ([0.04, 0.041], True, True),
+        ([0.04, 0.0], True, False),
+        ([0.0, 0.04], True, False),
+        ([0.04, 0.04], False, False),
+    ],
+)
+def test_late_answers_on_kept_connections_are_told_if_seen_twice(
+    shop: Shop,
+    lateness: list[float],
+    kept: bool,  # noqa: FBT001
+    warned: bool,  # noqa: FBT001
+) -> None:
+    shop.world.lateness = lateness
+    assert check(shop.host, shop.app, "v1", kept=kept).report.passed
+    told = [event.message for event in shop.events if isinstance(event, Warned)]
+    assert any("41 ms late" in message for message in told) is warned
 
 
 def test_a_check_is_history_but_no_version_to_go_back_to(shop: Shop) -> None:
@@ -227,7 +251,7 @@ def test_an_answer_that_came_at_once_proves_nothing_and_what_proves_it_is_named(
 
 
 def test_an_app_whose_process_has_no_handler_is_known_to_cut_requests_without_a_request() -> None:
-    main = replace(MAIN, handles_sigterm=False)
+    main = replace(MAIN, handles_signal=False)
     at_once = (exchange("POST", before=Heard(200)),)
     seen = {"main": main, "members": {main.process: main}, "requests": at_once}
     found = finish(**seen)

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 
-from substitute import __version__
+from substitute import __version__, config
 from substitute.cli.edge import run
 from substitute.cli.glossary import PHASES, WORDS, page
-from substitute.cli.group import COMMANDS, SECTIONS, commands
+from substitute.cli.group import commands
 from substitute.cli.reference import reference
+from substitute.cli.table import COMMANDS, SECTIONS
 from substitute.config.root import MINIMAL
 from substitute.core.deploy import deployment
 from substitute.core.model.errors import (
@@ -48,13 +49,35 @@ class Opened:
         self.root: str | None = None
         self.done: list[tuple[Any, ...]] = []
 
-    def open_site(self, root: str | None, emit: Emit, *, reading: bool = False) -> SimpleNamespace:
+    def open_site(
+        self, root: str | None, emit: Emit, *, reading: bool = False, wait: float = 0.0
+    ) -> SimpleNamespace:
         self.root = root
         host = SimpleNamespace(emit=emit)
-        return SimpleNamespace(host=host, apps={}, app=lambda name=None: name, close=lambda: None)
+        return SimpleNamespace(
+            host=host,
+            apps={},
+            app=lambda name=None: name,
+            deployed=lambda name=None: [name],
+            close=lambda: None,
+        )
 
-    def deploy(self, _host: object, app: str | None, commit: str | None, *, if_changed: bool) -> None:
+    def deploy(
+        self,
+        _host: object,
+        app: str | None,
+        commit: str | None,
+        *,
+        sha256: str | None,
+        if_changed: bool,
+        now: bool,
+        hold_for: float | None,
+        force: bool,
+    ) -> None:
         assert not if_changed
+        assert not now
+        assert not force
+        assert sha256 is None
         self.done.append((app, commit))
 
 
@@ -80,13 +103,23 @@ def test_the_version_and_the_help_import_no_adapter_and_no_rich(option: str) -> 
 
 
 def test_status_imports_nothing_that_only_other_commands_errors_or_runtimes_need(tmp_path: Path) -> None:
-    """Where nothing runs, so that no supervisord is asked; and not the first time, when any balancer may be in use."""
+    """Where nothing runs, so that no supervisord is asked; and not the first time, when any balancer may be in use.
+
+    Nor where the journal knows no app: then what runs is looked for.
+    """
     (tmp_path / "substitute.toml").write_text(MINIMAL)
     (tmp_path / "deploy").mkdir()
-    Journal(tmp_path / "deploy" / "journal.db").remember(IN_USE, "{}")
+    journal = Journal(tmp_path / "deploy" / "journal.db")
+    journal.remember(IN_USE, "{}")
+    for app in config.apps(config.load(tmp_path), tmp_path).values():
+        journal.register(app)
+    journal.close()
     loaded = loaded_by("status", tmp_path)
 
     assert not loaded & {
+        "click",
+        "dataclasses",
+        "inspect",
         "rich",
         "supervisor",
         "xmlrpc",
@@ -94,11 +127,22 @@ def test_status_imports_nothing_that_only_other_commands_errors_or_runtimes_need
         "email",
         "ssl",
         "difflib",
+        "hashlib",
         "secrets",
+        "shutil",
         "random",
     }
     others = {f"substitute.balancers.{kind}" for kind in ("nginx", "traefik", "passive")}
-    ours = {f"substitute.{name}" for name in ("drill", "demo", "config.document", "config.reference")}
+    unused = (
+        "config.document",
+        "config.reference",
+        "core.deploy.readiness",
+        "core.operate.guests",
+        "guardian",
+    )
+    ours = {
+        f"substitute.{name}" for name in ("drill", "demo", "probing.observer", "probing.strangers", *unused)
+    }
     assert not loaded & {*others, *ours}
     assert {"substitute.core.operate.status", "substitute.balancers.haproxy.balancer"} <= loaded
 
@@ -112,8 +156,9 @@ def test_a_command_leaves_the_journal_in_one_file(tmp_path: Path) -> None:
 
 def loaded_by(argument: str, directory: Path | None = None) -> set[str]:
     script = (
-        "import sys; from substitute.cli import main; sys.argv = ['substitute', sys.argv[1]]; "
-        "status = main(); print(*sorted(sys.modules), file=sys.stderr); sys.exit(status)"
+        "import os, sys; from substitute.cli import main; sys.argv = ['substitute', sys.argv[1]]; "
+        "end = os._exit; os._exit = lambda status: (print(*sorted(sys.modules), file=sys.stderr), end(status)); "
+        "os._exit(main())"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, argument], cwd=directory, capture_output=True, text=True, check=True
@@ -163,7 +208,7 @@ def test_without_a_commit_the_newest_is_deployed(opened: Opened) -> None:
     ("typed", "hint"),
     [
         (["depoly"], "Did you mean 'deploy'?"),
-        (["xyzzy"], "There is deploy, rollback, restart,"),
+        (["xyzzy"], "There is deploy, rollback, promote,"),
         (["help", "depoly"], "Did you mean 'deploy'?"),
         (["completion"], "Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish"),
         (["deploy", "--jsno"], "--json"),
@@ -197,7 +242,7 @@ def test_a_usage_error_is_json_where_json_is_asked_for(capsys: pytest.CaptureFix
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    def open_site(root: str | None, emit: Emit, *, reading: bool = False) -> None:
+    def open_site(root: str | None, emit: Emit, *, reading: bool = False, wait: float = 0.0) -> None:
         raise error
 
     monkeypatch.setattr(opening, "open_site", open_site)
@@ -304,7 +349,22 @@ def test_a_deployments_log_is_neither_a_slots_nor_followed(
         ("substitute deploy -a ", {"shop", "blog"}),
         ("substitute stop s", {"shop_a", "shop_b"}),
         ("substitute logs ", {"a", "b"}),
-        ("substitute deploy --", {"--app", "--if-changed", "--json", "--root", "--help"}),
+        (
+            "substitute deploy --",
+            {
+                "--app",
+                "--all-at-once",
+                "--if-changed",
+                "--force",
+                "--hold",
+                "--now",
+                "--wait",
+                "--json",
+                "--root",
+                "--sha256",
+                "--help",
+            },
+        ),
     ],
 )
 def test_the_shell_completes_commands_apps_and_slots(tmp_path: Path, typed: str, offered: set[str]) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from substitute.config import Config, apps, load
 from substitute.config.root import MINIMAL
+from substitute.core.model.apps import Replay
 from substitute.core.model.errors import ConfigError
 from substitute.core.model.slots import Endpoint, SlotName
 
@@ -44,8 +45,11 @@ def test_every_key_arrives_in_the_app_that_the_core_gets(tmp_path: Path) -> None
         SHOP
         + 'branch = "main"\nbuild = ["npm ci", "make"]\nbuild_timeout = "1h"\nclean = true\nhost = "::1"\n'
         'domains = ["Shop.Example.com"]\nenv = { NODE_ENV = "production" }\nenv_file = "shop.env"\n'
-        'health = { path = "/up", host = "shop.example.com:80", timeout = "1m", interval = 0.5, successes = 3 }\n'
-        'drain.timeout = "2m"\nstop.timeout = 5\nverify = { for = "1h", share = 10 }\nhooks.timeout = "20s"\n',
+        'health = { path = "/up", host = "shop.example.com:80", timeout = "1m", interval = 0.5, successes = 3,'
+        ' status = "200, 204,301 - 302", headers = { X-Forwarded-Proto = "https" }, warm = ["/", "/search"] }\n'
+        'stop.signal = "SIGQUIT"\n'
+        'drain.timeout = "2m"\nstop.timeout = 5\nverify = { for = "1h", share = 10 }\n'
+        'replay = { last = 200, fail = true, skip = [] }\nhooks.timeout = "20s"\n',
     )
     app = apps(config, tmp_path)["shop"]
     assert app.slots[SlotName.A].endpoints == (Endpoint("::1", 3001),)
@@ -57,8 +61,11 @@ def test_every_key_arrives_in_the_app_that_the_core_gets(tmp_path: Path) -> None
     assert app.domains == ("shop.example.com",)
     assert (app.health.path, app.health.host, app.health.kind) == ("/up", "shop.example.com:80", "http")
     assert (app.health.timeout, app.health.interval, app.health.successes) == (60, 0.5, 3)
+    assert (app.health.status, app.stop_signal) == ("200,204,301-302", "SIGQUIT")
+    assert (app.health.headers, app.health.warm) == ({"X-Forwarded-Proto": "https"}, ("/", "/search"))
     assert app.build_timeout == 3600
     assert (app.drain_timeout, app.stop_timeout, app.hooks_timeout) == (120, 5, 20)
+    assert app.replay == Replay(last=200, fail=True, timeout=60, skip=())
     assert (app.verify_for, app.verify_share, app.user) == (3600, 10, None)
 
 
@@ -127,6 +134,25 @@ def test_all_problems_are_listed_at_once_in_the_order_of_the_file(tmp_path: Path
         ('health.host = "a:70000"', "a host with an optional port"),
         ('health.kind = "udp"', 'found "udp", expected "http" or "tcp"'),
         ('health = { kind = "tcp", path = "/up" }', "remove path"),
+        ('health = { kind = "tcp", warm = ["/"], status = "200" }', "remove status and warm, or"),
+        ('health = { command = "x", expect = "ok", path = "/up" }', "remove path and expect, or command"),
+        ('health.status = "2xx"', 'found "2xx", expected statuses from 200 to 599'),
+        ("health.status = 200", "expected statuses from 200 to 599"),
+        ('health.status = "200-600"', "expected statuses from 200 to 599"),
+        ('health.status = "299-200"', 'goes backwards: write "200-299"'),
+        ('health.expect = ""', "a text of 1 to 4096 bytes"),
+        ('health.command = " "', "a shell command, not empty"),
+        (
+            'health.headers = { Host = "a" }',
+            'Host cannot be set: write health.host = "shop.example.com" instead',
+        ),
+        ('health.headers = { "A B" = "x" }', "the name of a header"),
+        ('health.headers = { A = "x\\r\\nB: y" }', "ASCII without line breaks"),
+        ("health.headers = { A = 1 }", "put the value in quotes"),
+        ('health.warm = ["search"]', 'begins with "/"'),
+        ('stop.signal = "SIGKILL"', 'found "SIGKILL", expected "SIGTERM", "SIGQUIT", "SIGINT"'),
+        ('stop.signal = "QUIT"', 'found "QUIT", expected "SIGTERM"'),
+        ("stop.signal = 3", 'found 3, expected "SIGTERM"'),
         ('health = { successes = 400, timeout = "30s" }', "can never succeed"),
         ("health.successes = 0", "a whole number from 1 to 1000"),
         ("health.successes = true", "found true, expected a whole number"),
@@ -135,7 +161,12 @@ def test_all_problems_are_listed_at_once_in_the_order_of_the_file(tmp_path: Path
         ("drain.timeout = nan", "found nan, expected a duration"),
         ("drain.timeout = inf", "a duration from 0"),
         ("drain.timeout = 07:32:00", "expected a duration"),
-        ("verify.share = 100", "a whole number from 1 to 99"),
+        ("verify.share = 101", "a whole number from 1 to 100"),
+        ('canary.steps = ["5 2m"]', 'expected a share and a time, such as "5% 2m"'),
+        ('canary.steps = ["100% 2m"]', 'expected a share and a time, such as "5% 2m"'),
+        ('canary.steps = ["5% soon"]', "a duration"),
+        ('canary.synthetic = "50"', 'expected requests a second, such as "50/s"'),
+        ('canary.on_little_traffic = "wait"', 'expected "go-on" or "stop"'),
         ('host = "unix:/run/shop.sock"', "no unix socket: each slot is known by its TCP port"),
         ('user = "www data"', "expected the name of a user"),
         ('limits.memory = "512"', 'expected an amount of memory, such as "512M"'),

@@ -43,6 +43,41 @@ def test_two_apps_that_clash_are_an_error(tmp_path: Path, shop: str, blog: str, 
     assert any(sentence in line for line in found)
 
 
+def test_only_haproxy_tells_what_clients_ask_for(tmp_path: Path) -> None:
+    wanted = "[app.shop.replay]\nlast = 200\n"
+    assert loaded(tmp_path, SHOP + wanted).app["shop"].replay.last == 200
+    (found,) = problems(tmp_path, f'[balancer]\nkind = "passive"\n{SHOP}{wanted}')
+    assert 'app.shop.replay.last: needs balancer.kind = "haproxy": passive does not tell' in found
+    assert loaded(tmp_path, f'[balancer]\nkind = "passive"\n{SHOP}[app.shop.replay]\nlast = 0\n')
+
+
+@pytest.mark.parametrize(
+    ("written", "sentences"),
+    [
+        ('["/srv/media"]', ['app.shop.shared[0]: found "/srv/media", expected a path below the slot']),
+        (
+            '["~/media", "a/../b"]',
+            ["app.shop.shared[0]", 'app.shop.shared[1]: found "a/../b", expected a path'],
+        ),
+        ('["."]', ["the slot itself cannot be shared"]),
+        ('[".git/hooks", "lib/.git"]', ["app.shop.shared[0]", "app.shop.shared[1]", "is not in .git"]),
+        ('["", "-x", 3]', ["app.shop.shared[0]", "app.shop.shared[1]", "app.shop.shared[2]"]),
+        ('["a/b", "media", "./a//b/"]', ['app.shop.shared[2]: "a/b/" is listed twice']),
+        ('["a", "a/b/c", "ab"]', ['app.shop.shared[1]: "a/b/c" and "a": one lies in the other']),
+        ('["a/b", "a"]', ['app.shop.shared[1]: "a" and "a/b": one lies in the other']),
+        ('"media"', ["a list of paths in the slot"]),
+    ],
+)
+def test_what_cannot_be_shared_is_an_error(tmp_path: Path, written: str, sentences: list[str]) -> None:
+    found = "\n".join(problems(tmp_path, f"{SHOP}shared = {written}\n"))
+    assert all(sentence in found for sentence in sentences), found
+
+
+def test_what_is_shared_is_written_in_one_way(tmp_path: Path) -> None:
+    shared = loaded(tmp_path, SHOP + 'shared = ["./public//uploads", "conf.d/", ".env"]\n').app["shop"].shared
+    assert shared == ("public/uploads", "conf.d/", ".env")
+
+
 def test_two_apps_on_one_port_of_different_addresses_do_not_clash(tmp_path: Path) -> None:
     blog = SHOP.replace("shop", "blog") + 'host = "127.0.0.2"\ndomains = ["blog.example.com"]\n'
     assert set(loaded(tmp_path, SHOP + blog).app) == {"shop", "blog"}

@@ -38,7 +38,8 @@ def test_the_annotated_example_loads(tmp_path: Path, *, everything: bool) -> Non
     (tmp_path / "shop.env").write_text("TOKEN=s3cret\n")
     example = annotated_example(everything=everything)
     assert everything or example in reference_markdown()
-    (tmp_path / "substitute.toml").write_text(example)
+    instead = 'command = "bin/healthy"\n'  # of a request, whose keys are shown too
+    (tmp_path / "substitute.toml").write_text(example.replace(instead, ""))
     app = load(tmp_path).app["shop"]
     assert app.env["NODE_ENV"] == "production"
     assert (app.env_file is not None) is everything
@@ -49,7 +50,7 @@ def test_the_example_shows_every_key_and_its_default() -> None:
     for header, table in SECTIONS.items():
         shown = tables
         for step in header:
-            shown = shown["shop" if step == "NAME" else step]
+            shown = shown[{"NAME": "shop", "PROCESS": "worker", "CRON": "digest"}.get(step, step)]
         for key in table.keys:
             assert key in shown or key in ("file", "config")
             assert f"| `{key}` |" in reference_markdown() or isinstance(shown[key], dict)
@@ -105,7 +106,9 @@ def test_the_schema_knows_every_key_with_its_description() -> None:
         assert set(of_table["properties"]) == set(table.keys)
         assert of_table["additionalProperties"] is False
     assert made["$defs"]["VerifyConfig"]["properties"]["for"]["default"] == "0s"
-    assert made["$defs"]["AppConfig"]["required"] == ["repo", "start", "ports"]
+    assert made["$defs"]["AppConfig"]["required"] == ["ports"]
+    without = {"properties": {"source": {"enum": ["archive"]}}, "required": ["source"]}
+    assert made["$defs"]["AppConfig"]["anyOf"] == [{"required": ["repo"]}, without]
     assert list(made["properties"]["app"]["patternProperties"]) == ["^[a-z][a-z0-9-]{0,31}$"]
 
 

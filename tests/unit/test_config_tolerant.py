@@ -17,7 +17,7 @@ from substitute.core.state.remembered import remembered
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.fakes import Shop
+    from tests.unit.fakes.shop import Shop
 
 SHOP = '[app.shop]\nrepo = "shop"\nstart = "serve"\nports = [3001, 3002]\n'
 BLOG = '[app.blog]\nrepo = "blog"\nstart = "serve"\nports = [3003, 3004]\ndomains = ["blog.test"]\n'

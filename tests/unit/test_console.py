@@ -90,12 +90,14 @@ def test_without_a_terminal_a_deployment_is_plain_lines() -> None:
         (Drained(1), "1 request in flight finished, none cut"),
         (
             Drained(3, at_sigterm=2),
-            "3 requests in flight finished, none cut (2 still under way when it got SIGTERM)",
+            "3 requests in flight finished, none cut (2 still under way when it was told to stop)",
         ),
-        (Drained(2, connections=True), "2 open connections ended, none still open when it got SIGTERM"),
+        (Drained(2, streams=12), "2 requests in flight finished, none cut, 12 streams ended in waves"),
+        (Drained(cut=1, streams=1), "0 requests in flight finished, 1 cut, 1 stream ended in waves"),
+        (Drained(2, connections=True), "2 open connections ended, none still open when it was told to stop"),
         (
             Drained(1, cut=2, at_sigterm=2, connections=True),
-            "1 open connection ended, 2 still open when it got SIGTERM",
+            "1 open connection ended, 2 still open when it was told to stop",
         ),
         (
             Drained(handed_over=True),
@@ -134,8 +136,10 @@ def test_json_is_an_event_a_line_with_the_keys_of_the_contract() -> None:
             "finished": 3,
             "cut": 1,
             "at_sigterm": 0,
+            "streams": 0,
             "connections": False,
             "handed_over": False,
+            "stands_by": False,
         },
     }
 

@@ -87,6 +87,7 @@ def test_a_block_that_would_not_be_typed_is_refused(tmp_path: Path, overlooked: 
     [
         "shop is live in slot b: 0e24fe77ab -> bdcd30d192 in 1.8 s",
         "shop is live … in 1.8 s\n\nslot a: 0 requests in flight finished",
+        "shop is live … in 1 m 24 s",
         "a  live  3000  32022",
         "2026-01-01 10:00  deploy",
     ],

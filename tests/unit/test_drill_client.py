@@ -356,6 +356,19 @@ def test_a_websocket_that_is_cut_is_a_failure() -> None:
     assert {(one["lane"], one["kind"]) for one in happened["failures"]} == {("websocket", Kind.CLOSED)}
 
 
+def test_a_websocket_that_a_wave_may_end_is_no_failure_when_it_is_closed_and_opened_again() -> None:
+    def cut(peer: Peer) -> None:
+        upgrade(peer)
+        peer.finish()
+
+    with Server(with_websocket(cut)) as server:
+        happened = put(
+            load_with_websocket(server, in_waves=True),
+            lambda total: total["counts"].get("websocket ended by the server", 0) >= 2,
+        )
+    assert not happened["failures"]
+
+
 def test_a_websocket_that_does_not_answer_a_ping_is_a_failure() -> None:
     def ignore(peer: Peer) -> None:
         upgrade(peer)

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.core.deploy.deployment import deploy
+from substitute.core.model.apps import RUNS, Order, ProcessType
 from substitute.core.model.errors import SubstituteError
-from substitute.core.model.programs import Inspection
+from substitute.core.model.programs import Inspection, Limits
 from substitute.core.model.slots import SlotName
-from tests.unit.fakes import Written
+from tests.unit.fakes.logs import Written
 
 if TYPE_CHECKING:
-    from tests.unit.fakes import Shop
+    from substitute.core.model.programs import Process, Program
+    from tests.unit.fakes.shop import Shop
 
 
 def failure(shop: Shop, ending: str, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> SubstituteError:
@@ -35,6 +37,27 @@ def test_a_program_that_is_not_found_is_told_with_the_command_and_where_it_was_l
     assert error.fact.endswith("  | start: 1: exec: node7: not found")
     assert "the live version" not in f"{error.fact} {error.cure}"
     assert "substitute logs a" in error.cure
+
+
+def test_of_a_worker_that_is_not_found_it_is_told_what_starts_the_worker(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = ProcessType("work7", 1, Order.STOP_FIRST, RUNS, 5.0, user=None, limits=Limits(), env={})
+    shop.change(processes={"worker": process})
+    start = shop.host.runtime.start
+
+    def and_end(program: Program) -> Process:
+        started = start(program)
+        if program.command == "work7":
+            shop.world.crash(program.name)
+        return started
+
+    monkeypatch.setattr(shop.host.runtime, "start", and_end)
+    monkeypatch.setattr(
+        shop.host.runtime, "inspect", lambda name: Inspection(shop.world.running.get(name), "exit status 127")
+    )
+    with pytest.raises(SubstituteError, match="`start` is `work7`"):
+        deploy(shop.host, shop.app, "v1")
 
 
 def test_a_path_that_differs_from_the_live_versions_is_told_and_can_be_pasted(

@@ -15,10 +15,10 @@ from substitute.core.model.endpoints import assign
 from substitute.core.model.errors import UsageError
 from substitute.core.model.slots import Endpoint, SlotName
 from substitute.core.operate.status import observe
-from tests.unit.fakes import make_app, make_slots
+from tests.unit.fakes.shop import make_app, make_slots
 
 if TYPE_CHECKING:
-    from tests.unit.fakes import Shop
+    from tests.unit.fakes.shop import Shop
 
 PORT = st.integers(1, 5)
 PAIR = st.tuples(PORT, PORT).filter(lambda pair: pair[0] != pair[1])

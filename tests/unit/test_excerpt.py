@@ -9,12 +9,12 @@ from substitute.core.deploy.deployment import deploy
 from substitute.core.excerpt import Shown, excerpt
 from substitute.core.model.errors import SubstituteError
 from substitute.core.model.events import Event, Output
-from tests.unit.fakes import Written
+from tests.unit.fakes.logs import Written
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.fakes import Shop
+    from tests.unit.fakes.shop import Shop
 
 TRACE = ["Traceback (most recent call last):", "ImportError: No module named 'shop'"]
 

@@ -12,12 +12,13 @@ from substitute.core.model.errors import NotReadyError, RuntimeFailedError, Subs
 from substitute.core.model.events import Notice
 from substitute.core.model.programs import Inspection, Limits, Process, Protection
 from substitute.core.operate import manual, root
-from tests.unit.fakes import FakeProber, FakeRuntime
+from tests.unit.fakes.prober import FakeProber
+from tests.unit.fakes.runtime import FakeRuntime
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.fakes import Shop
+    from tests.unit.fakes.shop import Shop
 
 PORT = 3100
 

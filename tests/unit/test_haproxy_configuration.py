@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from substitute.balancers.haproxy import file
-from substitute.balancers.haproxy.configuration import Settings, hosts, named, render, structure
+from substitute.balancers.haproxy.configuration import leads, render, structure
+from substitute.balancers.haproxy.names import of_servers
+from substitute.balancers.haproxy.settings import Settings
 from substitute.core.model.slots import Endpoint, SlotName
 from substitute.core.ports.balancer import Backend, Server
 
@@ -45,17 +47,23 @@ apps = st.builds(
         ),
         max_size=4,
     ).map(tuple),
+    assets=st.sampled_from(((), ("/assets/",))),
+    spare=st.sampled_from((None, *SlotName)),
 )
 roots = st.lists(apps, max_size=4, unique_by=lambda app: app.app)
 
 
 def placed(root: list[Backend]) -> dict[tuple[str, str], tuple[str, int]]:
-    """In both backends of each app; the weights of the first one are for both."""
+    """In both backends of each app; the weights of the first one are for both. With assets in two more."""
     found = {}
     for app in root:
-        for name, server in named(app):
+        for name, server in of_servers(app):
             found[f"app_{app.app}", name] = (str(server.endpoint), server.share)
             found[f"app_{app.app}_kept", name] = (str(server.endpoint), 0)
+            if app.assets:
+                last = 0 if app.spare in {None, server.slot} else 100
+                found[f"app_{app.app}_other", name] = (str(server.endpoint), 0)
+                found[f"app_{app.app}_last", name] = (str(server.endpoint), last)
     return found
 
 
@@ -77,7 +85,10 @@ def test_shares_domains_and_addresses_do_not_change_the_structure(
             server, share=share, endpoint=here if here.host == "app.lan" else Endpoint("::1", port)
         )
 
-    other = [replace(app, domains=("x.example",), servers=tuple(map(changed, app.servers))) for app in root]
+    other = [
+        replace(app, domains=("x.example",), servers=tuple(map(changed, app.servers)), spare=SlotName.A)
+        for app in root
+    ]
     assert structure(SETTINGS, root) == structure(SETTINGS, other)
     assert file.adjusted(render(SETTINGS, root), other) == render(SETTINGS, other)
 
@@ -105,11 +116,18 @@ def test_an_app_that_is_gone_gets_nothing() -> None:
         backend(app="blog"),
         backend(servers=(Server(A, Endpoint("127.0.0.1", 3001), 100),)),
         backend(servers=backend().servers[::-1]),
+        backend(assets=("/assets/",)),
         backend(servers=(Server(A, Endpoint("app.lan", 3001), 100), backend().servers[1])),
     ],
 )
 def test_all_else_of_an_app_does(changed: Backend) -> None:
     assert structure(SETTINGS, [backend()]) != structure(SETTINGS, [changed])
+
+
+def test_a_file_without_its_assets_still_serves_an_app() -> None:
+    """They come into force with the next reload, which a deployment asks for."""
+    changed = backend(assets=("/assets/",), spare=B)
+    assert file.serves(render(SETTINGS, [backend()]), [changed])
 
 
 def test_a_running_haproxy_takes_no_name_for_an_address() -> None:
@@ -144,17 +162,17 @@ def test_an_earlier_address_is_one_of_its_own() -> None:
 
 def test_a_slot_with_several_endpoints_numbers_them() -> None:
     servers = tuple(Server(A, Endpoint("127.0.0.1", port), 50) for port in (3001, 3003))
-    assert {name for name, _ in named(backend(servers=servers))} == {"a0", "a1"}
+    assert {name for name, _ in of_servers(backend(servers=servers))} == {"a0", "a1"}
 
 
 def test_an_app_without_domains_gets_what_is_nobodys() -> None:
     blog = backend(app="blog", domains=("Blog.Example.COM", "b.example"))
-    assert hosts([blog, backend()]) == {
+    assert leads([blog, backend()]) == {
         "blog.example.com": "app_blog",
         "b.example": "app_blog",
         "*": "app_shop",
     }
-    assert "*" not in hosts([blog])
+    assert "*" not in leads([blog])
 
 
 def test_a_file_of_the_first_version_says_what_it_has_and_how_long_its_workers_stay() -> None:

@@ -1,16 +1,26 @@
-"""The journal's schema: one that an earlier version wrote goes on."""
+"""The journal's schema: one that an earlier version wrote goes on, and one that grew long is as fast."""
 
 from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
+from substitute.core.deploy.deployment import deploy, rollback
+from substitute.core.model.programs import Process
 from substitute.core.model.slots import SlotName
+from substitute.core.operate.root import up
+from substitute.core.operate.status import observe
 from substitute.core.state.journal import VERSION, Journal
+from substitute.core.state.journal.schema import SCHEMAS
+from tests.unit.fakes.shop import make_shop
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.unit.fakes.shop import Shop
 
 FIRST = """
 CREATE TABLE app (
@@ -108,18 +118,71 @@ def test_a_reserve_that_was_begun_and_not_taken_is_taken(tmp_path: Path) -> None
     assert reserve.stat().st_size == 1 << 20
 
 
-def test_no_question_about_deployments_reads_all_of_them(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal.db")
-    asked: list[str] = []
-    journal._db.set_trace_callback(asked.append)
-    journal.history("shop", 3)
-    journal.unfinished("shop")
-    journal.rollback_commit("shop", None)
-    journal.commit_back("shop", SlotName.A)
-    journal._db.set_trace_callback(None)
-    about = [text for text in asked if "deployment" in text]
-    assert len(about) == 5
-    for text in about:
-        plan = [row["detail"] for row in journal._db.execute(f"EXPLAIN QUERY PLAN {text}")]
-        assert not any(line.startswith("SCAN deployment") for line in plan), (text, plan)
-    journal.close()
+TYPED: dict[str, Callable[[Shop], object]] = {
+    "status": lambda shop: observe(shop.host, [shop.app]),
+    "history": lambda shop: shop.host.journal.history("shop", 3),
+    "deploy": lambda shop: deploy(shop.host, shop.app, "v3"),
+    "rollback": lambda shop: rollback(shop.host, shop.app),
+    "up": lambda shop: up(shop.host, [shop.app]),
+    "commit back": lambda shop: shop.host.journal.commit_back("shop", SlotName.A),
+}
+
+
+def steps(directory: Path, earlier: int) -> dict[str, int]:
+    """What each costs SQLite, in instructions, where the app and another one were deployed so often before."""
+    directory.mkdir()
+    shop, found = make_shop(directory), {}
+    deployed_often(shop, "shop", earlier)
+    for version in ("v1", "v2"):
+        deploy(shop.host, shop.app, version)
+    deployed_often(shop, "blog", earlier)
+    for name, act in TYPED.items():
+        taken: list[int] = []
+        shop.host.journal._db.set_progress_handler(partial(taken.append, 0), 1)
+        act(shop)
+        found[name] = len(taken)
+    shop.host.journal.close()
+    return found
+
+
+def deployed_often(shop: Shop, app: str, times: int) -> None:
+    with closing(sqlite3.connect(shop.host.journal.path, isolation_level=None)) as db:
+        db.execute(
+            "WITH RECURSIVE number(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM number WHERE n < ?)"
+            " INSERT INTO deployment (app, operation, slot, hash, started, finished, committed, outcome)"
+            " SELECT ?, 'deploy', 'a', 'v' || n, n, n, n, 'succeeded' FROM number",
+            (times, app),
+        )
+
+
+def test_no_command_reads_all_deployments_that_ever_were(tmp_path: Path) -> None:
+    few, many = (steps(tmp_path / str(earlier), earlier) for earlier in (10, 1000))
+    assert {name: taken for name, taken in many.items() if taken > few[name] + 200} == {}
+
+
+def test_what_a_command_of_the_version_before_notes_of_its_instance_is_carried_over(tmp_path: Path) -> None:
+    """Its journal was brought up to date below it, and it knows one instance, in its slot's row."""
+    path, place = tmp_path / "journal.db", '[["127.0.0.1", 3001]]'
+    with closing(sqlite3.connect(path, isolation_level=None)) as earlier:
+        for script in SCHEMAS[:3]:
+            earlier.executescript(script)
+        earlier.execute("PRAGMA user_version = 3")
+        earlier.execute("INSERT INTO app (name, live) VALUES ('shop', 'a')")
+        for name, process in (("a", '[101, 5, "boot"]'), ("b", None)):
+            earlier.execute(
+                "INSERT INTO slot (app, name, directory, endpoints, process, drain_timeout, stop_timeout)"
+                " VALUES ('shop', ?, '/srv', ?, ?, 30, 30)",
+                (name, place, process),
+            )
+        journal = Journal(path)
+        started = journal.app("shop").slots[SlotName.A].started
+        assert [(one.name, one.process, one.endpoints[0].port) for one in started] == [
+            ("shop_a", Process(101, 5, "boot"), 3001)
+        ]
+        assert not journal.app("shop").slots[SlotName.B].started
+        earlier.execute("""UPDATE slot SET process = '[102, 6, "boot"]', standby = 0 WHERE name = 'b'""")
+        (candidate,) = journal.app("shop").slots[SlotName.B].started
+        assert (candidate.name, candidate.process) == ("shop_b", Process(102, 6, "boot"))
+        earlier.execute("UPDATE slot SET process = NULL, share = 0 WHERE name = 'a'")
+        assert not journal.app("shop").slots[SlotName.A].started
+        journal.close()

@@ -11,13 +11,14 @@ import pytest
 
 from substitute.core.model.errors import LockedError
 from substitute.core.state.journal import Journal
-from substitute.core.state.lock import deployment_lock
+from substitute.core.state.lock import RECOVERY, deployment_lock
 from substitute.core.state.waiting import CLEANUP, how_to_end
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.fakes import Shop
+    from tests.unit.fakes.shop import Shop
 
 
 @pytest.mark.parametrize("name", ["routes", "journal", "supervisord"])
@@ -93,3 +94,49 @@ def test_the_advice_is_that_of_the_phase(tmp_path: Path) -> None:
             lock.phase(phase)
             with pytest.raises(LockedError, match=said), deployment_lock(tmp_path / "lock", "deploy"):
                 pass
+
+
+def test_those_who_wait_get_it_in_their_order_and_are_told_whom_they_wait_for(tmp_path: Path) -> None:
+    path, order, told = tmp_path / "lock", list[str](), list[str]()
+    waiting: list[Thread] = []
+
+    def wait(name: str) -> None:
+        with deployment_lock(path, name, wait=30, tell=told.append):
+            order.append(name)
+
+    left = path.with_name("lock.waits.00000000000000000001.1")
+    left.touch()  # of one who was killed
+    with deployment_lock(path, "deploy", wait=30) as lock:
+        lock.phase("build")
+        for number in range(1, 6):
+            waiting.append(Thread(target=wait, args=[str(number)]))
+            waiting[-1].start()
+            eventually(lambda: len(told) == len(waiting), "it is in the queue")
+        with pytest.raises(LockedError, match=r"--wait 10m"), deployment_lock(path, "deploy"):
+            pass
+        with pytest.raises(LockedError, match=r"After 0\.1s"), deployment_lock(path, "deploy", wait=0.1):
+            pass
+    for thread in waiting:
+        thread.join(30)
+    assert order == ["1", "2", "3", "4", "5"]
+    assert f"Waiting, for at most 30s, for `deploy` (pid {os.getpid()})" in told[0]
+    assert "now in phase build" in told[0]
+    assert not list(tmp_path.glob("lock.waits*"))
+
+
+def test_whoever_waits_for_a_recovery_that_takes_a_while_is_told(tmp_path: Path) -> None:
+    path, told, entered = tmp_path / "lock", list[str](), list[str]()
+
+    def wait() -> None:
+        with deployment_lock(path, "deploy", tell=told.append):
+            entered.append("deploy")
+
+    waiting = Thread(target=wait)
+    with deployment_lock(path, RECOVERY):
+        waiting.start()
+        eventually(lambda: told, "it is told")
+        assert not entered
+    waiting.join(30)
+    assert entered == ["deploy"]
+    assert len(told) == 1
+    assert f"Waiting, for at most 60s, for `recovery` (pid {os.getpid()})" in told[0]

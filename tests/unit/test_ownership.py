@@ -14,14 +14,14 @@ from substitute.core.ports.source import Revision
 from substitute.core.state import ownership
 from substitute.core.state.journal import Journal
 from substitute.wiring.place import place_of
-from tests.unit.fakes import make_shop
+from tests.unit.fakes.shop import make_shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from substitute.core.state.ownership import Place
-    from tests.unit.fakes import Shop
+    from tests.unit.fakes.shop import Shop
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def recognized(root: Path, place: Place | None = None) -> str:
 
 def processes(root: Path) -> list[bool]:
     journal = Journal(root / "deploy" / "journal.db")
-    found = [slot.process is not None for _, slot in sorted(journal.app("shop").slots.items())]
+    found = [bool(slot.started) for _, slot in sorted(journal.app("shop").slots.items())]
     assert {slot.directory.parent for slot in journal.app("shop").slots.values()} == {root}
     journal.close()
     return found
@@ -128,13 +128,13 @@ def test_what_runs_for_another_root_gets_no_signal(shop: Shop) -> None:
     shop.world.running["theirs"] = theirs
     shop.world.programs["theirs"] = replace(shop.world.programs["shop_a"], environment={"PORT": "9"})
     shop.world.elsewhere.add(theirs)
-    assert shop.host.inspect(shop.host.journal.app("shop").slots[SlotName.A]).process is None
+    assert not shop.host.runs(shop.host.journal.app("shop").slots[SlotName.A])
     given: list[object] = []
     stop = shop.host.runtime.stop
 
-    def stopped(name: str, process: object, *, timeout: float) -> object:
+    def stopped(name: str, process: object, *, timeout: float, signal: str) -> object:
         given.append(process)
-        return stop(name, None, timeout=timeout)
+        return stop(name, None, timeout=timeout, signal=signal)
 
     shop.host.runtime.stop = stopped  # type: ignore[method-assign, assignment]
     deploy(shop.host, shop.app, "v2")

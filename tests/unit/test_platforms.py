@@ -17,6 +17,11 @@ from substitute.probing.platforms import named
         ("puma: cluster worker 0: 812 [shop]", "puma"),
         ("/usr/bin/node www.js", "node"),
         ("java -jar shop.jar", "java"),
+        ("ruby /usr/bin/unicorn -c unicorn.rb", "unicorn"),
+        ("unicorn master -c unicorn.rb", "unicorn"),
+        ("unicorn worker[0] -c unicorn.rb", "unicorn"),
+        ("php-fpm: master process (/srv/fpm.conf)", "php-fpm"),
+        ("/usr/sbin/php-fpm8.2 -F -y fpm.conf", "php-fpm"),
         ("python3 app.py", ""),
         ("", ""),
     ],
@@ -26,10 +31,28 @@ def test_a_platform_is_recognized_by_the_command_line(line: str, platform: str) 
 
 
 @pytest.mark.parametrize("platform", advice.Platform)
-def test_every_platform_has_its_lines(platform: str) -> None:
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGQUIT"])
+def test_every_platform_has_its_lines(platform: str, signal: str) -> None:
     for cure in (advice.to_obey, advice.to_refuse, advice.to_end_in_time):
-        assert cure(platform).endswith(f"; see {advice.DOCUMENT}")
+        assert cure("shop", platform, signal).endswith(f"; see {advice.DOCUMENT}")
 
 
 def test_what_is_not_recognized_is_pointed_to_the_document() -> None:
-    assert advice.to_obey("") == f"see {advice.DOCUMENT}"
+    assert advice.to_obey("shop", "", "SIGTERM") == f"see {advice.DOCUMENT}"
+
+
+@pytest.mark.parametrize(
+    ("platform", "signal", "line"),
+    [
+        ("unicorn", "SIGTERM", 'signal = "SIGQUIT" in [app.shop.stop]'),
+        ("unicorn", "SIGQUIT", "trap('QUIT')"),
+        ("php-fpm", "SIGTERM", 'signal = "SIGQUIT" in [app.shop.stop]'),
+        ("gunicorn", "SIGQUIT", 'signal = "SIGTERM" in [app.shop.stop]'),
+        ("node", "SIGQUIT", "process.on('SIGQUIT'"),
+        ("node", "SIGTERM", "process.on('SIGTERM'"),
+    ],
+)
+def test_what_finishes_its_work_on_another_signal_is_given_that(
+    platform: str, signal: str, line: str
+) -> None:
+    assert line in advice.to_obey("shop", platform, signal)

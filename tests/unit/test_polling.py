@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from substitute.core.polling import wait_until, wait_while
-from tests.unit.fakes import FakeClock
+from tests.unit.fakes.clock import FakeClock
 
 
 def test_the_first_true_answer_ends_the_wait() -> None:

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.core.deploy.readiness import LogTail, await_ready
+from substitute.core.deploy.readiness.readiness import await_ready
+from substitute.core.deploy.readiness.started import LogTail, Started
 from substitute.core.model.errors import NotReadyError
 from substitute.core.model.programs import Inspection, Process
 from substitute.core.model.slots import SlotName
 from substitute.core.ports.prober import Answer
-from tests.unit.fakes import FakeLog, FakeProber, FakeRuntime, Shop, make_shop
+from tests.unit.fakes.logs import FakeLog
+from tests.unit.fakes.prober import FakeProber
+from tests.unit.fakes.runtime import FakeRuntime
+from tests.unit.fakes.shop import Shop, make_shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +48,9 @@ def asked(
     health = replace(shop.app.health, successes=successes)
     slot = shop.host.journal.app("shop").slots[SlotName.A]
     try:
-        await_ready(shop.host, health, slot, PROCESS, show=lambda _: None, log=LogTail(FakeLog()))
+        program = replace(shop.host.program(shop.app, slot, slot.web[0], {}), notifies=True)
+        started = Started(slot.web[0], PROCESS, LogTail(FakeLog()), program, health)
+        await_ready(shop.host, slot, [started], show=lambda _: None)
     except NotReadyError:
         times.append(shop.world.clock.time)
     return times

@@ -14,12 +14,12 @@ from substitute.core.model.slots import SlotName
 from substitute.core.operate import manual, root
 from substitute.core.operate.status import observe
 from substitute.core.state.lock import deployment_lock, holder_of
-from tests.unit.world import World
+from tests.unit.world.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.unit.fakes import Shop
+    from tests.unit.fakes.shop import Shop
 
 
 @pytest.fixture

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
+from pathlib import Path
 
 import pytest
 
-from substitute.core.deploy.settle import Seen, Step, decide
-from substitute.core.model.desired import SERVING, STOPPED
-from substitute.core.model.records import AppRecord
+from substitute.core.deploy.decision import Seen, Step, decide
+from substitute.core.model.desired import SERVING, STANDBY, STOPPED
+from substitute.core.model.records import unregistered
 from substitute.core.model.slots import SlotName
+from substitute.values import replace
+from tests.unit.fakes.shop import make_app
 
 BOTH = (True, False)
 EVERYTHING = [Seen(*answers, down) for answers in product(BOTH, BOTH, BOTH) for down in ("", "It exited.")]
@@ -33,12 +37,53 @@ def test_one_that_was_never_live_takes_the_place_only_of_one_that_cannot_be_star
         assert seen.down
 
 
+RECORD = unregistered(make_app(Path("/root")))
+UNTIL = 900.0
+A, B = SlotName.A, SlotName.B
+
+
 @pytest.mark.parametrize("stopped", [False, True])
 @pytest.mark.parametrize("live", [None, *SlotName])
 def test_what_is_desired_of_a_slot_follows_from_the_journal_alone(
     live: SlotName | None, *, stopped: bool
 ) -> None:
-    record = AppRecord("shop", live, stopped, dict.fromkeys(SlotName))  # type: ignore[arg-type]
-    serving = [name for name, desired in record.desired.items() if desired == SERVING]
+    record = replace(RECORD, live=live, stopped=stopped)
+    found = record.desired(0.0)
+    serving = [name for name, desired in found.items() if desired == SERVING]
     assert serving == ([live] if live and not stopped else [])
-    assert all(desired == STOPPED for name, desired in record.desired.items() if name not in serving)
+    assert all(desired == STOPPED for name, desired in found.items() if name not in serving)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize("until", [None, UNTIL, math.inf])
+@pytest.mark.parametrize("now", [UNTIL - 1, UNTIL])
+def test_the_version_before_stands_by_until_its_time_beside_one_that_serves(
+    until: float | None, now: float, *, stopped: bool
+) -> None:
+    before = replace(RECORD.slots[SlotName.B], standby=True, standby_until=until)
+    record = replace(RECORD, live=SlotName.A, stopped=stopped, slots={**RECORD.slots, SlotName.B: before})
+    stays = until is not None and until > now and not stopped
+    assert record.desired(now)[SlotName.B] == (STANDBY if stays else STOPPED)
+    assert record.standby(now) == (before if stays else None)
+
+
+@pytest.mark.parametrize(
+    ("live", "shares", "standby", "spare"),
+    [
+        (A, (100, 0), None, None),
+        (A, (100, 0), UNTIL, B),
+        (B, (0, 100), None, None),
+        (A, (50, 50), None, B),  # b is a candidate
+        (A, (0, 100), None, A),  # one that gets all requests at once
+        (A, (0, 0), UNTIL, None),
+        (None, (0, 100), None, None),
+    ],
+)
+def test_the_other_slot_is_asked_for_assets_while_it_stands_by_or_both_are_there_for_requests(
+    live: SlotName | None, shares: tuple[int, int], standby: float | None, spare: SlotName | None
+) -> None:
+    slots = {
+        name: replace(RECORD.slots[name], share=share) for name, share in zip((A, B), shares, strict=True)
+    }
+    slots[B] = replace(slots[B], standby=standby is not None, standby_until=standby)
+    assert replace(RECORD, live=live, slots=slots).spare is spare

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from substitute.console.tables import status_lines
 from substitute.core.deploy.deployment import deploy, restart
+from substitute.core.model.apps import RUNS, Order, ProcessType
+from substitute.core.model.programs import Limits
 from substitute.core.operate import manual
 from substitute.core.operate.root import down, up
 from substitute.core.operate.status import observe, out_of_service
-from tests.unit.fakes import FakeProber, FakeRuntime
+from tests.unit.fakes.prober import FakeProber
+from tests.unit.fakes.runtime import FakeRuntime
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from substitute.core.model.programs import Inspection, Process
     from substitute.core.model.slots import Endpoint
-    from tests.unit.fakes import Shop
+    from tests.unit.fakes.shop import Shop
 
 
 BALANCER = {"kind": "haproxy", "listen": "127.0.0.1:8080", "running": True}
@@ -132,6 +135,31 @@ def test_the_addresses_that_answer_are_shown_and_what_the_file_says_beside_them(
     assert "substitute.toml says" not in shown(shop, **both)
     left = {"kind": "passive", "listen": None, "listens": ["127.0.0.1:8080"], "configured": None}
     assert "HAProxy, which was the balancer before, still answers on 127.0.0.1:8080" in shown(shop, **left)
+
+
+def test_a_worker_that_crashes_again_and_again_is_named_where_web_is_well(shop: Shop) -> None:
+    process = ProcessType("work", 1, Order.STOP_FIRST, RUNS, 5.0, user=None, limits=Limits(), env={})
+    shop.change(processes={"worker": process})
+    deploy(shop.host, shop.app, "v1")
+    runtime, well = Restarting(shop.world), shop.host.runtime
+    runtime.lives = 38
+    inspect = runtime.inspect
+    runtime.inspect = lambda name: (inspect if "worker" in name else well.inspect)(name)  # type: ignore[method-assign]
+    document = {**observe(replace(shop.host, runtime=runtime), [shop.app]), "balancer": BALANCER}
+    lines = "\n".join(status_lines(document, lambda text, _: text))
+    assert "shop: slot a is live, and shop_a_worker_1 crashes again and again" in lines
+
+
+def test_of_several_instances_those_that_a_deployment_has_stopped_are_no_failure(shop: Shop) -> None:
+    process = ProcessType("work", 1, Order.STOP_FIRST, RUNS, 5.0, user=None, limits=Limits(), env={})
+    shop.change(processes={"worker": process})
+    for commit in ("v1", "v2"):
+        deploy(shop.host, shop.app, commit)
+    assert "shop_a" not in shown(shop)
+    assert "shop_b_worker_1" in shown(shop)
+    shop.world.crash("shop_b_worker_1")
+    assert re.search(r"shop_b_worker_1 +not running", shown(shop))
+    assert "shop_b_worker_1 ended, last by exit status 1" in shown(shop)
 
 
 def test_guests_are_shown(shop: Shop, tmp_path: Path) -> None:

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.core.deploy.deployment import deploy
-from substitute.core.deploy.unready import places, to_listen
+from substitute.core.deploy.readiness.unready import places, to_listen
 from substitute.core.model.errors import SubstituteError
 from substitute.core.model.slots import Endpoint
 from substitute.core.ports.prober import Answer
 
 if TYPE_CHECKING:
-    from tests.unit.fakes import Shop
+    from tests.unit.fakes.shop import Shop
 
 
 def failure(shop: Shop) -> str:
@@ -73,10 +73,20 @@ def test_an_app_that_listens_elsewhere_is_told_where_and_what_it_should_be(
     shop.change(start="gunicorn -b $BIND shop:app")
     shop.world.listening = {Endpoint("127.0.0.1", 8000)}
     told = failure(shop)
-    assert "(last: it listens on 127.0.0.1:8000, and not on 127.0.0.1:3001)" in told
+    assert "(last: it listens on 127.0.0.1:8000, not on $PORT (3001))" in told
     assert "`gunicorn -b $ADDRESS`" in told
     assert "nothing listens" not in told
     assert "health.timeout" not in told
+
+
+def test_one_that_begins_to_listen_at_the_last_moment_is_not_said_to_listen_elsewhere(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence(shop, monkeypatch)
+    shop.world.listening = {Endpoint("127.0.0.1", 3001), Endpoint("127.0.0.1", 9229)}
+    told = failure(shop)
+    assert "(last: nothing listens yet)" in told
+    assert "app.shop.health.timeout" in told
 
 
 def test_one_that_takes_ipv6_alone_on_the_right_port_is_told_so(
@@ -84,7 +94,7 @@ def test_one_that_takes_ipv6_alone_on_the_right_port_is_told_so(
 ) -> None:
     answer(shop, "connection refused", monkeypatch)
     shop.world.listening = {Endpoint("::", 3001)}
-    assert "listens on port 3001 of all IPv6 addresses, and not on 127.0.0.1:3001" in failure(shop)
+    assert "listens on port 3001 of all IPv6 addresses, not on 127.0.0.1:3001" in failure(shop)
 
 
 def test_places_are_named_as_people_write_them_and_not_endlessly() -> None:

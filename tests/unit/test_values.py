@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def made(decorate: Callable[..., Any]) -> tuple[type, ...]:
+def made(decorate: Callable[..., Any], field: Callable[..., Any]) -> tuple[type, ...]:
     """The same classes by either decorator."""
 
     @decorate(frozen=True)
@@ -26,9 +26,9 @@ def made(decorate: Callable[..., Any]) -> tuple[type, ...]:
 
     @decorate(frozen=True)
     class Inner(Base):
-        secret: str = dataclasses.field(default="", repr=False)
-        note: str = dataclasses.field(default="", compare=False)
-        tags: list[str] = dataclasses.field(default_factory=list)
+        secret: str = field(default="", repr=False)
+        note: str = field(default="", compare=False)
+        tags: list[str] = field(default_factory=list)
 
         @property
         def shown(self) -> str:
@@ -46,7 +46,7 @@ def made(decorate: Callable[..., Any]) -> tuple[type, ...]:
     return Base, Inner, Open, Same
 
 
-OURS, STANDARD = made(values.dataclass), made(dataclasses.dataclass)
+OURS, STANDARD = made(values.dataclass, values.field), made(dataclasses.dataclass, dataclasses.field)
 CALLS: list[Callable[..., object]] = [
     lambda base, *_: base("a"),
     lambda base, *_: (base("a").kind, base("a", 4).size, base(size=1, name="b").name),
@@ -65,9 +65,12 @@ CALLS: list[Callable[..., object]] = [
     lambda _, inner, *__: hash(inner("a")),
     lambda _, inner, *__: dataclasses.replace(inner("a", 2), name="b").shown,
     lambda _, inner, *__: dataclasses.replace(inner("a", 2), other="b"),
-    lambda _, inner, opened, __: dataclasses.asdict(opened(inner("a"), 1)),
-    lambda _, inner, *__: [(one.name, one.type) for one in dataclasses.fields(inner)],
-    lambda _, inner, *__: dataclasses.is_dataclass(inner),
+    lambda _, inner, *__: values.replace(inner("a", 2), name="b").shown,
+    lambda _, inner, *__: values.replace(inner("a", 2), other="b"),
+    lambda _, inner, opened, __: values.asdict(opened([inner("a"), (inner("b"), {"c": inner("d")})], 1)),
+    lambda _, inner, *__: [(one.name, one.type) for one in values.fields(inner)],
+    lambda _, inner, *__: values.is_dataclass(inner),
+    lambda _, inner, *__: (dataclasses.is_dataclass(inner), values.is_dataclass("")),
     lambda _, inner, *__: (inner.size, inner.secret, inner.__match_args__),
     lambda _, inner, *__: inner.tags,
     lambda base, _, opened, __: [opened(base("a")), copy.deepcopy(opened(base("a"), 2))],
@@ -84,6 +87,14 @@ CALLS: list[Callable[..., object]] = [
 @pytest.mark.parametrize("call", CALLS, ids=range(len(CALLS)))
 def test_it_does_what_the_standard_one_does(call: Callable[..., object]) -> None:
     assert outcome(call, OURS) == outcome(call, STANDARD)
+
+
+def test_a_field_of_the_standard_library_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Mixed\.name: `field` is to be that of this module"):
+
+        @values.dataclass
+        class Mixed:
+            name: str = dataclasses.field(default="")
 
 
 def outcome(call: Callable[..., object], classes: tuple[type, ...]) -> str:

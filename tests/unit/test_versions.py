@@ -16,7 +16,7 @@ from substitute.core.operate import manual, root
 from substitute.core.state.journal import Journal
 
 if TYPE_CHECKING:
-    from tests.unit.fakes import Shop
+    from tests.unit.fakes.shop import Shop
 
 
 def sick(commit: str) -> bool:
@@ -184,9 +184,9 @@ def test_edited_limits_hold_for_the_next_drain_and_stop_of_what_runs(shop: Shop)
     limits: list[float] = []
     stop = shop.host.runtime.stop
 
-    def stopped(name: str, process: Process | None, *, timeout: float) -> Stopped:
+    def stopped(name: str, process: Process | None, *, timeout: float, signal: str = "SIGTERM") -> Stopped:
         limits.append(timeout)
-        return stop(name, process, timeout=timeout)
+        return stop(name, process, timeout=timeout, signal=signal)
 
     shop.host.runtime.stop = stopped  # type: ignore[method-assign]
     shop.world.in_flight[shop.app.slots[SlotName.A].endpoints[0]] = 1

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from substitute.core.deploy.wrappers import barrier
+from substitute.core.deploy.running.wrappers import barrier
 from substitute.core.model.programs import Process
 from substitute.core.ports.observer import Member
 from substitute.probing.platforms import runner_of
 
 
 def member(pid: int, name: str, *, parent: int = 1, listens: bool = False, handles: bool = True) -> Member:
-    return Member(Process(pid, pid, "boot"), name, listens, parent=parent, handles_sigterm=handles)
+    return Member(Process(pid, pid, "boot"), name, listens, parent=parent, handles_signal=handles)
 
 
 NPM, SHELL = member(10, "npm"), member(11, "sh", parent=10, handles=False)
@@ -29,8 +29,8 @@ def test_a_shell_in_between_is_named_as_the_one_that_does_not_pass_it_on() -> No
     assert found.told == (
         "npm (pid 10) gets it, and sh (pid 11) does not pass it on to node (pid 12), which listens"
     )
-    assert "without npm" in found.cure
-    assert "`exec`" in found.cure
+    assert "without npm" in found.cure("SIGTERM")
+    assert "`exec`" in found.cure("SIGTERM")
 
 
 def test_a_shell_that_waits_is_named_once() -> None:
@@ -38,8 +38,8 @@ def test_a_shell_that_waits_is_named_once() -> None:
     found = barrier([shell, member(12, "next-server", parent=10, listens=True)], shell.process)
     assert found
     assert found.told.startswith("sh (pid 10) gets it and does not pass it on to next-server (pid 12)")
-    assert "`exec`" in found.cure
-    assert "next-server" not in found.cure, "a title that cannot be typed"
+    assert "`exec`" in found.cure("SIGTERM")
+    assert "next-server" not in found.cure("SIGTERM"), "a title that cannot be typed"
 
 
 @pytest.mark.parametrize(

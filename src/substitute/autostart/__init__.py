@@ -41,14 +41,13 @@ class Starter(Protocol):
 
 def starter(root: Path, machine: Machine) -> Starter:
     """The way that fits. Raises UsageError where there is none, with what the user can do."""
-    from substitute.autostart.cron import Cron  # noqa: PLC0415
-    from substitute.autostart.systemd import Systemd  # noqa: PLC0415
+    if (machine.systemd and machine.root) or machine.keeps:
+        from substitute.autostart.systemd import Systemd  # noqa: PLC0415
 
-    if machine.systemd and machine.root:
-        return Systemd(root, user=False)
-    if machine.keeps:
-        return Systemd(root, user=True)
+        return Systemd(root, user=not (machine.systemd and machine.root))
     if machine.crontab:
+        from substitute.autostart.cron import Cron  # noqa: PLC0415
+
         return Cron(root)
     if machine.systemd:
         raise UsageError(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.autostart import crontab
 from substitute.core.model.errors import SubstituteError
 from substitute.linux.shared_names import root_hash
-from substitute.linux.subprocesses import capture
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from substitute.autostart.command import Command
 
 _PATIENCE = 60.0
+_SPOOLS = (Path("/var/spool/cron/crontabs"), Path("/var/spool/cron"))
+"""Where crontabs are with Debian's cron and BusyBox's, and with cronie: only root may look."""
 _PLACE = "your crontab (`crontab -l`)"
 
 
@@ -29,7 +31,7 @@ class Cron:
 
     def where(self) -> str | None:
         """The crontab, where the line is in it."""
-        return _PLACE if crontab.has_line(_read(), self._mark) else None
+        return _PLACE if not _has_none() and crontab.has_line(_read(), self._mark) else None
 
     def install(self, command: Command) -> str:
         """Put the line in."""
@@ -48,7 +50,15 @@ class Cron:
         return _PLACE
 
 
+def _has_none() -> bool:
+    """Whether it is plain that the user has no crontab; to run `crontab` takes longer than the rest of a `status`."""
+    spools = [spool for spool in _SPOOLS if spool.is_dir()] if os.geteuid() == 0 else []
+    return bool(spools) and not any((spool / pwd.getpwuid(0).pw_name).exists() for spool in spools)
+
+
 def _read() -> str:
+    from substitute.linux.subprocesses import capture  # noqa: PLC0415  # `status` seldom needs it
+
     try:
         done = capture(["crontab", "-l"], timeout=_PATIENCE)
     except OSError:
@@ -59,6 +69,8 @@ def _read() -> str:
 
 
 def _write(text: str) -> None:
+    from substitute.linux.subprocesses import capture  # noqa: PLC0415
+
     done = capture(["crontab", "-"], given=text, timeout=_PATIENCE)
     if done.status:
         raise SubstituteError("Your crontab cannot be written.", fact=done.err.strip())

@@ -8,16 +8,17 @@ left alone while one of them has something there.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from substitute.core.model.errors import BalancerError, UnobservedError
 from substitute.core.ports.balancer import Balancer, Traffic
+from substitute.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from substitute.core.model.slots import Endpoint
+    from substitute.core.ports.access_log import AccessLog
     from substitute.core.ports.balancer import Backend
 
 _GATE = "passive"
@@ -85,6 +86,22 @@ class BalancerHandover:
             if seen is not None:
                 found = _together(found or {}, seen)
         return found
+
+    def previews(self, backend: Backend) -> Sequence[str]:
+        """The later one's."""
+        return self._later.previews(backend)
+
+    def access_log(self, app: str) -> AccessLog | None:
+        """That of the later one, where it has one."""
+        return self._later.access_log(app)
+
+    def streams(self, endpoints: Collection[Endpoint]) -> Sequence[str]:
+        """Those of the later one."""
+        return self._later.streams(endpoints)
+
+    def end_streams(self, streams: Sequence[str]) -> int:
+        """Those of the later one."""
+        return self._later.end_streams(streams)
 
     def fronts(self) -> Sequence[str]:
         """Of all that are in use, the later one's first."""

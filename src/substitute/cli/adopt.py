@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import click
+from substitute.cli.command import argument, command
+from substitute.cli.options import Call, app_option, json_option, number, root_option, wait_option
 
-from substitute.cli.options import Call, app_option, json_option, root_option
 
-
-@click.command()
-@click.argument("port", type=click.IntRange(1, 65535), required=False)
+@command
+@argument("port", click_type=number(1, 65535), required=False)
+@wait_option
 @app_option
 @json_option
 @root_option
-@click.pass_obj
 def adopt(call: Call, port: int | None, app: str | None) -> None:
     """Make the app that runs on PORT already the live version, without touching it.
 

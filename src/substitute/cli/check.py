@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import click
-
+from substitute.cli.command import command, option
 from substitute.cli.deploy import commit_argument
-from substitute.cli.options import Call, app_option, json_option, path_option, root_option
+from substitute.cli.options import Call, app_option, json_option, path_option, root_option, wait_option
 
 
-@click.command()
+@command
 @commit_argument
 @path_option("--slow", "A path whose answer takes the app a second or more; asked for just before SIGTERM.")
 @path_option("--large", "A path whose answer has 100 KB or more; read only after SIGTERM.")
 @path_option("--upload", "A path that takes a POST; its body is sent only after SIGTERM.")
-@click.option("--strict", is_flag=True, help="Exit with status 1 where something is not proven, too.")
+@option("--strict", is_flag=True, help="Exit with status 1 where something is not proven, too.")
+@wait_option
 @app_option
 @json_option
 @root_option
-@click.pass_obj
 def check(
     call: Call,
     /,
@@ -45,6 +44,8 @@ def check(
     "not proven". Name requests that do take a while with --slow, --large and --upload, or in [app.NAME.check]; they
     are sent instead, all at the same time.
 
+    It warns of an app that answers late on the connections which HAProxy keeps to it.
+
     Hooks run as in a deployment, up to post_start, and see SUBSTITUTE_OPERATION=check. The live version goes on
     serving. A rollback to what the slot held before fetches and builds it again. Exit status 1: something is wrong
     with the app; with --strict, also where something is not proven.
@@ -56,7 +57,7 @@ def check(
     chosen = site.app(app)
     named = chosen.trials
     trials = Trials(slow or named.slow, large or named.large, upload or named.upload)
-    seen = check.check(site.host, chosen, commit, trials)
+    seen = check.check(site.host, chosen, commit, trials, kept=site.keeps_connections)
     call.console.checked(seen)
     found = seen.report
     return 0 if found.proven or (found.passed and not strict) else 1

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 
-import click
-
+from substitute.cli.command import command, option
 from substitute.cli.options import Call, json_option, root_option
 
 
-@click.command()
-@click.option("--schema", is_flag=True, help="Print the JSON Schema of substitute.toml instead.")
+@command
+@option("--schema", is_flag=True, help="Print the JSON Schema of substitute.toml instead.")
 @json_option
 @root_option
-@click.pass_obj
 def config(call: Call, *, schema: bool) -> None:
     """Print the configuration: every key with its value, defaults included."""
     from substitute.config import document, find_root, load  # noqa: PLC0415

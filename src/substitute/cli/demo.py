@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import click
+from substitute.cli.command import command, option
+from substitute.cli.options import directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from substitute.cli.options import Call
 
 
-@click.command()
-@click.option(
+@command
+@option(
     "--keep",
     metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
+    click_type=directory,
     help="Make the demo's root here, and leave it running to play with.",
 )
-def demo(keep: Path | None) -> int:
+def demo(_call: Call, keep: Path | None) -> int:
     """Deploy a tiny app twice and roll it back while requests flow, and count those that failed.
 
     Needs nothing but git. Everything is made in a temporary directory and removed at the end.

@@ -2,42 +2,120 @@
 
 from __future__ import annotations
 
-import click
+from typing import TYPE_CHECKING
 
-from substitute.cli.options import Call, app_option, json_option, root_option
+from substitute.cli.command import argument, command, option
+from substitute.cli.options import (
+    Call,
+    app_option,
+    json_option,
+    now_option,
+    root_option,
+    time_of,
+    wait_option,
+)
+from substitute.core.model.apps import Canary
+from substitute.core.model.errors import UsageError
+from substitute.values import replace
+
+if TYPE_CHECKING:
+    import click
 
 
 def _refuse_options(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    import click  # noqa: PLC0415
+
     if value is not None and (not value or value.startswith("-")):
         raise click.BadParameter(f"{value!r} cannot be a commit.", ctx, parameter)
     return value
 
 
-commit_argument = click.argument("commit", required=False, callback=_refuse_options)
+commit_argument = argument("commit", required=False, callback=_refuse_options, plain=bool)
 
 
-@click.command()
+@command
 @commit_argument
-@click.option(
+@option(
+    "--sha256",
+    metavar="HEX",
+    help="What the SHA-256 of the archive must be. Another one is refused, and nothing changes.",
+)
+@option(
     "--if-changed",
     is_flag=True,
     help="Do nothing where COMMIT is live already and the app's keys in substitute.toml are as they were then. "
     "Changes of build and of values in env_file are not seen.",
 )
+@option(
+    "--force",
+    is_flag=True,
+    help="Deploy even where COMMIT changes nothing in the paths that the app watches.",
+)
+@option(
+    "--hold",
+    metavar="[TIME]",
+    is_flag=False,
+    flag_value="24h",
+    click_type=time_of,
+    help="Do not make it live: have it ready, to be looked at, and wait so long (default: 24h) for `promote` or "
+    "`abort`. Then it is aborted.",
+)
+@option(
+    "--all-at-once",
+    is_flag=True,
+    help="Run no canary ([app.NAME.canary]): the version is needed now.",
+)
+@now_option
+@wait_option
 @app_option
 @json_option
 @root_option
-@click.pass_obj
-def deploy(call: Call, commit: str | None, app: str | None, *, if_changed: bool) -> None:
+def deploy(
+    call: Call,
+    commit: str | None,
+    app: str | None,
+    *,
+    sha256: str | None,
+    if_changed: bool,
+    force: bool,
+    hold: float | None,
+    all_at_once: bool,
+    now: bool,
+) -> None:
     """Make COMMIT live without failing a request.
 
     COMMIT is a branch of origin, a tag or any commit; the default is the newest commit of the app's branch.
+    With source = "archive" it is a file or a directory that was built elsewhere.
 
     The new version is fetched, built and started in the slot that is not live. When it passes its health check, it
     gets the traffic, and the old version finishes its requests and stops. If anything fails before that, or you type
     Ctrl-C, the old version goes on serving, untouched.
+
+    An app with `watch` is left alone, with status 0, if COMMIT changes nothing there. Without -a, if there are several
+    apps, those that changed are deployed, one after the other. When one fails, those before it stay live and those
+    after it are not begun; the exit status is that of the failure.
     """
     from substitute.core.deploy import deployment  # noqa: PLC0415
 
+    if if_changed and force:
+        raise UsageError("--if-changed and --force exclude each other.")
     site = call.site()
-    deployment.deploy(site.host, site.app(app), commit, if_changed=if_changed)
+    chosen = site.deployed(app)
+    if all_at_once:
+        chosen = [replace(one, canary=Canary()) for one in chosen]
+    if len(chosen) == 1:
+        deployment.deploy(
+            *(site.host, chosen[0], commit),
+            sha256=sha256,
+            if_changed=if_changed,
+            force=force,
+            now=now,
+            hold_for=hold,
+        )
+        return
+    for option_, typed in {"--now": now, "--sha256": sha256, "--hold": hold}.items():
+        if typed:
+            raise UsageError(f"{option_} is for one app.", cure="Name it with -a.")
+    from substitute.core.deploy import several  # noqa: PLC0415
+
+    several.deploy_several(site.host, chosen, commit, force=force)

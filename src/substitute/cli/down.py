@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import click
+from substitute.cli.command import command, option
+from substitute.cli.options import Call, app_option, json_option, root_option, wait_option
 
-from substitute.cli.options import Call, app_option, json_option, root_option
 
-
-@click.command()
+@command
+@wait_option
 @app_option
-@click.option("--of-supervisord", is_flag=True, hidden=True, help="Where systemd keeps it, leave it to that.")
+@option("--of-supervisord", is_flag=True, hidden=True, help="Where systemd keeps it, leave it to that.")
 @json_option
 @root_option
-@click.pass_obj
 def down(call: Call, app: str | None, *, of_supervisord: bool) -> None:
     """Let running requests finish, then stop every instance, the balancer and the runtime.
 

@@ -8,25 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from substitute.cli.options import Call, app_option, json_option, path_option, root_option
+from substitute.cli.command import argument, command, option
+from substitute.cli.options import Call, app_option, json_option, path_option, root_option, time_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\xff](?:[\t\x20-\xff]*[\x21-\xff])?)")
-
-
-class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 alone
-    name = "TIME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        from substitute.config.durations import parse_duration  # noqa: PLC0415
-
-        text = str(value)
-        try:
-            return parse_duration(float(text) if re.fullmatch(r"[0-9.]+", text) else text)
-        except ValueError as error:
-            self.fail(f"{text!r} is not {error}", param, ctx)
 
 
 def _headers(_ctx: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> Any:
@@ -37,62 +25,56 @@ def _headers(_ctx: click.Context, _parameter: click.Parameter, value: tuple[str,
     return tuple((match[1], match[2]) for _, match in found if match)
 
 
-def _load_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    time = _Duration()
+def _load_options(function: Callable[..., Any]) -> Callable[..., Any]:
     options = [
-        click.option("--rate", metavar="N", default=100.0, show_default=True, type=click.FloatRange(0.1, 50000),
+        option("--rate", metavar="N", default=100.0, show_default=True, type=click.FloatRange(0.1, 50000),
                      help="Requests a second, whatever the app does."),
-        click.option("--connections", metavar="N", default=10, show_default=True, type=click.IntRange(1, 5000),
+        option("--connections", metavar="N", default=10, show_default=True, type=click.IntRange(1, 5000),
                      help="Over so many connections."),
-        click.option("--new", metavar="PERCENT", default=10.0, show_default=True, type=click.FloatRange(0, 100),
+        option("--new", metavar="PERCENT", default=10.0, show_default=True, type=click.FloatRange(0, 100),
                      help="So many percent of the requests open a connection of their own."),
         path_option("--path", "What is asked for.  [default: /]"),
-        click.option("--method", metavar="METHOD", default="GET", show_default=True,
+        option("--method", metavar="METHOD", default="GET", show_default=True,
                      type=click.Choice(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]), help="How."),
-        click.option("--header", "headers", metavar="'NAME: VALUE'", multiple=True, callback=_headers,
+        option("--header", "headers", metavar="'NAME: VALUE'", multiple=True, callback=_headers,
                      help="A header for every request. Can be given again."),
-        click.option("--body", metavar="TEXT", default="", help="The body of every request."),
-        click.option("--expect", metavar="TEXT", default="",
+        option("--body", metavar="TEXT", default="", help="The body of every request."),
+        option("--expect", metavar="TEXT", default="",
                      help="An answer without this in its body is a failure."),
-        click.option("--timeout", default="30s", show_default=True, type=time,
+        option("--timeout", default="30s", show_default=True, click_type=time_of,
                      help="A request that takes longer is a failure."),
         path_option("--slow", "Beside it, 4 requests at any time for this path, which takes long in the app."),
         path_option("--upload", "Beside it, 4 POSTs at any time to this path, held open by the client."),
-        click.option("--pause", default="2s", show_default=True, type=time,
+        option("--pause", default="2s", show_default=True, click_type=time_of,
                      help="Between the two halves of an upload."),
         path_option("--websocket", "Beside it, 4 WebSockets on this path, pinged once a second."),
         path_option("--sse", "Beside it, 4 streams of server-sent events from this path."),
-        click.option("--version-header", metavar="NAME", default="X-Version", show_default=True,
+        option("--version-header", metavar="NAME", default="X-Version", show_default=True,
                      help="The header of an answer that names the app's version."),
-        click.option("--insecure", is_flag=True, help="Do not verify the certificate of an https URL."),
+        option("--insecure", is_flag=True, help="Do not verify the certificate of an https URL."),
     ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
+    for add in reversed(options):
+        function = add(function)
+    return function
 
 
-@click.command()
-@click.argument("operation", required=False, type=click.Choice(["deploy", "rollback", "restart"]))
-@click.argument("commit", required=False)
-@click.option(
+@command
+@argument("operation", required=False, type=click.Choice(["deploy", "rollback", "restart"]))
+@argument("commit", required=False)
+@option(
     "--url",
     metavar="URL",
     help="Where your users connect, if that is not the address of substitute's HAProxy.",
 )
-@click.option(
-    "--before", default="3s", show_default=True, type=_Duration(), help="Load before the operation."
-)
-@click.option("--after", default="3s", show_default=True, type=_Duration(), help="Load after it.")
-@click.option(
-    "--duration", type=_Duration(), help="Load in all, at least.  [default without an operation: 10s]"
-)
+@option("--before", default="3s", show_default=True, click_type=time_of, help="Load before the operation.")
+@option("--after", default="3s", show_default=True, click_type=time_of, help="Load after it.")
+@option("--duration", click_type=time_of, help="Load in all, at least.  [default without an operation: 10s]")
 @_load_options
-@click.option("--report", metavar="FILE.html", type=click.Path(dir_okay=False, path_type=Path),
+@option("--report", metavar="FILE.html", type=click.Path(dir_okay=False, path_type=Path),
               help="Write a page that shows it all.")  # fmt: skip
 @app_option
 @json_option
 @root_option
-@click.pass_obj
 def drill(
     call: Call,
     /,
@@ -123,6 +105,12 @@ def drill(
     chosen = site.app(app)
     balancer = site.config.balancer
     timing = timing_for(options, baseline=operation is None)
-    load = load_for(options, kind=balancer.kind, listen=balancer.listen, domains=chosen.domains)
+    load = load_for(
+        options,
+        kind=balancer.kind,
+        listen=balancer.listen,
+        domains=chosen.domains,
+        in_waves=chosen.waves is not None,
+    )
     typed = tuple(word for word in (operation, commit) if word)
     return session.hold(site.host, chosen, load, timing, typed=typed, report=report)

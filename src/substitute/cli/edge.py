@@ -4,7 +4,8 @@
   0  done; an old instance that could not be stopped, or was left to a background process, gets no requests: it is told
   1  it failed; what serves is told: the earlier version, or after the commit the new one. Or the machine refused
   2  usage or configuration
-  3  another command is working on the app
+  3  another command is working on the app, a command of `substitute run` needs the slot, or somebody has locked
+     deployments (`substitute lock`)
   4  nothing serves, and it could not be mended
  70  a bug in substitute: its traceback is on standard error
 130  interrupted; the earlier version serves. What is half-done of `up`, `down`, `start` or `stop` is told
@@ -15,18 +16,16 @@ from __future__ import annotations
 
 import os
 import select
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import click
-from click.exceptions import Exit
-from click.shell_completion import shell_complete
-
-from substitute.cli.group import commands
-from substitute.cli.options import COMPLETION_VARIABLE, Call
+from substitute.cli.options import COMPLETION_VARIABLE, ROOT, Call
+from substitute.cli.table import command_of
 from substitute.core.model.errors import SubstituteError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from substitute.cli.command import Command
 
 BUG = 70
 """EX_SOFTWARE of sysexits.h: unlike 1, it promises nothing about what serves."""
@@ -36,14 +35,16 @@ INTERRUPTED = 130
 def run(arguments: Sequence[str]) -> int:
     """Run the command that `arguments` name; return the exit status."""
     if instruction := os.environ.get(COMPLETION_VARIABLE):
-        return shell_complete(commands, {"obj": Call()}, "substitute", COMPLETION_VARIABLE, instruction)
+        from substitute.cli.group import complete  # noqa: PLC0415
+
+        return complete(instruction)
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     call = Call(json="--json" in options)
     if not arguments:
         return _nothing_typed(call)
     try:
-        return _whole(call, _invoke(call, arguments))
-    except (click.Abort, KeyboardInterrupt):
+        return _written(call, _invoke(call, arguments))
+    except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - this is the edge
         told = _told(call, error)
@@ -54,16 +55,30 @@ def run(arguments: Sequence[str]) -> int:
         call.close()
 
 
-def _invoke(call: Call, arguments: Sequence[str]) -> int:
-    try:
-        with commands.make_context("substitute", list(arguments), obj=call) as context:
-            status: object = commands.invoke(context)
-    except Exit as done:  # --help and --version
-        return done.exit_code
-    return status if isinstance(status, int) else 0
+def _invoke(call: Call, words: Sequence[str]) -> int:
+    if plain := _plainly(words):
+        command, said = plain
+        call.root = said.pop("root", None)
+        said.pop("json", None)
+        said.pop("wait", None)
+        status = command.function(call, **said)
+        return status if isinstance(status, int) else 0
+    from substitute.cli.group import invoke  # noqa: PLC0415
+
+    return invoke(call, words)
 
 
-def _whole(call: Call, status: int) -> int:
+def _plainly(words: Sequence[str]) -> tuple[Command, dict[str, Any]] | None:
+    """The command that was typed, and what for; None where it takes click to read it."""
+    name, *more = words
+    if name in ROOT.names and len(more) > 1:  # before the command's name or after it is the same
+        name, more = more[1], [name, more[0], *more[2:]]
+    command = command_of(name)
+    said = command.read(more) if command else None
+    return (command, said) if command and said is not None else None
+
+
+def _written(call: Call, status: int) -> int:
     """`status`, or the error that the result could not be written whole."""
     why = call.unwritten()
     if why and status == 0:
@@ -77,8 +92,9 @@ def _whole(call: Call, status: int) -> int:
 
 def _nothing_typed(call: Call) -> int:
     """Show the help where a reader looks; for a script whose command was empty it is an error all the same."""
-    context = click.Context(commands, info_name="substitute", **commands.context_settings)
-    call.console.lines(commands.get_help(context).splitlines())
+    from substitute.cli.group import commands, whole  # noqa: PLC0415
+
+    call.console.lines(commands.get_help(whole()).splitlines())
     call.close()
     return UsageError.exit_status
 
@@ -88,21 +104,12 @@ def _told(call: Call, error: Exception) -> SubstituteError | None:
     match error:
         case SubstituteError():
             return error
-        case click.ClickException():
-            return _usage_error(error)
         case BrokenPipeError() if _nobody_reads():
             return None
         case OSError():
             return _refused(error)
         case _:
             return _bug(call, error)
-
-
-def _usage_error(error: click.ClickException) -> UsageError:
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context else "substitute"
-    message = " ".join(error.format_message().split())  # click sets choices on lines of their own
-    return UsageError(message, cure=f"`{path} --help` tells how it is used.")
 
 
 def _nobody_reads() -> bool:

@@ -18,6 +18,7 @@ WORDS = {
     "one.",
     "candidate": "The new version while its deployment is running.",
     "check": "The SIGTERM test: does your app finish its requests when it is told to stop?",
+    "cron": "A command of a version that runs at fixed times. Its *scheduler* is a process which the runtime keeps.",
     "drill": "An operation under load that counts the requests that fail.",
     "front door": "The address at which clients reach the balancer: `listen` of an HAProxy that substitute "
     "runs, or your own balancer's address.",
@@ -31,27 +32,40 @@ WORDS = {
     "in flight": "A request that has been sent to a version and is not answered in full.",
     "install": "Start everything after a reboot: `substitute install` writes a systemd unit or a line of "
     "cron.",
-    "instance": "The running process of a version.",
+    "held": "A version that is ready and waits for a person: `deploy --hold`, then `promote` or `abort`.",
+    "instance": "A running process of a version. Usually there is one; with `instances` there are several.",
     "journal": "The database `deploy/journal.db`: what is live, what is running, every deployment.",
     "live": "The version, or its slot, that gets the requests.",
     "passive": "The kind of balancer that substitute neither configures nor reloads. substitute redirects "
     "connections in the kernel instead (see *gate*).",
+    "process": "A type of program of an app: `web` answers requests, others, such as `worker`, do not.",
     "ready": "An instance is ready when it has answered its health check as often as `health.successes` asks.",
     "root directory": "The directory that holds `substitute.toml`. Not the root user, who is called root.",
+    "run": "A command of yours that runs beside the instances of a slot: `substitute run`. It is called `run-7`, say.",
     "runtime": "The program that keeps instances running: systemd, or a supervisord that substitute starts.",
     "settle": "Finish or undo what an interrupted command left. Every command that changes something does it "
     "first, and every deployment ends with it.",
     "slot": "One of the two places of an app, `a` and `b`: a directory, a port, a version.",
-    "standby": "A slot whose instance was started by hand with `substitute start`. It gets no traffic.",
+    "standby": "A slot whose version runs without traffic: it was live before, and a rollback to it starts nothing "
+    "(`[app.NAME.standby]`); or it was started by hand with `substitute start`.",
 }
 
 PHASES = {
     "update": "git fetches the commit into the slot that is not live.",
     "build": "Your `build` commands run there.",
+    "release": "Your `release` commands run, with the new code: migrations. Only in a `deploy` of a commit that is "
+    "not live.",
+    "switch": 'Only with `order = "stop-first"`: requests wait in HAProxy, and the old version finishes and ends.',
     "start": "The new version starts, on the slot's port. It gets no requests.",
     "ready": "The new version must answer its health check.",
+    "warm": "Only where `health.warm` names pages: each is requested once, so that caches are filled.",
+    "replay": "Only with `replay.last`: pages that clients asked for lately are asked of both versions, and what "
+    "differs is listed.",
+    "workers": "Only for an app with processes beside `web`: they change over to the new version.",
     "reload": "Only when HAProxy must be reloaded: for a new app, or after a change of `[balancer]`.",
     "admit": "The balancer begins to send requests to the new version.",
+    "canary": "Only where `canary.steps` says so: the new version meets a growing share of the clients, and is "
+    "compared with the live one.",
     "verify": "The new version must stay up and ready; with `verify.for` for a while, with a part of the "
     "requests.",
     "commit": "The new version is recorded as live. Before this, every failure leaves the earlier version "

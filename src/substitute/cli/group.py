@@ -1,70 +1,20 @@
-"""All commands in one table, so that help and completion need not import them."""
+"""The commands as click has them: for help, completion, errors, and what is not typed plainly."""
 
 from __future__ import annotations
 
-from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
+from click.exceptions import Exit
+from click.shell_completion import CompletionItem, shell_complete
 
 from substitute import __version__
-from substitute.cli.options import root_option
+from substitute.cli.options import COMPLETION_VARIABLE, ROOT, Call
+from substitute.cli.table import COMMANDS, SECTIONS, command_of
+from substitute.core.model.errors import UsageError
 
-SECTIONS = {
-    "Every day": {
-        "deploy": ("substitute.cli.deploy:deploy", "Make a commit live without failing a request."),
-        "rollback": ("substitute.cli.rollback:rollback", "Go back to the version that was live before."),
-        "restart": (
-            "substitute.cli.restart:restart",
-            "Build and start the live commit again, without downtime.",
-        ),
-    },
-    "Inspect": {
-        "status": (
-            "substitute.cli.status:status",
-            "Show what runs and what gets the traffic, as observed now.",
-        ),
-        "logs": ("substitute.cli.logs:logs", "Show what the app writes."),
-        "history": ("substitute.cli.history:history", "List the deployments, the latest first."),
-        "config": (
-            "substitute.cli.config:config",
-            "Print the configuration with its defaults, or its schema.",
-        ),
-    },
-    "Prove": {
-        "check": (
-            "substitute.cli.check:check",
-            "SIGTERM test: does the app finish its requests when stopped?",
-        ),
-        "drill": (
-            "substitute.cli.drill:drill",
-            "Deploy under load, and count the requests that fail.",
-        ),
-        "demo": ("substitute.cli.demo:demo", "Watch a deployment of a sample app under load."),
-    },
-    "By hand": {
-        "up": ("substitute.cli.up:up", "Start everything that should run, as after a reboot."),
-        "down": ("substitute.cli.down:down", "Let running requests finish, then stop everything."),
-        "start": ("substitute.cli.start:start", "Start one instance."),
-        "stop": ("substitute.cli.stop:stop", "Stop one instance."),
-    },
-    "Set up": {
-        "adopt": ("substitute.cli.adopt:adopt", "Take over the app that runs today, without touching it."),
-        "install": (
-            "substitute.cli.install:install",
-            "Start everything after a reboot: write a unit, or a cron line.",
-        ),
-        "uninstall": ("substitute.cli.uninstall:uninstall", "Undo install."),
-        "completion": (
-            "substitute.cli.completion:completion",
-            "Print the script for completion in bash, zsh or fish.",
-        ),
-        "help": ("substitute.cli.help:help_", "Explain a command, or the words that substitute uses."),
-    },
-}
-"""The sections of the help. Each command: where it is (``module:function``), and its line in the help."""
-
-COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class LazyGroup(click.Group):
@@ -78,11 +28,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command, or None."""
         del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), name)
-        return command
+        found = command_of(cmd_name)
+        return found.for_click() if found else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -124,8 +71,39 @@ class LazyGroup(click.Group):
         ]
 
 
+def invoke(call: Call, words: Sequence[str]) -> int:
+    """Run the command that `words` name; return the exit status. Raises UsageError."""
+    try:
+        with commands.make_context("substitute", list(words), obj=call) as context:
+            status: object = commands.invoke(context)
+    except Exit as done:  # --help and --version
+        return done.exit_code
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except click.ClickException as error:
+        raise _usage_error(error) from error
+    return status if isinstance(status, int) else 0
+
+
+def complete(instruction: str) -> int:
+    """Say what can follow what the shell's variables hold."""
+    return shell_complete(commands, {"obj": Call()}, "substitute", COMPLETION_VARIABLE, instruction)
+
+
+def whole() -> click.Context:
+    """The program without a command."""
+    return click.Context(commands, info_name="substitute", **commands.context_settings)
+
+
+def _usage_error(error: click.ClickException) -> UsageError:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "substitute"
+    message = " ".join(error.format_message().split())  # click sets choices on lines of their own
+    return UsageError(message, cure=f"`{path} --help` tells how it is used.")
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@root_option
+@ROOT.for_click
 @click.version_option(__version__, message="substitute %(version)s")
 def commands() -> None:
     """Deploy web apps on your own server without failing a request.

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import click
-
+from substitute.cli.command import command
 from substitute.cli.options import Call, json_option, root_option
 
 
-@click.command()
+@command
 @json_option
 @root_option
-@click.pass_obj
 def install(call: Call) -> None:
     """Start everything after a reboot, without anybody typing.
 

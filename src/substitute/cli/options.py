@@ -5,24 +5,25 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from dataclasses import field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import click
-
-from substitute.values import dataclass
+from substitute.cli.command import Parameter, declared, option
+from substitute.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    import click
+
+    from substitute.cli.command import Function
     from substitute.console import Console
     from substitute.core.model.events import Emit
     from substitute.core.model.records import DeploymentRecord
     from substitute.wiring.boot import BootSite
     from substitute.wiring.site import Site
 
-    Command = TypeVar("Command", bound=Callable[..., Any])
 
 SLOTS = ("a", "b")
 COMPLETION_VARIABLE = "_SUBSTITUTE_COMPLETE"
@@ -36,6 +37,8 @@ class Call:
     json: bool = False
     """Told by the edge before anything is parsed, so that errors of parsing are JSON too."""
     root: str | None = field(default=None)
+    wait: float = 0.0
+    """Seconds that another command on the same app is waited for."""
     _opened: list[Site] = field(default_factory=list)
 
     @cached_property
@@ -61,7 +64,7 @@ class Call:
         """The root that is worked on; its events go to the screen, or to `emit`."""
         from substitute.wiring.opening import open_site  # noqa: PLC0415
 
-        return self._kept(open_site(self.root, emit or self.console))
+        return self._kept(open_site(self.root, emit or self.console, wait=self.wait))
 
     def site_to_read(self) -> Site:
         """The root, for commands that change nothing: root sees another user's as that user.
@@ -94,43 +97,101 @@ def deployment_of(site: Site, app: str | None, number: int) -> DeploymentRecord:
     return found
 
 
-def _remember_root(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+def _remember_root(ctx: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
     if value is not None:
-        ctx.find_root().ensure_object(Call).root = value
+        ctx.find_root().ensure_object(Call).root = str(value)
 
 
-def root_option(command: Command) -> Command:
-    """Add ``-C``, which stands before the command's name or after it."""
-    option = click.option(
-        "-C",
-        "--root",
-        metavar="DIR",
-        type=click.Path(file_okay=False),
-        expose_value=False,
-        callback=_remember_root,
-        help="Work in this directory, which holds substitute.toml.",
-    )
-    return option(command)
+def _is_readable_directory(value: str) -> bool:
+    return os.path.isdir(value) and os.access(value, os.R_OK)  # noqa: PTH112  # pathlib is not needed here
 
 
-def app_option(command: Command) -> Command:
-    """Add ``-a``, the name of the app."""
-    option = click.option(
-        "-a",
-        "--app",
-        metavar="NAME",
-        shell_complete=lambda ctx, _parameter, incomplete: [
-            name for name in app_names(ctx) if name.startswith(incomplete)
-        ],
-        help="The app, where substitute.toml has several.",
-    )
-    return option(command)
+def directory() -> click.Path:
+    """A directory, for click."""
+    from pathlib import Path  # noqa: PLC0415
+
+    import click  # noqa: PLC0415
+
+    return click.Path(file_okay=False, path_type=Path)
 
 
-def json_option(command: Command) -> Command:
-    """Add ``--json``; the edge has seen it already."""
-    option = click.option("--json", is_flag=True, expose_value=False, help="Print JSON, for programs.")
-    return option(command)
+def number(least: int, most: int | None = None) -> Callable[[], click.IntRange]:
+    """What makes the type of a number, for click."""
+
+    def make() -> click.IntRange:
+        import click  # noqa: PLC0415
+
+        return click.IntRange(least, most)
+
+    return make
+
+
+def one_of(names: tuple[str, ...]) -> Callable[[], click.Choice[str]]:
+    """What makes the type of one of `names`, for click."""
+
+    def make() -> click.Choice[str]:
+        import click  # noqa: PLC0415
+
+        return click.Choice(names)
+
+    return make
+
+
+ROOT = Parameter(
+    "-C",
+    "--root",
+    metavar="DIR",
+    click_type=directory,
+    plain=_is_readable_directory,
+    expose_value=False,
+    callback=_remember_root,
+    help="Work in this directory, which holds substitute.toml.",
+)
+root_option = declared(ROOT)
+"""Declares ``-C``, which stands before the command's name or after it."""
+
+
+def time_of() -> click.ParamType[float]:
+    """A duration, for click."""
+    import click  # noqa: PLC0415
+
+    class Time(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 alone
+        name = "TIME"
+
+        def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+            from substitute.config.durations import parse_duration  # noqa: PLC0415
+
+            text = str(value)
+            try:
+                return parse_duration(float(text) if re.fullmatch(r"[0-9.]+", text) else text)
+            except ValueError as error:
+                self.fail(f"{text!r} is not {error}", param, ctx)
+
+    return Time()
+
+
+def _remember_wait(ctx: click.Context, _parameter: click.Parameter, value: float | None) -> None:
+    if value is not None:
+        ctx.find_root().ensure_object(Call).wait = value
+
+
+wait_option = option(
+    "--wait",
+    metavar="TIME",
+    click_type=time_of,
+    expose_value=False,
+    callback=_remember_wait,
+    help="If another command is working on the app, wait for it so long (10m) instead of ending with 3.",
+)
+"""For commands that work on an app."""
+
+
+now_option = option(
+    "--now",
+    is_flag=True,
+    help="If an earlier version still finishes its requests, cut them: its slot is needed.",
+)
+"""For commands that need the slot which is not live."""
 
 
 def app_names(ctx: click.Context) -> list[str]:
@@ -154,12 +215,27 @@ def complete_instances(ctx: click.Context, _parameter: click.Parameter, incomple
     return [name for name in names if name.startswith(incomplete)]
 
 
-def path_option(name: str, help_text: str) -> Callable[[Command], Command]:
+app_option = option(
+    "-a",
+    "--app",
+    metavar="NAME",
+    shell_complete=lambda ctx, _parameter, incomplete: [
+        name for name in app_names(ctx) if name.startswith(incomplete)
+    ],
+    help="The app, where substitute.toml has several.",
+)
+json_option = option("--json", is_flag=True, expose_value=False, help="Print JSON, for programs.")
+"""The edge has seen it already."""
+
+
+def path_option(name: str, help_text: str) -> Callable[[Function], Function]:
     """An option that takes the path of a URL."""
-    return click.option(name, metavar="PATH", callback=_require_path, help=help_text)
+    return option(name, metavar="PATH", callback=_require_path, help=help_text)
 
 
 def _require_path(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    import click  # noqa: PLC0415
+
     if value is not None and not re.fullmatch(r"/[!-~]*", value):
         raise click.BadParameter(f"{value!r} does not begin with / or holds what no URL may.")
     return value

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from substitute.cli import edge
-from substitute.cli.group import COMMANDS, SECTIONS, commands
+from substitute.cli.group import commands, whole
+from substitute.cli.table import COMMANDS, SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ def reference() -> str:
 
 
 def _page() -> Iterator[str]:
-    context = click.Context(commands, info_name="substitute", **commands.context_settings)
+    context = whole()
     yield "# Commands"
     yield ""
     yield "<!-- By `python -m substitute.cli.reference > docs/commands.md`; the texts are the commands'. -->"

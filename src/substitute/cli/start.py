@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import click
+from substitute.cli.command import argument, command
+from substitute.cli.options import (
+    Call,
+    complete_instances,
+    directory,
+    json_option,
+    number,
+    root_option,
+    wait_option,
+)
 
-from substitute.cli.options import Call, complete_instances, json_option, root_option
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-@click.command()
-@click.argument("app_name", shell_complete=complete_instances)
-@click.argument("app_dir", type=click.Path(file_okay=False, path_type=Path))
-@click.argument("port", type=click.IntRange(1, 65535))
+@command
+@argument("app_name", shell_complete=complete_instances)
+@argument("app_dir", click_type=directory)
+@argument("port", click_type=number(1, 65535))
+@wait_option
 @json_option
 @root_option
-@click.pass_obj
 def start(call: Call, app_name: str, app_dir: Path, port: int) -> None:
     """Start the instance APP_NAME in APP_DIR on PORT; return when the port answers.
 

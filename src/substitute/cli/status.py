@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import click
-
+from substitute.cli.command import command, option
 from substitute.cli.options import Call, app_option, json_option, root_option
 from substitute.core.model.errors import NothingServesError
 
 
-@click.command()
-@click.option("--check", is_flag=True, help="Exit with 4 where an app that should serve does not.")
+@command
+@option("--check", is_flag=True, help="Exit with 4 where an app that should serve does not.")
 @app_option
 @json_option
 @root_option
-@click.pass_obj
 def status(call: Call, app: str | None, *, check: bool) -> int:
     """Show each slot's state, commit, port, process, share of the traffic, and requests in flight.
 
     All of it is observed now: processes, sockets and the balancer's own answer. The states are live,
-    candidate (of a deployment that is under way), draining, standby (started by hand), idle, and failed
-    (should be live, and does not run, does not listen on its port, or crashes again and again).
+    candidate (of a deployment that is under way), draining, standby (runs without requests, for a rollback
+    or by hand), idle, and failed (should be live, and does not run, does not listen on its port, or crashes
+    again and again).
     Of a failed one the last lines of its log are shown.
 
     With --check each app that should serve is asked as a health check asks it, too. One that was stopped by hand

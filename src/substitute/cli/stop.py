@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import click
+from substitute.cli.command import argument, command, option
+from substitute.cli.options import Call, complete_instances, json_option, root_option, wait_option
 
-from substitute.cli.options import Call, complete_instances, json_option, root_option
 
-
-@click.command()
-@click.argument("app_name", shell_complete=complete_instances)
-@click.option("--force", is_flag=True, help="Stop it even if it is the one that serves.")
+@command
+@argument("app_name", shell_complete=complete_instances)
+@option("--force", is_flag=True, help="Stop it even if it is the one that serves.")
+@wait_option
 @json_option
 @root_option
-@click.pass_obj
 def stop(call: Call, app_name: str, *, force: bool) -> None:
     """Let the instance APP_NAME finish its requests and stop it; return when its process is gone.
+
+    A command of "run" is ended by its name: "stop run-7".
 
     To stop the instance that serves, --force is needed. Then nothing serves until the next start, deploy or
     rollback; "up" does not start it.

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import click
-
+from substitute.cli.command import command
 from substitute.cli.options import Call, json_option, root_option
 
 
-@click.command()
+@command
 @json_option
 @root_option
-@click.pass_obj
 def uninstall(call: Call) -> None:
     """Undo "install". What runs goes on running, but does not start by itself after a reboot."""
     site = call.boot_site()

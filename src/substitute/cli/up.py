@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import click
+from substitute.cli.command import command
+from substitute.cli.options import Call, app_option, json_option, root_option, wait_option
 
-from substitute.cli.options import Call, app_option, json_option, root_option
 
-
-@click.command()
+@command
+@wait_option
 @app_option
 @json_option
 @root_option
-@click.pass_obj
 def up(call: Call, app: str | None) -> None:
     """Start everything that should run: after a reboot, after a crash, or after "down".
 

@@ -7,7 +7,10 @@ needs is imported from `document` and `reference`.
 from __future__ import annotations
 
 from substitute.config.loader import load
-from substitute.config.models import AppConfig, BalancerConfig, Config, RuntimeConfig
+from substitute.config.models import Config
+from substitute.config.models.app import AppConfig
+from substitute.config.models.balancer import BalancerConfig
+from substitute.config.models.runtime import RuntimeConfig
 from substitute.config.resolution import apps
 from substitute.config.root import find_root
 from substitute.config.tolerant import Reading, read

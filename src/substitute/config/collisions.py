@@ -8,12 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from substitute.config.addresses import overlap, parse_domain, parse_host, parse_listen
-from substitute.config.models import AppConfig, BalancerConfig
+from substitute.config.models.app import AppConfig
+from substitute.config.models.balancer import BalancerConfig
 from substitute.config.problems import Problem, dotted
 from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+
+_HAPROXY = "haproxy"
+_MANY = 64
+"""More instances than that are an error of their own."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,9 @@ def collisions(raw: Mapping[str, object]) -> Iterator[Problem]:
     yield from _ports(_claims(raw, apps))
     yield from _domains(apps)
     yield from _defaults(apps)
+    yield from _variables(apps)
+    yield from _of_haproxy_alone(_table(raw, "balancer"), apps)
+    yield from _orders(raw, apps)
 
 
 def _ports(claims: list[_Claim]) -> Iterator[Problem]:
@@ -50,7 +59,7 @@ def _claims(raw: Mapping[str, object], apps: Mapping[str, dict[str, Any]]) -> li
     claims = []
     balancer = _table(raw, "balancer")
     listen = balancer.get("listen", BalancerConfig.keys["listen"].initial)
-    ours = balancer.get("kind", "haproxy") == "haproxy"  # the others listen where their own files say
+    ours = balancer.get("kind", _HAPROXY) == _HAPROXY  # the others listen where their own files say
     if ours and (place := _tried(parse_listen, listen)):
         host, _, port = place.rpartition(":")
         claims.append(_Claim("balancer.listen", host.strip("[]"), int(port), ("balancer", "listen")))
@@ -58,7 +67,10 @@ def _claims(raw: Mapping[str, object], apps: Mapping[str, dict[str, Any]]) -> li
         host = _tried(parse_host, app.get("host", AppConfig.keys["host"].initial)) or ""
         ports = app.get("ports")
         numbers = [p for p in ports if type(p) is int] if host and isinstance(ports, (list, tuple)) else []
-        claims += [_Claim(_called(name), host, port, ("app", name, "ports")) for port in numbers]
+        count = app.get("instances", 1)
+        each = range(count if type(count) is int and 0 < count <= _MANY else 1)
+        where = ("app", name, "ports")
+        claims += [_Claim(_called(name), host, port + more, where) for port in numbers for more in each]
     return claims
 
 
@@ -87,6 +99,58 @@ def _defaults(apps: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
             f"needs domains: {_called(without[0])} has none either, and one app at most may be without",
             clash=("app", without[0]),
         )
+
+
+def _variables(apps: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
+    """Variables of an app that have two values."""
+    for name, app in apps.items():
+        env, secrets, passed = _table(app, "env"), _table(app, "secrets"), app.get("pass_env")
+        for one in secrets:
+            if one in env:
+                yield Problem(
+                    ("app", name, "secrets", one),
+                    f"is in {_called(name)}.env, too",
+                    clash=("app", name, "env", one),
+                )
+        for at, one in enumerate(passed if isinstance(passed, (list, tuple)) else ()):
+            where = "env" if str(one) in env else "secrets" if str(one) in secrets else ""
+            if where:
+                yield Problem(
+                    ("app", name, "pass_env", at),
+                    f"{one} is in {_called(name)}.{where}, and builds and hooks get it from there",
+                    clash=("app", name, where, one),
+                )
+
+
+_OF_HAPROXY = {
+    ("drain", "streams"): "cannot end single streams",
+    ("replay", "last"): "does not tell what clients ask for",
+    ("canary", "steps"): "cannot keep a client with the version that it met",
+}
+"""Keys that need HAProxy, and why others will not do."""
+
+
+def _of_haproxy_alone(balancer: Mapping[str, Any], apps: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
+    kind = balancer.get("kind", BalancerConfig.keys["kind"].initial)
+    if kind == "haproxy":
+        return
+    for name, app in apps.items():
+        for (table, key), why in _OF_HAPROXY.items():
+            if _table(app, table).get(key):
+                yield Problem(("app", name, table, key), f'needs balancer.kind = "haproxy": {kind} {why}')
+
+
+def _orders(raw: Mapping[str, object], apps: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
+    """Apps whose requests must wait for a while, behind a balancer in which none can."""
+    kind = _table(raw, "balancer").get("kind", "haproxy")
+    for name, app in apps.items():
+        if app.get("order") == "stop-first" and kind != "haproxy":
+            yield Problem(
+                ("app", name, "order"),
+                f'"stop-first" needs balancer.kind = "haproxy": behind `{kind}` requests would fail while neither '
+                "version runs",
+                clash=("balancer", "kind"),
+            )
 
 
 def _called(name: str) -> str:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 from substitute.config.durations import format_duration
 from substitute.config.envfile import EnvFile
 from substitute.config.literals import key, literal, without_password
-from substitute.config.models import SECTIONS, AppConfig, Config
+from substitute.config.models import SECTIONS, Config
+from substitute.config.models.app import AppConfig
 from substitute.config.tables import Key, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HIDDEN = "***"
+_NAMED = frozenset({"process", "cron"})
+"""Keys whose tables have names that the user chooses."""
 
 
 def document(config: Config) -> dict[str, Any]:
@@ -28,7 +31,7 @@ def _document(value: object) -> Any:
     if isinstance(value, Table):
         plain = {name: _document(inner) for name, inner in _entries(value)}
         if isinstance(value, AppConfig):
-            plain["repo"] = without_password(value.repo)
+            plain["repo"] = value.repo and without_password(value.repo)
             plain["env"] = {**dict.fromkeys(_from_file(value), HIDDEN), **value.env}
         return plain
     if isinstance(value, dict):
@@ -51,9 +54,12 @@ def _tables(header: tuple[str, ...], table: Table) -> Iterator[str]:
     """The text of `table`, then those of the tables in it."""
     lines = [f"[{'.'.join(map(key, header))}]"]
     inner: list[tuple[str, Table]] = []
+    named: dict[tuple[str, str], Table] = {}
     for name, value in _entries(table):
         if isinstance(value, Table):
             inner.append((name, value))
+        elif name in _NAMED and isinstance(value, dict):
+            named |= {(name, child): table for child, table in value.items()}
         elif value is not None:
             lines.append(f"{key(name)} = {_literal(name, value)}")
             if isinstance(value, EnvFile):
@@ -61,6 +67,8 @@ def _tables(header: tuple[str, ...], table: Table) -> Iterator[str]:
     yield "\n".join(lines) + "\n"
     for name, child in inner:
         yield from _tables((*header, name), child)
+    for (name, chosen), child in named.items():
+        yield from _tables((*header, name, chosen), child)
 
 
 def _literal(name: str, value: object) -> str:
@@ -88,11 +96,25 @@ def _schema(table: type[Table]) -> dict[str, Any]:
         "additionalProperties": False,
         "description": table.__doc__,
         "properties": {name: _property(name, one) for name, one in table.keys.items()},
-        "required": [name for name, one in table.keys.items() if one.required],
+        "required": [name for name, one in table.keys.items() if one.required and not one.kinds],
+        "anyOf": _required_of_some(table),
         "title": table.__name__,
         "type": "object",
     }
     return {name: value for name, value in found.items() if value != []}
+
+
+def _required_of_some(table: type[Table]) -> list[dict[str, Any]]:
+    """Keys that only some kinds need: they are there, or it is another kind."""
+    found: list[dict[str, Any]] = []
+    for name, one in table.keys.items():
+        if one.required and one.kinds:
+            others = [kind for kind in table.keys[one.by].takes.schema["enum"] if not one.fits(kind)]
+            found = [
+                {"required": [name]},
+                {"properties": {one.by: {"enum": others}}, "required": [one.by]},
+            ]
+    return found
 
 
 def _property(name: str, one: Key) -> dict[str, Any]:

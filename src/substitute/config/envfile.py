@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import field
 from typing import TYPE_CHECKING
 
 from substitute.io.files import read_regular
 from substitute.linux.owner import stranger_on
 from substitute.linux.users import acting_as
-from substitute.values import dataclass
+from substitute.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-_LINE = re.compile(rf"(?:export[ \t]+)?(?P<name>{NAME})[ \t]*=[ \t]*(?P<value>.*)", re.DOTALL)
-_QUOTED = re.compile(r"""(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)')[ \t]*(?:\#.*)?""", re.DOTALL)
+_LINE = rf"(?:export[ \t]+)?(?P<name>{NAME})[ \t]*=[ \t]*(?P<value>.*)"
+_QUOTED = r"""(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)')[ \t]*(?:\#.*)?"""
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$", "`": "`"}
 _TAKEN = ("PORT", "HOST", "BIND")
 
@@ -91,7 +90,7 @@ def parse_env(text: str) -> dict[str, str]:
 
 
 def _assignment(line: str) -> tuple[str, str]:
-    match = _LINE.fullmatch(line)
+    match = re.fullmatch(_LINE, line, re.DOTALL)
     if not match:
         # The line is not shown, not even up to its "=": it may be a piece of a wrapped key.
         raise ValueError("expected KEY=VALUE, with a KEY of letters, digits and _")
@@ -105,7 +104,7 @@ def _assignment(line: str) -> tuple[str, str]:
 def _value(name: str, text: str) -> str:
     if not text.startswith(('"', "'")):
         return re.split(r"(?:^|[ \t]+)#", text, maxsplit=1)[0]
-    match = _QUOTED.fullmatch(text)
+    match = re.fullmatch(_QUOTED, text, re.DOTALL)
     if not match:
         raise ValueError(
             f'the quotes of {name} do not close at the end of the line (a line break in "…" is written \\n)'

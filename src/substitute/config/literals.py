@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_BARE_KEY = r"[A-Za-z0-9_-]+"
 
 
 def quote(text: str) -> str:
@@ -19,7 +19,7 @@ def quote(text: str) -> str:
 
 def key(name: str) -> str:
     """A TOML key, bare where it may be."""
-    return name if _BARE_KEY.fullmatch(name) else quote(name)
+    return name if re.fullmatch(_BARE_KEY, name) else quote(name)
 
 
 def literal(value: object) -> str:

@@ -39,6 +39,7 @@ def unknown_key(
 
     name = str(location[-1])
     homes = [header for header, names in sections.items() if header and name in names]
+    homes = [header for header in homes if not {"PROCESS", "CRON"} & set(header)] or homes
     if homes:
         places = " or ".join(f"[{dotted(_named(home, location))}]" for home in homes)
         return f"unknown key; it belongs in {places}"
@@ -49,5 +50,6 @@ def unknown_key(
 
 def _named(header: tuple[str, ...], location: Location) -> Location:
     """The header of a section, with the app's name where the error was in an app."""
-    inside = len(location) > 2 and location[0] == "app"
-    return tuple(location[1] if step == "NAME" and inside else step for step in header)
+    named = {"NAME": 1, "PROCESS": 3, "CRON": 3} if location[0] == "app" else {}
+    places = {step: named[step] for step in header if named.get(step, len(location)) < len(location) - 1}
+    return tuple(location[places[step]] if step in places else step for step in header)

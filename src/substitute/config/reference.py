@@ -58,7 +58,8 @@ The values are the defaults. A key without a default is in a comment.
 
 _COLUMNS = "| key | takes | default | meaning |\n|---|---|---|---|\n"
 _WIDTH = 100
-_KIND_OF_EXAMPLE = "haproxy"
+_EXAMPLES = {"NAME": "shop", "PROCESS": "worker", "CRON": "digest"}
+_OF_EXAMPLE = {"kind": "haproxy", "source": "git", "order": "start-first"}
 
 
 def reference_markdown() -> str:
@@ -94,12 +95,12 @@ def _section(header: tuple[str, ...], table: type[Table]) -> str:
 
 
 def _example_table(header: tuple[str, ...], table: type[Table], *, everything: bool) -> Iterator[str]:
-    yield f"[{'.'.join('shop' if step == 'NAME' else step for step in header)}]"
+    yield f"[{'.'.join(_EXAMPLES.get(step, step) for step in header)}]"
     for name, key in _keys(table):
         yield from wrap(
             key.description, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
         )
-        shown = everything and key.fits(_KIND_OF_EXAMPLE)
+        shown = everything and key.fits(_OF_EXAMPLE[key.by])
         idle = key.default is None and not shown
         yield f"{'# ' if idle else ''}{name} = {literal(_value(key))}"
 

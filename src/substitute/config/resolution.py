@@ -6,13 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.config.values import parse_memory, parse_processors
-from substitute.core.model.apps import App, Health, Trials
-from substitute.core.model.programs import Limits, Protection
+from substitute.core.model.apps import RUNS, App, Order, ProcessType, Trials, Waves
+from substitute.core.model.crons import Cron
+from substitute.core.model.programs import BuildLimits, Limits, Protection
+from substitute.core.model.secrets import SecretSource
 from substitute.core.model.slots import Endpoint, Slot, SlotName
+from substitute.values import replace
 
 if TYPE_CHECKING:
     from substitute.config.envfile import EnvFile
-    from substitute.config.models import AppConfig, Config, LimitsConfig
+    from substitute.config.models import Config
+    from substitute.config.models.app import AppConfig
+    from substitute.config.models.cron import CronConfig
+    from substitute.config.models.limits import BuildLimitsConfig, LimitsConfig
+    from substitute.config.models.process import ProcessConfig
 
 
 def apps(config: Config, root: Path) -> dict[str, App]:
@@ -24,41 +31,61 @@ def _app(name: str, app: AppConfig, root: Path) -> App:
     return App(
         name=name,
         root=root,
-        repo=resolve_repo(app.repo, root),
+        repo=resolve_repo(app.repo, root) if app.repo else "",
         branch=app.branch,
         build=app.build,
         build_timeout=app.build_timeout,
+        release=app.release,
+        release_timeout=app.release_timeout,
         clean=app.clean,
-        start=app.start,
+        shared=app.shared,
+        start=app.start or "",
         slots={slot: Slot(slot, root / f"{name}_{slot}", _endpoints(app, slot)) for slot in SlotName},
         domains=app.domains,
         env=app.env,
-        health=Health(
-            kind=app.health.kind,
-            path=app.health.path,
-            host=app.health.host,
-            timeout=app.health.timeout,
-            interval=app.health.interval,
-            successes=app.health.successes,
-        ),
+        health=app.health.resolved(),
         drain_timeout=app.drain.timeout,
+        drain_in_background=app.drain.background,
+        waves=_waves(app),
+        standby=app.standby.keep,
+        standby_is_frozen=app.standby.freeze,
+        replay=app.replay.resolved(),
+        canary=app.canary.resolved(),
+        assets=app.assets,
         stop_timeout=app.stop.timeout,
+        stop_signal=app.stop.signal,
         verify_for=app.verify.duration,
         verify_share=app.verify.share,
         hooks_timeout=app.hooks.timeout,
+        order=Order(app.order),
+        hold=app.hold,
+        directory=app.directory or "",
+        secrets_from={name: SecretSource(**source) for name, source in app.secrets.items()},
+        pass_env=app.pass_env,
+        watch=app.watch,
         user=app.user,
         trials=Trials(app.check.slow, app.check.large, app.check.upload),
         notifies=app.notify,
         limits=_limits(app.limits),
+        build_limits=_build_limits(app.build_limits),
         env_file=app.env_file.path if app.env_file else None,
         secrets=app.env_file.values if app.env_file else {},
         env_file_problem=_problem(app.env_file),
+        source=app.source,
+        releases=app.releases,
+        processes={process: _process(own, app) for process, own in app.process.items()},
+        crons={cron: _cron(own) for cron, own in app.cron.items()},
         protections=frozenset(one for one in Protection if getattr(app.sandbox, one)),
     )
 
 
 def _problem(env_file: EnvFile | None) -> str:
     return f"{env_file.path} cannot be used: {env_file.problem}." if env_file and env_file.problem else ""
+
+
+def _waves(app: AppConfig) -> Waves | None:
+    streams = app.drain.streams
+    return Waves(streams.after, streams.over) if streams else None
 
 
 def _limits(limits: LimitsConfig) -> Limits:
@@ -70,9 +97,44 @@ def _limits(limits: LimitsConfig) -> Limits:
     )
 
 
+def _build_limits(limits: BuildLimitsConfig) -> BuildLimits:
+    return BuildLimits(
+        nice=limits.nice,
+        cpu_weight=limits.cpu_weight,
+        io_weight=limits.io_weight,
+        memory=parse_memory(limits.memory) if limits.memory else None,
+        cpu=parse_processors(limits.cpu) if limits.cpu else None,
+    )
+
+
 def _endpoints(app: AppConfig, slot: SlotName) -> tuple[Endpoint, ...]:
-    # The one place to change when a slot may have several ports.
-    return (Endpoint(app.host, app.ports[list(SlotName).index(slot)]),)
+    first = app.ports[list(SlotName).index(slot)]
+    return tuple(Endpoint(app.host, first + number) for number in range(app.instances))
+
+
+def _process(own: ProcessConfig, app: AppConfig) -> ProcessType:
+    return ProcessType(
+        start=own.start or "",
+        instances=own.instances,
+        order=Order(own.order),
+        health=replace(RUNS, timeout=own.health.timeout, command=own.health.command or ""),
+        stop_timeout=own.stop.timeout,
+        user=own.user or app.user,
+        limits=_limits(own.limits),
+        env={**app.env, **own.env},
+        stop_signal=own.stop.signal,
+        background=own.background,
+    )
+
+
+def _cron(own: CronConfig) -> Cron:
+    return Cron(
+        at=own.at,
+        command=own.command,
+        timeout=own.timeout,
+        overlap=own.overlap,
+        timezone=own.timezone or "",
+    )
 
 
 def resolve_repo(repo: str, root: Path) -> str:

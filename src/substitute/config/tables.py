@@ -6,13 +6,12 @@ A kind of table is a class, and its attributes are keys. An object of the class 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from substitute.config.literals import shown
 from substitute.config.problems import Problem, unknown_key
-from substitute.values import dataclass
+from substitute.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -119,6 +118,8 @@ class Key:
     alias: str | None
     """How it is written, where that is no name in Python."""
     kinds: tuple[str, ...]
+    by: str = "kind"
+    """The key of the same table that says which kind it is."""
     name: str = ""
 
     def __set_name__(self, _: type, name: str) -> None:
@@ -126,13 +127,13 @@ class Key:
 
     @property
     def required(self) -> bool:
-        """Whether it must be written."""
+        """Whether it must be written, where it means anything."""
         return self.default is ...
 
     @cached_property
     def initial(self) -> Any:
         """The value where it is not written."""
-        return None if self.default is None else self.takes.read(self.default, (), Reader())
+        return None if self.default in (None, ...) else self.takes.read(self.default, (), Reader())
 
     def fits(self, kind: str) -> bool:
         """Whether the key means anything beside that `kind`."""
@@ -147,20 +148,26 @@ def key(
     example: Any = None,
     alias: str | None = None,
     kinds: tuple[str, ...] = (),
+    by: str = "kind",
 ) -> T:
     """A key; without a default it is required. `example` is shown where the default is empty.
 
-    `kinds` are those that have a use for it; none means all.
+    `kinds` are those that have a use for it, as the key `by` of the same table says it; none means all.
     """
     text = f"{', '.join(kinds)}: {description}" if kinds else description
-    return cast("T", Key(takes, text, default, example, alias, kinds))
+    return cast("T", Key(takes, text, default, example, alias, kinds, by))
 
 
 def optional(
-    takes: Type[T], description: str, *, example: Any = None, kinds: tuple[str, ...] = ()
+    takes: Type[T],
+    description: str,
+    *,
+    example: Any = None,
+    kinds: tuple[str, ...] = (),
+    by: str = "kind",
 ) -> T | None:
     """A key whose value is None where it is not written."""
-    return key(takes, description, default=None, example=example, kinds=kinds)
+    return key(takes, description, default=None, example=example, kinds=kinds, by=by)
 
 
 def table(kind: type[SomeTable]) -> SomeTable:
@@ -194,6 +201,20 @@ class Table:
     def agree(self, written: Collection[str]) -> None:
         """Raise Refused where values that are right alone are wrong together; `written` are the keys in the file."""
 
+    def refuse_foreign(self, written: Collection[str], by: str = "kind") -> None:
+        """Keys that mean nothing beside the value of `by` may have their defaults only."""
+        kind = getattr(self, by)
+        foreign = [
+            name
+            for name, one in self.keys.items()
+            if name in written
+            and one.by == by
+            and not one.fits(kind)
+            and getattr(self, one.name) != one.initial
+        ]
+        if foreign:
+            raise Refused(f'{by} = "{kind}" has no use for {" and ".join(foreign)}')
+
 
 class Inner(Type[SomeTable]):
     """A table with keys of its own."""
@@ -210,7 +231,7 @@ class Inner(Type[SomeTable]):
             # TOML has no null; the JSON of an earlier reading has.
             if written.get(name) is not None:
                 values[one.name] = one.takes.read(written[name], (*at, name), reader)
-            elif one.required:
+            elif one.required and self._fits(one, written):
                 sentence = f"missing; expected {one.takes.missing or one.takes.words}"
                 reader.problems.append(Problem((*at, name), sentence))
             else:
@@ -225,3 +246,7 @@ class Inner(Type[SomeTable]):
         made = self.kind(values)
         made.agree(written)
         return made
+
+    def _fits(self, one: Key, written: Mapping[str, Any]) -> bool:
+        """Whether it has a meaning beside what is written; so has one whose kind is written wrong."""
+        return not one.kinds or one.fits(written.get(one.by, self.kind.keys[one.by].initial))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from substitute.config.loader import checked, listed, tables, text_of
@@ -10,7 +9,7 @@ from substitute.config.models import SECTIONS, Config
 from substitute.config.root import FILE
 from substitute.config.tables import Inner, Reader
 from substitute.core.model.errors import ConfigError
-from substitute.values import dataclass
+from substitute.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +15,14 @@ from substitute.config.addresses import (
     parse_network,
 )
 from substitute.config.durations import EXAMPLES, FORM, format_duration, parse_duration
+from substitute.config.problems import Problem
 from substitute.config.tables import List, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from substitute.config.problems import Location
+    from substitute.config.tables import Reader
 
 
 def text(words: str, check: Callable[[str], str], *, pattern: str | None = None) -> Value[str]:
@@ -57,6 +62,19 @@ def _span(shortest: float) -> Value[float]:
 
 Duration = _span(0)
 """Seconds, 0 included."""
+FOREVER = "forever"
+
+
+def _while(written: object) -> float:
+    return math.inf if written == FOREVER else parse_duration(written)
+
+
+DurationOrForever = Value(
+    f'a duration: {EXAMPLES}; or "{FOREVER}"',
+    {"anyOf": [{"const": FOREVER}, *Duration.schema["anyOf"]]},
+    _while,
+)
+"""Seconds; infinity for ever."""
 PositiveDuration = _span(0.01)
 """Seconds, at least 0.01."""
 
@@ -91,6 +109,15 @@ def _file(text: str) -> str:
     return text
 
 
+def _inside(text: str) -> str:
+    """A path in the repository, without what means nothing in one; the top is empty."""
+    words = 'a path in the repository, such as "apps/web", without ".."'
+    parts = [part for part in _argument(words)(text).split("/") if part != "."]
+    if text.startswith("/") or {"..", ".git"} & set(parts):
+        raise ValueError(words)
+    return "/".join(filter(None, parts))
+
+
 def _url(text: str) -> str:
     match = re.fullmatch(r"https?://(?P<place>[^/?#\s@]+)/*", text)
     if not match:
@@ -102,6 +129,25 @@ def _url(text: str) -> str:
 def _user(text: str) -> str:
     if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,30}\$?", text):
         raise ValueError("the name of a user")
+    return text
+
+
+def _times(text: str) -> str:
+    from substitute.core.model.timetable import fields_of  # noqa: PLC0415  # slow to import, and few need it
+
+    fields_of(text)
+    return text
+
+
+def _zone(text: str) -> str:
+    from substitute.io.zones import UnknownZoneError, zone  # noqa: PLC0415  # few need it
+
+    try:
+        zone(_argument("a time zone")(text))
+    except UnknownZoneError:
+        raise ValueError(
+            'a time zone that this machine knows, such as "Europe/Berlin" (they come with the package tzdata)'
+        ) from None
     return text
 
 
@@ -145,10 +191,16 @@ Commands = List(
 Repository = text("a URL or path that git can clone", _argument("a repository"))
 Branch = text("the name of a branch", _branch)
 File = text("a path, absolute or relative to the root", _file)
+Inside = text('a path in the repository, such as "apps/web"', _inside)
+Watched = List(
+    text("text in quotes", _inside), 'a list of paths in the repository, such as ["apps/web", "packages"]'
+)
 Url = text('a URL, such as "http://127.0.0.1:8080"', _url)
 Binary = text("an absolute path, or a name on PATH", _binary)
 User = text("the name of a user", _user)
 Memory = text('an amount of memory, such as "512M" or "2G"', _memory)
+Times = text('five fields, such as "30 6 * * 1-5", or @hourly, @daily, @weekly, @monthly, @yearly', _times)
+Zone = text('a time zone, such as "Europe/Berlin"', _zone)
 Processors = text('percent of one processor, such as "150%"', _processors)
 
 
@@ -184,6 +236,36 @@ def _whole(low: int, high: int) -> Value[int]:
     return Value(words, {"maximum": high, "minimum": low, "type": "integer"}, parse)
 
 
+def parse_step(text: str) -> tuple[int, float]:
+    """Turn ``"5% 2m"`` into 5 percent and 120 seconds. Raises ValueError with what was expected."""
+    match = re.fullmatch(r"([1-9][0-9]?)% +(\S+)", text)
+    if not match:
+        raise ValueError('a share and a time, such as "5% 2m"')
+    return int(match[1]), parse_duration(match[2])
+
+
+def _step(text: str) -> str:
+    parse_step(text)
+    return text
+
+
+Steps = List(
+    text('a share and a time, such as "5% 2m"', _step, pattern=rf"[1-9][0-9]?% +({FORM})"),
+    'a list of shares and times, such as ["5% 2m", "25% 5m"]',
+)
+
+
+def _rate(written: object) -> str:
+    if not isinstance(written, str) or not re.fullmatch(r"([1-9][0-9]{0,3}/s)?", written):
+        raise ValueError('requests a second, such as "50/s"')
+    return written
+
+
+Rate = Value(
+    'requests a second, such as "50/s"', {"type": "string", "pattern": "^([1-9][0-9]{0,3}/s)?$"}, _rate
+)
+
+
 def _switch(written: object) -> bool:
     if not isinstance(written, bool):
         raise ValueError("true or false")
@@ -191,9 +273,15 @@ def _switch(written: object) -> bool:
 
 
 Switch = Value("true or false", {"type": "boolean"}, _switch)
-Percent = _whole(1, 99)
+Percent = _whole(1, 100)
 Count = _whole(1, 1000)
+Pages = _whole(0, 1000)
+Instances = _whole(1, 64)
+InstancesOrNone = _whole(0, 64)
 Many = _whole(1, 1 << 20)
+Niceness = _whole(0, 19)
+Weight = _whole(1, 10000)
+Releases = _whole(2, 1000)
 
 
 def _health_path(text: str) -> str:
@@ -209,4 +297,55 @@ Listen = text('"HOST:PORT"', parse_listen)
 Domains = List(text("text in quotes", parse_domain), 'a list of domains, such as ["shop.example.com"]')
 Networks = List(
     text("text in quotes", parse_network), 'a list of addresses and networks, such as ["10.0.0.0/8"]'
+)
+
+
+_LONGEST_PATH = 1000
+"""Characters that a line of HAProxy's file has room for."""
+
+
+def _assets(text: str) -> str:
+    """A path with a ``/`` at both ends, of what a path holds unescaped; not all of the app."""
+    if not re.fullmatch(r"/([A-Za-z0-9._~@+%-]+/)+", text) or len(text) > _LONGEST_PATH:
+        raise ValueError('a path with "/" at both ends, such as "/assets/": not the whole app, and no query')
+    return text
+
+
+AssetPaths = List(text("text in quotes", _assets), 'a list of paths, such as ["/assets/"]')
+
+
+def _shared(text: str) -> str:
+    """A path below the slot, without ``.`` and doubled slashes; one at its end stays."""
+    _argument("a path in the slot")(text)
+    names = [name for name in text.split("/") if name not in {"", "."}]
+    if text.startswith(("/", "~")) or ".." in names:
+        raise ValueError('a path below the slot, such as "media": not absolute, and without ".."')
+    if not names:
+        raise ValueError('a path below the slot, such as "media": the slot itself cannot be shared')
+    if ".git" in names:
+        raise ValueError("a path that is not in .git, which each slot has of its own")
+    return "/".join(names) + ("/" if text.endswith("/") else "")
+
+
+class _SharedPaths(List[str]):
+    """Paths of which none is another one, or lies below it."""
+
+    def _value(self, written: object, at: Location, reader: Reader) -> tuple[str, ...]:
+        paths = super()._value(written, at, reader)
+        for place, path in enumerate(paths):
+            for before, other in enumerate(paths[:place]):
+                if not path or not other:  # that is told already
+                    continue
+                inner, outer = sorted(
+                    (f"{path.rstrip('/')}/", f"{other.rstrip('/')}/"), key=len, reverse=True
+                )
+                if inner.startswith(outer):
+                    how = "is listed twice" if inner == outer else f'and "{other}": one lies in the other'
+                    sentence = f'"{path}" {how}'
+                    reader.problems.append(Problem((*at, place), sentence, clash=(*at, before)))
+        return paths
+
+
+SharedPaths = _SharedPaths(
+    text("text in quotes", _shared), 'a list of paths in the slot, such as ["media", "db.sqlite3"]'
 )

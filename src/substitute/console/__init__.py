@@ -14,12 +14,14 @@ from substitute.core.model.events import Failed, Interrupted, Warned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from rich.console import RenderableType
 
     from substitute.console.screen import Screen
     from substitute.core.model.events import Checked, Event
-    from substitute.core.model.records import DeploymentRecord, DrillRecord
+    from substitute.core.model.records import DeploymentRecord, DrillRecord, RunRecord
+    from substitute.core.operate.releases import Latest
 
 
 class Console:
@@ -178,6 +180,54 @@ class Console:
             return
         self.lines(deployment_lines(record, paint_for(self.out)))
         self.lines(drill_lines(drills, paint_for(self.out), with_app=False))
+
+    def crons(self, document: Mapping[str, Any], *, with_app: bool) -> None:
+        """Print what ``cron`` found: a table, or the document itself."""
+        from substitute.console.crons import cron_lines  # noqa: PLC0415
+
+        if self.json:
+            self.document(document)
+        else:
+            self.lines(cron_lines(document, paint_for(self.out), with_app=with_app))
+
+    def runs_of_crons(self, records: Sequence[RunRecord], *, with_app: bool) -> None:
+        """Print the runs of crons: a table, or a document."""
+        from substitute.console.crons import history_lines  # noqa: PLC0415
+        from substitute.console.runs import runs_document  # noqa: PLC0415
+
+        if self.json:
+            self.document(runs_document(records))
+        else:
+            self.lines(history_lines(records, paint_for(self.out), with_app=with_app))
+
+    def runs(self, records: Sequence[RunRecord], *, with_app: bool) -> None:
+        """Print commands that ran beside the instances, or do: a table, or a document."""
+        from substitute.console.runs import run_lines, runs_document  # noqa: PLC0415
+
+        if self.json:
+            self.document(runs_document(records))
+        else:
+            self.lines(run_lines(records, paint_for(self.out), with_app=with_app))
+
+    def detached(self, run: RunRecord, log: Path) -> None:
+        """Print the name of a command that goes on by itself; for people how to see it, beside that."""
+        pid = run.process.pid if run.process else None
+        if self.json:
+            self.document({"run": run.name, "app": run.app, "slot": run.slot, "pid": pid, "log": str(log)})
+            return
+        self.lines([run.name])
+        self.err.line(
+            f"`substitute logs {run.name} -f` shows what it writes, `substitute stop {run.name}` ends it."
+        )
+
+    def release(self, latest: Latest) -> None:
+        """Print what is known of the latest `release`: lines, or a document."""
+        from substitute.console.history import release_document, release_lines  # noqa: PLC0415
+
+        if self.json:
+            self.document(release_document(latest))
+        else:
+            self.lines(release_lines(latest, paint_for(self.out)))
 
     def deployment_log_line(self, deployment: int, line: str) -> None:
         """Print a line of a deployment's log."""

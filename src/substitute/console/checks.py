@@ -37,7 +37,8 @@ def _sum(checked: Checked) -> str:
     told = [f"{count(len(bad), 'problem')} to fix"] if bad else []
     if unproven:
         told.append(f"not proven that {' and that '.join(unproven)}")
-    what = f"{checked.app} {short(checked.commit)}: {', and '.join(told) or 'takes SIGTERM as it should'}"
+    good = f"takes {checked.report.signal} as it should"
+    what = f"{checked.app} {short(checked.commit)}: {', and '.join(told) or good}"
     serves = f"slot {checked.live} serves as before" if checked.live else "nothing serves, as before"
     return f"{what}; {serves}"
 
@@ -51,6 +52,7 @@ def check_document(checked: Checked) -> dict[str, Any]:
         "commit": checked.commit,
         "live": checked.live,
         "platform": report.platform or None,
+        "signal": report.signal,
         "result": report.result,
         "passed": {"passed": True, "failed": False}.get(report.result),
         "checks": [_plain(finding) for finding in report.findings],

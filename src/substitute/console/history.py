@@ -12,12 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from substitute.core.model.records import DeploymentRecord, DrillRecord
+    from substitute.core.operate.releases import Latest
 
     Paint = Callable[[str, str], str]
 
+_WELL = {"succeeded", "passed", "held", "promoted", "aborted", None}
+"""Outcomes for which the last phase is no explanation."""
 _OUTCOME_STYLE = {
     "succeeded": "green",
     "passed": "green",
+    "promoted": "green",
+    "held": "yellow",
+    "aborted": "yellow",
     "failed": "red",
     "interrupted": "yellow",
     "not proven": "yellow",
@@ -35,7 +41,24 @@ def history_lines(records: Sequence[DeploymentRecord], paint: Paint, *, with_app
         yield "No deployment yet."
         return
     apps = ("app",) if with_app else ()
-    heads = ("id", "when", *apps, "operation", "commit", "slot", "outcome", "took", "user", "subject")
+    # Two are always there: the slots'.
+    kept = ("kept",) if len({record.commit for record in records if record.kept}) > 2 else ()
+    with_release = any(record.release_outcome for record in records)
+    release = ("release",) if with_release else ()
+    heads = (
+        "id",
+        "when",
+        *apps,
+        "operation",
+        "commit",
+        *kept,
+        "slot",
+        "outcome",
+        "took",
+        *release,
+        "user",
+        "subject",
+    )
     rows = [
         (
             str(record.id),
@@ -43,9 +66,11 @@ def history_lines(records: Sequence[DeploymentRecord], paint: Paint, *, with_app
             *((record.app,) if with_app else ()),
             record.operation,
             short(record.commit),
+            *(("yes" if record.kept else "-",) if kept else ()),
             str(record.slot),
             record.outcome or "under way",
             _took(record),
+            *((released(record) or "-",) if with_release else ()),
             harmless(record.user) or "-",
             _subject(record),
         )
@@ -72,14 +97,14 @@ def _why(record: DeploymentRecord) -> str:
     """The reason in a line, without what an instance or a build wrote."""
     told = [line for line in record.reason.splitlines() if not line.startswith(_OF_A_LOG)]
     why = harmless(" ".join(map(str.strip, told)))
-    well = record.outcome in {"succeeded", "passed", None}
+    well = record.outcome in _WELL
     return why if well or not record.phase else f"{record.phase}: {why}".removesuffix(": ")
 
 
 def deployment_lines(record: DeploymentRecord, paint: Paint) -> Iterator[str]:
     """Yield all that is known of one deployment."""
     outcome = record.outcome or "under way"
-    where = f" in phase {record.phase}" if record.phase and outcome not in {"succeeded", "passed"} else ""
+    where = f" in phase {record.phase}" if record.phase and record.outcome not in _WELL else ""
     yield (
         f"{paint(f'deployment {record.id}', 'bold')} of {record.app}: "
         f"{paint(outcome, _OUTCOME_STYLE.get(outcome, ''))}{where}"
@@ -88,6 +113,7 @@ def deployment_lines(record: DeploymentRecord, paint: Paint) -> Iterator[str]:
     known = {
         "operation": f"{record.operation} into slot {record.slot}",
         "commit": record.commit or "-",
+        "kept": "as it was built: a rollback to it builds nothing" if record.kept else "",
         "subject": harmless(record.subject),
         "chosen as": harmless(record.how),
         "tag": harmless(record.tag),
@@ -96,6 +122,7 @@ def deployment_lines(record: DeploymentRecord, paint: Paint) -> Iterator[str]:
         "began": moment(record.started),
         "took": _took(record),
         "phases": phases,
+        "release": released(record),
     }
     for name, value in known.items():
         if value:
@@ -105,6 +132,37 @@ def deployment_lines(record: DeploymentRecord, paint: Paint) -> Iterator[str]:
         for line in record.reason.splitlines():
             yield f"    {harmless(line)}".rstrip()
     yield f"  log          `substitute logs --deployment {record.id}`"
+
+
+def release_lines(latest: Latest, paint: Paint) -> Iterator[str]:
+    """Yield what is known of the latest `release` of an app."""
+    record = latest.deployment
+    if record is None:
+        yield f"{paint(latest.app, 'bold')}: no deployment has run a release yet"
+        return
+    yield (
+        f"{paint(latest.app, 'bold')}: release of deployment {record.id} ({short(record.commit)}, "
+        f"{moment(record.started)}): {released(record)}"
+    )
+    if latest.rollback:
+        yield paint("  `substitute rollback` is refused: the version before does not survive it", "yellow")
+
+
+def release_document(latest: Latest) -> dict[str, Any]:
+    """Return the ``release --json`` document."""
+    deployments = history_document([latest.deployment] if latest.deployment else [])["deployments"]
+    return {
+        "app": latest.app,
+        "deployment": next(iter(deployments), None),
+        "rollback_refused": latest.rollback,
+    }
+
+
+def released(record: DeploymentRecord) -> str:
+    """What became of its `release`: ``succeeded in 1.2s, contract``; empty where it ran none."""
+    took = f" in {seconds(record.release_seconds)}" if record.release_seconds is not None else ""
+    guard = f", {record.release_guard}" if record.release_guard else ""
+    return f"{record.release_outcome}{took}{guard}" if record.release_outcome else ""
 
 
 def drill_lines(records: Sequence[DrillRecord], paint: Paint, *, with_app: bool) -> Iterator[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from substitute.core.model.events import Event
+from substitute.values import fields, is_dataclass
 
 
 def json_line(event: Event | Mapping[str, Any]) -> str:

@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING
 from substitute.console.text import count, harmless, seconds, short
 from substitute.core.excerpt import Shown
 from substitute.core.model.events import (
+    Announced,
     Checked,
+    Compared,
     Event,
     Failed,
+    Halted,
+    Held,
     Interrupted,
+    Judged,
+    Locked,
     Notice,
     Output,
     PhaseFinished,
     PhaseStarted,
+    Replayed,
     Resolved,
+    Stepped,
     Succeeded,
     Unchanged,
     Warned,
@@ -25,7 +33,13 @@ if TYPE_CHECKING:
     from substitute.console.stream import Stream
     from substitute.core.model.events import Drained
 
-_DOING = {"deploy": "Deploying", "rollback": "Rolling back to", "restart": "Restarting", "check": "Checking"}
+_DOING = {
+    "deploy": "Deploying",
+    "rollback": "Rolling back to",
+    "restart": "Restarting",
+    "promote": "Promoting",
+    "check": "Checking",
+}
 _PHASE_WIDTH = 8
 
 
@@ -38,7 +52,7 @@ class Screen:
         self.out = out
         self.shown = Shown()
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event) -> None:  # noqa: C901  # a line for each kind of event
         """Show `event`."""
         match event:
             case PhaseStarted():
@@ -50,10 +64,15 @@ class Screen:
                 self.say(f"  {event.phase} | {harmless(event.line)}", "dim")
             case Warned():
                 self.paragraph(f"warning: {event.message}", "yellow")
-            case Notice() | Unchanged():
+            case Notice() | Judged() | Replayed() | Unchanged() | Locked() | Announced() | Halted():
                 self.paragraph(event.message, "")
             case Resolved():
                 self.say(_resolved(event), "bold")
+            case Held() | Stepped() | Compared():
+                from substitute.console.progress import lines  # noqa: PLC0415  # most deployments need none
+
+                for line in lines(event):
+                    self.say(line, "")
             case Succeeded():
                 self.succeeded(event)
             case Checked():
@@ -99,13 +118,20 @@ class Screen:
 
 
 def _drained(drained: Drained) -> str:
+    if drained.stands_by:
+        return "stands by, and finishes the requests that it has"
     if drained.handed_over:
         return "a background process waits for its requests and stops it; `substitute status` shows when it is gone"
     if drained.connections:
         left = drained.at_sigterm or "none"
-        return f"{count(drained.finished, 'open connection')} ended, {left} still open when it got SIGTERM"
-    late = f" ({drained.at_sigterm} still under way when it got SIGTERM)" if drained.at_sigterm else ""
-    return f"{count(drained.finished, 'request')} in flight finished, {drained.cut or 'none'} cut{late}"
+        return (
+            f"{count(drained.finished, 'open connection')} ended, {left} still open when it was told to stop"
+        )
+    late = f" ({drained.at_sigterm} still under way when it was told to stop)" if drained.at_sigterm else ""
+    waves = f", {count(drained.streams, 'stream')} ended in waves" if drained.streams else ""
+    return (
+        f"{count(drained.finished, 'request')} in flight finished, {drained.cut or 'none'} cut{late}{waves}"
+    )
 
 
 def _resolved(event: Resolved) -> str:

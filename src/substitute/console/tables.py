@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from substitute.console.text import harmless, seconds, short
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     Paint = Callable[[str, str], str]
 
@@ -18,6 +18,7 @@ _STATE_STYLE = {
     "candidate": "cyan",
     "draining": "yellow",
     "standby": "cyan",
+    "held": "cyan",
     "idle": "dim",
     "failed": "red",
 }
@@ -27,14 +28,18 @@ def status_lines(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     """Yield the lines of ``substitute status`` for its ``--json`` document."""
     for app in document["apps"]:
         yield f"{paint(app['name'], 'bold')}: {_serves(app)}, next deploy to {app['next_deploy']}"
-        if app.get("removed"):
-            cure = f"`substitute down -a {app['name']}` stops it for good"
-            yield paint(f"  not in substitute.toml any more; {cure}", "yellow")
+        yield from (paint(f"  {told}", "yellow") for told in _restrictions(app))
         yield from _slot_table(app["slots"], paint)
+        yield from _instance_table(app["slots"], paint)
         for name, slot in app["slots"].items():
             if slot.get("adopted"):
                 yield f"  slot {name} was adopted: {harmless(slot['adopted'])}"
             yield from _failure(name, slot, paint)
+        for run in app.get("runs") or ():
+            yield paint(f"  {_run(run)}", "cyan")
+        yield from _held(app.get("held"), paint)
+        yield from _rollback(app.get("rollback"), paint)
+        yield from _kept(app)
         if under_way := app.get("deployment"):
             yield paint(f"  {_under_way(under_way)}", "cyan")
         yield ""
@@ -52,6 +57,54 @@ def status_lines(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     yield from _machine(document, paint)
 
 
+def _restrictions(app: Mapping[str, Any]) -> Iterator[str]:
+    """What keeps an app from being deployed."""
+    if app.get("removed"):
+        cure = f"`substitute down -a {app['name']}` stops it for good"
+        yield f"not in substitute.toml any more; {cure}"
+    for lock in app.get("locks") or ():
+        cure = f"`substitute unlock{' -a ' + app['name'] if lock['app'] else ''}`"
+        since = moment(datetime.fromisoformat(lock["since"]).timestamp())
+        yield harmless(f"locked by {lock['by']} since {since}: {lock['text']} ({cure})")
+
+
+def _held(held: Mapping[str, Any] | None, paint: Paint) -> Iterator[str]:
+    """What waits for a person."""
+    if held:
+        until = moment(datetime.fromisoformat(held["until"]).timestamp())
+        told = f"{short(held['commit'])} is held in slot {held['slot']} until {until}"
+        yield paint(f"  {told} (`substitute promote`, `substitute abort`)", "cyan")
+        yield from previewed(held["links"], held["token"])
+
+
+def previewed(links: Iterable[str], token: str) -> Iterator[str]:
+    """How somebody gets what is held."""
+    for link in links:
+        yield f"  to look at it: {link}"
+    if links:
+        yield f"  or send the header X-Substitute-Preview: {token}"
+    else:
+        yield "  this balancer cannot lead anybody to it before it is promoted"
+
+
+def _rollback(rollback: Mapping[str, Any] | None, paint: Paint) -> Iterator[str]:
+    """What it would be now."""
+    if rollback is None:
+        return
+    commit, took = short(rollback["commit"]), rollback["seconds"]
+    about = f", about {seconds(took)}" if took else ""
+    match rollback["kind"]:
+        case "refused":
+            yield paint(f"  no rollback to {commit}: {rollback['refused']}", "yellow")
+        case "instant":
+            until = rollback["until"] and moment(datetime.fromisoformat(rollback["until"]).timestamp())
+            yield f"  rollback to {commit}: instant" + (f" (until {until})" if until else "")
+        case "cold":
+            yield f"  rollback to {commit}: starts it{about}"
+        case _:
+            yield f"  rollback to {commit}: needs a build{about}"
+
+
 def _machine(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     """Whom code runs as, and what becomes of the root after a reboot."""
     for name in document.get("as_root") or ():
@@ -64,6 +117,12 @@ def _machine(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         yield f"boot: {boot['where'] or unknown}"
 
 
+def _kept(app: Mapping[str, Any]) -> Iterator[str]:
+    """The versions that are there as they were built, beside the slots' own."""
+    if more := set(app.get("kept") or ()) - {slot["commit"] for slot in app["slots"].values()}:
+        yield f"  also kept as built: {', '.join(sorted(map(short, more)))} (`substitute rollback COMMIT`)"
+
+
 def _serves(app: Mapping[str, Any]) -> str:
     """What is live, as observed."""
     live = app["live"]
@@ -71,7 +130,9 @@ def _serves(app: Mapping[str, Any]) -> str:
         return "nothing is live"
     state = app["slots"][live]["state"]
     if app["slots"][live].get("crash_looping"):
-        return f"slot {live} is live and crashes again and again"
+        looping = [one["name"] for one in app["slots"][live]["instances"] if one["crash_looping"]]
+        who = "" if state == "failed" else f", and {', '.join(looping)}"
+        return f"slot {live} is live{who or ' and'} crashes again and again"
     if state == "failed":
         return f"slot {live} should be live and does not work"
     if state == "idle" and app.get("stopped"):
@@ -116,6 +177,38 @@ def _slot_table(slots: Mapping[str, Mapping[str, Any]], paint: Paint) -> Iterato
     yield from table(heads, rows, paint, styles={1: _STATE_STYLE})
 
 
+def _instance_table(slots: Mapping[str, Mapping[str, Any]], paint: Paint) -> Iterator[str]:
+    """Each instance, where a slot has more than one; of a slot that gets no requests those that run."""
+    several = [
+        one
+        for slot in slots.values()
+        if len(slot.get("instances") or ()) > 1
+        for one in slot["instances"]
+        if one["pid"] or slot["state"] not in {"idle", "draining"}
+    ]
+    rows = [
+        (
+            str(one["name"]),
+            _condition(one),
+            or_dash(one["port"]),
+            or_dash(one["pid"]),
+            _up(one),
+        )
+        for one in several
+    ]
+    if rows:
+        styles = {"running": "green", "not running": "red", "crash-loops": "red"}
+        yield from table(("instance", "state", "port", "pid", "up"), rows, paint, styles={1: styles})
+    for one in filter(lambda one: one.get("last_exit"), several):
+        yield paint(f"  {one['name']} ended, last by {one['last_exit']}", "red")
+
+
+def _condition(instance: Mapping[str, Any]) -> str:
+    if instance["crash_looping"]:
+        return "crash-loops"
+    return "running" if instance["pid"] else "not running"
+
+
 def _failure(name: str, slot: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     """What is known of a slot that should serve and does not."""
     if slot["state"] != "failed":
@@ -141,6 +234,15 @@ def _up(slot: Mapping[str, Any]) -> str:
         return "-"
     restarts = slot.get("restarts")  # by itself: it crashed
     return seconds(slot["up_seconds"]) + (f", crashed {restarts}x" if restarts else "")
+
+
+def _run(run: Mapping[str, Any]) -> str:
+    """A command that runs beside the instances."""
+    since = moment(datetime.fromisoformat(run["since"]).timestamp())
+    by = f"cron {run['cron']}" if run["cron"] else f"by {run['user']}"
+    return harmless(
+        f"{run['name']} in slot {run['slot']}: {run['command']} (pid {run['pid']}), {by}, since {since}"
+    )
 
 
 def _under_way(deployment: Mapping[str, Any] | int) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
-_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+_SEQUENCE = r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"
 """Colours, cursor movements, window titles."""
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROL = r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 """What a terminal obeys, and what reorders the text around it. A tab is harmless."""
 
 
 def harmless(text: str) -> str:
     """Take from `text` its power over a terminal: no colours or movements; other controls shown as ``^[``."""
-    return _CONTROL.sub(_show, _SEQUENCE.sub("", text))
+    return text if text.isprintable() else re.sub(_CONTROL, _show, re.sub(_SEQUENCE, "", text))
 
 
 def _show(found: re.Match[str]) -> str:

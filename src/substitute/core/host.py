@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from substitute.core.model.environment import apart, instance_environment
 from substitute.core.model.errors import ConfigError, InterruptedByUserError, UnobservedError, UsageError
 from substitute.core.model.events import Notice, Warned
 from substitute.core.model.programs import Inspection, Program
+from substitute.core.model.slots import SlotName
 from substitute.core.model.unexpected import expected
+from substitute.core.polling import wait_while
 from substitute.core.state import adopted
-from substitute.core.state.lock import own_lock, short_lock
-from substitute.values import dataclass
+from substitute.core.state.lock import deployment_lock, own_lock, short_lock
+from substitute.values import dataclass, field, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from substitute.core.model.apps import App
     from substitute.core.model.events import Emit
+    from substitute.core.model.instances import InstanceRecord
     from substitute.core.model.programs import Process
-    from substitute.core.model.records import SlotRecord
-    from substitute.core.model.slots import Endpoint, SlotName
+    from substitute.core.model.records import AppRecord, SlotRecord
+    from substitute.core.model.secrets import SecretSource
+    from substitute.core.model.slots import Endpoint
     from substitute.core.ports.balancer import Balancer, Traffic
     from substitute.core.ports.clock import Clock
     from substitute.core.ports.commands import Commands
+    from substitute.core.ports.files import Files
+    from substitute.core.ports.load import Load
     from substitute.core.ports.observer import Observer
+    from substitute.core.ports.one_offs import OneOffs
     from substitute.core.ports.prober import Prober
     from substitute.core.ports.runtime import Runtime
     from substitute.core.ports.source import Source
     from substitute.core.ports.strangers import Strangers
     from substitute.core.state.adopted import Adopted
     from substitute.core.state.journal import Journal
+    from substitute.core.state.lock import Lock
 
 _PATIENCE, _TICK = 1.0, 0.02
 
@@ -53,6 +60,7 @@ class Host:
     strangers: Strangers
     observer: Observer
     commands: Commands
+    one_offs: OneOffs
     clock: Clock
     emit: Emit
     source: Callable[[App], Source]
@@ -63,8 +71,21 @@ class Host:
     guardian: Callable[[str], AbstractContextManager[Callable[[], None]]]
     """Watches over a deployment of the named app: if this process dies in it, somebody settles. So does somebody at its
     end where what is entered was called in it."""
+    files: Callable[[App], Files]
+    """Those of an app's slots, and of what they share."""
+    load: Load
     secrets: Callable[[str], Mapping[str, str]] = lambda _: {}
     """What an `env_file` says now. Raises ConfigError."""
+    secret: Callable[[SecretSource, Callable[[Process], None]], str] = lambda *_: ""
+    """The value of a secret, as it is now; a command that gives it is told when it starts. Raises SecretError."""
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The whole environment of the command that was typed."""
+    wait: float = 0.0
+    """Seconds for which another command on the same app is waited for."""
+
+    def lock(self, path: Path, operation: str) -> AbstractContextManager[Lock]:
+        """Hold the lock at `path` for `operation`. Raises LockedError."""
+        return deployment_lock(path, operation, wait=self.wait, tell=lambda whom: self.emit(Notice(whom)))
 
     def lock_path(self, app: str) -> Path:
         """The file whose lock is held while `app` is worked on."""
@@ -73,6 +94,10 @@ class Host:
     def guest_lock_path(self, guest: str) -> Path:
         """The file whose lock is held while `guest` is started or stopped. No app's name has a dot."""
         return self._run / f"{guest}.guest.lock"
+
+    def kept_secrets(self, instance: str) -> Path:
+        """The file that keeps the values which `instance` was started with."""
+        return self._run / f"{instance}.secrets"
 
     @property
     def _run(self) -> Path:
@@ -84,11 +109,51 @@ class Host:
         The balancer serves all apps of the root, and two may be deployed at once: so a short lock.
         """
         with short_lock(self._run / ROUTES):
+            record = self.journal.app(app)
             self.journal.share(app, shares)
             self.balancer.route(self.journal.backends())
+        if record.waits_since is not None:
+            self._tell_the_wait(record, self.clock.now() - record.waits_since)
+
+    def _tell_the_wait(self, record: AppRecord, seconds: float) -> None:
+        """How long requests waited while no version had a share, and whether that was too long."""
+        limit = record.longest_wait or 0.0
+        if seconds <= limit:
+            self.emit(
+                Notice(
+                    f"Requests to {record.name} waited in the balancer for {max(seconds, 0.0):.1f}s at most."
+                )
+            )
+        else:
+            told = f"Requests to {record.name} waited in the balancer for {limit:g}s (hold), and then got status 503"
+            self.emit(Warned(f"{told}: no version served for {seconds:.1f}s."))
+
+    def let_wait(self, app: str) -> None:
+        """Have new requests of `app` wait in the balancer until `route` says where they go."""
+        if why := self.pending(app, dict.fromkeys(SlotName, 0)):
+            self.emit(Notice(f"The balancer is reloaded. {why}"))
+            self.reload(app, {})
+        with short_lock(self._run / ROUTES):
+            self.journal.let_wait(app, now=self.clock.now())
+            self.balancer.route(self.journal.backends())
+
+    def _await_waiting(self) -> None:
+        """Wait until no request waits for a version that runs: a reload leaves it behind. As long as one may wait."""
+        limit = max(
+            (self.journal.app(name).longest_wait or 0.0 for name in self.journal.names()), default=0.0
+        )
+        wait_while(self._waiting, limit, _TICK, clock=self.clock)
+
+    def _waiting(self) -> bool:
+        return any(backend.waits for backend in self.journal.backends())
 
     def pending(self, app: str, shares: Mapping[SlotName, int]) -> str:
-        """What the balancer must reload for before the slots of `app` can have these shares, or empty."""
+        """What the balancer must reload for before the slots of `app` can have these shares, or empty.
+
+        Nothing while requests of `app` wait: it was reloaded before they did.
+        """
+        if self.journal.app(app).waits_since is not None:
+            return ""
         backends = [
             replace(
                 backend,
@@ -102,17 +167,25 @@ class Host:
 
     def reload(self, app: str, shares: Mapping[SlotName, int]) -> None:
         """Do what `route` does, and have the balancer reload for it."""
+        self._await_waiting()
         with short_lock(self._run / ROUTES):
             self.journal.share(app, shares)
             self.balancer.reload(self.journal.backends())
 
     def renew(self) -> None:
         """Bring into force what the balancer has to reload for, whatever app it is for. Raises BalancerError."""
+        if self.balancer.pending(self.journal.backends()):
+            self._await_waiting()
         with short_lock(self._run / ROUTES):
             backends = self.journal.backends()
             if why := self.balancer.pending(backends):
                 self.emit(Notice(f"The balancer is reloaded. {why}"))
                 self.balancer.reload(backends)
+
+    def previews(self, app: str) -> Sequence[str]:
+        """The links by which a browser gets what is held of `app`; empty where nothing is, or the balancer can't."""
+        backend = next((one for one in self.journal.backends() if one.app == app), None)
+        return self.balancer.previews(backend) if backend else ()
 
     def reroute(self) -> None:
         """Have the balancer look once more at what it was told; cheap where nothing has changed. Never raises."""
@@ -136,35 +209,59 @@ class Host:
                     raise
                 self.clock.sleep(_TICK)
 
-    def inspect(self, slot: SlotRecord) -> Inspection:
-        """Observe the instance of `slot`; one that its runtime lost or hides is found by the journal's memory.
+    def inspect(self, instance: InstanceRecord) -> Inspection:
+        """Observe an instance; one that its runtime lost or hides is found by the journal's memory.
 
         Or by its trace: a runtime that had started it again, and then died, took what it knew with it.
         """
         try:
-            seen = self.runtime.inspect(slot.instance)
+            seen = self.runtime.inspect(instance.name)
         except InterruptedByUserError:
             raise  # the handler of a signal raised it; it happened to be in here
         except Exception:  # noqa: BLE001  # silent: what it keeps is not known, who runs the kernel knows
             seen = Inspection(None, wanted=True, ready=False)
         if seen.process:
             return seen
-        if slot.process and self.prober.alive(slot.process) and self.is_ours(slot.process, slot.directory):
-            return replace(seen, process=slot.process)
-        if known := self.adopted(slot):
-            return replace(seen, process=self._started_again(slot, known))
-        traced = self.runtime.trace(slot.instance)
-        return replace(seen, process=traced) if traced and self.is_ours(traced, slot.directory) else seen
+        known = instance.process
+        if known and self.prober.alive(known) and self.is_ours(known, instance.directory):
+            return replace(seen, process=known)
+        if adopted := self.adopted_as(instance):
+            return replace(seen, process=self._started_again(instance, adopted))
+        traced = self.runtime.trace(instance.name)
+        return replace(seen, process=traced) if traced and self.is_ours(traced, instance.directory) else seen
+
+    def wake(self, slot: SlotRecord) -> None:
+        """Have the web instances of `slot` run on, where they were frozen."""
+        for one in slot.web:
+            self.runtime.thaw(one.name)
+
+    def runs(self, slot: SlotRecord) -> bool:
+        """Whether any instance of `slot` does."""
+        return any(self.running(one) for one in slot.instances)
+
+    def running(self, instance: InstanceRecord) -> Process | None:
+        """Its process: the one that the journal knows, or where that is gone the one that is observed."""
+        known = instance.process
+        if known and self.prober.alive(known) and self.is_ours(known, instance.directory):
+            return known
+        return self.inspect(instance).process
 
     def adopted(self, slot: SlotRecord) -> Adopted | None:
         """What is remembered of the app in `slot` where that was adopted, and not started here."""
-        found = None if slot.instance_name else adopted.read(self.journal.fact(adopted.fact_of(slot.app)))
-        return found if found and found.slot is slot.name else None
+        return self._adopted(slot.app, slot.name)
 
-    def _started_again(self, slot: SlotRecord, known: Adopted) -> Process | None:
+    def adopted_as(self, instance: InstanceRecord) -> Adopted | None:
+        """The same of an instance."""
+        return None if instance.is_guest else self._adopted(instance.app, instance.slot)
+
+    def _adopted(self, app: str, slot: SlotName) -> Adopted | None:
+        found = adopted.read(self.journal.fact(adopted.fact_of(app)))
+        return found if found and found.slot is slot else None
+
+    def _started_again(self, instance: InstanceRecord, known: Adopted) -> Process | None:
         """The process that an adopted app has now: another one by the same keeper's doing is the same app."""
         with suppress(UsageError):
-            stranger = known.keeper and self.strangers.find(slot.endpoints[0])
+            stranger = known.keeper and self.strangers.find(instance.endpoints[0])
             if stranger and stranger.keeper and stranger.keeper.is_same(known.keeper):
                 return stranger.process
         return None
@@ -177,11 +274,11 @@ class Host:
         abroad = directory is not None and not directory.is_relative_to(self.root)
         return abroad or not self.prober.is_elsewhere(process, self.root)
 
-    def process_of(self, slot: SlotRecord) -> Process | None:
-        """The process to end with `slot`: the one that runs, or what the one that ran may have left behind."""
-        process = self.inspect(slot).process
-        if process is None and slot.process and self.is_ours(slot.process, slot.directory):
-            return slot.process
+    def process_of(self, instance: InstanceRecord) -> Process | None:
+        """The process to end with an instance: the one that runs, or what the one that ran may have left behind."""
+        process = self.running(instance)
+        if process is None and instance.process and self.is_ours(instance.process, instance.directory):
+            return instance.process
         return process
 
     def proven(self, app: App, slot: SlotRecord) -> App:
@@ -211,25 +308,35 @@ class Host:
             return slot.version.caller
         return self.journal.environment(app.name) or self.caller
 
-    def program(self, app: App, slot: SlotRecord, caller: Mapping[str, str]) -> Program:
-        """What the runtime is to run for `slot`, with the endpoints of the journal, in the environment of `caller`."""
+    def program(
+        self, app: App, slot: SlotRecord, instance: InstanceRecord, caller: Mapping[str, str]
+    ) -> Program:
+        """What the runtime is to run as `instance` of `slot`, in the environment of `caller`."""
+        settings = app.of(instance.process_type)
         return Program(
-            name=slot.instance,
-            command=app.start,
-            directory=slot.directory,
-            environment={**apart(slot), **instance_environment(app, slot, caller)},
-            log=app.log_directory / f"{slot.name}.log",
-            stop_timeout=slot.stop_timeout,
-            user=app.user,
-            limits=app.limits,
-            protections=app.protections,
-            notifies=app.notifies,
-            fields=self._fields(app, slot),
+            name=instance.name,
+            command=settings.start,
+            directory=slot.place(app),
+            environment={**apart(slot), **instance_environment(settings, slot, caller, instance)},
+            log=log_of(app, instance),
+            stop_timeout=settings.stop_timeout,
+            stop_signal=settings.stop_signal,
+            user=settings.user,
+            limits=settings.limits,
+            protections=settings.protections,
+            notifies=settings.notifies,
+            fields=self._fields(app, slot, instance),
         )
 
-    def _fields(self, app: App, slot: SlotRecord) -> dict[str, str]:
-        """What finds the lines of this instance again: its slot, and the deployment that started it, if any did."""
+    def _fields(self, app: App, slot: SlotRecord, instance: InstanceRecord) -> dict[str, str]:
+        """What finds its lines again: its slot and process, and the deployment that started it, if any did."""
         under_way = [one.id for one in self.journal.unfinished(app.name) if one.slot is slot.name]
         known = {"COMMIT": slot.commit, "DEPLOYMENT": str(under_way[-1]) if under_way else None}
+        known |= {"PROCESS": instance.process_type, "INSTANCE": str(instance.number)}
         found = {"ROOT": str(self.root), "APP": app.name, "SLOT": slot.name.value, **known}
         return {f"SUBSTITUTE_{name}": value for name, value in found.items() if value}
+
+
+def log_of(app: App, instance: InstanceRecord) -> Path:
+    """Where an instance writes, where its runtime keeps files."""
+    return app.log_directory / f"{instance.short_name}.log"

@@ -56,7 +56,8 @@ class Report:
 class Load:
     """Requests without pause on `connections` connections, from entering to `stop`.
 
-    `keepalive` False opens a connection for each request. A POST carries a body that must come back.
+    `keepalive` False opens a connection for each request. A POST carries a body that must come back. `host` is asked
+    for where it is not that of the URL.
     """
 
     def __init__(
@@ -68,13 +69,14 @@ class Load:
         keepalive: bool = True,
         pause: float = 0.0,
         protocol: str = "HTTP/1.1",
+        host: str = "",
     ) -> None:
         self.method = method
         self._url, parts = url, urlsplit(url)
         self._body = _BODY if method == "POST" else b""
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         headers = [
-            ("Host", parts.netloc),
+            ("Host", host or parts.netloc),
             ("Connection", "keep-alive" if keepalive else "close"),
             ("Content-Length", str(len(self._body))),
         ]

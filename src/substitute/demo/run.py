@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from importlib.resources import files
 from pathlib import Path
 
@@ -45,8 +47,10 @@ def _tell(place: Path, *, keep: bool) -> int:
         )
         stage.commit(2)
         failed = stage.under_load("deploy")
-        stage.say("Roll back to version one, under the same load. It is started as it was built.")
-        failed += stage.under_load("rollback")
+        stage.say(
+            "Version one still runs, without requests. Roll back to it, under the same load: nothing is started."
+        )
+        failed += stage.under_load("rollback", timed=True)
         stage.substitute("status")
     except subprocess.CalledProcessError as error:
         stage.say(f"This should not have happened: {error}")
@@ -83,19 +87,26 @@ class _Stage:
         )
         if os.geteuid() == 0:
             text += 'user = "root"\n'
+        text += '\n[app.shop.standby]\nkeep = "15m"\n'
         (self.root / "substitute.toml").write_text(text, encoding="utf-8")
         self.say(f"substitute.toml:\n\n    {text.replace(chr(10), chr(10) + '    ').rstrip()}")
 
-    def under_load(self, operation: str) -> int:
+    def under_load(self, operation: str, *, timed: bool = False) -> int:
         """Run `operation` while requests flow; the number of failed ones is returned, and said."""
         address = f"http://127.0.0.1:{self.listen}/"
         with Load(address) as get, Load(address, method="POST", connections=2) as post:
             for load in (get, post):
                 load.wait_for(_STEADY)
+            began = time.monotonic()
             self.substitute(operation)
+            took = time.monotonic() - began
             for load in (get, post):
                 load.wait_for(_STEADY)
             reports = [get.stop(), post.stop()]
+        if timed:
+            self.say(
+                f"The command took {took:.2f} s, of which the traffic moved in {1000 * self.switch():.0f} ms."
+            )
         failed = sum(len(report.failures) for report in reports)
         self.say(
             f"{failed} of {sum(report.requests for report in reports)} requests failed. {_answers(reports)}"
@@ -104,16 +115,27 @@ class _Stage:
             self.say(f"  {failure.kind} at {failure.at:.3f}s: {failure.detail}")
         return failed
 
+    def switch(self) -> float:
+        """Seconds in which the latest deployment moved the traffic, by the journal."""
+        known = subprocess.run(
+            [*self._command, "history", "-n", "1", "--json"], check=True, capture_output=True
+        )
+        return float(json.loads(known.stdout)["deployments"][0]["seconds"]["admit"])
+
     def substitute(self, *arguments: str, quiet: bool = False) -> None:
         """Run the real command, as a user would type it."""
         if not quiet:
             self.say(f"$ substitute {' '.join(arguments)}")
         subprocess.run(  # ourselves
-            [sys.executable, "-P", "-m", "substitute", "-C", str(self.root), *arguments],
+            [*self._command, *arguments],
             check=not quiet,
             stdout=subprocess.DEVNULL if quiet else None,
             stderr=subprocess.DEVNULL if quiet else None,
         )
+
+    @property
+    def _command(self) -> list[str]:
+        return [sys.executable, "-P", "-m", "substitute", "-C", str(self.root)]
 
     def say(self, text: str) -> None:
         """Print a paragraph."""

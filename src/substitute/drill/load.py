@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from substitute.balancers.haproxy.configuration import DRILL_HEADER, SLOT_HEADER
+from substitute.balancers.haproxy.names import DRILL_HEADER, SLOT_HEADER
 from substitute.http.exchange import request
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class Load:
     sse: str | None = None
     beside: int = 4
     """How many slow requests, uploads, WebSockets and event streams are always under way, each."""
+    in_waves: bool = False
+    """The deployment ends streams (`drain.streams`): one that was open may be closed without a word, but not reset."""
     version_header: str = "X-Version"
     insecure: bool = False
     """Do not verify the certificate."""

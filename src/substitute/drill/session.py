@@ -115,7 +115,7 @@ class Session:
 def _operation(host: Host, app: App, typed: tuple[str, ...]) -> Operation | None:
     match typed:
         case ("deploy", *commits):
-            return lambda: deployment.deploy(host, app, commits[0] if commits else None)
+            return lambda: deployment.deploy(host, app, commits[0] if commits else None, force=True)
         case ("rollback",):
             return lambda: deployment.rollback(host, app)
         case ("restart",):

@@ -18,7 +18,9 @@ _AS_THEY_ARE = (
 _BASELINE = 10.0
 
 
-def load_for(options: Mapping[str, Any], *, kind: str, listen: str, domains: Sequence[str]) -> Load:
+def load_for(
+    options: Mapping[str, Any], *, kind: str, listen: str, domains: Sequence[str], in_waves: bool = False
+) -> Load:
     """The load that was asked for. Raises UsageError where it has nowhere to go."""
     url, path = front_door(kind=kind, listen=listen, url=options["url"])
     headers = tuple(options["headers"])
@@ -29,6 +31,7 @@ def load_for(options: Mapping[str, Any], *, kind: str, listen: str, domains: Seq
         path=options["path"] or path,
         headers=headers,
         new=options["new"] / 100,
+        in_waves=in_waves,
         **{name: options[name] for name in _AS_THEY_ARE},
     )
 

@@ -1,18 +1,24 @@
-"""The guardian, started beside a deployment."""
+"""The guardian, started beside a deployment; and what keeps a command that was detached."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from signal import SIGKILL
+from typing import TYPE_CHECKING, NoReturn
 
+from substitute.core.model.programs import Process
 from substitute.guardian import wait
+from substitute.io.files import write_atomically
+from substitute.linux.processes import identify, signal_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from substitute.core.model.records import RunRecord
     from substitute.core.ports.runtime import Runtime
 
 _KEPT = (
@@ -33,15 +39,13 @@ def guarded(root: Path, app: str, runtime: Runtime) -> Iterator[Callable[[], Non
     """Have a small process settle `app` if this one dies inside; end it unused otherwise.
 
     It blocks on the lock that the deployer holds, so it must be gone before that is released; not where it is to go on
-    with what is left, which calling what is given says.
+    with what is left, which calling what is given says. One that an earlier deployment has left asleep is ended.
     """
     run = root / "deploy" / "run"
+    _end_sleeping(run, app)
     end = runtime.spawn(
         f"{app}_guardian",
-        [
-            *(sys.executable, "-I", "-S", wait.__file__, str(run / f"{app}.lock")),
-            *(sys.executable, "-P", "-m", "substitute.recovery", str(root), app),
-        ],
+        _waiting(root, app),
         directory=root,
         environment=_environment(),
         log=run / "guardian.log",
@@ -52,6 +56,49 @@ def guarded(root: Path, app: str, runtime: Runtime) -> Iterator[Callable[[], Non
     finally:
         for each in ends:
             each()
+
+
+def sleep_until(when: float, root: Path, app: str) -> NoReturn:
+    """Become a guardian that looks after the standby of `app` at the time `when`, in seconds since the epoch."""
+    if myself := identify(os.getpid()):
+        note = json.dumps([myself.pid, myself.start_time, myself.boot_id])
+        with suppress(OSError):  # a full disk: the next deployment then leaves it asleep, which harms nothing
+            write_atomically(_asleep(root / "deploy" / "run", app), note)
+    command = [*_waiting(root, app, when), "standby"]
+    os.execv(command[0], command)  # noqa: S606
+
+
+def _waiting(root: Path, app: str, when: float = 0.0) -> list[str]:
+    lock = root / "deploy" / "run" / f"{app}.lock"
+    return [
+        *(sys.executable, "-I", "-S", wait.__file__, str(lock), str(when)),
+        *(sys.executable, "-P", "-m", "substitute.recovery", str(root), app),
+    ]
+
+
+def _asleep(run: Path, app: str) -> Path:
+    """The file that names the guardian which sleeps."""
+    return run / f"{app}.asleep"
+
+
+def _end_sleeping(run: Path, app: str) -> None:
+    """Whoever holds the lock needs it no more: it does nothing but sleep, or wait for the lock."""
+    file = _asleep(run, app)
+    with suppress(OSError, ValueError, TypeError):
+        signal_process(Process(*json.loads(file.read_text())), SIGKILL)
+        file.unlink()
+
+
+def keep(root: Path, runtime: Runtime, run: RunRecord, stop_timeout: float, log: Path) -> None:
+    """Have a process that outlives this one carry on with `run`; what keeps it from that goes to `log`."""
+    runtime.spawn(
+        run.name,
+        [sys.executable, "-P", "-m", "substitute.detached", str(root), run.app, str(run.id)],
+        directory=root,
+        environment=_environment(),
+        log=log,
+        stop_timeout=stop_timeout,
+    )
 
 
 def _environment() -> dict[str, str]:

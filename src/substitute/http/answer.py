@@ -7,11 +7,11 @@ much, and it takes bytes after the end of an answer for no fault.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from substitute.http.failures import FailedError, Kind
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

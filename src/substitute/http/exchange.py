@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from substitute.http.answer import Answer
+from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

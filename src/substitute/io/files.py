@@ -9,7 +9,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-_UNFINISHED = re.compile(r"\..+\.(?P<pid>[0-9]+)\.[0-9a-f]{8}", re.DOTALL)
+_UNFINISHED = r"(?s)\..+\.(?P<pid>[0-9]+)\.[0-9a-f]{8}"
 """What a file is called until it is whole: a hidden name, with the process that writes it."""
 
 
@@ -64,10 +64,13 @@ def replace_link(link: Path, target: Path | str) -> None:
     _sync_directory(link.parent)
 
 
-def private_directory(path: Path) -> Path:
-    """Make `path`, with its parents, a directory that only its owner may enter (0700); return it."""
+def private_directory(path: Path, *, through: bool = False) -> Path:
+    """Make `path`, with its parents, a directory that only its owner may enter (0700); return it.
+
+    `through`: it is left alone where others may pass through it to what they know the name of (0711).
+    """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.stat().st_mode & 0o777 != 0o700:
+    if path.stat().st_mode & 0o777 not in ({0o700, 0o711} if through else {0o700}):
         path.chmod(0o700)
     return path
 
@@ -79,7 +82,7 @@ def remove_unfinished(directory: Path, of: str = "") -> None:
     """
     with suppress(OSError):
         for file in directory.iterdir():
-            unfinished = _UNFINISHED.fullmatch(file.name)
+            unfinished = re.fullmatch(_UNFINISHED, file.name)
             if (
                 unfinished
                 and file.name.startswith(f".{of}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import threading
+from _thread import get_native_id
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ _HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @contextmanager
 def held_signals() -> Iterator[None]:
     """Let no handler raise in here; signals are delivered after."""
-    if threading.current_thread() is not threading.main_thread():
+    if get_native_id() != os.getpid():  # a thread, which no handler runs in
         yield
         return
     received: list[int] = []

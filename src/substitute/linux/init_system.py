@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 from pathlib import Path
 
+from substitute.linux.programs import find_program
 from substitute.values import dataclass
 
 
@@ -34,7 +34,7 @@ class Machine:
             root=uid == 0,
             manager=(runtime / "systemd" / "private").exists(),
             lingers=uid == 0 or Path("/var/lib/systemd/linger", _user(uid)).exists(),
-            crontab=shutil.which("crontab") is not None,
+            crontab=find_program("crontab") is not None,
         )
 
     @property

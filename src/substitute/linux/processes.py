@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from substitute.core.model.programs import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _PROC = "/proc"
 _GONE = frozenset("ZXx")
@@ -114,14 +114,15 @@ def started_with(environment: Mapping[str, str], *, without: str) -> list[Proces
     """
     wanted = {f"{name}={value}".encode() for name, value in environment.items()}
     unwanted = f"{without}=".encode()
-    # The identity is taken first: of a pid that is taken anew in between, nothing will be found under it.
+
+    def fits(pid: int) -> bool:
+        given = _read(pid, "environ").split(b"\0")
+        return wanted <= set(given) and not any(entry.startswith(unwanted) for entry in given)
+
+    # Asked again when the identity is known: of a pid that is taken anew in between, nothing will be found under it.
+    found = [stat for pid in _pids() if fits(pid) and (stat := _stat(pid)) and fits(pid)]
     return [
-        Process(stat.pid, stat.start_time, boot_id())
-        for stat in _all()
-        if not stat.gone
-        and not stat.terminal
-        and wanted <= (given := set(_read(stat.pid, "environ").split(b"\0")))
-        and not any(entry.startswith(unwanted) for entry in given)
+        Process(stat.pid, stat.start_time, boot_id()) for stat in found if not stat.gone and not stat.terminal
     ]
 
 
@@ -163,13 +164,13 @@ def command_line(pid: int) -> list[str]:
     return _read(pid, "cmdline").decode(errors="replace").split("\0")[:-1]
 
 
-def descendants(pid: int) -> set[int]:
-    """List the running children of `pid`, their children, and so on; not `pid` itself.
+def descendants(pid: int, among: Iterable[Stat] | None = None) -> set[int]:
+    """List the running children of `pid`, their children, and so on; not `pid` itself. `among` is what runs.
 
     A process whose parent has exited belongs to init and is not found (see `group_members`).
     """
     children: dict[int, list[Stat]] = {}
-    for stat in _all():
+    for stat in _all() if among is None else among:
         children.setdefault(stat.parent, []).append(stat)
     found: set[int] = set()
     # A zombie's children are init's already, so nothing is lost by passing over it.
@@ -197,7 +198,13 @@ def group_members(pgid: int) -> set[int]:
     return {stat.pid for stat in _all() if stat.group == pgid and not stat.gone}
 
 
-def group_of(process: Process) -> set[int]:
+def family(process: Process) -> set[int]:
+    """List the running descendants of `process`, and the members of its group (see `group_of`)."""
+    every = list(_all())
+    return group_of(process, every) | (descendants(process.pid, every) if is_alive(process) else set())
+
+
+def group_of(process: Process, among: Iterable[Stat] | None = None) -> set[int]:
     """List the running members of the group that `process` leads or led; one that leads none is alone.
 
     A pid is not given out again while a group of that number has members. So where another process has
@@ -213,7 +220,7 @@ def group_of(process: Process) -> set[int]:
         return set() if leader.gone else {process.pid}
     return {
         stat.pid
-        for stat in _all()
+        for stat in (_all() if among is None else among)
         if stat.group == process.pid and not stat.gone and stat.start_time >= process.start_time
     }
 
@@ -289,11 +296,14 @@ def _in_group(pid: int, leader: Process) -> bool:
 
 
 def _all() -> Iterator[Stat]:
-    for entry in os.listdir(_PROC):  # noqa: PTH208  # in the loops that wait; no path objects needed
-        if entry.isdigit():
-            stat = _stat(int(entry))
-            if stat is not None:
-                yield stat
+    for pid in _pids():
+        stat = _stat(pid)
+        if stat is not None:
+            yield stat
+
+
+def _pids() -> Iterator[int]:
+    return map(int, filter(str.isdigit, os.listdir(_PROC)))  # noqa: PTH208  # in the loops that wait
 
 
 def _stat(pid: int) -> Stat | None:
@@ -338,9 +348,9 @@ def enclosing_service(cgroup: str | None = None) -> str | None:
 
 def works_in_removed(directory: Path) -> list[int]:
     """The pids that work in a directory which was `directory`, and was removed since."""
-    found = []
-    for pid in map(int, filter(str.isdigit, os.listdir(_PROC))):  # noqa: PTH208
+    found, removed = [], f"{directory} (deleted)"
+    for pid in _pids():
         with suppress(OSError):
-            if os.readlink(Path(_PROC, str(pid), "cwd")) == f"{directory} (deleted)":  # noqa: PTH115  # its very text
+            if os.readlink(f"{_PROC}/{pid}/cwd") == removed:  # noqa: PTH115  # its very text
                 found.append(pid)
     return found

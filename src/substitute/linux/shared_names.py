@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
+
+from substitute.io.digest import sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -11,4 +12,4 @@ if TYPE_CHECKING:
 
 def root_hash(root: Path) -> str:
     """Eight hexadecimal digits of the root's real path, which no other root has."""
-    return hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
+    return sha256(str(root.resolve()).encode())[:8]

@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from substitute.core.model.slots import Endpoint
+from substitute.linux import netlink
 from substitute.values import dataclass
 
 if TYPE_CHECKING:
@@ -19,15 +20,11 @@ if TYPE_CHECKING:
 
 _SOCK_DIAG = 4
 _BY_FAMILY = 20
-_REQUEST_DUMP = 0x301
-_ERROR, _DONE = 2, 3
-_HEADER = struct.Struct("=IHHII")
 _QUESTION = struct.Struct("=BBBxI")
 _SOCKET_ID = struct.Struct("!HH16s16sI8s")
 _ANSWER = struct.Struct("!xBxxHH16s16s")
 _QUEUE_AND_OWNER = struct.Struct("=III")
 _QUEUE_AND_OWNER_AT = 60
-_BUFFER = 1 << 18
 
 
 class State(IntEnum):
@@ -74,19 +71,10 @@ def _asked(ports: tuple[int, int], states: int, family: int) -> Iterator[Socket]
     question = _QUESTION.pack(family, socket.IPPROTO_TCP, 0, states) + _SOCKET_ID.pack(
         *ports, b"", b"", 0, b"\xff" * 8
     )
-    header = _HEADER.pack(_HEADER.size + len(question), _BY_FAMILY, _REQUEST_DUMP, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
-        kernel.sendto(header + question, (0, 0))
-        while True:
-            answers = memoryview(kernel.recv(_BUFFER))
-            while answers:
-                length, kind, *_ = _HEADER.unpack_from(answers)
-                if kind == _DONE:
-                    return
-                if kind == _ERROR:
-                    raise OSError("the kernel has no list of sockets")
-                yield _socket(answers[_HEADER.size : length], 16 if family == socket.AF_INET6 else 4)
-                answers = answers[(length + 3) & ~3 :]
+        netlink.send(kernel, _BY_FAMILY, netlink.DUMP, question)
+        for _, answer in netlink.dumped(kernel):
+            yield _socket(answer, 16 if family == socket.AF_INET6 else 4)
 
 
 def _socket(answer: memoryview, length: int) -> Socket:

@@ -12,20 +12,22 @@ import signal
 import subprocess
 import time
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.polling import wait_while
 from substitute.core.ports.commands import Finished
+from substitute.io.files import read_regular
 from substitute.io.lines import Lines
 from substitute.io.signals import held_signals
+from substitute.linux.probe_group import as_probe
 from substitute.linux.processes import group_of, identify, is_alive, signal_group, signal_process
 from substitute.linux.users import account, acting_as
 from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from substitute.core.model.programs import Process
     from substitute.linux.users import Account
@@ -66,6 +68,8 @@ class Shell:
         on_start: Callable[[Process], None],
         timeout: float | None = None,
         user: str | None = None,
+        nice: int = 0,
+        probes: bool = False,
     ) -> Finished:
         """Run to the end, standard output and error merged and given to `on_line` line by line.
 
@@ -77,13 +81,22 @@ class Shell:
         lines = Lines(on_line)
         argv, pipe = [*_GATE, *argv], subprocess.PIPE
         become = account(user)
-        with _running(argv, directory, environment, become, out=pipe, err=subprocess.STDOUT, stdin=pipe) as (
-            program,
-            process,
-        ):
+        identity = as_probe(become) if probes else None
+        with _running(
+            argv,
+            directory,
+            environment,
+            become,
+            out=pipe,
+            err=subprocess.STDOUT,
+            stdin=pipe,
+            identity=identity,
+        ) as (program, process):
             assert program.stdin is not None  # noqa: S101  # both were asked for
             assert program.stdout is not None  # noqa: S101
             with program.stdout as output:
+                if nice:
+                    _be_less_urgent(process.pid, nice)
                 on_start(process)
                 with suppress(BrokenPipeError), program.stdin as gate:  # it may have been ended from outside
                     gate.write(b"\n")
@@ -101,6 +114,12 @@ class Shell:
             found = {file.name: file.stat().st_mode for file in directory.iterdir() if file.is_file()}
             return {name: bool(mode & 0o111) for name, mode in found.items()}
         return {}
+
+    def text(self, file: Path, *, user: str | None = None) -> str | None:
+        """Undecodable bytes are replaced; a FIFO or a device is an OSError, and not waited for."""
+        with acting_as(account(user)), suppress(FileNotFoundError, NotADirectoryError):
+            return read_regular(file).decode(errors="replace")
+        return None
 
     def is_another(self, user: str | None) -> bool:
         """By its number."""
@@ -136,8 +155,11 @@ def capture(
     timeout: float | None = None,
     given: str | None = None,
     become: Account | None = None,
+    on_start: Callable[[Process], None] = lambda _: None,
 ) -> Captured:
     """Run a short program, as `become`, and return what it wrote; `given` is its standard input (default: none).
+
+    `on_start` is called with the leader of its group.
 
     Undecodable bytes are replaced. After `timeout` seconds its group is ended and `timed_out` is true.
     Raises OSError where it cannot be started.
@@ -153,11 +175,33 @@ def capture(
             program,
             process,
         ):
+            on_start(process)
             ended = _wait(program, timeout)
             if not ended:
                 _end(process)
                 program.wait()
         return Captured(program.returncode, _content(out), _content(err), timed_out=not ended)
+
+
+@contextmanager
+def read_through(argv: Sequence[str], source: IO[bytes]) -> Iterator[IO[bytes]]:
+    """What a program makes of all that is in the file `source`; it is ended where nobody reads on.
+
+    Raises OSError where it cannot be started; from a block that has read all, also where it failed.
+    """
+    os.lseek(source.fileno(), 0, os.SEEK_SET)  # who has looked into it may have read ahead
+    with (
+        _memory("err") as err,
+        _running(argv, None, None, None, out=subprocess.PIPE, err=err, stdin=source) as (program, process),
+    ):
+        assert program.stdout is not None  # noqa: S101  # it was asked for
+        with program.stdout as output:
+            yield output
+            all_read = not output.read(1)
+        if not all_read:
+            _end(process)
+        if program.wait() and all_read:
+            raise OSError(_content(err).strip() or f"{argv[0]} ended with status {program.returncode}")
 
 
 def spawn_detached(
@@ -203,8 +247,14 @@ def _running(
     out: int | IO[bytes],
     err: int | IO[bytes],
     stdin: int | IO[bytes] = subprocess.DEVNULL,
+    identity: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[subprocess.Popen[bytes], Process]]:
-    """Start a program; whatever exception leaves the block, its group is ended first."""
+    """Start a program; whatever exception leaves the block, its group is ended first.
+
+    It has the user and groups of `identity`, by default those of `become`.
+    """
+    if identity is None:
+        identity = become.popen() if become else {}
     program: subprocess.Popen[bytes] | None = None
     process: Process | None = None
     if become:
@@ -219,7 +269,7 @@ def _running(
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
-                **(become.popen() if become else {}),
+                **identity,
             )
             process = identify(program.pid, zombie=True)
         assert process is not None  # noqa: S101  # a child that is not yet waited for has an entry
@@ -232,6 +282,18 @@ def _running(
             for stream in filter(None, (program.stdin, program.stdout)):
                 stream.close()
         raise
+
+
+def _be_less_urgent(pid: int, nice: int) -> None:
+    """Lower the priority of a session that has just begun; the kernel derives that of its reads and writes from it.
+
+    Where the kernel makes a group of each session (autogroup), only the group's own niceness counts outside of it.
+    """
+    value = min(19, os.getpriority(os.PRIO_PROCESS, 0) + nice)
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, value)
+    with suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(value), encoding="ascii")
 
 
 def _pump(program: subprocess.Popen[bytes], pipe: IO[bytes], lines: Lines, timeout: float | None) -> bool:

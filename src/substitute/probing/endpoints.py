@@ -12,25 +12,22 @@ from typing import TYPE_CHECKING
 from substitute.core.model.environment import IN_A_HOOK
 from substitute.core.model.slots import Endpoint
 from substitute.core.ports.prober import Answer
-from substitute.http import exchange
-from substitute.http.answer import Answer as Reader
-from substitute.http.failures import FailedError, Kind
+from substitute.http.failures import FailedError
 from substitute.linux import listeners, processes
 from substitute.linux.connections import PROBE_MARK, WILDCARDS, connected
-from substitute.linux.containers import proxies_like
 from substitute.linux.users import number_of
+from substitute.probing.requests import ask
+from substitute.probing.side_by_side import side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from substitute.core.model.apps import Health
     from substitute.core.model.programs import Process
-    from substitute.core.ports.prober import Connected
+    from substitute.core.ports.prober import Connected, Page
 
 _LONGEST = 5.0
 """Seconds that one probe may take, however long the health check as a whole may."""
-_MOST = 65536 + 16384
-"""Bytes of an answer that are read."""
 _ETHERNET, _LITTLE = 1460, 2048
 """Bytes of a segment and of a receive buffer: as between machines, and as small as it can be."""
 
@@ -74,12 +71,21 @@ class Sockets:
             wanted -= sockets_of(pid)
         return not wanted
 
+    def listens(self, endpoint: Endpoint, process: Process) -> bool:
+        """By its descriptors."""
+        wanted = {listener.inode for listener in listeners.on(endpoint)}
+        return processes.is_alive(process) and not wanted.isdisjoint(sockets_of(process.pid))
+
     def listening(self, process: Process) -> frozenset[Endpoint]:
         """By the kernel's table of listening sockets, and by who holds them."""
         if not processes.is_alive(process):
             return frozenset()
         inodes = {inode for pid in {process.pid, *_family(process)} for inode in sockets_of(pid)}
         return frozenset(Endpoint(found.address, found.port) for found in listeners.held(inodes))
+
+    def bound(self, endpoint: Endpoint) -> frozenset[Endpoint]:
+        """By the kernel's table of listening sockets alone."""
+        return frozenset(Endpoint(found.address, found.port) for found in listeners.on(endpoint))
 
     def connected(self, endpoint: Endpoint) -> Connected | None:
         """From both ends: whoever closes first keeps the connection in TIME_WAIT."""
@@ -123,9 +129,37 @@ class Sockets:
             with closing(connect(endpoint, limit)) as connection:
                 if health.kind == "tcp":
                     return Answer(good=True, seen="connected")
-                return _ask(connection, endpoint, health, limit)
+                return ask(connection, endpoint, health, limit).judged(health)
         except (OSError, FailedError, ValueError) as error:
             return Answer(good=False, seen=_words(error, limit))
+
+    def fetch(self, endpoint: Endpoint, path: str, health: Health, *, limit: float) -> Answer:
+        """Ask for `path` with the headers of `health`, and take the whole answer, for `limit` seconds. Never raises."""
+        began = time.monotonic()
+        try:
+            with closing(connect(endpoint, limit)) as connection:
+                seen = ask(connection, endpoint, health, limit, path=path, whole=True)
+        except (OSError, FailedError, ValueError) as error:
+            return Answer(good=False, seen=_words(error, limit), seconds=time.monotonic() - began)
+        return Answer(
+            good=seen.whole,
+            seen=seen.told if seen.whole else f"{seen.told}, cut off after {limit:g} s",
+            status=seen.head.status,
+            seconds=time.monotonic() - began,
+        )
+
+    def fetch_all(
+        self, pages: Sequence[Page], *, at_once: int, limit: float, within: float
+    ) -> Sequence[Answer | None]:
+        """Each on a connection of its own."""
+        until = time.monotonic() + within
+
+        def fetch(page: Page) -> Answer | None:
+            if time.monotonic() + limit > until:
+                return None
+            return self.fetch(page.endpoint, page.path, page.health, limit=limit)
+
+        return side_by_side(fetch, pages, at_once)
 
     def alive(self, process: Process) -> bool:
         """Whether it is still that process; a zombie is not."""
@@ -170,42 +204,11 @@ def connect(endpoint: Endpoint, limit: float, *, slow_reader: bool = False) -> s
     raise refused or OSError("no address")
 
 
-def _ask(connection: socket.socket, endpoint: Endpoint, health: Health, limit: float) -> Answer:
-    until = time.monotonic() + limit
-    if not exchange.is_target(health.path):
-        raise ValueError("the health check's path is no path of a URL")
-    headers = {
-        "Host": health.host or str(endpoint),
-        "User-Agent": "substitute",
-        "Accept": "*/*",
-        "Connection": "close",
-    }
-    connection.sendall(exchange.request("GET", health.path, headers.items()))
-    reader = Reader()
-    try:
-        # The body is read so that the app can finish its answer; one that is long or never ends (a stream) is left.
-        while not exchange.hear(connection, reader, until) and reader.received < _MOST:
-            pass
-    except TimeoutError:
-        if reader.head is None:
-            raise
-    except FailedError as failure:
-        if not reader.whole:
-            cut = (
-                "an answer that ended too early" if reader.received else "connection closed without an answer"
-            )
-            words = cut if failure.kind is Kind.CLOSED else "an answer that is not HTTP"
-            raise FailedError(failure.kind, words) from failure
-    if reader.head is None:
-        raise FailedError(Kind.BODY, "an answer that is not HTTP")
-    return Answer(good=200 <= reader.head.status < 400, seen=str(reader.head.status))
-
-
 def _words(error: Exception, limit: float) -> str:
 
     known: tuple[tuple[type[Exception], str], ...] = (
         (ConnectionRefusedError, "connection refused"),
-        (TimeoutError, f"no answer within {limit:g} s"),
+        (TimeoutError, f"no answer within {limit:.3g} s"),
         (ConnectionError, "connection reset"),
         (socket.gaierror, "the host's name is unknown"),
     )
@@ -216,7 +219,9 @@ def _words(error: Exception, limit: float) -> str:
 
 
 def _family(process: Process) -> set[int]:
-    return processes.group_of(process) | processes.descendants(process.pid) | proxies_like(process.pid)
+    from substitute.linux.containers import proxies_like  # noqa: PLC0415
+
+    return processes.family(process) | proxies_like(process.pid)
 
 
 def _every_pid() -> Iterable[int]:

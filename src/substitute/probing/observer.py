@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import fcntl
-import signal
 import socket
 import sys
 import termios
-from dataclasses import replace
+import time
+from signal import Signals
 from typing import TYPE_CHECKING
 
 from substitute.core.ports.observer import Heard, Hold, Member, Progress
 from substitute.http.answer import Answer
+from substitute.http.exchange import hear
 from substitute.http.exchange import request as request_of
 from substitute.http.failures import FailedError
 from substitute.linux import listeners, processes, sock_diag
 from substitute.linux.sock_diag import State
 from substitute.probing import platforms
 from substitute.probing.endpoints import connect, sockets_of
+from substitute.probing.requests import merged
+from substitute.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 _BODY = b'{"from": "substitute check"}'
 """JSON: an app that parses bodies waits for it, whatever the method."""
 _CONNECT_TIMEOUT = 1.0
+_PATIENCE = 5.0
+"""Seconds for a whole answer."""
 _CHUNK = 65536
 _MOST = 1 << 22
 """Bytes of an answer that are kept; a longer one counts as whole."""
@@ -40,15 +45,12 @@ _ANSWERING = (State.ESTABLISHED, State.CLOSE_WAIT, State.FIN_WAIT1, State.FIN_WA
 class OutsideObserver:
     """See `core.ports.observer.Observer`."""
 
-    def members(self, endpoint: Endpoint, process: Process) -> tuple[Member, ...]:
+    def members(self, endpoint: Endpoint, process: Process, signal: str) -> tuple[Member, ...]:
         """The running processes of an instance: `process`, its group and its descendants."""
         inodes = {listener.inode for listener in listeners.on(endpoint)}
         family = {process.pid} if processes.is_alive(process) else set()
-        if family:
-            family |= processes.descendants(process.pid)
-        family |= processes.group_of(process)
-        found = map(processes.identify, sorted(family))
-        return tuple(_member(one, inodes) for one in found if one)
+        found = map(processes.identify, sorted(family | processes.family(process)))
+        return tuple(_member(one, inodes, Signals[signal]) for one in found if one)
 
     def refuses(self, endpoint: Endpoint) -> bool:
         """Whether a new connection is refused; where somebody listens, the app is spared a connection."""
@@ -62,6 +64,19 @@ class OutsideObserver:
             return False
         return False
 
+    def lateness(self, endpoint: Endpoint, request: Request) -> float:
+        """Beside one whose parts are acknowledged at once; the better one of two each."""
+        data = _head(endpoint, request)
+        try:
+            with connect(endpoint, _CONNECT_TIMEOUT) as connection:
+                _seconds(
+                    connection, data, promptly=True
+                )  # to the first answer on a connection no kernel is slow
+                seen = [_seconds(connection, data, promptly=promptly) for promptly in (False, True) * 2]
+                return max(min(seen[::2]) - min(seen[1::2]), 0.0)
+        except (OSError, FailedError):  # it answers no second request, or too slowly
+            return 0.0
+
     def ask(self, endpoint: Endpoint, request: Request) -> Conversation:
         """Connect and send `request`."""
         try:
@@ -73,7 +88,7 @@ class OutsideObserver:
         return conversation
 
 
-def _member(process: Process, inodes: Collection[int]) -> Member:
+def _member(process: Process, inodes: Collection[int], stop_signal: int) -> Member:
     pid = process.pid
     name, is_title = platforms.called(pid)
     return Member(
@@ -82,16 +97,28 @@ def _member(process: Process, inodes: Collection[int]) -> Member:
         listens=not sockets_of(pid).isdisjoint(inodes),
         platform=platforms.recognize(process),
         parent=processes.parent(pid),
-        handles_sigterm=processes.handles(pid, signal.SIGTERM),
+        handles_signal=processes.handles(pid, stop_signal),
         program=processes.program(pid) if is_title else "",
     )
 
 
 def _head(endpoint: Endpoint, request: Request) -> bytes:
-    headers = [("Host", request.host or str(endpoint)), ("User-Agent", "substitute"), ("Accept", "*/*")]
+    headers = list(merged(endpoint, request.host, request.headers).items())
     if request.hold is Hold.BODY:
         headers += [("Content-Type", "application/json"), ("Content-Length", str(len(_BODY)))]
     return request_of(request.method, request.path, headers)
+
+
+def _seconds(connection: socket.socket, data: bytes, *, promptly: bool) -> float:
+    """How long the answer to `data` takes; with `promptly` each part of it is acknowledged at once."""
+    began, answer = time.monotonic(), Answer()
+    connection.settimeout(_PATIENCE)
+    connection.sendall(data)
+    if promptly:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+    while not hear(connection, answer, began + _PATIENCE):
+        pass
+    return time.monotonic() - began
 
 
 class _Conversation:

@@ -24,7 +24,7 @@ _BY_PROGRAM = {
     "java": Platform.JAVA,
 }
 _SHELLS = frozenset({"sh", "dash", "bash"})
-_SCRIPTS = (Platform.GUNICORN, Platform.UVICORN, Platform.PUMA)
+_SCRIPTS = (Platform.GUNICORN, Platform.UVICORN, Platform.PUMA, Platform.UNICORN, Platform.PHP_FPM)
 """Found in any word: ``python3 /venv/bin/gunicorn``, ``python -m uvicorn``, ``puma: cluster worker 0``."""
 
 _LOOKED_AT = 6
@@ -59,7 +59,7 @@ def named(words: Sequence[str]) -> str:
     if names and names[0] in _SHELLS:  # what it is to run is a process of its own
         return ""
     for platform in _SCRIPTS:
-        if any(re.match(rf"{platform}\b", name) for name in names):
+        if any(re.match(rf"{platform}(?![a-z])", name) for name in names):
             return platform
     return _BY_PROGRAM.get(names[0], "") if names else ""
 

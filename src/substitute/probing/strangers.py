@@ -6,10 +6,9 @@ import json
 import os
 import pwd
 import re
-import shutil
-import signal
 from contextlib import suppress
 from pathlib import Path
+from signal import SIGKILL, Signals
 from typing import TYPE_CHECKING
 
 from substitute.core.model.environment import absolute_places
@@ -18,6 +17,7 @@ from substitute.core.polling import wait_while
 from substitute.core.ports.strangers import Keeper, Stranger
 from substitute.linux import listeners, processes
 from substitute.linux.containers import UNIT_LABEL, client_of, container_of, is_apart, of_many, proxies_like
+from substitute.linux.programs import find_program
 from substitute.linux.subprocesses import capture
 from substitute.probing.endpoints import sockets_of
 
@@ -51,15 +51,15 @@ class Listening:
         directory = Path("/") if is_apart(pid) else _directory(pid)
         return Stranger(process, directory, _other_user(uid), _keeper(pid, endpoint))
 
-    def end(self, process: Process, *, timeout: float) -> bool:
+    def end(self, process: Process, *, timeout: float, signal: str) -> bool:
         """Its children may be the workers of one that ends first."""
         family = [process, *filter(None, map(processes.identify, processes.descendants(process.pid)))]
-        processes.signal_process(process, signal.SIGTERM)
+        processes.signal_process(process, Signals[signal])
         left = wait_while(lambda: [one for one in family if processes.is_alive(one)], timeout, _TICK)
         if not left:
             return False
         for one in left:
-            processes.signal_process(one, signal.SIGKILL)
+            processes.signal_process(one, SIGKILL)
         if left := wait_while(
             lambda: [one for one in left if processes.is_alive(one)], _KILL_PATIENCE, _TICK
         ):
@@ -99,7 +99,7 @@ def _main(holders: set[int], endpoint: Endpoint) -> int:
 
 
 def _keeper(pid: int, endpoint: Endpoint) -> Keeper | None:
-    """What would start it again after SIGTERM; None where nothing is known to."""
+    """What would start it again once it is told to end; None where nothing is known to."""
     found = _container(pid, endpoint) or _pm2(pid) or _supervisor(pid) or _unit(pid)
     if found is None and is_apart(pid):
         raise UsageError(
@@ -160,7 +160,7 @@ def _pm2(pid: int) -> Keeper | None:
         which = ", ".join(sorted(names)) or "none is named"
         raise UsageError(f"Which app of PM2's listens there is not clear: {which}.")
     name, path = names.pop(), str(given[0].get("PATH", ""))
-    program = shutil.which("pm2", path=f"{absolute_places(path)}:{os.environ.get('PATH', '')}")
+    program = find_program("pm2", path=f"{absolute_places(path)}:{os.environ.get('PATH', '')}")
     if program is None:
         raise UsageError("The app is kept by PM2, and the program pm2 is not found.", cure="Add it to PATH.")
     owner = max(processes.users(one), default=0)

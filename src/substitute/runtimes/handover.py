@@ -7,17 +7,16 @@ one's. So a root has changed with its next deployment.
 from __future__ import annotations
 
 from contextlib import suppress
-from queue import SimpleQueue
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import RuntimeFailedError
+from substitute.core.model.programs import SIGTERM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from substitute.core.model.programs import Inspection, Process, Program, Stopped
+    from substitute.core.model.programs import BuildLimits, Inspection, Limits, Process, Program, Stopped
     from substitute.core.ports.runtime import Log, Runtime
 
 
@@ -36,17 +35,25 @@ class RuntimeHandover:
         """By the one that keeps it."""
         return self._keeper(name).inspect(name)
 
-    def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
+    def stop(self, name: str, process: Process | None, *, timeout: float, signal: str = SIGTERM) -> Stopped:
         """By the one that keeps it; with its last program the earlier one ends."""
-        stopped = self._keeper(name).stop(name, process, timeout=timeout)
+        stopped = self._keeper(name).stop(name, process, timeout=timeout, signal=signal)
         with suppress(RuntimeFailedError):  # one that does not tell may keep anything
             if not self._earlier.kept():
                 self._earlier.shutdown()
         return stopped
 
-    def terminate(self, name: str, process: Process | None) -> None:
+    def terminate(self, name: str, process: Process | None, *, signal: str = SIGTERM) -> None:
         """By the one that keeps it."""
-        self._keeper(name).terminate(name, process)
+        self._keeper(name).terminate(name, process, signal=signal)
+
+    def freeze(self, name: str) -> None:
+        """By the one that keeps it."""
+        self._keeper(name).freeze(name)
+
+    def thaw(self, name: str) -> None:
+        """By the one that keeps it."""
+        self._keeper(name).thaw(name)
 
     def trace(self, name: str) -> Process | None:
         """By either."""
@@ -81,6 +88,9 @@ class RuntimeHandover:
 
     def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
         """Both: a name may go from one to the other meanwhile. What was written before is asked of its keeper."""
+        from queue import SimpleQueue  # noqa: PLC0415  # nothing else here needs these
+        from threading import Thread  # noqa: PLC0415
+
         lines: SimpleQueue[tuple[str, str]] = SimpleQueue()
         keepers = {name: self._keeper(name) for name in logs}
 
@@ -97,10 +107,32 @@ class RuntimeHandover:
             on_line(*lines.get())
 
     def spawn(
-        self, name: str, argv: Sequence[str], *, directory: Path, environment: Mapping[str, str], log: Path
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        directory: Path,
+        environment: Mapping[str, str],
+        log: Path,
+        stop_timeout: float = 0.0,
     ) -> Callable[[], None]:
         """By the later one."""
-        return self._later.spawn(name, argv, directory=directory, environment=environment, log=log)
+        return self._later.spawn(
+            name, argv, directory=directory, environment=environment, log=log, stop_timeout=stop_timeout
+        )
+
+    def confine(self, name: str, process: Process, limits: Limits) -> None:
+        """By the later one."""
+        self._later.confine(name, process, limits)
+
+    def confine_build(self, name: str, process: Process, limits: BuildLimits) -> None:
+        """By the later one."""
+        self._later.confine_build(name, process, limits)
+
+    def end_builds(self, name: str) -> None:
+        """By both: a build may have outlived its deployer, and a change of the runtime."""
+        self._later.end_builds(name)
+        self._earlier.end_builds(name)
 
     def shutdown(self) -> None:
         """Both."""

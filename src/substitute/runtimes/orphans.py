@@ -20,10 +20,10 @@ _GLANCE = 0.1
 _KILL_PATIENCE = 5.0
 
 
-def wait_or_kill(called: str, process: Process, deadline: float) -> Stopped:
+def wait_or_kill(called: str, process: Process, deadline: float, stop_signal: str) -> Stopped:
     """Wait until `process` and its group are gone; past `deadline` SIGKILL the group.
 
-    What is left of the group once `process` is gone gets SIGTERM: nobody else will tell it to end.
+    What is left of the group once `process` is gone gets `stop_signal`: nobody else will tell it to end.
     Raises RuntimeFailedError where they can't be killed.
     """
     began = time.monotonic()
@@ -33,7 +33,7 @@ def wait_or_kill(called: str, process: Process, deadline: float) -> Stopped:
             if not group_of(process):
                 return Stopped(killed=False, seconds=time.monotonic() - began)
             if not told:
-                told = signal_group(process, signal.SIGTERM)
+                told = signal_group(process, signal.Signals[stop_signal])
             time.sleep(_TICK)
         else:
             wait_for_end(process, min(_GLANCE, deadline - time.monotonic()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,10 @@ RUNTIMES = {
     "supervisord": "substitute.runtimes.supervisord.runtime:connect",
     "systemd": "substitute.runtimes.systemd.runtime:connect",
 }
-SOURCES = {"git": "substitute.sources.git.source:connect"}
+SOURCES = {
+    "git": "substitute.sources.git.source:connect",
+    "archive": "substitute.sources.archive.source:connect",
+}
 IN_USE = "balancers"
 """The fact that says which kinds of balancer may lead requests to the root's apps, and how each is set up."""
 
@@ -47,6 +51,23 @@ def adapter(table: dict[str, str], kind: str, key: str) -> Any:
         )
     module, _, name = table[kind].partition(":")
     return getattr(import_module(module), name)
+
+
+class Later:
+    """An adapter that is imported and made when it is first asked: most commands ask few."""
+
+    def __init__(self, place: str) -> None:
+        """`place` is ``module:class``."""
+        self._place = place
+
+    def __getattr__(self, name: str) -> Any:
+        """What the adapter itself has."""
+        return getattr(self._made, name)
+
+    @cached_property
+    def _made(self) -> Any:
+        module, _, make = self._place.partition(":")
+        return getattr(import_module(module), make)()
 
 
 def runtime_of(

@@ -6,42 +6,55 @@ import os
 import pwd
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from substitute import config as configuration
+from substitute.core.deploy.running.scheduler import SCHEDULER
 from substitute.core.host import Host
 from substitute.core.model.environment import absolute_places, caller_environment
 from substitute.core.model.errors import SubstituteError
 from substitute.core.model.events import Emit, Notice, Warned
-from substitute.core.operate.journal_recovery import recover_journal
 from substitute.core.state.journal import Journal
 from substitute.core.state.ownership import recognize
-from substitute.guardian.start import guarded
 from substitute.io.clock import SystemClock
 from substitute.io.files import private_directory, remove_unfinished
 from substitute.linux.init_system import Machine
 from substitute.linux.owner import become_owner, require_owner
 from substitute.linux.processes import is_alive
-from substitute.linux.subprocesses import Shell
 from substitute.probing.endpoints import Sockets
-from substitute.probing.observer import OutsideObserver
-from substitute.probing.strangers import Listening
 from substitute.runtimes.choice import KEEPER, choose
-from substitute.wiring.adapters import SOURCES, adapter, balancer_of, runtime_of
+from substitute.wiring.adapters import SOURCES, Later, adapter, balancer_of, runtime_of
 from substitute.wiring.as_root import tell_of_root
 from substitute.wiring.place import place_of
-from substitute.wiring.settings import apps_of, last_settings, remember_settings, secrets_of
+from substitute.wiring.settings import (
+    apps_of,
+    last_settings,
+    remember_settings,
+    remember_source,
+    secrets_of,
+)
 from substitute.wiring.site import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from substitute.core.model.apps import App
+    from substitute.core.model.programs import Process
+    from substitute.core.model.secrets import SecretSource
+    from substitute.core.ports.commands import Commands
+    from substitute.core.ports.files import Files
+    from substitute.core.ports.load import Load
+    from substitute.core.ports.observer import Observer
+    from substitute.core.ports.one_offs import OneOffs
     from substitute.core.ports.source import Source
+    from substitute.core.ports.strangers import Strangers
 
 
-def open_site(root_option: str | Path | None, emit: Emit, *, reading: bool = False) -> Site:
+def open_site(
+    root_option: str | Path | None, emit: Emit, *, reading: bool = False, wait: float = 0.0
+) -> Site:
     """Find the root, read its configuration, open its journal. Raises ConfigError and SubstituteError.
 
     It must be this user's; root may read another's, and is that user from then on.
@@ -71,16 +84,28 @@ def open_site(root_option: str | Path | None, emit: Emit, *, reading: bool = Fal
     def warn(text: str) -> None:
         emit(Warned(text))
 
-    names = {app.instance(name) for app in apps.values() for name in app.slots} | journal.guests().keys()
+    names = _names(journal, apps.values())
     runtime = runtime_of(choice.kind, run, machine, journal, warn, names=names)
     balancer = balancer_of(config, root, runtime, journal, warn)
 
     def source(app: App) -> Source:
         tell_of_root(journal, app, warn)
-        found: Source = adapter(SOURCES, "git", "")(
-            app, dict(os.environ), lambda text: emit(Notice(text)), warn
+        remember_source(journal, app)
+        connect = adapter(SOURCES, app.source, f"app.{app.name}.source")
+        found: Source = connect(
+            app, dict(os.environ), lambda text: emit(Notice(text)), warn, lambda: journal.places(app.name)
         )
         return found
+
+    def guardian(app: str) -> AbstractContextManager[Callable[[], None]]:
+        from substitute.guardian.start import guarded  # noqa: PLC0415
+
+        return guarded(root, app, runtime)
+
+    def secret(source: SecretSource, on_start: Callable[[Process], None]) -> str:
+        from substitute.linux.secret_values import read_secret  # noqa: PLC0415
+
+        return read_secret(source, on_start, root=root, environment=dict(os.environ))
 
     host = Host(
         root=root,
@@ -88,19 +113,34 @@ def open_site(root_option: str | Path | None, emit: Emit, *, reading: bool = Fal
         balancer=balancer,
         runtime=runtime,
         prober=Sockets((root / "deploy").stat().st_uid),
-        strangers=Listening(),
-        observer=OutsideObserver(),
-        commands=Shell(),
+        strangers=cast("Strangers", Later("substitute.probing.strangers:Listening")),
+        observer=cast("Observer", Later("substitute.probing.observer:OutsideObserver")),
+        commands=cast("Commands", Later("substitute.linux.subprocesses:Shell")),
+        one_offs=cast("OneOffs", Later("substitute.linux.one_offs:Programs")),
+        load=cast("Load", Later("substitute.drill.synthetic:Synthetic")),
         clock=SystemClock(),
         emit=emit,
         source=source,
         caller=caller,
         user=_typed_by(os.environ),
-        guardian=lambda app: guarded(root, app, runtime),
+        guardian=guardian,
         secrets=lambda file: secrets_of(root / file, root),
+        files=_files,
+        secret=secret,
+        environ=dict(os.environ),
+        wait=wait,
     )
-    recover_journal(host, apps.values())
+    if not journal.names():
+        from substitute.core.operate.journal_recovery import recover_journal  # noqa: PLC0415
+
+        recover_journal(host, apps.values())
     return Site(root, config, apps, host, choice, former, error, in_general=written.general is None)
+
+
+def _files(app: App) -> Files:
+    from substitute.linux.slot_files import SlotFiles  # noqa: PLC0415  only where something is shared
+
+    return SlotFiles(app)
 
 
 def _typed_by(environ: Mapping[str, str]) -> str:
@@ -117,16 +157,25 @@ def find_root(root_option: str | Path | None) -> Path:
     return configuration.find_root(directory=directory, environ=os.environ)
 
 
+def _names(journal: Journal, apps: Iterable[App]) -> set[str]:
+    """What may run here, as a runtime calls it."""
+    slots = [slot for name in journal.names() for slot in journal.app(name).slots.values()]
+    started = {one.name for slot in slots for one in slot.started}
+    expected = {app.full_name(slot) for app in apps for slot in app.slots}
+    return started | expected | journal.guests().keys() | {SCHEDULER}
+
+
 def _runs(journal: Journal) -> bool:
     """Whether an instance that the journal knows is there, whoever keeps it."""
     slots = [slot for name in journal.names() for slot in journal.app(name).slots.values()]
-    known = [*(slot.process for slot in slots), *(guest.process for guest in journal.guests().values())]
+    instances = [one for slot in slots for one in slot.started]
+    known = [*(one.process for one in instances), *(guest.process for guest in journal.guests().values())]
     return any(process and is_alive(process) for process in known)
 
 
 def _prepare(root: Path) -> Path:
     try:
-        private_directory(root / "deploy")
+        private_directory(root / "deploy", through=True)
         run = private_directory(root / "deploy" / "run")
     except OSError as error:
         raise SubstituteError(

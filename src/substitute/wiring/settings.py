@@ -10,7 +10,7 @@ from substitute import config as configuration
 from substitute.config.envfile import EnvFileError, read_env_file
 from substitute.core.model.errors import ConfigError, JournalError
 from substitute.core.model.programs import Limits
-from substitute.core.state.remembered import is_in_use, remembered
+from substitute.core.state.remembered import is_in_use, remembered, source_fact
 from substitute.wiring.adapters import IN_USE
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def apps_of(
     """What is wrong with the configuration, the apps, and those that are no longer in it."""
     error, apps = reading.error, configuration.apps(config, reading.root)
     for app in list(apps.values()):
-        if impossible := _impossible(runtime_kind, app):
+        if impossible := _impossible(runtime_kind, app) or _unled(config.balancer.kind, app):
             error = error or impossible
             del apps[app.name]
     others = [name for name in journal.names() if name not in apps]
@@ -47,7 +47,13 @@ def apps_of(
 
 def _impossible(runtime_kind: str, app: App) -> ConfigError | None:
     """The error where an app wants what its runtime can't do: it is not left undone."""
-    wanted = {"notify": app.notifies, "limits": app.limits != Limits()}
+    wanted = {
+        "notify": app.notifies,
+        "standby.freeze": app.standby_is_frozen,
+        "limits": app.limits != Limits(),
+        "build_limits.memory": app.build_limits.memory is not None,
+        "build_limits.cpu": app.build_limits.cpu is not None,
+    }
     for key, value in wanted.items():
         if value and runtime_kind != "systemd":
             return ConfigError(
@@ -57,11 +63,28 @@ def _impossible(runtime_kind: str, app: App) -> ConfigError | None:
     return None
 
 
+def _unled(balancer_kind: str, app: App) -> ConfigError | None:
+    """The same of its balancer."""
+    if not app.assets or balancer_kind == "haproxy":
+        return None
+    return ConfigError(
+        f"{balancer_kind} has no use for app.{app.name}.assets.",
+        cure='Remove it, or set balancer.kind = "haproxy".',
+    )
+
+
 def remember_settings(journal: Journal, config: Config) -> None:
     """Have the journal know [balancer] and [runtime], for a time when they cannot be read."""
     found = {"balancer": config.balancer, "runtime": config.runtime}
     with suppress(JournalError):  # nothing hangs on it now
         journal.remember(_SETTINGS, json.dumps({name: vars(table) for name, table in found.items()}))
+
+
+def remember_source(journal: Journal, app: App) -> None:
+    """Have the journal know what versions of `app` come from; of an app that is not in it, that is git."""
+    fact = source_fact(app.name)
+    if not app.remembered and app.source != (journal.fact(fact) or "git"):
+        journal.remember(fact, app.source)
 
 
 def last_settings(journal: Journal) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from substitute import autostart as boot
@@ -12,7 +11,7 @@ from substitute.core.operate.status import observe, out_of_service
 from substitute.core.state.remembered import is_in_use
 from substitute.linux.init_system import Machine
 from substitute.runtimes.handover import RuntimeHandover
-from substitute.values import dataclass
+from substitute.values import dataclass, field
 from substitute.wiring.adapters import RUNTIMES, adapter, other_runtimes
 from substitute.wiring.as_root import runs_as_root
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from substitute.config import Config
     from substitute.core.host import Host
     from substitute.core.model.apps import App
+    from substitute.core.model.records import RunRecord
     from substitute.runtimes.choice import Choice
 
 
@@ -43,6 +43,12 @@ class Site:
     in_general: bool = False
     """Whether that concerns all apps."""
 
+    @property
+    def keeps_connections(self) -> bool:
+        """Whether the balancer keeps connections to the apps, as far as is known."""
+        balancer = self.config.balancer
+        return balancer.kind == "haproxy" and balancer.keep_connections
+
     def app(self, name: str | None = None) -> App:
         """The app called `name`, or the only one, as substitute.toml has it.
 
@@ -55,6 +61,11 @@ class Site:
             raise self.error
         self._warn(f"That does not concern {found.name}.")
         return found
+
+    def deployed(self, name: str | None = None) -> list[App]:
+        """The app called `name`, or all of substitute.toml. Raises as `app` does."""
+        several = name is None and len(self.apps) > 1
+        return [self.app(one) for one in self.apps] if several else [self.app(name)]
 
     def known(self, name: str | None = None) -> App:
         """The app called `name`, or the only one, for what can be done by the journal alone. Raises UsageError."""
@@ -140,6 +151,12 @@ class Site:
                 made = adapter(RUNTIMES, other, "")(self.root / "deploy" / "run", lambda _: None)
                 runtime = RuntimeHandover(runtime, made)
         runtime.follow(logs, on_line)
+
+    def keep(self, run: RunRecord, stop_timeout: float, log: Path) -> None:
+        """Have a process that outlives this one carry on with `run`."""
+        from substitute.guardian.start import keep  # noqa: PLC0415
+
+        keep(self.root, self.host.runtime, run, stop_timeout, log)
 
     def rest(self) -> None:
         """Have nothing bring the root back before the next boot but who types it."""

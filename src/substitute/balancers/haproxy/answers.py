@@ -6,7 +6,7 @@ import csv
 import re
 from typing import TYPE_CHECKING
 
-from substitute.balancers.haproxy.configuration import NEWEST
+from substitute.balancers.haproxy.names import NEWEST, NOWHERE, OF_LAST, WAIT
 from substitute.core.model.slots import Endpoint
 from substitute.core.ports.balancer import Traffic
 from substitute.values import dataclass
@@ -52,12 +52,15 @@ class Requirement:
 
 
 def servers(answer: str) -> dict[Key, ServerState]:
-    """Read ``show servers state``: the servers of the apps."""
+    """Read ``show servers state``: the servers of the apps, and where their requests wait."""
     found = {}
     for line in answer.splitlines():
         fields = line.split()
-        # A unix socket, which leads to HAProxy itself, has no port.
-        if len(fields) > 18 and fields[0].isdigit() and fields[1].startswith("app_") and fields[18] != "0":
+        if len(fields) < 19 or not fields[0].isdigit() or not fields[1].startswith("app_"):
+            continue
+        if (
+            fields[18] != "0" or fields[3] == WAIT
+        ):  # a unix socket, which leads to HAProxy itself, has no port
             host = fields[17] if fields[17] != "-" else fields[4]  # the name as configured, not what it means
             found[fields[1], fields[3]] = ServerState(
                 Endpoint(host, int(fields[18])), int(fields[7]), admitted=fields[6] == "0"
@@ -72,7 +75,8 @@ def traffic(answer: str) -> dict[Endpoint, Traffic]:
     tunnels = {row["pxname"]: int(row["hrsp_1xx"] or 0) for row in rows if row["svname"] == "BACKEND"}
     found: dict[Endpoint, Traffic] = {}
     for row in rows:
-        if state := states.get((row["pxname"], row["svname"])):
+        state = states.get((row["pxname"], row["svname"]))
+        if state and state.endpoint != NOWHERE:
             # Slots whose ports were swapped in the configuration have one in common, until the next deployment.
             before = found.get(state.endpoint, Traffic(0, 0, 0, 0))
             found[state.endpoint] = added(
@@ -81,13 +85,23 @@ def traffic(answer: str) -> dict[Endpoint, Traffic]:
                     requests=int(row["stot"] or 0),
                     # HAProxy 3 counts one that never came twice: rather too many than too few.
                     cut=int(row["eresp"] or 0) + tunnels.get(row["pxname"], 0),
-                    share=max(int(row["weight"] or 0), before.share or 0),
+                    share=max(_share(row), before.share or 0),
                     opened=int(row["connect"] or 0),
                     open=int(row["used_conn_cur"] or 0) + _idle(row),
                 ),
                 before,
             )
     return found
+
+
+def in_flight(answer: str) -> int:
+    """Read ``show stat`` and ``show servers state`` together: the requests that the apps have."""
+    return sum(seen.in_flight for seen in traffic(answer).values())
+
+
+def _share(row: Mapping[str, str]) -> int:
+    """Of new requests: who is asked last for an asset has others besides."""
+    return 0 if row["pxname"].endswith(OF_LAST) else int(row["weight"] or 0)
 
 
 def idle(answer: str) -> dict[Key, Endpoint]:
@@ -155,6 +169,12 @@ def unused_for(answer: str, backend: str) -> int:
             last = int(row["lastsess"] or -1)
             return 0 if int(row["scur"] or 0) else last if last >= 0 else int(up[1] if up else 0)
     return 0
+
+
+def pid(answer: str) -> int | None:
+    """Find the worker's pid in ``show info``."""
+    found = re.search(r"^Pid: (\d+)$", answer, re.MULTILINE)
+    return int(found[1]) if found else None
 
 
 def description(answer: str) -> str:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from substitute.balancers.haproxy import file, leaving
 from substitute.balancers.haproxy import program as haproxy
 from substitute.balancers.haproxy import socket as api
-from substitute.balancers.haproxy.configuration import EARLIER, Settings, hosts, render, render_map, structure
+from substitute.balancers.haproxy.configuration import leads, render, render_map, structure
 from substitute.balancers.haproxy.daemon import Daemon
+from substitute.balancers.haproxy.names import EARLIER, PREVIEW_PATH
+from substitute.balancers.haproxy.settings import Settings
 from substitute.balancers.haproxy.socket import Absent, Hung, Silent
 from substitute.core.model.errors import BalancerError, RuntimeFailedError, UnobservedError
+from substitute.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
+    from substitute.balancers.haproxy.access_log import AccessLog
     from substitute.core.model.slots import Endpoint
     from substitute.core.ports.balancer import Backend, Traffic
     from substitute.core.ports.runtime import Runtime
@@ -80,7 +83,7 @@ class HAProxy:
         self._daemon.patiently(lambda: self._route(backends))
 
     def pending(self, backends: Sequence[Backend]) -> str:
-        """An app that is new to it, and what changed in ``[balancer]``."""
+        """An app that is new to it, and what changed in ``[balancer]`` or in ``assets``."""
         written = self._daemon.written()
         try:
             running = api.description(self._run)
@@ -98,7 +101,7 @@ class HAProxy:
             return f"HAProxy will listen on {self._settings.listen}.{too}"
         if earlier != file.earlier(written):
             return f"No client uses {' and '.join(file.earlier(written))} any more: HAProxy stops listening there."
-        return "[balancer] has changed, or substitute was upgraded."
+        return "[balancer] or assets changed, or substitute was upgraded."
 
     def reload(self, backends: Sequence[Backend]) -> None:
         """A worker with another file takes the listening sockets; the one before finishes what it has."""
@@ -109,11 +112,27 @@ class HAProxy:
 
         self._daemon.patiently(act)
 
+    def previews(self, backend: Backend) -> Sequence[str]:
+        """By the first domain of each app; where it has none, by the addresses that HAProxy listens on."""
+        if backend.preview is None:
+            return []
+        _, _, port = self._settings.listen.rpartition(":")
+        places = [f"{domain}:{port}" for domain in backend.domains if "*" not in domain][:1] or self.fronts()
+        return [
+            f"http://{place.removesuffix(':80')}{PREVIEW_PATH}{backend.preview.token}" for place in places
+        ]
+
     def fronts(self) -> Sequence[str]:
         """Those of its file at which one of this root's listens."""
         written = self._daemon.written()
         named = [address for address in (file.listen(written), *file.earlier(written)) if address]
-        return [address for address in named if haproxy.occupants(address, self._run)[1]]
+        return [address for address in named if haproxy.listens(address, self._run)]
+
+    def access_log(self, app: str) -> AccessLog:
+        """Kept in the memory of its workers."""
+        from substitute.balancers.haproxy.access_log import AccessLog  # noqa: PLC0415  # few commands ask for it
+
+        return AccessLog(self._run, app)
 
     def stop(self) -> None:
         """With all that it has left."""
@@ -146,6 +165,21 @@ class HAProxy:
                 if isinstance(silent, (Absent, Hung)) or time.monotonic() > deadline:
                     raise UnobservedError("HAProxy does not report its state.", fact=str(silent)) from silent
             time.sleep(_TICK)
+
+    def streams(self, endpoints: Collection[Endpoint]) -> Sequence[str]:
+        """Of all workers: one that leaves can be asked, too."""
+        from substitute.balancers.haproxy import streams  # noqa: PLC0415  # few apps have any
+
+        try:
+            return [str(stream) for stream in streams.found(self._run, endpoints)]
+        except Silent as silent:
+            raise UnobservedError("HAProxy does not name its streams.", fact=str(silent)) from silent
+
+    def end_streams(self, chosen: Sequence[str]) -> int:
+        """By the worker that has each."""
+        from substitute.balancers.haproxy import streams  # noqa: PLC0415  # as above
+
+        return streams.end(self._run, map(streams.Stream.read, chosen))
 
     def _route(self, backends: Sequence[Backend]) -> None:
         running, written = self._daemon.running(), self._daemon.written()
@@ -180,9 +214,8 @@ class HAProxy:
         leaving.dismiss(self._run)
         self._daemon.have_all_hand_on()
         written = self._daemon.written()
-        said = api.weigh(self._run, file.servers(written))
-        if said is None and file.leads_by_map(written):
-            said = api.lead(self._run, hosts(_chosen(backends, written)))
+        led = leads(_chosen(backends, written)) if file.leads_by_map(written) else None
+        said = api.obey(self._run, file.servers(written), led)
         if said is not None:
             raise BalancerError("HAProxy did not change its routes.", fact=said or self._daemon.said())
 
@@ -202,7 +235,7 @@ def _chosen(backends: Sequence[Backend], written: str) -> list[Backend]:
     return [
         backend
         for backend in backends
-        if backend.app in there or any(server.share for server in backend.servers)
+        if backend.app in there or backend.preview or any(server.share for server in backend.servers)
     ]
 
 

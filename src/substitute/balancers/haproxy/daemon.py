@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from substitute.balancers.haproxy import file, leaving
 from substitute.balancers.haproxy import program as haproxy
 from substitute.balancers.haproxy import socket as api
-from substitute.balancers.haproxy.configuration import MAP, Settings
+from substitute.balancers.haproxy.names import MAP
 from substitute.balancers.haproxy.socket import Absent, Hung, Silent
 from substitute.core.model.errors import BalancerError, RuntimeFailedError, UnmovedError
 from substitute.core.polling import wait_while
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from substitute.balancers.haproxy.answers import Processes
+    from substitute.balancers.haproxy.settings import Settings
     from substitute.core.ports.runtime import Runtime
 
 _PATIENCE = 10.0
@@ -74,7 +75,7 @@ class Daemon:
             if self._runtime.inspect(haproxy.NAME).process:
                 return False
         addresses = {self._settings.listen, file.listen(self.written())} - {""}
-        return not any(haproxy.occupants(listen, self._run)[1] for listen in addresses)
+        return not any(haproxy.listens(listen, self._run) for listen in addresses)
 
     def _give_up_past(self, deadline: float, silent: Silent) -> None:
         """Raise past `deadline`, and at once where one of it is stopped: name what hangs.

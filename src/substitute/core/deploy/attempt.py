@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 
 from substitute.core.deploy.hooks import run_hook
 from substitute.core.deploy.plan import CHECK, Plan
-from substitute.core.deploy.previous_version import at_hand, cost, lost
-from substitute.core.deploy.settle import Quietly
+from substitute.core.deploy.running.runs import await_none
+from substitute.core.deploy.steps import Quietly
+from substitute.core.deploy.versions.previous_version import at_hand, cost, lost
+from substitute.core.deploy.versions.release_guard import stays
 from substitute.core.excerpt import excerpt
 from substitute.core.interrupts import whole
-from substitute.core.model.environment import instance_environment
+from substitute.core.masking import Mask
+from substitute.core.model.environment import instance_environment, passed
 from substitute.core.model.errors import (
     DeploymentFailedError,
     InterruptedByUserError,
+    LockedError,
     NothingServesError,
     SubstituteError,
     UsageError,
@@ -23,6 +27,7 @@ from substitute.core.model.events import (
     Checked,
     Event,
     Failed,
+    Held,
     Interrupted,
     Notice,
     Output,
@@ -38,16 +43,16 @@ from substitute.core.state.deployment_log import Transcript
 from substitute.core.state.waiting import CLEANUP, what_goes_on
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from substitute.core.deploy.settle import Steps
+    from substitute.core.deploy.steps import Steps
     from substitute.core.host import Host
     from substitute.core.interrupts import Interrupts
     from substitute.core.model.apps import App
     from substitute.core.model.events import Drained
     from substitute.core.model.findings import ShutdownReport
-    from substitute.core.model.records import SlotRecord
+    from substitute.core.model.records import Hold, SlotRecord
     from substitute.core.state.lock import Lock
 
 
@@ -72,6 +77,11 @@ class Attempt:
         self.id: int | None = None
         self.hand_over = hand_over
         """Has the guardian stay, and go on with what is left when the lock is released."""
+        self.drained: Drained | None = None
+        """What became of the requests of a version that had to end before its successor started."""
+        self.mask = Mask()
+        self.remark = ""
+        """What the journal keeps of a deployment that succeeds all the same."""
         self._interrupts = interrupts
         interrupts.tell = self._goes_on
         self._lock = lock
@@ -86,7 +96,12 @@ class Attempt:
         self._seconds: dict[str, float] = dict.fromkeys(timed, 0.0)
 
     def begin(self, plan: Plan, *, chosen_in: float) -> None:
-        """Write the deployment into the journal. `chosen_in` seconds were spent on choosing the commit."""
+        """Write the deployment into the journal. `chosen_in` seconds were spent on choosing the commit.
+
+        Where a command runs in the slot, whose files are to change, that is waited for. Raises LockedError.
+        """
+        if plan.update:
+            await_none(self.host, self.host.journal.app(self.app.name).slots[plan.slot], self._lock)
         record = self.host.journal.app(self.app.name)
         self._previous = record.live_slot.commit if record.live_slot else None
         self.plan = plan
@@ -120,12 +135,23 @@ class Attempt:
         return self.operation == CHECK
 
     @property
+    def in_background(self) -> bool:
+        """What leaves finishes behind the command. Whoever goes back at once does not wait for what he leaves."""
+        return self.goes_back_at_once or self.app.drain_in_background
+
+    @property
+    def goes_back_at_once(self) -> bool:
+        """To what served before, and runs."""
+        return self.plan.warm and self.operation == "rollback"
+
+    @property
     def slot(self) -> SlotRecord:
         """The candidate's slot, as the journal has it now."""
         return self.host.journal.app(self.app.name).slots[self.plan.slot]
 
     def emit(self, event: Event) -> None:
-        """Tell the screen, and the deployment's log."""
+        """Tell the screen, and the deployment's log; no secret is told."""
+        event = self.mask.event(event)
         if self._transcript:
             self._transcript(event)
         self.host.emit(event)
@@ -142,13 +168,13 @@ class Attempt:
     def phase(self, phase: Phase) -> Iterator[None]:
         """Announce, time and journal a phase."""
         leaving = phase in {Phase.DRAIN, Phase.STOP}
-        slot = self.plan.slot.other if leaving else self.plan.slot
+        slot = self.plan.slot.other if leaving or phase is Phase.SWITCH else self.plan.slot
         identity = (phase, self.app.name, slot, self.id or 0)
         self._reached = phase
         self._lock.phase(phase)
         # After the commit nothing waits for what is only told: not even for a full disk.
         if leaving:
-            self._note(self._reach)
+            self.note(self._reach)
         else:
             self._reach()
         self.emit(PhaseStarted(*identity))
@@ -176,7 +202,7 @@ class Attempt:
     def _reach(self) -> None:
         self.host.journal.reached(self.id or 0, self._reached, self._seconds)
 
-    def _note(self, write: Callable[[], None]) -> None:
+    def note(self, write: Callable[[], None]) -> None:
         """Write something that is only for people: tried twice; what can't be noted then is told, and stops nothing."""
         with suppress(Exception):
             write()
@@ -188,7 +214,8 @@ class Attempt:
 
     def environment(self) -> dict[str, str]:
         """What builds get, and hooks: the instance's variables, and where the deployment stands."""
-        return {**instance_environment(self.app, self.slot, self.host.caller), **self._situation()}
+        caller = {**self.host.caller, **passed(self.app, self.host.environ)}
+        return {**instance_environment(self.app, self.slot, caller), **self._situation()}
 
     def _situation(self) -> dict[str, str]:
         return {
@@ -204,8 +231,8 @@ class Attempt:
     def say_what_it_costs(self) -> None:
         """Say, before the slot is overwritten, what that means for a rollback."""
         self._earlier = at_hand(self.host, self.app)
-        if self._earlier:
-            self.emit(Notice(cost(self.host, self.app, self.plan, self._earlier)))
+        if self._earlier and (told := cost(self.host, self.app, self.plan, self._earlier)):
+            self.emit(Notice(told))
 
     def hook(self, name: str) -> None:
         """Run a hook. Whatever fails in one before the commit fails the deployment, after it only warns."""
@@ -230,21 +257,39 @@ class Attempt:
         with suppress(Exception):
             if self.id is not None:
                 now = self.host.clock.now()
+                hold = self.host.journal.app(self.app.name).hold
+                if hold and (hold.deployment == self.id or self._outcome == "failed"):
+                    self.host.journal.end_hold(self.app.name, reason=error.reason)
                 self.host.journal.finish(self.id, self._outcome, now=now, reason=error.reason)
 
     def giving_up(self, error: SubstituteError) -> Steps:
         """The steps of settling after `error`. Whoever interrupted is told why his prompt is not there at once."""
-        if self.id is not None and isinstance(error, InterruptedByUserError) and self.slot.process:
-            limit = self.app.drain_timeout + self.app.stop_timeout
+        if self.id is not None and isinstance(error, InterruptedByUserError) and self.slot.started:
+            limit = self.app.drain_limit + self.app.stop_timeout
             self.emit(
                 Notice(f"{error.what} Slot {self.plan.slot} is stopped, which takes at most {limit:g}s.")
             )
         return Quietly(interrupts=self._interrupts)
 
+    def held(self, hold: Hold, links: Sequence[str]) -> None:
+        """Tell that the candidate waits for a person; the journal knows."""
+        self._outcome = "held"
+        self._end(
+            Held(
+                app=self.app.name,
+                slot=self.plan.slot,
+                commit=self.plan.revision.commit,
+                live=self.host.journal.app(self.app.name).live,
+                until=hold.until,
+                token=hold.token,
+                links=tuple(links),
+            )
+        )
+
     def failed(self, error: SubstituteError, live: SlotName | None, *, problem: str = "") -> SubstituteError:
         """Say how it ended and which slot serves; the error to raise is returned."""
         self.close(error)
-        if self.id is None and isinstance(error, UsageError):
+        if self.id is None and isinstance(error, UsageError | LockedError):
             return error
         ending = Interrupted if isinstance(error, InterruptedByUserError) else Failed
         commit = self.plan.revision.commit if self.id is not None else None
@@ -275,6 +320,8 @@ class Attempt:
             serves = f"Nothing served {self.app.name} before, and nothing does."
         else:
             serves = f"{self.says_who_serves(live)} {lost(self.host, self.app, self._earlier)}".rstrip()
+        if begun := self.host.journal.deployment(self.id or 0):
+            serves = f"{serves} {stays(begun)}".rstrip()
         return kind(error.what, fact=error.fact, serves=serves, cure=error.cure)
 
     def says_who_serves(self, live: SlotName) -> str:
@@ -307,9 +354,10 @@ class Attempt:
         """Write the success into the journal and tell it; `reason` is what could not be done after it."""
         self._outcome = "succeeded"
         seconds = {**self._seconds, "total": self.host.clock.monotonic() - self._began}
+        reason = "\n".join(filter(None, [self.remark, reason]))
         journal, number, now = self.host.journal, self.id or 0, self.host.clock.now()
-        self._note(lambda: journal.reached(number, self._reached, seconds))
-        self._note(lambda: journal.finish(number, "succeeded", now=now, reason=reason))
+        self.note(lambda: journal.reached(number, self._reached, seconds))
+        self.note(lambda: journal.finish(number, "succeeded", now=now, reason=reason))
         self._end(
             Succeeded(
                 app=self.app.name,
@@ -317,7 +365,7 @@ class Attempt:
                 commit=self.plan.revision.commit,
                 previous=self._previous,
                 seconds={str(phase): round(took, 4) for phase, took in seconds.items()},
-                drained=drained,
+                drained=self.drained or drained,
             )
         )
 

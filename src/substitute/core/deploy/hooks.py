@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.model.environment import IN_A_HOOK, absolute_places, instance_environment, whereabouts
+from substitute.core.model.environment import (
+    IN_A_HOOK,
+    absolute_places,
+    instance_environment,
+    passed,
+    whereabouts,
+)
 from substitute.core.model.errors import HookError, SubstituteError
 from substitute.values import dataclass
 
@@ -68,17 +74,16 @@ class Hook:
 
 
 def find_hook(host: Host, app: App, slot: SlotRecord, name: str) -> Hook | None:
-    """The root's hook, else the slot's: a file called `name`, with any ending or none."""
-    places = (
-        (app.state_directory / "hooks", None, host.commands.is_another(app.user)),
-        (slot.directory / ".substitute" / "hooks", app.user, False),
-    )
+    """The root's hook, else that of the app's directory, else the slot's: a file `name`, with any ending or none."""
+    own = app.state_directory / "hooks"
+    theirs = dict.fromkeys(place / ".substitute" / "hooks" for place in (slot.place(app), slot.directory))
+    places = [(own, None, host.commands.is_another(app.user)), *((one, app.user, False) for one in theirs)]
     for directory, user, apart in places:
         found = host.commands.scripts(directory, user=user)
         for file in [name, *(file for file in sorted(found) if file.startswith(f"{name}."))]:
             if file in found and not file.endswith("~"):
                 path = directory / file
-                tracked = "" if directory == places[0][0] else str(path.relative_to(slot.directory))
+                tracked = "" if directory == own else str(path.relative_to(slot.directory))
                 return Hook(name, path, found[file], apart, user, tracked)
     return None
 
@@ -107,7 +112,7 @@ def run_hook(
     try:
         ended = host.commands.run(
             [str(hook.path)],
-            directory=app.root if hook.apart or not slot.directory.is_dir() else slot.directory,
+            directory=app.root if hook.apart else _there(slot.place(app), slot.directory, app.root),
             environment={**_surroundings(host, app, slot, hook), **situation, IN_A_HOOK: name},
             on_line=show,
             on_start=lambda process: host.journal.command_started(app.name, process),
@@ -128,6 +133,11 @@ def run_hook(
         raise HookError(f"The hook {name} failed with exit status {ended.status}.", fact=tail, cure=hook.cure)
 
 
+def _there(*places: Path) -> Path:
+    """The first that is there: before the first update there is no slot, and may be no directory of the app's."""
+    return next((place for place in places if place.is_dir()), places[-1])
+
+
 def _found(host: Host, app: App, slot: SlotRecord, name: str) -> Hook | None:
     try:
         return find_hook(host, app, slot, name)
@@ -139,9 +149,10 @@ def _found(host: Host, app: App, slot: SlotRecord, name: str) -> Hook | None:
 
 def _surroundings(host: Host, app: App, slot: SlotRecord, hook: Hook) -> Mapping[str, str]:
     """The app's environment; for the deployer's own hook nothing by which the repository could get at the deployer."""
+    given = {**host.caller, **passed(app, host.environ)}
     if not hook.apart:
-        return instance_environment(app, slot, host.caller)
-    caller = {**host.caller, "PATH": absolute_places(host.caller.get("PATH", ""))}
+        return instance_environment(app, slot, given)
+    caller = {**given, "PATH": absolute_places(host.caller.get("PATH", ""))}
     try:
         view = host.source(app).view(slot.directory, app.state_directory / "git")
     except SubstituteError:  # a hook that looks at no commit need not fail

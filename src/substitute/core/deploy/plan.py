@@ -23,3 +23,5 @@ class Plan:
     revision: Revision
     update: bool
     """Update and build the slot first; a rollback may start it as it stands."""
+    warm: bool = False
+    """It stands by: it runs already, and nothing is started."""

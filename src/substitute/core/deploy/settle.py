@@ -8,70 +8,53 @@ it, and so does the recovery from a killed deployer or a reboot. Run twice, the 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import field, replace
-from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from substitute.core.deploy.draining import drain, stop_and_count
-from substitute.core.deploy.early_exit import explained
-from substitute.core.deploy.instances import remains, start_instance
-from substitute.core.deploy.keeper import start_again
-from substitute.core.deploy.pointers import write_pointers
-from substitute.core.deploy.previous_version import put_back
-from substitute.core.deploy.readiness import PATIENCE, answers, answers_in_time, await_ready
+from substitute.core.deploy.decision import Seen, Step, decide
+from substitute.core.deploy.leftovers import end_hold, end_leftovers, end_standby
+from substitute.core.deploy.readiness.early_exit import explained
+from substitute.core.deploy.readiness.readiness import PATIENCE, answers, answers_in_time, await_ready
+from substitute.core.deploy.running.completion import complete
+from substitute.core.deploy.running.draining import drain, stop_and_count
+from substitute.core.deploy.running.instances import remains, start_instances, stop_others
+from substitute.core.deploy.running.keeper import start_again
+from substitute.core.deploy.running.scheduler import keep_scheduler
+from substitute.core.deploy.running.workers import processes_of
+from substitute.core.deploy.steps import Quietly
+from substitute.core.deploy.versions.kept_versions import remove_others
+from substitute.core.deploy.versions.pointers import write_pointers
+from substitute.core.deploy.versions.previous_version import put_back
+from substitute.core.deploy.versions.release_guard import across
 from substitute.core.model.desired import STOPPED
-from substitute.core.model.errors import InterruptedByUserError, LeftoverError, NotReadyError, SubstituteError
+from substitute.core.model.errors import (
+    HandedOverError,
+    InterruptedByUserError,
+    LeftoverError,
+    NotReadyError,
+    RuntimeFailedError,
+    SubstituteError,
+)
 from substitute.core.model.events import Drained, Notice, Warned
 from substitute.core.model.slots import Phase, SlotName
 from substitute.core.model.unexpected import expected
 from substitute.core.model.versions import Version
-from substitute.values import dataclass
+from substitute.values import dataclass, field, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from substitute.core.deploy.steps import Steps
     from substitute.core.host import Host
     from substitute.core.interrupts import Interrupts
     from substitute.core.model.apps import App
     from substitute.core.model.desired import Desired
-    from substitute.core.model.records import AppRecord, DeploymentRecord, SlotRecord
+    from substitute.core.model.instances import InstanceRecord
+    from substitute.core.model.records import AppRecord, SlotRecord
 
 _ROUNDS = 2
 """How often the slots may change places while one of them leaves."""
 _TRIES, _PAUSE = 3, 0.1
 """How often something that nobody foresaw may come up, and the seconds between."""
-
-
-class Steps(Protocol):
-    """What settling tells the deployment that it is part of."""
-
-    @property
-    def id(self) -> int | None:
-        """The deployment, which is not a leftover; None outside one."""
-
-    def phase(self, phase: Phase) -> AbstractContextManager[None]:
-        """Entered for the time of a phase."""
-
-    def hook(self, name: str) -> None:
-        """Called where a hook of the user's has its place. Never raises."""
-
-
-@dataclass(frozen=True)
-class Quietly:
-    """Recovery, or giving up: no phases shown, no hooks run."""
-
-    id: int | None = None
-    interrupts: Interrupts | None = None
-    """A second signal may hand a drain over to the guardian."""
-
-    def phase(self, phase: Phase) -> AbstractContextManager[None]:
-        """Show nothing."""
-        if self.interrupts and phase is Phase.DRAIN:
-            return self.interrupts.handing_over()
-        return nullcontext()
-
-    def hook(self, name: str) -> None:
-        """Run nothing."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +65,8 @@ class Settled:
     """The slot that is live now; another one than the journal's where that one was down."""
     problem: str = ""
     """Why nothing serves, or empty."""
+    missing: tuple[str, ...] = ()
+    """Why instances of the live slot do not run, while others serve."""
     drained: Drained = field(default_factory=Drained)
 
 
@@ -124,41 +109,6 @@ def _lead_to_live(host: Host, app: App, *, serve: bool) -> None:
         host.route(app.name, {name: 100 if live and name is live.name else 0 for name in SlotName})
 
 
-@dataclass(frozen=True)
-class Seen:
-    """Who gives good answers. What is decided depends on nothing else."""
-
-    live: bool
-    """The live slot does."""
-    other: bool
-    """The other one does."""
-    other_may: bool
-    """The other one was live before and still gets requests: it may be live again at once."""
-    down: str = ""
-    """Why the live one could not be started again, where that was tried."""
-
-
-class Step(Enum):
-    """What brings the world nearer to what is desired."""
-
-    SERVE = "The live slot answers: it gets the requests."
-    GO_BACK = "The other slot answers, and the live one does not: the other one is live again."
-    REVIVE = "Nobody can take over: the live slot is started again."
-    REPORT = "Nobody answers, and nothing can be done about it here."
-
-
-def decide(seen: Seen) -> Step:
-    """Choose the slot that shall serve, so that the last one that answers is never taken out of the balancer.
-
-    One that was never live takes the place only of one that cannot be started again.
-    """
-    if seen.live:
-        return Step.SERVE
-    if seen.other and (seen.other_may or seen.down):
-        return Step.GO_BACK
-    return Step.REPORT if seen.down else Step.REVIVE
-
-
 @dataclass
 class _Settling:
     """One pass of it, and what it could not do on its way."""
@@ -169,18 +119,23 @@ class _Settling:
     serve: bool
     interrupts: Interrupts | None
     left: list[SubstituteError] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
     def run(self) -> Settled:
         self._end_leftovers()
+        end_hold(self.host, self.app.name)
         live, problem, drained = self._converge()
         put_back(self.host, self.app)
+        self._keep_scheduler()
+        remove_others(self.host, self.app)
         if self.left:
             raise LeftoverError(self.left, live, problem, drained)
-        return Settled(live, problem, drained)
+        return Settled(live, problem, tuple(self.missing), drained)
 
     def _converge(self) -> tuple[SlotName | None, str, Drained]:
         """Who serves, why nobody does, and what became of the requests of the one that left."""
         drained: Drained | None = None
+        end_standby(self.host, self.app.name)
         for _ in range(_ROUNDS):
             live, problem = self._bring_up()
             write_pointers(self.host, self.app)  # one who was killed after a commit has not
@@ -190,8 +145,12 @@ class _Settling:
             if live and problem and _is_taken(self.host, record.slots[live]):
                 shares[live] = 0  # its requests are not for whoever listens there
             self.host.route(self.app.name, shares)
-            leaving = [slot for slot in record.slots.values() if not desired[slot.name].runs]
+            if live and not problem:
+                self.missing = complete(self.host, self.app, record.slots[live], self._waiting)
+            leaving = [slot for slot in record.slots.values() if not self._stays(slot, desired[slot.name])]
             drained = self._retire(leaving, record.slots[live] if live else None)
+            if drained and len(leaving) < len(record.slots) - 1:
+                drained = replace(drained, stands_by=True)
             if drained is not None:
                 break
             # The one that was to leave is live again. Now the other one leaves, without its hooks.
@@ -199,7 +158,24 @@ class _Settling:
         return live, problem, drained or Drained()
 
     def _desired(self, record: AppRecord) -> Mapping[SlotName, Desired]:
-        return record.desired if self.serve else dict.fromkeys(record.slots, STOPPED)
+        return record.desired(self.host.clock.now()) if self.serve else dict.fromkeys(record.slots, STOPPED)
+
+    def _end_leftovers(self) -> None:
+        try:
+            end_leftovers(self.host, self.app.name, but=self.steps.id)
+        except Exception as error:  # noqa: BLE001  # first of all, traffic goes where it is answered
+            self.left.append(expected(error))
+
+    def _keep_scheduler(self) -> None:
+        """Have crons run where they should. That they can't keeps no version from serving."""
+        try:
+            keep_scheduler(self.host)
+        except InterruptedByUserError:
+            raise
+        except SubstituteError as error:
+            reason = f"The scheduler of the crons could not be brought in order. {error.reason}"
+            self.missing.append(reason)
+            self.host.emit(Warned(reason))
 
     # -- who serves -----------------------------------------------------------------------------
 
@@ -239,11 +215,13 @@ class _Settling:
                 found = answers_in_time(host, app, live)
             if found:
                 if (
-                    live.version is None and not app.remembered
+                    live.version is None and app.start and not app.remembered
                 ):  # an earlier version of substitute has started it
                     host.journal.proven(live, Version.of(app, host.environment(app, live)))
                 return Seen(live=True, other=False, other_may=False)
         may = bool(other.share) and other.committed
+        if down and other.standby_until is not None:  # it may be frozen, and is needed now
+            host.wake(other)
         return Seen(
             live=False, other=(may or bool(down)) and answers(host, app, other), other_may=may, down=down
         )
@@ -251,26 +229,40 @@ class _Settling:
     def _go_back(self, slot: SlotRecord) -> SlotName:
         self.host.journal.commit_back(slot.app, slot.name)
         write_pointers(self.host, self.app)
-        self.host.emit(
-            Warned(f"Slot {slot.name.other} does not answer; slot {slot.name} does, and is live now.")
-        )
+        told = f"Slot {slot.name.other} does not answer; slot {slot.name} does, and is live now."
+        # One that answers is better than none, even across a contract: it served while that was applied, too.
+        self.host.emit(Warned(f"{told} {across(self.host, self.app, slot.commit)}".rstrip()))
         return slot.name
 
     def _revive(self, live: SlotRecord) -> None:
         host, app = self.host, self.app
         if adopted := host.adopted(live):
+            self._make_way(live)
             start_again(host, app, live, adopted)
             return
-        if host.inspect(live).process:
+        if any(host.running(one) for one in live.web):
             raise NotReadyError(f"Slot {live.name} runs, but does not pass its health check.")
+        self._make_way(live)
         host.emit(Notice(f"Slot {live.name} should be live and does not run: starting it."))
         with explained(host, app, live):
-            process, log, version = start_instance(host, app, live)
+            started, version = start_instances(host, app, live, live.web)
             with self._waiting():
-                await_ready(
-                    host, version.health, live, process, show=lambda _: None, log=log, start=version.start
-                )
+                await_ready(host, live, started, show=lambda _: None)
         host.journal.proven(live, version)
+
+    def _make_way(self, live: SlotRecord) -> None:
+        """Where no two versions may run at once: end the other one before `live` starts. Raises why it can't be."""
+        host, app = self.host, self.app
+        other = host.journal.app(app.name).slots[live.name.other]
+        if not app.runs_once or not remains(host, app, other):
+            return
+        host.let_wait(app.name)
+        self._retire([other], None)
+        if remains(host, app, host.journal.app(app.name).slots[other.name]):
+            raise RuntimeFailedError(
+                f"Slot {live.name} is not started: slot {other.name} could not be stopped, and no two versions of "
+                f'{app.name} may run at once (order = "stop-first").'
+            )
 
     # -- who leaves -----------------------------------------------------------------------------
 
@@ -282,8 +274,10 @@ class _Settling:
                 if not remains(self.host, self.app, slot):
                     drained = Drained()
                     continue
+                if self.steps.in_background:
+                    raise HandedOverError("It finishes its requests.")
                 with self.steps.phase(Phase.DRAIN), self._waiting():
-                    drained = drain(self.host, slot)
+                    drained = drain(self.host, self.app, slot)
                 if live and slot.share and self._gave_out(live, slot):
                     self._go_back(slot)
                     return None
@@ -293,6 +287,37 @@ class _Settling:
             except Exception as error:  # noqa: BLE001  # it goes on as it is; the others need not wait for it
                 self.left.append(expected(error))
         return drained
+
+    def _stays(self, slot: SlotRecord, wanted: Desired) -> bool:
+        """Whether `slot` runs on; without requests also without its workers. False where it does not run: it leaves."""
+        host, app = self.host, self.app
+        if wanted.workers or not wanted.runs:
+            return wanted.runs
+        if not any(host.running(one) for one in slot.web):
+            host.journal.end_standby(app.name)
+            host.reroute()
+            return False
+        if slot.others:
+            behind = self._behind(slot)
+            with self.steps.phase(Phase.STOP):
+                stop_others(host, app, slot, slot.others, behind)
+            if behind:
+                raise HandedOverError("A worker finishes its job.")
+        if app.standby_is_frozen and not wanted.held:
+            self._freeze(slot)
+        elif app.assets:  # it may have been frozen before substitute.toml was edited
+            host.wake(slot)
+        return True
+
+    def _freeze(self, slot: SlotRecord) -> None:
+        """Freeze it when its requests are finished. That it can't be frozen costs processor time, and nothing else."""
+        if self.steps.in_background:
+            raise HandedOverError("It finishes its requests.")
+        with self.steps.phase(Phase.DRAIN), self._waiting():
+            drained = drain(self.host, self.app, slot)
+        if not drained.cut:
+            for one in slot.web:
+                self.host.runtime.freeze(one.name)
 
     def _gave_out(self, live: SlotRecord, leaving: SlotRecord) -> bool:
         """Whether the live slot stopped answering while the one that is to leave still does."""
@@ -304,49 +329,51 @@ class _Settling:
 
     def _stop(self, slot: SlotRecord, drained: Drained) -> Drained:
         self.steps.hook("pre_stop")
+        behind = self._behind(slot)
         with self.steps.phase(Phase.STOP):
-            drained = stop_and_count(self.host, self.app, slot, drained)
+            drained = stop_and_count(self.host, self.app, slot, drained, behind)
         # A balancer that an earlier runtime keeps comes over with the last instance that it kept.
         self.host.reroute()
         self.steps.hook("post_stop")
+        if behind:
+            raise HandedOverError("A worker finishes its job.", drained)
         return drained
+
+    def _behind(self, slot: SlotRecord) -> list[InstanceRecord]:
+        """The workers that finish their job behind the deployment which this is a part of."""
+        if self.steps.id is None:
+            return []
+        processes = processes_of(self.app, slot)
+        found = [
+            one
+            for one in slot.others
+            if one.process_type in processes
+            and processes[one.process_type].background
+            and self.host.running(one)
+        ]
+        for one in found:
+            limit = processes[one.process_type].stop_timeout
+            told = (
+                f"{one.subject} finishes its job behind this command, for at most {limit:g}s (stop.timeout)."
+            )
+            self.host.emit(Notice(told))
+        return found
 
     def _waiting(self) -> AbstractContextManager[None]:
         """Entered where nothing is half-done, and who waits may be called away."""
         return self.interrupts.allowed() if self.interrupts else nullcontext()
-
-    def _end_leftovers(self) -> None:
-        """End builds that outlived their deployer, and close its deployments in the journal."""
-        host, app = self.host, self.app.name
-        try:
-            for process in host.journal.commands(app):
-                if host.is_ours(process):
-                    host.commands.end(process)
-            host.journal.forget_commands(app)
-            record = host.journal.app(app)
-            for left in host.journal.unfinished(app):
-                if left.id != self.steps.id:
-                    _close(host, left, committed=record.live is left.slot)
-        except Exception as error:  # noqa: BLE001  # first of all, traffic goes where it is answered
-            self.left.append(expected(error))
-
-
-def _close(host: Host, left: DeploymentRecord, *, committed: bool) -> None:
-    host.journal.finish(
-        left.id,
-        "succeeded" if committed else "interrupted",
-        now=host.clock.now(),
-        reason="" if committed else f"The deployment was killed in phase {left.phase or 'begin'}.",
-    )
-    host.emit(Notice(f"Cleaned up after deployment {left.id}, which was killed."))
 
 
 def _is_taken(host: Host, slot: SlotRecord) -> bool:
     """Whether somebody else listens where `slot` should, who is to get none of its requests."""
     if host.adopted(slot):  # a container's port is held by its engine
         return False
-    process = host.inspect(slot).process
+    return all(_is_taken_from(host, one) for one in slot.web)
+
+
+def _is_taken_from(host: Host, instance: InstanceRecord) -> bool:
+    process = host.inspect(instance).process
     return any(
         host.prober.holder(endpoint) and not (process and host.prober.owned(endpoint, process))
-        for endpoint in slot.endpoints
+        for endpoint in instance.endpoints
     )

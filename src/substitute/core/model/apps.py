@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from substitute.core.model.programs import Limits, Protection
-from substitute.values import dataclass
+from substitute.core.model.instances import WEB
+from substitute.core.model.programs import SIGTERM, BuildLimits, Limits, Protection
+from substitute.values import dataclass, field, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from substitute.core.model.crons import Cron
+    from substitute.core.model.secrets import SecretSource
     from substitute.core.model.slots import Slot, SlotName
+
+ANY_GOOD = "200-399"
+"""The statuses that are good where no others are named."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +32,25 @@ class Health:
     timeout: float
     interval: float
     successes: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: str = ANY_GOOD
+    """The good ones: ranges and single ones, as ``200,204,301-302``."""
+    expect: str = ""
+    """A text that the answer must hold."""
+    command: str = ""
+    """What is run instead of a request; with it no endpoint is needed."""
+    warm: tuple[str, ...] = ()
+    """Paths that are asked for once, when the instance is ready."""
+
+    def accepts(self, status: int) -> bool:
+        """Whether an answer with `status` is good."""
+        ranges = (one.partition("-") for one in self.status.split(","))
+        return any(int(low) <= status <= int(high or low) for low, _, high in ranges)
 
 
 @dataclass(frozen=True)
 class Trials:
-    """Paths of requests that are under way when a check sends SIGTERM; without any, the health check's is tried."""
+    """Paths of requests that are under way when a check tells an instance to stop; by default the health check's."""
 
     slow: str | None = None
     """Its answer takes its time in the app."""
@@ -38,6 +58,91 @@ class Trials:
     """Its answer is large, and is read late."""
     upload: str | None = None
     """It takes a POST, whose body is held back."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Pages that clients asked for lately, which both versions are asked for before the candidate has a client."""
+
+    last: int = 0
+    """How many different ones at most; 0: none."""
+    fail: bool = False
+    """What differs fails the deployment."""
+    timeout: float = 60.0
+    """For all together."""
+    skip: tuple[str, ...] = ()
+    """What begins with one of these is not asked for."""
+
+
+@dataclass(frozen=True)
+class CanaryStep:
+    """A share of the clients for a time."""
+
+    share: int
+    """Percent."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Canary:
+    """How a candidate comes to its clients. Without steps it is verified for a time, as `verify` says."""
+
+    steps: tuple[CanaryStep, ...] = ()
+    judge: bool = True
+    """What both versions answer is compared, and a candidate that is worse is stopped."""
+    synthetic: float = 0.0
+    """Requests a second that are sent besides those of clients, for the pages of `health.warm`."""
+    needs_traffic: bool = False
+    """Where too little was seen to tell, the candidate does not become live."""
+
+
+class Order(StrEnum):
+    """Which of the two versions of a process runs while one takes the place of the other."""
+
+    START_FIRST = "start-first"
+    """Both, for a moment."""
+    STOP_FIRST = "stop-first"
+    """Neither: the old one is gone before the new one starts. Nothing of it ever runs twice."""
+
+
+@dataclass(frozen=True)
+class ProcessType:
+    """A process of an app beside ``web``, and what it has of its own. It answers no requests."""
+
+    start: str
+    """Empty: as the Procfile says."""
+    instances: int
+    order: Order
+    health: Health
+    stop_timeout: float
+    user: str | None
+    limits: Limits
+    env: Mapping[str, str]
+    """That of the app, and its own."""
+    stop_signal: str = SIGTERM
+    background: bool = False
+    """The old version's instances finish their job behind the deployment."""
+    configured: bool = True
+    """False: only the Procfile names it."""
+
+
+RUNS = Health("runs", "", None, timeout=30.0, interval=0.1, successes=1)
+"""What answers no requests is ready when it has stayed up for a moment."""
+
+
+@dataclass(frozen=True)
+class Waves:
+    """When the streams (WebSockets, event streams) of a version that leaves are ended, in seconds."""
+
+    after: float
+    """From the start of its drain to the first."""
+    over: float
+    """From the first to the last."""
+
+    @property
+    def end(self) -> float:
+        """From the start of the drain to the last."""
+        return self.after + self.over
 
 
 @dataclass(frozen=True)
@@ -50,12 +155,14 @@ class App:
     name: str
     root: Path
     repo: str
+    """Empty where versions come from archives."""
     branch: str | None
     build: tuple[str, ...]
     build_timeout: float
     """For all of `build` together, and for each call of the source's program."""
     clean: bool
     start: str
+    """Empty where it is not configured: then the Procfile of each version says it."""
     slots: Mapping[SlotName, Slot]
     domains: tuple[str, ...]
     env: Mapping[str, str]
@@ -67,10 +174,45 @@ class App:
     verify_share: int
     """Percent of the new requests that the candidate gets during `verify`."""
     hooks_timeout: float
+    order: Order = Order.START_FIRST
+    """Of ``web``. Stop-first: requests wait in the balancer while neither version runs."""
+    hold: float = 30.0
+    """Seconds that a request waits then, at most."""
+    drain_in_background: bool = False
+    """A deployment does not wait until the version before has finished its requests."""
+    waves: Waves | None = None
+    """Streams are ended in waves; None: they are waited for as requests are."""
+    standby: float = 0.0
+    """Seconds that the version before runs on without requests; infinity: until its slot is needed."""
+    standby_is_frozen: bool = False
+    """Meanwhile it gets no processor time."""
+    replay: Replay = field(default_factory=Replay)
+    canary: Canary = field(default_factory=Canary)
+    assets: tuple[str, ...] = ()
+    """Paths, each with a ``/`` at its end: a GET below them that one version answers with 404 is asked of the other."""
+    stop_signal: str = SIGTERM
+    """By what an instance is told to finish and exit, one of `programs.STOP_SIGNALS`."""
+    shared: tuple[str, ...] = ()
+    """Paths in its directory that lead to what both slots have in common; a directory's may end with ``/``."""
+    procfile: Mapping[str, str] = field(default_factory=dict)
+    """What the Procfile of the version at hand says, by the types of its processes, once the slot has the version's
+    files. `start` has its ``web`` where it is not configured; ``release`` and the others are taken from here."""
+    directory: str = ""
+    """Where in the repository it lives; empty: at its top."""
+    watch: tuple[str, ...] = ()
+    """Paths of the repository. A commit that changes nothing there is not deployed."""
     user: str | None = None
+    source: str = "git"
+    """What versions come from: ``git`` or ``archive``."""
+    releases: int = 2
+    """How many versions are kept as they were built."""
     notifies: bool = False
     limits: Limits = field(default_factory=Limits)
     protections: frozenset[Protection] = frozenset(Protection)
+    processes: Mapping[str, ProcessType] = field(default_factory=dict)
+    """Those beside ``web``, by name. What ``web`` is started with are the app's own settings."""
+    crons: Mapping[str, Cron] = field(default_factory=dict)
+    """Commands that run at fixed times, by name."""
     trials: Trials = field(default_factory=Trials)
     env_file: str | None = None
     """As it is written: relative to the root."""
@@ -78,14 +220,77 @@ class App:
     """What ``env_file`` says."""
     env_file_problem: str = ""
     """Why ``env_file`` cannot be used; then what it says is not known, and nothing may be started without it."""
+    secrets_from: Mapping[str, SecretSource] = field(default_factory=dict)
+    """Where the values of `secrets` come from, by the names of the variables."""
+    secret_values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The values, once they were asked for."""
+    pass_env: tuple[str, ...] = ()
+    """Variables of whoever deploys that builds and hooks get."""
     remembered: bool = False
     """Made from the journal, since substitute.toml does not say (see `core.state.remembered`): nothing can be built."""
     removed: bool = False
     """It is not in substitute.toml any more."""
+    release: tuple[str, ...] = ()
+    """What a deployment runs once, with the new code, before anything of it starts: migrations."""
+    release_timeout: float = 1800.0
+    """For all of `release` together."""
+    build_limits: BuildLimits = field(default_factory=BuildLimits)
 
-    def instance(self, slot: SlotName) -> str:
-        """Name the process of `slot`: ``shop_a``."""
+    def of(self, process_type: str) -> App:
+        """The app with the settings of that process in the place of those of ``web``."""
+        if process_type == WEB:
+            return self
+        own = self.processes[process_type]
+        return replace(
+            self,
+            start=own.start,
+            health=own.health,
+            stop_timeout=own.stop_timeout,
+            stop_signal=own.stop_signal,
+            user=own.user,
+            limits=own.limits,
+            env=own.env,
+            notifies=False,
+        )
+
+    def with_processes(self, commands: Mapping[str, str]) -> App:
+        """The app with the processes that a Procfile names, and its command for each that says none itself."""
+        found = {
+            name: replace(one, start=one.start or commands.get(name, ""))
+            for name, one in self.processes.items()
+        }
+        for name in commands.keys() - found.keys():
+            found[name] = ProcessType(
+                start=commands[name],
+                instances=1,
+                order=Order.STOP_FIRST,
+                health=RUNS,
+                stop_timeout=self.stop_timeout,
+                user=self.user,
+                limits=Limits(),
+                env=self.env,
+                configured=False,
+            )
+        return replace(self, processes=found)
+
+    @property
+    def runs_once(self) -> bool:
+        """Whether no two versions of it may run at the same time."""
+        return self.order is Order.STOP_FIRST
+
+    def full_name(self, slot: SlotName) -> str:
+        """``shop_a``."""
         return f"{self.name}_{slot}"
+
+    def is_own_place(self, name: str) -> bool:
+        """Whether a directory of that name was made for one version: ``shop_12``."""
+        numbers = name.removeprefix(f"{self.name}_").split("_")
+        return name.startswith(f"{self.name}_") and all(number.isdecimal() for number in numbers)
+
+    @property
+    def drain_limit(self) -> float:
+        """Seconds that what is under way may take: no less than the waves of its streams do."""
+        return max(self.drain_timeout, self.waves.end if self.waves else 0.0)
 
     @property
     def state_directory(self) -> Path:
@@ -96,6 +301,11 @@ class App:
     def log_directory(self) -> Path:
         """Where the instances' and the deployments' logs are."""
         return self.state_directory / "log"
+
+    @property
+    def shared_directory(self) -> Path:
+        """Where what both slots have in common is kept."""
+        return self.state_directory / "shared"
 
     @property
     def current_link(self) -> Path:

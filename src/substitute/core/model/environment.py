@@ -8,13 +8,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from substitute.core.model.apps import App
-    from substitute.core.model.records import GuestRecord, SlotRecord
+    from substitute.core.model.instances import InstanceRecord
+    from substitute.core.model.records import GuestRecord, RunRecord, SlotRecord
     from substitute.core.model.versions import Version
 
 INHERITED = ("PATH", "HOME", "USER", "LANG", "TZ")
 """What is taken over from the deploying command; everything else a shell holds stays out."""
 IN_A_HOOK = "SUBSTITUTE_HOOK"
 """The variable that hooks have, and what they start: a daemon of theirs (pm2) may be for more than one slot."""
+IN_A_RUN = "SUBSTITUTE_RUN"
+"""The variable with the number of a run, which its processes have. It goes on when the instances of its slot stop."""
 _SOCKET_PATH = 108
 """Bytes that a socket's path may have, its end included."""
 _USUAL = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -31,12 +34,16 @@ def absolute_places(path: str) -> str:
     return ":".join(place for place in path.split(":") if place.startswith("/")) or _USUAL
 
 
-def origin(slot: SlotRecord) -> dict[str, str]:
-    """The variables that all have which was ever started for `slot`: instances, builds, and what these start."""
+def origin(slot: SlotRecord, process_type: str = "") -> dict[str, str]:
+    """The variables that all have which was ever started for `slot`: instances, builds, and what these start.
+
+    With `process_type`, its instances alone, and what they start.
+    """
     return {
         "SUBSTITUTE_APP": slot.app,
         "SUBSTITUTE_SLOT": slot.name.value,
         "SUBSTITUTE_DIRECTORY": str(slot.directory),
+        **({"SUBSTITUTE_PROCESS": process_type} if process_type else {}),
     }
 
 
@@ -60,26 +67,46 @@ def apart(slot: SlotRecord) -> dict[str, str]:
     return {"PM2_HOME": place} if len(longest.encode()) < _SOCKET_PATH else {}
 
 
-def whereabouts(slot: SlotRecord) -> dict[str, str]:
-    """The variables that tell an instance its place."""
-    endpoint = slot.endpoints[0]
-    return {
-        "PORT": str(endpoint.port),
-        "HOST": endpoint.host,
-        "BIND": endpoint.host,
-        "SUBSTITUTE_PORT": str(endpoint.port),
-        **origin(slot),
-        "SUBSTITUTE_COMMIT": slot.commit or "",
-    }
+def whereabouts(slot: SlotRecord, instance: InstanceRecord | None = None) -> dict[str, str]:
+    """The variables that tell `instance` its place; without one, a build or a hook of `slot`.
+
+    What answers no requests has no port.
+    """
+    listens = instance.endpoints if instance else slot.endpoints[:1]
+    place = {"SUBSTITUTE_COMMIT": slot.commit or "", **origin(slot)}
+    if instance:
+        place |= {"SUBSTITUTE_PROCESS": instance.process_type, "SUBSTITUTE_INSTANCE": str(instance.number)}
+    for endpoint in listens:
+        port = str(endpoint.port)
+        place |= {"PORT": port, "HOST": endpoint.host, "BIND": endpoint.host, "SUBSTITUTE_PORT": port}
+    return place
 
 
-def instance_environment(app: App, slot: SlotRecord, caller: Mapping[str, str]) -> dict[str, str]:
-    """Compose caller's, `env_file`, `env` and the variables that tell an instance its place.
+def instance_environment(
+    app: App, slot: SlotRecord, caller: Mapping[str, str], instance: InstanceRecord | None = None
+) -> dict[str, str]:
+    """Compose caller's, `env_file`, `secrets`, `env` and the variables that tell an instance its place.
 
     Where it runs as a user of its own, its home is not the caller's: whoever starts it sets that.
     """
-    address = {"ADDRESS": str(slot.endpoints[0])}  # first: an app may have a variable of that name already
-    return {**_of(caller, app.user), **address, **app.secrets, **app.env, **whereabouts(slot)}
+    listens = instance.endpoints if instance else slot.endpoints[:1]
+    # The address first: an app may have a variable of that name already.
+    address = {"ADDRESS": str(listens[0])} if listens else {}
+    given = {**app.secrets, **app.secret_values, **app.env}
+    return {**_of(caller, app.user), **address, **given, **whereabouts(slot, instance)}
+
+
+def run_environment(app: App, slot: SlotRecord, caller: Mapping[str, str], run: RunRecord) -> dict[str, str]:
+    """What an instance of `slot` has, without a port: for a command that runs beside the instances."""
+    given = {**app.secrets, **app.secret_values, **app.env}
+    place = {"SUBSTITUTE_COMMIT": slot.commit or "", **origin(slot), IN_A_RUN: str(run.id)}
+    cron = {"SUBSTITUTE_CRON": run.cron} if run.cron else {}
+    return {**apart(slot), **_of(caller, app.user), **given, **place, **cron}
+
+
+def passed(app: App, environ: Mapping[str, str]) -> dict[str, str]:
+    """What of `environ`, that of the command that deploys, builds and hooks get besides; no instance does."""
+    return {name: environ[name] for name in app.pass_env if name in environ}
 
 
 def guest_environment(guest: GuestRecord, version: Version, secrets: Mapping[str, str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
     SubstituteError                 1
     ├── UsageError                  2   what was typed cannot be done
     │   └── ConfigError             2   substitute.toml
-    ├── LockedError                 3   another deployment is under way
+    ├── LockedError                 3   another command is under way, or somebody has locked deployments
     ├── JournalError                1   what is done can't be noted
     ├── NothingServesError          4   no version serves, and it could not be mended
     ├── InterruptedByUserError    130   Ctrl-C, SIGTERM, SIGHUP before the commit
@@ -11,10 +11,14 @@
     └── DeploymentFailedError       1   the earlier version serves
         (what a phase raises; the deployment adds who serves)
         ├── SourceError                 git
+        ├── SharedError                 what both slots have in common
+        ├── SecretError                 the value of a secret
         ├── BuildError                  a build command
+        ├── ReleaseError                a release command
         ├── HookError                   a hook
         ├── RuntimeFailedError          starting or stopping a process
         ├── NotReadyError               health
+        ├── ReplayError                 the new version answers otherwise than the live one
         ├── LeftoverError               who serves is settled; something that shall not run could not be stopped
         └── BalancerError               traffic could not be moved
             ├── UnmovedError                and the balancer goes on as it did
@@ -72,7 +76,7 @@ class ConfigError(UsageError):
 
 
 class LockedError(SubstituteError):
-    """Another deployment of the app holds the lock."""
+    """Another command on the app holds the lock, or somebody has locked deployments."""
 
     exit_status = 3
 
@@ -94,7 +98,15 @@ class InterruptedByUserError(SubstituteError):
 
 
 class HandedOverError(InterruptedByUserError):
-    """A second signal came in a drain: its guardian goes on with it. Raised to `core.deploy.deployment` only."""
+    """A second signal came in a drain, or a worker finishes its job behind the deployment: the guardian goes on.
+
+    Raised to `core.deploy.deployment` only.
+    """
+
+    def __init__(self, what: str, drained: Drained | None = None) -> None:
+        super().__init__(what)
+        self.drained = drained
+        """What became of the requests, where that is known."""
 
 
 class DeploymentFailedError(SubstituteError):
@@ -105,8 +117,20 @@ class SourceError(DeploymentFailedError):
     """The commit could not be brought into the slot."""
 
 
+class SharedError(DeploymentFailedError):
+    """What both slots have in common could not be laid."""
+
+
+class SecretError(DeploymentFailedError):
+    """The value of a secret could not be had."""
+
+
 class BuildError(DeploymentFailedError):
     """A build command failed."""
+
+
+class ReleaseError(DeploymentFailedError):
+    """A release command failed."""
 
 
 class HookError(DeploymentFailedError):
@@ -119,6 +143,17 @@ class RuntimeFailedError(DeploymentFailedError):
 
 class NotReadyError(DeploymentFailedError):
     """An instance did not become ready, or did not stay so."""
+
+    command = ""
+    """What it was started with, where it has ended."""
+
+
+class WorseError(DeploymentFailedError):
+    """The candidate of a canary is worse than the live version, or it could not be told."""
+
+
+class ReplayError(DeploymentFailedError):
+    """Pages that clients asked for lately are answered otherwise, and `replay.fail` says that this matters."""
 
 
 class LeftoverError(DeploymentFailedError):

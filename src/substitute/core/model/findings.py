@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from substitute.core.model.programs import SIGTERM
 from substitute.values import dataclass
 
 NO_HTTP = "health.kind is tcp, so no HTTP is spoken"
@@ -41,11 +42,6 @@ class Requirement:
         return Finding(self.name, self.promise, passed=None, seen=f"not proven: {why}", cure=cure)
 
 
-def after(moment: float | None) -> str:
-    """When it was."""
-    return f"{span(moment or 0.0)} after SIGTERM"
-
-
 def span(seconds: float) -> str:
     """As people read it."""
     return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
@@ -58,6 +54,8 @@ class ShutdownReport:
     platform: str
     """What the app runs on, as `advice.Platform` names it, or empty."""
     findings: tuple[Finding, ...]
+    signal: str = SIGTERM
+    """By which it was told to stop."""
 
     @property
     def passed(self) -> bool:

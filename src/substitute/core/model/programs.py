@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from substitute.values import dataclass
+from substitute.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from substitute.core.model.slots import SlotName
+SIGTERM = "SIGTERM"
+STOP_SIGNALS = (SIGTERM, "SIGQUIT", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH")
+"""By which of them a program may be told to finish its work and exit."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,26 @@ class Limits:
     """Open files of each process."""
 
 
+@dataclass(frozen=True)
+class BuildLimits:
+    """What a build may use, which runs beside the version that serves."""
+
+    nice: int = 10
+    """Added to the niceness of who deploys."""
+    cpu_weight: int = 20
+    """Of 1 to 10000; everything else on the machine has 100."""
+    io_weight: int = 20
+    memory: int | None = None
+    """Bytes, for all its processes together. Past them the kernel kills one."""
+    cpu: float | None = None
+    """Processors: 1.5 is one and a half."""
+
+    @property
+    def needs_a_group(self) -> bool:
+        """Whether niceness is not all of it."""
+        return self != BuildLimits(self.nice, 100, 100)
+
+
 class Protection(StrEnum):
     """A part of the machine that an instance is kept from, by the name of its key in the configuration."""
 
@@ -69,7 +90,8 @@ class Program:
     log: Path
     """Standard output and error are appended here, by the process itself, where the runtime has no log of its own."""
     stop_timeout: float
-    """Seconds between SIGTERM and SIGKILL."""
+    """Seconds between `stop_signal` and SIGKILL."""
+    stop_signal: str = SIGTERM
     user: str | None = None
     """Who it runs as; None is who runs the runtime."""
     limits: Limits = field(default_factory=Limits)
@@ -77,6 +99,8 @@ class Program:
     """What it is kept from, where the runtime can do so."""
     notifies: bool = False
     """It says READY=1 when it is (sd_notify)."""
+    outlived: bool = False
+    """What it has started in sessions of their own goes on when it ends."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """What its log lines are marked with, where the runtime's log has a place for that."""
 
@@ -116,13 +140,14 @@ class Stopped:
         stayed = ", ".join(one.stayed for one in killed) if all(one.stayed for one in killed) else ""
         return cls(killed=bool(killed), seconds=seconds, stayed=stayed)
 
-    def in_words(self, slot: SlotName, limit: float) -> str:
-        """What was killed, for whom it was killed in; empty where nothing was."""
+    def in_words(self, called: str, limit: float, signal: str) -> str:
+        """What was killed of the instance that is `called` so (``slot a``), and had got `signal` before; else empty."""
         if not self.killed:
             return ""
         if not self.stayed:
-            return f"Slot {slot} did not exit within {limit:g}s of SIGTERM and was killed."
+            subject = f"{called[:1].upper()}{called[1:]}"
+            return f"{subject} did not exit within {limit:g}s of {signal} and was killed."
         return (
-            f"The main process of slot {slot} exited, but what it had started did not within {limit:g}s of SIGTERM "
+            f"The main process of {called} exited, but what it had started did not within {limit:g}s of {signal} "
             f"and was killed: {self.stayed}."
         )

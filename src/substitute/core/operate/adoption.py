@@ -9,14 +9,13 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.pointers import write_pointers
 from substitute.core.deploy.settle import settle
+from substitute.core.deploy.versions.pointers import write_pointers
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.errors import LeftoverError, NotReadyError, SubstituteError, UsageError
 from substitute.core.model.events import Notice, Warned
 from substitute.core.model.slots import Endpoint, SlotName
 from substitute.core.state.adopted import Adopted, fact_of, written
-from substitute.core.state.lock import deployment_lock
 
 if TYPE_CHECKING:
     from substitute.core.host import Host
@@ -35,7 +34,7 @@ def adopt(host: Host, app: App, port: int | None, *, listed: bool) -> SlotRecord
     version runs, NotReadyError where it does not answer well; then nothing was changed.
     """
     with (
-        deployment_lock(host.lock_path(app.name), "adopt"),
+        host.lock(host.lock_path(app.name), "adopt"),
         Interrupts(ends_soon(host.emit)),
         host.guardian(app.name),
     ):
@@ -67,8 +66,8 @@ def adopt(host: Host, app: App, port: int | None, *, listed: bool) -> SlotRecord
 
 def _require_nothing_runs(host: Host, record: AppRecord) -> None:
     for slot in record.slots.values():
-        seen = host.inspect(slot)
-        if seen.process or seen.wanted:
+        seen = [host.inspect(one) for one in slot.instances]
+        if any(one.process or one.wanted for one in seen):
             runs = "is live" if record.live is slot.name else "runs"
             raise UsageError(
                 f"Nothing was adopted: slot {slot.name} of {record.name} {runs} already.",
@@ -92,7 +91,7 @@ def _place(
             )
         (port,) = taken
     if port in ports:
-        return ports[port].name, ports[port].endpoints
+        return ports[port].name, ports[port].endpoints[:1]
     other = ports[max(ports)].endpoints[0].port
     if listed:
         raise UsageError(
@@ -102,7 +101,7 @@ def _place(
     for name in host.journal.names():
         for slot in host.journal.app(name).slots.values():
             if slot.in_use and any(endpoint.port == port for endpoint in slot.endpoints):
-                raise UsageError(f"Port {port} is that of {slot.instance}.")
+                raise UsageError(f"Port {port} is that of {slot.full_name}.")
     return SlotName.A, (Endpoint(record.slots[SlotName.A].endpoints[0].host, port),)
 
 

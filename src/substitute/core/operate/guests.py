@@ -6,22 +6,25 @@ They come back with `up` as they were started, after a reboot and after `down`; 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.instances import end_all
-from substitute.core.deploy.readiness import LogTail, await_ready, require_free
+from substitute.core.deploy.readiness.readiness import await_ready, require_free
+from substitute.core.deploy.readiness.started import LogTail, Started
+from substitute.core.deploy.running.instances import end_all
+from substitute.core.deploy.running.scheduler import SCHEDULER
+from substitute.core.deploy.secrets import ask, keep, known
 from substitute.core.excerpt import excerpt
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.apps import Health
 from substitute.core.model.environment import guest_environment, guest_origin
 from substitute.core.model.errors import UsageError
 from substitute.core.model.events import Notice, Output
+from substitute.core.model.instances import WEB, InstanceRecord
 from substitute.core.model.programs import Limits, Program, Protection
-from substitute.core.model.records import GuestRecord, SlotRecord
+from substitute.core.model.records import GuestRecord
 from substitute.core.model.slots import Endpoint, SlotName
 from substitute.core.model.versions import Version
-from substitute.core.state.lock import deployment_lock
+from substitute.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +39,8 @@ _LISTENS = Health("tcp", "/", None, timeout=30.0, interval=0.05, successes=1)
 
 def start_guest(host: Host, name: str, directory: Path, port: int, what: App | str) -> None:
     """Start `name` in `directory`, and return when `port` accepts: as the app `what`, or the command."""
-    if name == "haproxy" or name.endswith("_guardian"):
+    ours = name in {"haproxy", SCHEDULER} or name.endswith("_guardian") or re.fullmatch(r"run-\d+", name)
+    if ours:
         raise UsageError(
             f"{name!r} cannot be the name of a guest.",
             fact="substitute itself runs something under that name.",
@@ -49,18 +53,19 @@ def start_guest(host: Host, name: str, directory: Path, port: int, what: App | s
             cure="Choose another name.",
         )
     version = _stranger(what, host.caller) if isinstance(what, str) else Version.of(what, host.caller)
-    with deployment_lock(host.guest_lock_path(name), "start"), Interrupts(ends_soon(host.emit)) as interrupts:
+    with host.lock(host.guest_lock_path(name), "start"), Interrupts(ends_soon(host.emit)) as interrupts:
         known = host.journal.guests().get(name)
-        if known and host.inspect(as_slot(known)).process:
+        if known and host.inspect(as_instance(known)).process:
             host.emit(Notice(f"{name} runs already, in {known.directory} on port {known.port}."))
             return
         guest = GuestRecord(name, directory, port, version.start, None, version)
-        require_free(host, as_slot(guest))
+        require_free(host, None, [as_instance(guest)])
+        keep(host, name, version.secrets_from, ask(host, name, version.secrets_from))
         try:
             _run(host, guest, interrupts)
         except Exception:
             if not host.inspect(
-                as_slot(guest)
+                as_instance(guest)
             ).process:  # one that could not be stopped stays known, to be stopped
                 host.journal.dismiss_guest(name)
             raise
@@ -69,18 +74,18 @@ def start_guest(host: Host, name: str, directory: Path, port: int, what: App | s
 def resume_guest(host: Host, guest: GuestRecord) -> None:
     """Start a guest as it was started, where it does not run. One that fails is tried again by the next `up`."""
     with (
-        deployment_lock(host.guest_lock_path(guest.name), "up"),
+        host.lock(host.guest_lock_path(guest.name), "up"),
         Interrupts(ends_soon(host.emit)) as interrupts,
     ):
-        if not host.inspect(as_slot(guest)).process:
-            require_free(host, as_slot(guest))
+        if not host.inspect(as_instance(guest)).process:
+            require_free(host, None, [as_instance(guest)])
             _run(host, guest, interrupts)
 
 
 def pause_guest(host: Host, guest: GuestRecord) -> None:
     """Stop a guest until the next `up`; say so where it ran."""
-    with deployment_lock(host.guest_lock_path(guest.name), "down"), Interrupts(ends_soon(host.emit)):
-        ran = host.inspect(as_slot(guest)).process
+    with host.lock(host.guest_lock_path(guest.name), "down"), Interrupts(ends_soon(host.emit)):
+        ran = host.inspect(as_instance(guest)).process
         _end(host, guest)
         if ran:
             host.emit(Notice(f"{guest.name} stopped; `substitute up` brings it back."))
@@ -88,9 +93,10 @@ def pause_guest(host: Host, guest: GuestRecord) -> None:
 
 def stop_guest(host: Host, guest: GuestRecord) -> None:
     """Stop a guest and forget it."""
-    with deployment_lock(host.guest_lock_path(guest.name), "stop"), Interrupts(ends_soon(host.emit)):
+    with host.lock(host.guest_lock_path(guest.name), "stop"), Interrupts(ends_soon(host.emit)):
         _end(host, guest)
         host.journal.dismiss_guest(guest.name)
+        host.kept_secrets(guest.name).unlink(missing_ok=True)
 
 
 def log_of(host: Host, name: str) -> Path:
@@ -110,9 +116,12 @@ def _run(host: Host, guest: GuestRecord, interrupts: Interrupts) -> None:
             process = host.runtime.start(program)
             host.journal.host_guest(replace(guest, process=process))
             emit = lambda line: host.emit(Output("start", line))  # noqa: E731
-            with excerpt(emit, rest=f"see {as_slot(guest).logs}.") as show:
+            with excerpt(emit, rest=f"see {as_instance(guest).logs}.") as show:
                 await_ready(
-                    host, _LISTENS, as_slot(guest), process, show=show, log=log, start=program.command
+                    host,
+                    None,
+                    [Started(as_instance(guest), process, log, program, _LISTENS)],
+                    show=show,
                 )
     except Exception:
         _end(host, guest)
@@ -122,7 +131,8 @@ def _run(host: Host, guest: GuestRecord, interrupts: Interrupts) -> None:
 
 def _end(host: Host, guest: GuestRecord) -> None:
     version = _version(host, guest)
-    host.runtime.stop(guest.name, host.process_of(as_slot(guest)), timeout=version.stop_timeout)
+    process, signal = host.process_of(as_instance(guest)), version.stop_signal
+    host.runtime.stop(guest.name, process, timeout=version.stop_timeout, signal=signal)
     left = host.prober.marked(guest_origin(guest), {version.user}, host.root)
     end_all(host, guest.name, left, timeout=version.stop_timeout)
     host.journal.host_guest(replace(guest, process=None))
@@ -131,6 +141,8 @@ def _end(host: Host, guest: GuestRecord) -> None:
 def _program(host: Host, guest: GuestRecord, log: Path) -> Program:
     version = _version(host, guest)
     secrets = host.secrets(version.env_file) if version.env_file else {}
+    sources = version.secrets_from
+    secrets = {**secrets, **(known(host, guest.name, sources) or ask(host, guest.name, sources))}
     return Program(
         name=guest.name,
         command=version.start,
@@ -138,6 +150,7 @@ def _program(host: Host, guest: GuestRecord, log: Path) -> Program:
         environment=guest_environment(guest, version, secrets),
         log=log,
         stop_timeout=version.stop_timeout,
+        stop_signal=version.stop_signal,
         user=version.user,
         limits=version.limits,
         protections=version.protections,
@@ -162,24 +175,21 @@ def _stranger(command: str, caller: Mapping[str, str]) -> Version:
         protections=frozenset(Protection),
         env={},
         env_file=None,
+        processes={},
         caller=caller,
     )
 
 
-def as_slot(guest: GuestRecord) -> SlotRecord:
-    """It as a slot, for what looks at slots."""
-    return SlotRecord(
+def as_instance(guest: GuestRecord) -> InstanceRecord:
+    """It as an instance, for what looks at instances."""
+    return InstanceRecord(
         app=guest.name,
-        name=SlotName.A,
+        slot=SlotName.A,
         directory=guest.directory,
+        process_type=WEB,
+        number=1,
+        name=guest.name,
         endpoints=(Endpoint("127.0.0.1", guest.port),),
-        share=0,
-        commit=None,
-        intact=False,
         process=guest.process,
-        standby=True,
-        drain_timeout=0.0,
-        stop_timeout=0.0,
-        version=guest.version,
-        instance_name=guest.name,
+        is_guest=True,
     )

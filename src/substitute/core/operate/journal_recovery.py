@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from substitute.core.deploy.running.workers import workers_of
 from substitute.core.model.errors import SubstituteError, UnobservedError
 from substitute.core.model.events import Warned
 from substitute.core.model.records import AppRecord, SlotRecord
 from substitute.core.model.slots import SlotName
 from substitute.core.model.versions import Version
 from substitute.core.state.lock import own_lock, short_lock
+from substitute.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from substitute.core.host import Host
     from substitute.core.model.apps import App
@@ -58,18 +60,34 @@ def _told(host: Host, found: list[AppRecord]) -> str:
 def _observed(host: Host, app: App, traffic: Mapping[Endpoint, Traffic]) -> AppRecord:
     slots = {name: _slot(host, app, name, traffic) for name in SlotName}
     posted = _posted(host, app)
-    running = [slot for slot in slots.values() if slot.process]
+    running = [slot for slot in slots.values() if slot.started]
     # With traffic before without, then where the link leads; a link alone tells of the time before a reboot.
     running.sort(key=lambda slot: (slot.share, slot.name is posted), reverse=True)
     live = running[0].name if running else posted
-    return AppRecord(name=app.name, live=live, stopped=False, slots=slots)
+    if live and (place := _own_place(host, app)):
+        slots[live] = replace(slots[live], directory=place, commit=_commit(host, app, place))
+    wait = app.hold if app.runs_once else None
+    return AppRecord(name=app.name, live=live, stopped=False, slots=slots, longest_wait=wait)
+
+
+def _own_place(host: Host, app: App) -> Path | None:
+    """Where the link of an app leads, if that is a directory which one version was built in."""
+    with suppress(OSError):
+        leads = os.readlink(app.current_link)  # noqa: PTH115  # as it was written
+        if app.is_own_place(leads) and host.lock_path(app.name).exists():
+            return app.root / leads
+    return None
+
+
+def _commit(host: Host, app: App, directory: Path) -> str | None:
+    with suppress(SubstituteError):
+        return host.source(app).current(directory)
+    return None
 
 
 def _slot(host: Host, app: App, name: SlotName, traffic: Mapping[Endpoint, Traffic]) -> SlotRecord:
     slot = app.slots[name]
-    commit = None
-    with suppress(SubstituteError):
-        commit = host.source(app).current(slot.directory)
+    commit = _commit(host, app, slot.directory)
     shares = [traffic[endpoint].share or 0 for endpoint in slot.endpoints if endpoint in traffic]
     record = SlotRecord(
         app=app.name,
@@ -79,15 +97,16 @@ def _slot(host: Host, app: App, name: SlotName, traffic: Mapping[Endpoint, Traff
         share=max(shares, default=0),
         commit=commit,
         intact=False,
-        process=None,
         standby=False,
         drain_timeout=app.drain_timeout,
         stop_timeout=app.stop_timeout,
         version=Version.of(app, host.caller),
     )
-    process = host.inspect(record).process
+    expected = (*record.instances, *workers_of(record, app.processes))
+    seen = [(one, host.inspect(one).process) for one in expected]
+    started = tuple(replace(one, process=process) for one, process in seen if process)
     # Only what serves is surely the finished build of a commit.
-    return replace(record, process=process, intact=process is not None and record.share > 0)
+    return replace(record, started=started, intact=bool(started) and record.share > 0)
 
 
 def _posted(host: Host, app: App) -> SlotName | None:
@@ -95,5 +114,7 @@ def _posted(host: Host, app: App) -> SlotName | None:
     if host.lock_path(app.name).exists():
         with suppress(OSError):
             leads = os.readlink(app.current_link)  # noqa: PTH115  # as it was written
+            if app.is_own_place(leads):  # nothing runs: the version is live in whichever slot
+                return SlotName.A
             return next((name for name, slot in app.slots.items() if slot.directory.name == leads), None)
     return None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.instances import remains
-from substitute.core.deploy.serving import in_words, told_truly
+from substitute.core.deploy.readiness.serving import in_words, told_truly
+from substitute.core.deploy.running.instances import remains
+from substitute.core.deploy.running.scheduler import keep_scheduler
 from substitute.core.deploy.settle import settle
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.errors import (
@@ -19,7 +20,7 @@ from substitute.core.model.errors import (
 from substitute.core.model.events import Notice, Warned
 from substitute.core.model.unexpected import only_expected
 from substitute.core.operate.guests import pause_guest, resume_guest
-from substitute.core.state.lock import deployment_lock
+from substitute.core.operate.one_offs import tell_what_goes_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,7 +61,7 @@ def up(host: Host, apps: Iterable[App], *, guests: bool = True, operation: str =
 def _bring_up(host: Host, app: App, operation: str, interrupts: Interrupts) -> None:
     with ExitStack() as held:
         with interrupts.allowed():
-            held.enter_context(deployment_lock(host.lock_path(app.name), operation))
+            held.enter_context(host.lock(host.lock_path(app.name), operation))
         host.journal.register(app)
         if not host.journal.environment(app.name):
             host.journal.remember_environment(app.name, host.caller)
@@ -84,6 +85,12 @@ def _bring_up(host: Host, app: App, operation: str, interrupts: Interrupts) -> N
         raise NothingServesError(settled.problem)
     else:
         host.emit(Notice(f"{app.name}: slot {settled.live} serves."))
+    if settled.missing:
+        raise SubstituteError(
+            f"Not all of {app.name} runs.",
+            fact="\n".join(settled.missing),
+            cure="See `substitute status`; `substitute up` tries again.",
+        )
 
 
 def _resume_guests(host: Host) -> None:
@@ -130,6 +137,7 @@ def down(host: Host, apps: Iterable[App], *, everything: bool) -> None:
             host.emit(Notice(f"Nothing of {' and '.join(app.name for app in chosen)} was running."))
         if everything:
             with only_expected():
+                keep_scheduler(host)
                 host.balancer.stop()
                 host.runtime.shutdown()
 
@@ -148,7 +156,7 @@ def _pause_guests(host: Host) -> dict[str, SubstituteError]:
 
 def _lock(host: Host, app: App, held: ExitStack) -> None:
     try:
-        held.enter_context(deployment_lock(host.lock_path(app.name), "down"))
+        held.enter_context(host.lock(host.lock_path(app.name), "down"))
     except LockedError as error:
         raise LockedError(
             f"Nothing was stopped: another command is working on {app.name}.",
@@ -175,7 +183,8 @@ def _take_down(host: Host, app: App, interrupts: Interrupts, *, for_good: bool) 
     if for_good:
         host.journal.give_up(app.name)
     for slot in running:
-        host.emit(Notice(f"{slot.instance} stopped."))
+        host.emit(Notice(f"{slot.full_name} stopped."))
+    tell_what_goes_on(host, app.name)
 
 
 def _interrupted(

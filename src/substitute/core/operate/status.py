@@ -6,14 +6,16 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from substitute.core.deploy.readiness import answers
+from substitute.core.deploy.versions.rollbacks import what_rollback_is
+from substitute.core.host import log_of
 from substitute.core.model.errors import (
     SubstituteError,
     UnobservedError,
 )
+from substitute.core.model.instances import WEB
 from substitute.core.model.records import unregistered
 from substitute.core.model.slots import SlotName, SlotState
-from substitute.core.operate.guests import as_slot
+from substitute.core.state.hand_lock import locks_on
 from substitute.core.state.lock import holder_of
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
     from substitute.core.host import Host
     from substitute.core.model.apps import App
-    from substitute.core.model.programs import Inspection, Process
+    from substitute.core.model.instances import InstanceRecord
+    from substitute.core.model.programs import Inspection
     from substitute.core.model.records import AppRecord, DeploymentRecord, GuestRecord, SlotRecord
     from substitute.core.model.slots import Endpoint
     from substitute.core.ports.balancer import Traffic
@@ -47,6 +50,8 @@ def observe(host: Host, apps: Iterable[App]) -> dict[str, Any]:
 
 def out_of_service(host: Host, apps: Iterable[App]) -> list[str]:
     """Those of `apps` that should serve and do not: not ready, crash-looping, or without a share."""
+    from substitute.core.deploy.readiness.readiness import answers  # noqa: PLC0415
+
     try:
         traffic, unseen = host.traffic(), False
     except UnobservedError:
@@ -55,14 +60,23 @@ def out_of_service(host: Host, apps: Iterable[App]) -> list[str]:
     for app in apps:
         record = host.journal.app(app.name) if app.name in host.journal.names() else None
         live = record.live_slot if record and not record.stopped else None
-        if live is None:
+        if live is None or (record and _waits(host, record)):
             continue
         reached = traffic is None or any(traffic[e].share != 0 for e in live.endpoints if e in traffic)
-        seen = host.inspect(live)
-        loops = _crash_loops(host, seen.process, _crashes(live, seen))
-        if unseen or not reached or loops or not answers(host, app, live):
+        instances = [(one, host.inspect(one)) for one in live.instances]
+        loops = any(_crash_loops(host, one, seen) for one, seen in instances)
+        gone = any(
+            one.process_type != WEB and not seen.process and not seen.wanted for one, seen in instances
+        )
+        if unseen or not reached or loops or gone or not answers(host, app, live):
             found.append(app.name)
     return found
+
+
+def _waits(host: Host, record: AppRecord) -> bool:
+    """Whether its requests wait while one version follows the other, and no longer than each may."""
+    since = record.waits_since
+    return since is not None and host.clock.now() - since < (record.longest_wait or 0.0)
 
 
 def _app(host: Host, app: App, traffic: Mapping[Endpoint, Traffic]) -> dict[str, Any]:
@@ -76,7 +90,15 @@ def _app(host: Host, app: App, traffic: Mapping[Endpoint, Traffic]) -> dict[str,
         "removed": app.removed,
         "live": record.live,
         "stopped": record.stopped,
+        "locks": [
+            {"text": lock.text, "by": lock.by, "since": _iso(lock.since), "app": lock.app}
+            for lock in locks_on(host.journal, app.name)
+        ],
         "next_deploy": record.next_slot,
+        "runs": _runs(host, app.name) if known else [],
+        "rollback": what_rollback_is(host, app) if known else None,
+        "held": _held(host, record),
+        "kept": host.journal.kept_commits(app.name) if known else [],
         "deployment": deployment
         and {
             "id": deployment.id,
@@ -95,6 +117,42 @@ def _app(host: Host, app: App, traffic: Mapping[Endpoint, Traffic]) -> dict[str,
     }
 
 
+def _held(host: Host, record: AppRecord) -> dict[str, Any] | None:
+    """What waits for a person, and the links by which it can be looked at."""
+    slot, hold = record.holds(host.clock.now()), record.hold
+    if slot is None or hold is None:
+        return None
+    return {
+        "slot": hold.slot,
+        "commit": slot.commit,
+        "deployment": hold.deployment,
+        "until": _iso(hold.until),
+        "token": hold.token,
+        "links": list(host.previews(record.name)),
+    }
+
+
+def _runs(host: Host, app: str) -> list[dict[str, Any]]:
+    """The commands that run beside its instances."""
+    if not host.journal.runs(app):
+        return []
+    from substitute.core.deploy.running.runs import under_way  # noqa: PLC0415
+
+    return [
+        {
+            "name": run.name,
+            "command": run.command,
+            "cron": run.cron or None,
+            "slot": run.slot,
+            "pid": run.process.pid if run.process else None,
+            "user": run.user,
+            "since": _iso(run.started),
+            "detached": run.detached,
+        }
+        for run in under_way(host, app)
+    ]
+
+
 def _slot(
     host: Host,
     app: App,
@@ -104,33 +162,56 @@ def _slot(
     deployment: DeploymentRecord | None,
     traffic: Mapping[Endpoint, Traffic],
 ) -> dict[str, Any]:
-    inspected = host.inspect(slot)
+    instances = [(one, host.inspect(one)) for one in slot.instances]
+    main, inspected = next((pair for pair in instances if pair[1].process), instances[0])
     process = inspected.process
     seen = [traffic[endpoint] for endpoint in slot.endpoints if endpoint in traffic]
-    state = _state(host, record, slot, process, deployment)
-    crashes = _crashes(slot, inspected)
-    loops = state in {SlotState.LIVE, SlotState.FAILED} and _crash_loops(host, process, crashes)
-    state = SlotState.FAILED if loops else state
+    state = _state(host, record, slot, instances, deployment)
+    serves = state in {SlotState.LIVE, SlotState.FAILED}
+    looping = [one for one, seen in instances if serves and _crash_loops(host, one, seen)]
+    state = SlotState.FAILED if any(one.process_type == WEB for one in looping) else state
     return {
         "state": state,
         # After a build that failed, its files are at no version that is known.
         "commit": slot.commit if slot.intact or process or record.live is slot.name else None,
         "adopted": adopted.called if (adopted := host.adopted(slot)) else None,
+        "directory": str(slot.directory),
         "port": slot.endpoints[0].port,
         "pid": process.pid if process else None,
         "share": _share(seen),
         "in_flight": sum(one.in_flight for one in seen),
-        "up_seconds": round(host.prober.age(process), 1) if process else None,
-        "restarts": None if state is SlotState.IDLE else crashes,
-        "crash_looping": loops,
-        "started": _started(host, slot) if loops else None,
+        "up_seconds": _up_seconds(host, inspected),
+        "restarts": None if state is SlotState.IDLE else _crashes(main, inspected),
+        "crash_looping": bool(looping),
+        "started": _started(host, slot) if looping else None,
         "last_exit": inspected.exit if state is SlotState.FAILED else "",
-        "last_words": _last_words(host, app, slot) if state is SlotState.FAILED else [],
+        "last_words": _last_words(host, app, main) if state is SlotState.FAILED else [],
+        "instances": [_instance(host, one, seen, looping=one in looping) for one, seen in instances],
     }
 
 
+def _instance(host: Host, one: InstanceRecord, seen: Inspection, *, looping: bool) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "process": one.process_type,
+        "number": one.number,
+        "port": one.endpoints[0].port if one.endpoints else None,
+        "pid": seen.process.pid if seen.process else None,
+        "up_seconds": _up_seconds(host, seen),
+        "restarts": _crashes(one, seen),
+        "crash_looping": looping,
+        "last_exit": "" if seen.process else seen.exit,
+    }
+
+
+def _up_seconds(host: Host, seen: Inspection) -> float | None:
+    return round(host.prober.age(seen.process), 1) if seen.process else None
+
+
 def _guest(host: Host, guest: GuestRecord) -> dict[str, Any]:
-    process = host.inspect(as_slot(guest)).process
+    from substitute.core.operate.guests import as_instance  # noqa: PLC0415
+
+    process = host.inspect(as_instance(guest)).process
     return {
         "name": guest.name,
         "directory": str(guest.directory),
@@ -140,30 +221,35 @@ def _guest(host: Host, guest: GuestRecord) -> dict[str, Any]:
     }
 
 
-def _crashes(slot: SlotRecord, seen: Inspection) -> int | None:
-    """How often the instance of `slot` ended by itself since it was started here; None where nobody counts."""
+def _crashes(instance: InstanceRecord, seen: Inspection) -> int | None:
+    """How often it ended by itself since it was started here; None where nobody counts."""
     if seen.restarts is not None:
         return seen.restarts
-    if slot.process is None or slot.process.pid not in seen.pids:
+    if instance.process is None or instance.process.pid not in seen.pids:
         return None
-    lives = len(seen.pids) - max(at for at, pid in enumerate(seen.pids) if pid == slot.process.pid)
+    lives = len(seen.pids) - max(at for at, pid in enumerate(seen.pids) if pid == instance.process.pid)
     return lives - 1 if seen.process else lives
 
 
-def _crash_loops(host: Host, process: Process | None, crashes: int | None) -> bool:
-    return (crashes or 0) >= _MANY and (process is None or host.prober.age(process) < _LATELY)
+def _crash_loops(host: Host, instance: InstanceRecord, seen: Inspection) -> bool:
+    new = seen.process is None or host.prober.age(seen.process) < _LATELY
+    return (_crashes(instance, seen) or 0) >= _MANY and new
 
 
 def _started(host: Host, slot: SlotRecord) -> str | None:
     """When the latest deployment to `slot` began, in ISO 8601."""
-    began = next((one.started for one in host.journal.history(slot.app) if one.slot is slot.name), None)
-    return None if began is None else datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds")
+    began = next((one.started for one in host.journal.past(slot.app) if one.slot is slot.name), None)
+    return None if began is None else _iso(began)
 
 
-def _last_words(host: Host, app: App, slot: SlotRecord) -> list[str]:
+def _iso(epoch: float) -> str:
+    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="seconds")
+
+
+def _last_words(host: Host, app: App, instance: InstanceRecord) -> list[str]:
     with suppress(SubstituteError, OSError):
-        file = app.log_directory / f"{slot.name}.log"
-        return [line for line in host.runtime.last_lines(slot.instance, file, _LAST_WORDS) if line.strip()]
+        lines = host.runtime.last_lines(instance.name, log_of(app, instance), _LAST_WORDS)
+        return [line for line in lines if line.strip()]
     return []
 
 
@@ -177,18 +263,27 @@ def _state(
     host: Host,
     record: AppRecord,
     slot: SlotRecord,
-    process: Process | None,
+    instances: list[tuple[InstanceRecord, Inspection]],
     deployment: DeploymentRecord | None,
 ) -> SlotState:
-    if process is None:
+    web = [(one, seen.process) for one, seen in instances if one.process_type == WEB and seen.process]
+    if not web:
         wanted = record.live is slot.name and not record.stopped
         # No share: after `down`, or since somebody else has taken its port.
         should_run = slot.share > 0 or any(map(host.prober.holder, slot.endpoints))
+        if not wanted and any(seen.process for _, seen in instances):  # a worker that finishes its job
+            return SlotState.DRAINING
         return SlotState.FAILED if wanted and should_run else SlotState.IDLE
     if record.live is slot.name:
         # One that crashes at each boot is there for moments, and never listens.
-        heard = all(host.prober.owned(endpoint, process) is not None for endpoint in slot.endpoints)
+        heard = any(
+            host.prober.owned(endpoint, process) is not None
+            for one, process in web
+            for endpoint in one.endpoints
+        )
         return SlotState.LIVE if heard else SlotState.FAILED
     if deployment and deployment.slot is slot.name:
         return SlotState.CANDIDATE
+    if record.holds(host.clock.now()) is slot:
+        return SlotState.HELD
     return SlotState.STANDBY if slot.standby else SlotState.DRAINING

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 from substitute.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from substitute.core.model.slots import Endpoint, SlotName
+    from substitute.core.ports.access_log import AccessLog
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,36 @@ class Server:
 
 
 @dataclass(frozen=True)
+class Preview:
+    """Whoever names `token` gets `slot`, whatever its share."""
+
+    token: str
+    slot: SlotName
+
+
+@dataclass(frozen=True)
 class Backend:
-    """An app as the balancer sees it. No domains: it gets what no other app's domains match."""
+    """An app as the balancer sees it. No domains: it gets what no other app's domains match.
+
+    While both slots have a share, a client stays with the slot that it met, where the balancer knows clients again.
+    """
 
     app: str
     domains: tuple[str, ...]
     servers: tuple[Server, ...]
+    preview: Preview | None = None
+    candidate: SlotName | None = None
+    """The slot whose version is new to clients."""
+    draw: int = 0
+    """With another number, other clients are the first to meet a new version."""
+    assets: tuple[str, ...] = ()
+    """Paths, each with a ``/`` at its end. A GET below them that is answered with 404 is asked of both slots."""
+    spare: SlotName | None = None
+    """Which of them is asked first then. None: only one runs, and its 404 is the answer."""
+    hold: float = 0.0
+    """Seconds that a request waits while `waits`, at most. 0: this app's never wait."""
+    waits: bool = False
+    """Its new requests wait until a server has a share; else they are refused at once while none has."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +104,24 @@ class Balancer(Protocol):
 
         None where it can never be known here. Raises UnobservedError where it can't be at this moment: who has to
         know it asks again.
+        """
+
+    def previews(self, backend: Backend) -> Sequence[str]:
+        """The links by which a browser gets what `backend.preview` names; empty where this balancer can't do that."""
+
+    def access_log(self, app: str) -> AccessLog | None:
+        """What it remembers of the requests of `app`. None where it never tells: only HAProxy does."""
+
+    def streams(self, endpoints: Collection[Endpoint]) -> Sequence[str]:
+        """The WebSockets and event streams that `endpoints` have, by names that only this balancer knows.
+
+        Empty where it can't tell them from other requests. Raises UnobservedError where it can't at this moment.
+        """
+
+    def end_streams(self, streams: Sequence[str]) -> int:
+        """End those of `streams` that are still there, and nothing else: how many. Each client sees an orderly close.
+
+        Never raises: what could not be ended is named by `streams` again.
         """
 
     def fronts(self) -> Sequence[str]:

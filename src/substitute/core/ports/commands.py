@@ -37,8 +37,13 @@ class Commands(Protocol):
         on_start: Callable[[Process], None],
         timeout: float | None = None,
         user: str | None = None,
+        nice: int = 0,
+        probes: bool = False,
     ) -> Finished:
         """Run to the end, as `user`, output merged and given to `on_line` line by line.
+
+        It is by `nice` less urgent than who runs this. If it `probes`, it reaches an instance that gets no traffic yet,
+        as a probe of `Prober` does.
 
         `on_start` is called with the leader of the group, and the program begins when that has returned: whoever
         kills this process finds it noted, or nothing. When `timeout` passes or an exception (Ctrl-C) comes through,
@@ -51,6 +56,9 @@ class Commands(Protocol):
 
         Raises OSError where nobody may look.
         """
+
+    def text(self, file: Path, *, user: str | None = None) -> str | None:
+        """What is in a regular file, as far as `user` may read it; None where there is none. Raises OSError."""
 
     def is_another(self, user: str | None) -> bool:
         """Whether `user` is somebody else than who runs this."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from substitute.values import dataclass
+from substitute.values import dataclass, field
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from substitute.core.model.programs import Process
     from substitute.core.model.slots import Endpoint
 
@@ -26,8 +27,8 @@ class Member:
     """What its command line shows it to be (`core.advice` knows the names), or empty."""
     parent: int | None = None
     """The pid of who started it, where that one still runs."""
-    handles_sigterm: bool = True
-    """False: SIGTERM ends it at once or is ignored, by the kernel; nothing of its own runs then."""
+    handles_signal: bool = True
+    """False: the stop signal ends it at once or is ignored, by the kernel; nothing of its own runs then."""
     program: str = ""
     """The file that it executes, where `name` is only a title that it gave itself, as ``next-server``."""
 
@@ -55,6 +56,7 @@ class Request:
     host: str | None
     """The Host header; None is the address that is asked."""
     hold: Hold = Hold.NOTHING
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,17 @@ class Conversation(Protocol):
 class Observer(Protocol):
     """Sees an instance from outside while it is told to stop. Its connections are marked as probes."""
 
-    def members(self, endpoint: Endpoint, process: Process) -> tuple[Member, ...]:
-        """The running processes of an instance: `process`, its group and its descendants."""
+    def members(self, endpoint: Endpoint, process: Process, signal: str) -> tuple[Member, ...]:
+        """The running processes of an instance, which is stopped by `signal`: `process`, its group, its descendants."""
 
     def refuses(self, endpoint: Endpoint) -> bool:
         """Whether a new connection is refused."""
+
+    def lateness(self, endpoint: Endpoint, request: Request) -> float:
+        """Seconds for which a second answer on one connection waits until a part of it is acknowledged.
+
+        0 where that can't be seen.
+        """
 
     def ask(self, endpoint: Endpoint, request: Request) -> Conversation:
         """Connect and send `request`. An instance that can't be connected to gives a conversation which is closed."""

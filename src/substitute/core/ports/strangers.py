@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
-from substitute.values import dataclass
+from substitute.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,8 +53,8 @@ class Strangers(Protocol):
     def find(self, endpoint: Endpoint) -> Stranger | None:
         """What listens there; None where nobody does. Raises UsageError where it can't be told, or not be stopped."""
 
-    def end(self, process: Process, *, timeout: float) -> bool:
-        """SIGTERM to `process`; after `timeout` seconds SIGKILL to it and what descends from it: True if needed.
+    def end(self, process: Process, *, timeout: float, signal: str) -> bool:
+        """`signal` to `process`; after `timeout` seconds SIGKILL to it and what descends from it: True if needed.
 
         Raises RuntimeFailedError if it cannot be ended.
         """

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 from substitute.core.model.slots import SlotName
 from substitute.core.ports.strangers import Keeper
-from substitute.values import dataclass
+from substitute.values import asdict, dataclass
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from substitute.core.excerpt import Shown
@@ -14,16 +13,20 @@ from substitute.core.model.events import (
     Event,
     Failed,
     Interrupted,
+    Judged,
     Notice,
     Output,
     PhaseFinished,
     PhaseStarted,
+    Replayed,
     Resolved,
     Succeeded,
     Warned,
 )
+from substitute.values import replace
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from substitute.core.model.apps import App
@@ -42,7 +45,7 @@ class Transcript:
     def __init__(self, app: App, deployment: int) -> None:
         app.log_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = path_of(app, deployment)
-        _remove_old(app.log_directory, _KEPT - 1)
+        remove_old(app.log_directory, "deployment", _KEPT - 1)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", buffering=1)
         self._shown = Shown()
@@ -66,11 +69,12 @@ class Transcript:
             return
 
 
-def _remove_old(directory: Path, kept: int) -> None:
+def remove_old(directory: Path, kind: str, kept: int, *, spared: Collection[int] = ()) -> None:
     """Leave the newest ones of this app's, whose numbers have gaps: all apps of a root count together."""
-    numbers = [re.fullmatch(r"deployment-(\d+)\.log", file.name) for file in directory.iterdir()]
-    for number in sorted((int(found[1]) for found in numbers if found), reverse=True)[kept:]:
-        (directory / f"deployment-{number}.log").unlink(missing_ok=True)
+    found = [re.fullmatch(rf"{kind}-(\d+)\.log", file.name) for file in directory.iterdir()]
+    for number in sorted((int(one[1]) for one in found if one), reverse=True)[kept:]:
+        if number not in spared:
+            (directory / f"{kind}-{number}.log").unlink(missing_ok=True)
 
 
 def _text(event: Event) -> str:
@@ -85,7 +89,7 @@ def _text(event: Event) -> str:
             text = (
                 f"== {event.operation} {event.commit} ({event.how}) into slot {event.slot}: {event.subject}"
             )
-        case Notice() | Warned() | Checked():
+        case Notice() | Warned() | Checked() | Replayed() | Judged():
             text = f"-- {event.message}"
         case Failed() | Interrupted():
             text = f"== {event.event} in {event.phase or 'begin'}: {event.reason}"

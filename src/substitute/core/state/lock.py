@@ -7,21 +7,24 @@ import json
 import os
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import LockedError
+from substitute.core.state.queue import Turn
 from substitute.core.state.waiting import how_to_end
-from substitute.values import dataclass
+from substitute.values import asdict, dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 RECOVERY = "recovery"
 """The operation of a guardian."""
 _AWAITED = frozenset({RECOVERY, "up"})
 """Short, worth waiting for, and done with nobody typing: at boot `up` is tried until everything serves."""
+_TICK = 0.02
+_SOON = 1.0
+"""Seconds after which somebody who waits for one of these is told so."""
 
 
 def own_lock(name: str) -> str:
@@ -63,40 +66,68 @@ class Lock:
 
 
 @contextmanager
-def deployment_lock(path: Path, operation: str, *, patience: float = 60.0) -> Iterator[Lock]:
+def deployment_lock(
+    path: Path,
+    operation: str,
+    *,
+    patience: float = 60.0,
+    wait: float = 0.0,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[Lock]:
     """Hold the lock at `path`.
 
-    A living holder is a LockedError; a recovery and an `up` are waited for, at most `patience` seconds.
+    A recovery and an `up` are waited for, at most `patience` seconds; any living holder for `wait` seconds. `tell`
+    takes who that is, of a recovery and an `up` only where they take a while. Those who wait with `wait` get it in the
+    order in which they came. Then it is a LockedError.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        _acquire(descriptor, time.monotonic() + patience)
+        if wait:
+            with Turn(path) as turn:
+                _acquire(descriptor, patience, wait, tell=tell, turn=turn)
+        else:
+            _acquire(descriptor, patience, wait, tell=tell)
         yield Lock(descriptor, operation)
     finally:
         os.close(descriptor)
 
 
-def _acquire(descriptor: int, deadline: float) -> None:
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = _read(descriptor)
-            # A dead holder's words under a held lock: a guardian has just taken it and not yet said so.
-            waiting = holder is None or holder.operation in _AWAITED or not _exists(holder.pid)
-            if waiting and time.monotonic() < deadline:
-                time.sleep(0.02)
-                continue
-            raise LockedError(
-                "Another command is working on this app.",
-                fact=f"It is {holder or 'unknown'}.",
-                cure=how_to_end(
-                    holder.operation, holder.phase, holder.pid, suspended=_is_suspended(holder.pid)
-                )
-                if holder
-                else "Wait for it; `substitute status` shows how far it is.",
-            ) from None
-        return
+def _acquire(
+    descriptor: int, patience: float, wait: float, *, tell: Callable[[str], None], turn: Turn | None = None
+) -> None:
+    began, told = time.monotonic(), None
+    while not ((turn is None or turn.has_come()) and _taken(descriptor)):
+        holder = _read(descriptor)
+        # A dead holder's words under a held lock: a guardian has just taken it and not yet said so.
+        alive = holder is not None and _exists(holder.pid)
+        passing = holder is None or holder.operation in _AWAITED or not alive
+        limit, waited = max(wait, patience if passing else 0.0), time.monotonic() - began
+        if waited >= limit:
+            raise _locked(holder, wait)
+        if holder and alive and holder.pid != told and waited >= (_SOON if passing else 0.0):
+            told = holder.pid
+            tell(f"Waiting, for at most {limit:g}s, for {holder}.")
+        time.sleep(_TICK)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _locked(holder: Holder | None, waited: float) -> LockedError:
+    what = f"After {waited:g}s another command is still working" if waited else "Another command is working"
+    if holder is None:
+        cure = "Wait for it; `substitute status` shows how far it is."
+    else:
+        suspended = _is_suspended(holder.pid)
+        cure = how_to_end(holder.operation, holder.phase, holder.pid, suspended=suspended)
+    if not waited:
+        cure += " With `--wait 10m` this command waits."
+    return LockedError(f"{what} on this app.", fact=f"It is {holder or 'unknown'}.", cure=cure)
 
 
 def holder_of(path: Path) -> Holder | None:

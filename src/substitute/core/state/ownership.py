@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.model.events import Warned
 from substitute.core.state.lock import own_lock, short_lock
-from substitute.values import dataclass
+from substitute.values import asdict, dataclass
 
 if TYPE_CHECKING:
     from substitute.core.model.events import Emit

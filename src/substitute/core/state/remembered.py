@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.model.apps import App, Health
+from substitute.core.model.apps import App, Health, Order
 from substitute.core.model.programs import Limits, Protection
 from substitute.core.model.slots import Slot, SlotName
 
@@ -39,22 +39,37 @@ def remembered(journal: Journal, root: Path, name: str, *, removed: bool = False
         start=version.start if version else "",
         slots={one.name: Slot(one.name, one.directory, one.endpoints) for one in record.slots.values()},
         domains=journal.domains(name),
+        assets=journal.assets(name),
         env=version.env if version else {},
         health=version.health if version else _LISTENS,
         drain_timeout=slot.drain_timeout,
         stop_timeout=slot.stop_timeout,
         verify_for=0.0,
         verify_share=50,
+        order=Order.START_FIRST if record.longest_wait is None else Order.STOP_FIRST,
+        hold=record.longest_wait or 0.0,
         hooks_timeout=_HOOKS_TIMEOUT,
+        stop_signal=slot.stop_signal,
+        directory=version.directory if version else "",
+        secrets_from=version.secrets_from if version else {},
         user=version.user if version else None,
         notifies=version.notifies if version else False,
         limits=version.limits if version else Limits(),
         env_file=version.env_file if version else None,
+        processes=version.processes if version else {},
+        crons=version.crons if version else {},
         env_file_problem=_not_known(version),
         protections=version.protections if version else frozenset(Protection),
+        source=journal.fact(source_fact(name)) or "git",
+        waves=journal.waves(name),
         remembered=True,
         removed=removed,
     )
+
+
+def source_fact(app: str) -> str:
+    """The name of the fact that says what the versions of `app` come from."""
+    return f"source:{app}"
 
 
 def is_in_use(record: AppRecord) -> bool:

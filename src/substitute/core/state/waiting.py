@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 CLEANUP = "clean-up"
 """Where a holder of the lock says that it is when it gives up."""
 _COMMITTED = {Phase.COMMIT, Phase.DRAIN, Phase.STOP}
-_DEPLOYING = {"deploy", "rollback", "restart", "check"}
+_DEPLOYING = {"deploy", "rollback", "restart", "promote", "check"}
 
 
 def how_to_end(operation: str, phase: str, pid: int, *, suspended: bool = False) -> str:
@@ -49,14 +49,15 @@ def what_goes_on(
         return f"{by}: this command ends as soon as nothing is half-done."
     if outcome:
         return (
-            f"{by}: this deployment is given up already. Slot {candidate} has at most {app.drain_timeout:g}s for its "
+            f"{by}: this deployment is given up already. Slot {candidate} has at most {app.drain_limit:g}s for its "
             f"requests, and then {app.stop_timeout:g}s to exit.{again}"
         )
     late = f"{by} comes too late: slot {candidate} is live (`substitute rollback` goes back)."
     if phase == Phase.DRAIN:
+        key = "drain.timeout" if app.drain_limit == app.drain_timeout else "drain.streams"
         return (
-            f"{late} Slot {candidate.other} finishes the requests that it has, for at most {app.drain_timeout:g}s "
-            f"(drain.timeout).{again}"
+            f"{late} Slot {candidate.other} finishes the requests that it has, for at most {app.drain_limit:g}s "
+            f"({key}).{again}"
         )
     if phase == Phase.STOP:
         return f"{late} Slot {candidate.other} has at most {app.stop_timeout:g}s to exit (stop.timeout)."

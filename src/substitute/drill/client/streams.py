@@ -36,6 +36,7 @@ class Stream:
         self._awaited: float | None = None
         """Since when something must come: the head of the answer, or a pong."""
         self._began = 0.0
+        self._opened = False
         self._over = False
         reactor.at(time.monotonic(), self._begin)
 
@@ -55,7 +56,8 @@ class Stream:
         """The server closed the connection."""
         self._wire = None
         try:
-            self.check_end()
+            if not (self._opened and self._load.in_waves):
+                self.check_end()
         except FailedError as failure:
             self.broken(failure)
         else:
@@ -99,6 +101,7 @@ class Stream:
         if head.status != wanted:
             raise FailedError(Kind.BODY, f"status {head.status} where {wanted} opens a stream")
         self._awaited = None
+        self._opened = True
         self._version = self._load.version(head) or None
         self._recorder.count(f"{self.name} opened")
 
@@ -107,6 +110,7 @@ class Stream:
             return
         self._began = self._awaited = time.monotonic()
         self._version = None
+        self._opened = False
         self._recorder.count(f"{self.name} tried")
         try:
             self._wire = Wire(self._reactor, self._target, self)

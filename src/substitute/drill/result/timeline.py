@@ -7,7 +7,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from substitute.core.model.events import Event, PhaseFinished, PhaseStarted, Resolved, Succeeded
+from substitute.core.model.events import Event, PhaseFinished, PhaseStarted, Resolved, Stepped, Succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +47,8 @@ class Timeline:
                 pass  # what comes until the next phase (hooks, settling) belongs to this one
             case Resolved():
                 self.commit = event.commit
+            case Stepped():
+                self._mark(f"{event.share} %")
             case Succeeded():
                 self.succeeded = event
             case _:

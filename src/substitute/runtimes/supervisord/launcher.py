@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import Process
+from substitute.linux.programs import find_program
 from substitute.runtimes.command_line import begins_with_assignment, is_simple
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from substitute.core.model.programs import Program
     from substitute.linux.users import Account
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _CALLED = "start"
 """What the shell calls itself in its messages: the key that holds the command, not a file that nobody has written."""
 _SYSTEM = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -29,7 +29,7 @@ _NOTE = (
     "&& printf '%s\\n' \"$boot $stat\" >{file}; umask 022; }} 2>/dev/null"
 )
 """By the shell itself, which becomes the program: nobody else could say for sure which process that is."""
-_NOTED = re.compile(r"(\S+) (\d+) \(.*\)(?: \S+){19} (\d+) ")
+_NOTED = r"(\S+) (\d+) \(.*\)(?: \S+){19} (\d+) "
 """The boot, and of /proc/PID/stat the pid and the time of the start."""
 
 
@@ -43,7 +43,7 @@ def render(program: Program, become: Account | None = None, *, note: str = "") -
     """
     environment = {**(become.environment if become else {}), **program.environment}
     for name, value in environment.items():
-        if not _NAME.fullmatch(name) or "\0" in value:
+        if not re.fullmatch(_NAME, name) or "\0" in value:
             raise RuntimeFailedError(f"The environment variable {name!r} cannot be set.")
     lines = ["#!/bin/sh", "unset SUPERVISOR_ENABLED SUPERVISOR_PROCESS_NAME SUPERVISOR_GROUP_NAME"]
     lines += ["unset SUPERVISOR_SERVER_URL"]
@@ -63,7 +63,7 @@ def render(program: Program, become: Account | None = None, *, note: str = "") -
 def noted(file: Path) -> Process | None:
     """Which process a script of `render` last became, whether or not that still runs."""
     try:
-        found = _NOTED.match(file.read_text(encoding="utf-8", errors="replace"))
+        found = re.match(_NOTED, file.read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return None
     return Process(int(found[2]), int(found[3]), found[1]) if found else None
@@ -86,7 +86,7 @@ def _switched(environment: Mapping[str, str], begin: list[str], become: Account)
 
 
 def _setpriv() -> str:
-    found = shutil.which("setpriv", path=_SYSTEM)
+    found = find_program("setpriv", path=_SYSTEM)
     if found is None:
         raise RuntimeFailedError(
             "No app can run as a user of its own here: there is no setpriv.",

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-import signal
+import resource
 import time
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from signal import SIGKILL, Signals
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import RuntimeFailedError
-from substitute.core.model.programs import Inspection, Process, Stopped
+from substitute.core.model.programs import SIGTERM, Inspection, Process, Stopped
 from substitute.core.polling import wait_until
 from substitute.io.files import private_directory, write_atomically
 from substitute.linux.processes import identify, signal_process
@@ -25,11 +26,12 @@ from substitute.runtimes.systemd.bus import Bus, Gone, Refused, Silent, address_
 from substitute.runtimes.systemd.control_groups import main_process, place_of
 from substitute.runtimes.systemd.journal import Journal, Written
 from substitute.runtimes.systemd.kernel_log import killed_for_memory
+from substitute.runtimes.systemd.scopes import confine, end_scopes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from substitute.core.model.programs import Program
+    from substitute.core.model.programs import BuildLimits, Limits, Program
 
 _TICK = 0.002
 _KILL_PATIENCE = 10.0
@@ -115,27 +117,27 @@ class Systemd:
         except (Gone, Refused):
             return Inspection(None)
 
-    def stop(self, name: str, process: Process | None, *, timeout: float) -> Stopped:
+    def stop(self, name: str, process: Process | None, *, timeout: float, signal: str = SIGTERM) -> Stopped:
         """Through systemd, whose own limit holds even if this command is killed; an orphan directly."""
         began = time.monotonic()
         unit = self._names.service(name)
         ended = []
         try:
-            orphan = self._begin_to_stop(unit, process)
+            orphan = self._begin_to_stop(unit, process, signal)
             ended.append(self._finish_stopping(name, unit, began + timeout))
         except Gone:
             if process is None:
                 return Stopped(killed=False, seconds=time.monotonic() - began)
             orphan = process
-            if not signal_process(process, signal.SIGTERM):
+            if not signal_process(process, Signals[signal]):
                 raise
         if orphan:
-            ended.append(wait_or_kill(name, orphan, began + timeout))
+            ended.append(wait_or_kill(name, orphan, began + timeout, signal))
         return Stopped.of(ended, seconds=time.monotonic() - began)
 
-    def terminate(self, name: str, process: Process | None) -> None:
+    def terminate(self, name: str, process: Process | None, *, signal: str = SIGTERM) -> None:
         """Through systemd too: it would start again what ends without its doing."""
-        self._begin_to_stop(self._names.service(name), process)
+        self._begin_to_stop(self._names.service(name), process, signal)
 
     def log(self, name: str, file: Path) -> Written:
         """What the journal gets of its unit."""
@@ -163,6 +165,20 @@ class Systemd:
             for unit, line in journal.new():
                 on_line(names[unit], line)
             journal.wait(_FOLLOW)
+
+    def freeze(self, name: str) -> None:
+        """By the freezer of its control group, which only cgroup v2 has for systemd. Elsewhere it runs on."""
+        with suppress(Refused):
+            self._bus.call("FreezeUnit", "s", self._names.service(name))
+
+    def thaw(self, name: str) -> None:
+        """Ask first whether it is frozen, which is quick."""
+        self._thaw(self._names.service(name))
+
+    def _thaw(self, unit: str) -> None:
+        with suppress(Refused):
+            if self._bus.property(unit, "Unit", "FreezerState") != "running":
+                self._bus.call("ThawUnit", "s", unit)
 
     def trace(self, name: str) -> Process | None:
         """By what the manager says. If that is silent, by its control group, into which only the manager puts anything.
@@ -202,7 +218,14 @@ class Systemd:
             self._bus.call("Reload")
 
     def spawn(
-        self, name: str, argv: Sequence[str], *, directory: Path, environment: Mapping[str, str], log: Path
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        directory: Path,
+        environment: Mapping[str, str],
+        log: Path,
+        stop_timeout: float = 0.0,
     ) -> Callable[[], None]:
         """A transient unit, which ends with no login and with no job that this command is part of."""
         del log
@@ -212,17 +235,14 @@ class Systemd:
             ("Slice", ("s", self._names.slice)),
             ("WorkingDirectory", ("s", str(directory))),
             ("Environment", ("as", [f"{key}={value}" for key, value in environment.items()])),
-            ("KillSignal", ("i", signal.SIGKILL)),
+            ("KillSignal", ("i", Signals.SIGTERM if stop_timeout else SIGKILL)),
+            *([("TimeoutStopUSec", ("t", round(stop_timeout * 1e6)))] if stop_timeout else []),
             ("CollectMode", ("s", "inactive-or-failed")),
             ("IgnoreOnIsolate", ("b", True)),
             ("ExecStart", ("a(sasb)", [(argv[0], list(argv), False)])),
         ]
         self._rests_within(unit, _KILL_PATIENCE)  # one that an earlier command left
-        try:
-            self._bus.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", properties, [])
-        except Refused as refused:
-            if not self._bus.property(unit, "Unit", "Transient"):  # else it was asked for twice, see `Bus`
-                raise RuntimeFailedError(f"{unit} cannot be started.", fact=refused.fact) from refused
+        self._start_transient(unit, properties)
 
         def end() -> None:
             with suppress(Silent, Refused):
@@ -230,6 +250,46 @@ class Systemd:
                 self._rests_within(unit, _KILL_PATIENCE)
 
         return end
+
+    def _start_transient(self, unit: str, properties: Sequence[tuple[str, tuple[str, object]]]) -> None:
+        try:
+            self._bus.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", properties, [])
+        except Refused as refused:
+            if not self._bus.property(unit, "Unit", "Transient"):  # else it was asked for twice, see `Bus`
+                raise RuntimeFailedError(f"{unit} cannot be started.", fact=refused.fact) from refused
+
+    def confine(self, name: str, process: Process, limits: Limits) -> None:
+        """A transient scope. How many files may be open is the kernel's own limit."""
+        if limits.nofile is not None:
+            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (limits.nofile, limits.nofile))
+        properties = units.limit_properties(limits)
+        if not properties:
+            return
+        unit = f"{self._names.prefix}-{name}.scope"
+        described = [
+            ("Description", ("s", f"substitute: {name} of {self._names.root}")),
+            ("Slice", ("s", self._names.slice)),
+            ("PIDs", ("au", [process.pid])),
+            ("CollectMode", ("s", "inactive-or-failed")),
+            ("IgnoreOnIsolate", ("b", True)),
+        ]
+        self._start_transient(unit, [*described, *properties])
+        if not wait_until(
+            lambda: self._bus.property(unit, "Unit", "ActiveState") in _UP - {"activating"},
+            _KILL_PATIENCE,
+            _TICK,
+        ):
+            raise RuntimeFailedError(f"{unit} does not come up.")
+
+    def confine_build(self, name: str, process: Process, limits: BuildLimits) -> None:
+        """In a transient scope, into which systemd puts what runs already."""
+        if limits.needs_a_group:
+            confine(self._bus, self._names.scope(name, process.pid), process, limits)
+
+    def end_builds(self, name: str) -> None:
+        """With the scopes of its commands."""
+        with suppress(Gone):
+            end_scopes(self._bus, self._names.scope(name, "*"))
 
     def shutdown(self) -> None:
         """Remove what was written for this root. The manager itself is the machine's, or the user's."""
@@ -240,7 +300,10 @@ class Systemd:
                     name = file.stem.removeprefix(f"{self._names.prefix}-")
                     self._environment(name).unlink(missing_ok=True)
                     self._forget_abandoned(name)
-            if not list(self._units.glob(f"{self._names.prefix}-*.service")):
+            commands = ("ListUnitsByPatterns", "asas", ["active"], [f"{self._names.prefix}-run-*"])
+            if not list(self._units.glob(f"{self._names.prefix}-*.service")) and not self._bus.call(
+                *commands
+            ):
                 self._bus.call("StopUnit", "ss", self._names.slice, "replace")
                 (self._units / self._names.slice).unlink(missing_ok=True)
                 with suppress(OSError):
@@ -337,13 +400,13 @@ class Systemd:
             return ""
         if result == "oom-kill" or (
             code != _EXITED
-            and status == signal.SIGKILL
+            and status == SIGKILL
             and killed_for_memory(
                 unit, known["ExecMainStartTimestampMonotonic"], known["ExecMainExitTimestampMonotonic"]
             )
         ):
             return "out of memory (SIGKILL by the kernel)"
-        ending = f"exit status {status}" if code == _EXITED else signal.Signals(status).name
+        ending = f"exit status {status}" if code == _EXITED else Signals(status).name
         why = _NOT_STARTED.get(status) if code == _EXITED else None
         if result == "start-limit-hit":
             why = "too often: it is not started again"
@@ -351,13 +414,14 @@ class Systemd:
 
     # -- stopping -------------------------------------------------------------------------------
 
-    def _begin_to_stop(self, unit: str, process: Process | None) -> Process | None:
-        """SIGTERM, unless it had it already. Returns `process` where it is none of the unit's."""
+    def _begin_to_stop(self, unit: str, process: Process | None, signal: str) -> Process | None:
+        """The stop signal, unless it had it already. Returns `process` where it is none of the unit's."""
         known = self._main(unit)
+        self._thaw(unit)
         if self._bus.property(unit, "Unit", "ActiveState") not in _AT_REST:
             with suppress(Refused):  # it ended by itself in this moment
                 self._bus.call("StopUnit", "ss", unit, "replace")
-        if process is None or process == known or not signal_process(process, signal.SIGTERM):
+        if process is None or process == known or not signal_process(process, Signals[signal]):
             return None
         return process
 
@@ -371,7 +435,7 @@ class Systemd:
         killed = not self._rests_within(unit, left + _MARGIN if left > 0 else 0.0)
         if killed:
             with suppress(Refused):  # it ended by itself in this moment
-                self._bus.call("KillUnit", "ssi", unit, "all", signal.SIGKILL)
+                self._bus.call("KillUnit", "ssi", unit, "all", SIGKILL)
             if not self._rests_within(unit, _KILL_PATIENCE):
                 raise RuntimeFailedError(f"{name} cannot be killed.", fact=f"See `systemctl status {unit}`.")
         killed = killed or self._bus.property(unit, "Service", "Result") == "timeout"

@@ -80,6 +80,10 @@ class Names:
         """The unit of the program `name`."""
         return f"{self.prefix}-{name}.service"
 
+    def scope(self, app: str, number: int | str) -> str:
+        """The scope of a command of a build of `app`; no app's name has a ``_``."""
+        return f"{self.prefix}-{app}_build_{number}.scope"
+
 
 @dataclass(frozen=True)
 class Manager:
@@ -119,8 +123,8 @@ def render(program: Program, names: Names, manager: Manager, environment_file: P
             "",
             *_restart(manager),
             "TimeoutStartSec=infinity",
-            "KillMode=mixed",
-            "KillSignal=SIGTERM",
+            f"KillMode={'process' if program.outlived else 'mixed'}",
+            f"KillSignal={program.stop_signal}",
             f"TimeoutStopSec={_span(program.stop_timeout)}",
             "UMask=0022",
             "",
@@ -238,6 +242,18 @@ def _limits(limits: Limits) -> Iterator[str]:
         yield f"TasksMax={limits.tasks}"
     if limits.nofile is not None:
         yield f"LimitNOFILE={limits.nofile}"
+
+
+def limit_properties(limits: Limits) -> list[tuple[str, tuple[str, object]]]:
+    """The same for a unit that is not written but asked for, as far as it is the control group's to keep them."""
+    found: list[tuple[str, tuple[str, object]]] = []
+    if limits.memory is not None:
+        found += [("MemoryMax", ("t", limits.memory)), ("MemorySwapMax", ("t", 0))]
+    if limits.cpu is not None:
+        found.append(("CPUQuotaPerSecUSec", ("t", round(limits.cpu * 1e6))))
+    if limits.tasks is not None:
+        found.append(("TasksMax", ("t", limits.tasks)))
+    return found
 
 
 def _sandbox(program: Program, root: Path, manager: Manager) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from substitute.core.model.errors import SourceError, UsageError
 from substitute.io.files import read_regular
 from substitute.sources.git.remotes import reason, shown
-from substitute.sources.git.workplace import Workplace, set_aside
+from substitute.sources.workplace import Workplace, set_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,20 +27,20 @@ _REMOTE_HEAD = "refs/remotes/origin/HEAD"
 
 
 class Clones:
-    """The clones of one repository, one for each slot."""
+    """The clones of one repository, one for each place of a version."""
 
     def __init__(
         self,
         git: GitProgram,
         repo: str,
-        directories: Sequence[Path],
+        places: Callable[[], Sequence[Path]],
         *,
         notice: Callable[[str], None],
         warn: Callable[[str], None],
     ) -> None:
         self._git = git
         self._repo = repo
-        self._directories = directories
+        self._places = places
         self._notice = notice
         self._warn = warn
 
@@ -113,8 +113,9 @@ class Clones:
         return reason(checked) if checked.status else ""
 
     def siblings(self, directory: Path) -> list[Path]:
-        """The other slots' clones."""
-        others = (other for other in self._directories if other != directory)
+        """The other clones."""
+        places = dict.fromkeys(Path(os.path.realpath(place)) for place in self._places())
+        others = (place for place in places if place != directory)
         return [other for other in others if self.is_clone(other) and not self.trap(other)]
 
     def _from_sibling(self, directory: Path, made: Path) -> bool:

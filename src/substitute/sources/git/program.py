@@ -113,6 +113,8 @@ class GitProgram:
         What `become` owns, that user may have turned into a trap: nothing in a slot of its is touched as root.
         """
         left_out = _FOREIGN | _PERSONAL if become else _FOREIGN
+        if become and not become.is_another:  # its agent is the user's own
+            left_out -= {"SSH_AUTH_SOCK"}
         kept = {name: value for name, value in environment.items() if name not in left_out}
         self._environment = {**kept, **_FIXED}
         self._notice = notice
@@ -126,14 +128,20 @@ class GitProgram:
         self._command = ["git", *(part for item in settings.items() for part in ("-c", "=".join(item)))]
 
     def run(
-        self, directory: Path | None, *arguments: str, given: str | None = None, remote: bool = False
+        self,
+        directory: Path | None,
+        *arguments: str,
+        given: str | None = None,
+        remote: bool = False,
+        more: Mapping[str, str] | None = None,
     ) -> Captured:
         """Run ``git ARGUMENTS`` on the clone in `directory` (None: on none).
 
-        Locks that an interrupted git left there are removed; `remote` says that it may use the network.
+        Locks that an interrupted git left there are removed; `remote` says that it may use the network. `more` are
+        variables for this one.
         Raises SourceError where git is missing or past its limit, or another git is at work in the clone.
         """
-        environment = self._with_ssh(directory) if remote else self._environment
+        environment = {**(self._with_ssh(directory) if remote else self._environment), **(more or {})}
         if directory is not None:
             # By name, so that a repository around the slot is never taken for the slot's own.
             environment = {**environment, "GIT_DIR": f"{directory}/.git", "GIT_WORK_TREE": str(directory)}
@@ -166,6 +174,18 @@ class GitProgram:
         if ended.status:
             raise SourceError(failing, fact=reason(ended))
         return ended.out
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Have each git from now on obey these, whatever is configured elsewhere."""
+        self._command += [part for item in settings.items() for part in ("-c", "=".join(item))]
+
+    def finds(self, program: str) -> bool:
+        """Whether git would find `program` on its PATH."""
+        return shutil.which(program, path=self._environment.get("PATH")) is not None
+
+    def has(self, variable: str) -> bool:
+        """Whether it runs with a variable that is neither empty, 0 nor false."""
+        return self._environment.get(variable, "").lower() not in {"", "0", "false"}
 
     def remote(self, repo: str) -> Remote:
         """The repository `repo`, as this git gets at it."""

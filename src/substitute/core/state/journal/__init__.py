@@ -10,18 +10,20 @@ what is observed. On a full disk a reserve is given up, so that what is under wa
 
 from __future__ import annotations
 
-from substitute.core.state.journal.builds import Builds
 from substitute.core.state.journal.commands import Commands
+from substitute.core.state.journal.crons import Crons
 from substitute.core.state.journal.drills import Drills
 from substitute.core.state.journal.guests import Guests
+from substitute.core.state.journal.kept_versions import KeptVersions
 from substitute.core.state.journal.place import Place
+from substitute.core.state.journal.releases import Releases
 from substitute.core.state.journal.routes import Routes
 from substitute.core.state.journal.schema import VERSION
 
 __all__ = ["VERSION", "Journal"]
 
 
-class Journal(Routes, Commands, Builds, Guests, Drills, Place):
+class Journal(Routes, Releases, Commands, KeptVersions, Guests, Drills, Crons, Place):
     """The only state that `settle` believes. Each method that writes is one transaction.
 
     Each of its bases keeps a table, or a subject.

@@ -6,11 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 from substitute.core.model.programs import Process
+from substitute.core.model.slots import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from substitute.core.model.slots import Endpoint
 
 
 def dump_process(process: Process) -> str:
@@ -26,3 +25,8 @@ def load_process(text: str | None) -> Process | None:
 def dump_endpoints(endpoints: Iterable[Endpoint]) -> str:
     """Hosts and ports, as JSON."""
     return json.dumps([[one.host, one.port] for one in endpoints])
+
+
+def load_endpoints(text: str) -> tuple[Endpoint, ...]:
+    """What `dump_endpoints` made."""
+    return tuple(Endpoint(host, port) for host, port in json.loads(text))

@@ -92,7 +92,7 @@ class Database:
             # Asked again, now that no other command can be upgrading it.
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             for script in SCHEMAS[version:]:
-                for statement in filter(str.strip, script.split(";")):
+                for statement in _statements(script):
                     self._db.execute(statement)
             self._db.execute(f"PRAGMA user_version = {VERSION}")
             self._db.execute("COMMIT")
@@ -162,6 +162,16 @@ class Database:
                 fact=str(error),
                 cure="Give this user write access to it and room on its disk.",
             ) from error
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of `script`: `executescript` would end the transaction. One of a trigger has semicolons in it."""
+    statement = ""
+    for part in script.split(";")[:-1]:
+        statement += f"{part};"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def _primary(error: sqlite3.Error) -> int:

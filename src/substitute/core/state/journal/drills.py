@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 from substitute.core.model.records import DrillRecord
 from substitute.core.state.journal.database import Database
+from substitute.values import asdict
 
 
 class Drills(Database):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from substitute.core.state.journal.database import Database
+
+if TYPE_CHECKING:
+    import sqlite3
 
 
 class Facts(Database):
@@ -19,7 +24,19 @@ class Facts(Database):
             with self._write(durably=True) as db:
                 db.execute("INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)", (name, value))
 
-    def forget_facts(self) -> None:
-        """Forget all that `remember` recorded: it was of another machine."""
+    def forget(self, name: str) -> None:
+        """Forget what is remembered under `name`."""
         with self._write(durably=True) as db:
-            db.execute("DELETE FROM fact")
+            db.execute("DELETE FROM fact WHERE name = ?", (name,))
+
+    def forget_facts(self) -> None:
+        """Forget what was so on another machine, or in another place."""
+        with self._write(durably=True) as db:
+            forget_facts_of_place(db)
+
+
+def forget_facts_of_place(db: sqlite3.Connection) -> None:
+    """Do so in the transaction of `db`. What a person has locked or paused is so wherever the root is."""
+    db.execute(
+        "DELETE FROM fact WHERE name <> 'locked' AND name NOT LIKE 'locked:%' AND name NOT LIKE 'paused:%'"
+    )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from substitute.core.state.journal.apps import register
-from substitute.core.state.journal.columns import dump_process
+from substitute.core.state.journal.apps import insert_instance, register
 from substitute.core.state.journal.database import Database
+from substitute.core.state.journal.facts import forget_facts_of_place
 
 if TYPE_CHECKING:
     import sqlite3
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
     from substitute.core.model.apps import App
     from substitute.core.model.records import AppRecord
+
+
+_DIRECTORIES = {
+    "SELECT app, directory FROM slot": "UPDATE slot SET directory = ? WHERE app = ? AND directory = ?",
+    "SELECT app, directory FROM release": "UPDATE release SET directory = ? WHERE app = ? AND directory = ?",
+}
+_LOSE_RUNS = "UPDATE run SET outcome = 'lost' WHERE outcome IS NULL"
 
 
 class Place(Database):
@@ -25,9 +32,11 @@ class Place(Database):
         with self._write(durably=True) as db:
             _move(db, root)
             if not keep:
-                db.execute("DELETE FROM fact")
+                forget_facts_of_place(db)
                 db.execute("DELETE FROM command")
-                db.execute("UPDATE slot SET process = NULL, standby = 0")
+                db.execute(_LOSE_RUNS)
+                db.execute("DELETE FROM instance")
+                db.execute("UPDATE slot SET standby = 0, standby_until = NULL")
                 db.execute("UPDATE guest SET process = NULL")
 
     def begin_anew(self, root: str) -> None:
@@ -39,10 +48,15 @@ class Place(Database):
             _move(db, root)
             db.execute("DELETE FROM fact")
             db.execute("DELETE FROM command")
+            db.execute(_LOSE_RUNS)
             db.execute("DELETE FROM guest")
+            db.execute("DELETE FROM release")
+            db.execute("DELETE FROM instance")
+            db.execute("DELETE FROM hold")
             db.execute("UPDATE app SET live = NULL, stopped = 0")
             db.execute(
-                "UPDATE slot SET process = NULL, standby = 0, share = 0, intact = 0, committed = 0, version = NULL"
+                "UPDATE slot SET standby = 0, standby_until = NULL, share = 0, intact = 0, committed = 0,"
+                " version = NULL"
             )
             db.execute(
                 "UPDATE deployment SET outcome = 'interrupted', reason = 'The root was copied.' WHERE outcome IS NULL"
@@ -58,13 +72,16 @@ class Place(Database):
                 register(db, app, {name: slot.endpoints for name, slot in app.slots.items()})
                 for slot in record.slots.values():
                     db.execute(
-                        "UPDATE slot SET share = ?, hash = ?, intact = ?, committed = ?, process = ?"
+                        "UPDATE slot SET directory = ?, share = ?, hash = ?, intact = ?, committed = ?"
                         " WHERE app = ? AND name = ?",
                         (
+                            str(slot.directory),
                             *(slot.share, slot.commit, slot.intact, slot.name is record.live),
-                            *(slot.process and dump_process(slot.process), app.name, slot.name),
+                            *(app.name, slot.name),
                         ),
                     )
+                    for instance in slot.started:
+                        insert_instance(db, instance)
                 db.execute("UPDATE app SET live = ? WHERE name = ?", (record.live, app.name))
                 if record.live_slot and record.live_slot.commit:
                     db.execute(
@@ -75,8 +92,7 @@ class Place(Database):
 
 
 def _move(db: sqlite3.Connection, root: str) -> None:
-    for row in db.execute("SELECT app, name FROM slot").fetchall():
-        directory = str(Path(root, f"{row['app']}_{row['name']}"))
-        db.execute(
-            "UPDATE slot SET directory = ? WHERE app = ? AND name = ?", (directory, row["app"], row["name"])
-        )
+    for directories, change in _DIRECTORIES.items():
+        for row in db.execute(directories).fetchall():
+            moved = str(Path(root, Path(row["directory"]).name))
+            db.execute(change, (moved, row["app"], row["directory"]))

@@ -49,6 +49,63 @@ UPDATE slot SET committed = 1
 CREATE INDEX deployment_of_app ON deployment (app, id);
 CREATE INDEX deployment_under_way ON deployment (app) WHERE outcome IS NULL;
 """,
+    # A slot has several instances. A command of the version before that is still under way knows one, in its slot's
+    # row: what it writes there is carried over.
+    """
+CREATE TABLE instance (
+    app TEXT NOT NULL, slot TEXT NOT NULL, type TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL,
+    endpoints TEXT NOT NULL DEFAULT '[]', process TEXT, PRIMARY KEY (app, slot, type, number));
+INSERT INTO instance (app, slot, type, number, name, endpoints, process)
+    SELECT app, name, 'web', 1, app || '_' || name, endpoints, process FROM slot WHERE process IS NOT NULL;
+CREATE TRIGGER instance_of_the_version_before AFTER UPDATE OF process ON slot BEGIN
+    DELETE FROM instance WHERE app = NEW.app AND slot = NEW.name;
+    INSERT INTO instance (app, slot, type, number, name, endpoints, process)
+        SELECT NEW.app, NEW.name, 'web', 1, NEW.app || '_' || NEW.name, NEW.endpoints, NEW.process
+        WHERE NEW.process IS NOT NULL;
+END;
+""",
+    # One-off commands and what cron runs. A cron's command runs once for each time that it is due.
+    """
+CREATE TABLE run (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL, slot TEXT NOT NULL, cron TEXT NOT NULL DEFAULT '',
+    command TEXT NOT NULL, user TEXT NOT NULL DEFAULT '', detached INTEGER NOT NULL DEFAULT 0, due REAL,
+    started REAL NOT NULL, finished REAL, outcome TEXT, status INTEGER, process TEXT);
+CREATE UNIQUE INDEX run_of_cron ON run (app, cron, due) WHERE due IS NOT NULL;
+CREATE INDEX run_under_way ON run (app) WHERE outcome IS NULL;
+""",
+    # What a deployment did to the database, and whether the versions before it survive that.
+    """
+ALTER TABLE deployment ADD COLUMN release_outcome TEXT NOT NULL DEFAULT '';
+ALTER TABLE deployment ADD COLUMN release_seconds REAL;
+ALTER TABLE deployment ADD COLUMN release_guard TEXT NOT NULL DEFAULT '';
+CREATE INDEX deployment_with_a_contract ON deployment (app, id) WHERE release_guard = 'contract';
+""",
+    # Directories of versions that no slot uses; those without a commit are to be removed. And all versions that are
+    # there as they were built.
+    """
+CREATE TABLE release (
+    app TEXT NOT NULL, directory TEXT NOT NULL, hash TEXT, version TEXT, PRIMARY KEY (app, directory));
+CREATE VIEW kept AS
+    SELECT app, hash FROM slot WHERE intact AND hash IS NOT NULL
+    UNION SELECT app, hash FROM release WHERE hash IS NOT NULL;
+""",
+    # What was live before may run on without requests, until a time in seconds since the epoch.
+    "ALTER TABLE slot ADD COLUMN standby_until REAL;",
+    # A candidate of an app may wait for a person, until a time in seconds since the epoch.
+    """
+CREATE TABLE hold (
+    app TEXT PRIMARY KEY, slot TEXT NOT NULL, deployment INTEGER NOT NULL, until REAL NOT NULL, token TEXT NOT NULL);
+""",
+    # How a canary ended, as JSON.
+    "ALTER TABLE deployment ADD COLUMN verdict TEXT NOT NULL DEFAULT '';",
+    # Below these paths the version that stands by is asked for what the live one does not have.
+    "ALTER TABLE app ADD COLUMN assets TEXT NOT NULL DEFAULT '[]';",
+    # Where no two versions of an app may run at once: how long a request waits for one at most, in seconds, and since
+    # when they wait now.
+    """
+ALTER TABLE app ADD COLUMN hold REAL;
+ALTER TABLE app ADD COLUMN waits_since REAL;
+""",
 )
 """What takes a journal from each version of the schema to the next; the first makes an empty file a journal.
 

@@ -1,0 +1,81 @@
+"""The lines of HAProxy's file by which a client gets a certain version: for a preview, or since it met that one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from substitute.balancers.haproxy.names import (
+    CANARY_HEADER,
+    CLIENT_COOKIE,
+    MAP,
+    PREVIEW_COOKIE,
+    PREVIEW_HEADER,
+    PREVIEW_PATH,
+    PREVIEWED,
+    SHARED,
+    of_backend,
+    of_servers,
+)
+from substitute.core.model.slots import SlotName
+
+if TYPE_CHECKING:
+    from substitute.core.ports.balancer import Backend
+
+
+_ATTRIBUTES = "Path=/; HttpOnly; SameSite=Lax"
+
+
+def previews() -> list[str]:
+    """Who names the token of a preview, by header, by cookie or in a link; the link sets the cookie."""
+    some, found = f"{{ str({PREVIEWED}),map({MAP}) -m found }}", "{ var(txn.preview) -m found }"
+    linked, slot = f"{{ path_beg {PREVIEW_PATH} }}", f"str({PREVIEWED}),concat(,txn.token),map({MAP})"
+    cookie = f'"{PREVIEW_COOKIE}=%[var(txn.token)]; {_ATTRIBUTES}" hdr Cache-Control no-store'
+    asked = {
+        f"req.hdr({PREVIEW_HEADER})": some,
+        f"req.cook({PREVIEW_COOKIE})": f"{some} !{{ var(txn.token) -m found }}",
+        f"path,field({PREVIEW_PATH.count('/') + 1},/)": f"{some} {linked}",
+    }
+    return [
+        *(f"    http-request set-var(txn.token) {said} if {when}" for said, when in asked.items()),
+        f"    http-request set-var(txn.preview) {slot} if {{ var(txn.token) -m found }}",
+        f"    http-request return status 302 hdr Location / hdr Set-Cookie {cookie} if {linked} {found}",
+        f"    use_backend %[var(txn.app)] if {found}",
+    ]
+
+
+def staying(backend: Backend) -> list[str]:
+    """Who previews a slot gets it; and while both share the requests, each client stays with one of them.
+
+    A client is drawn by a hash of its name, which a cookie keeps: when the share of a new version grows, those who
+    have met it stay with it, and some of the others come to it.
+    """
+    name, cookie = of_backend(backend), f'"{CLIENT_COOKIE}=%[var(txn.named)]; {_ATTRIBUTES}"'
+    shared, unknown = "{ var(txn.shared) -m found }", "!{ var(txn.named) -m found }"
+    drawn = "var(txn.shared),field(1,:),concat(:,txn.named),xxh32,mod(100)"
+    lines = [
+        f"    http-request set-var(txn.shared) str({SHARED}{name}),map({MAP})",
+        f"    http-request set-var(txn.named) req.cook({CLIENT_COOKIE}) if {shared}",
+        f"    http-request set-var(txn.unknown) bool(true) if {shared} {unknown}",
+        f"    http-request set-var(txn.named) uuid() if {shared} {unknown}",
+        # The log knows the client by it from the first request on.
+        f"    http-request set-var(txn.client) var(txn.named) if {shared}",
+        f"    http-request set-var(txn.drawn) {drawn} if {shared}",
+        f"    http-request set-var(txn.below) var(txn.shared),field(2,:),sub(txn.drawn) if {shared}",
+        f"    http-response add-header Set-Cookie {cookie} if {{ var(txn.unknown) -m bool }}",
+    ]
+    for slot in SlotName:
+        new = f"{{ var(txn.shared),field(3,:) -m str {slot} }} {{ req.hdr({CANARY_HEADER}) -i -m str"
+        lines += [
+            f"    http-request set-var(txn.below) int({int(slot is SlotName.B)}) if {new} yes }}",
+            f"    http-request set-var(txn.below) int({int(slot is SlotName.A)}) if {new} no }}",
+        ]
+    of = {SlotName.A: "{ var(txn.below) -m int le 0 }", SlotName.B: "{ var(txn.below) -m int gt 0 }"}
+    for slot in SlotName:
+        mine = [server for server, each in of_servers(backend) if each.slot is slot]
+        for left, server in zip(range(len(mine), 0, -1), mine, strict=True):
+            chance = f" {{ rand({left}) eq 0 }}" if left > 1 else ""
+            lines += [
+                f"    use-server {server} if {{ var(txn.preview) -m str {name}/{slot} }}{chance}",
+                f"    use-server {server} if {of[slot]} {{ srv_weight({name}/{server}) gt 0 }}{chance}",
+            ]
+    return lines

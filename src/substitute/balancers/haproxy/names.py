@@ -1,0 +1,67 @@
+"""The names in HAProxy's file, and the files and sockets beside it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from substitute.core.model.slots import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from substitute.core.ports.balancer import Backend, Server
+
+MAP, FRONT = "haproxy.map", "haproxy-front.sock"
+"""Which app a host name leads to, changed at run time; and where a worker that leaves sends requests on to."""
+PAUSE, AGAIN = "haproxy-pause.sock", "haproxy-again.sock"
+"""Where a request that got no answer on a kept connection waits, and where it then comes in a second time."""
+KEPT = "_kept"
+"""The end of the name of an app's second backend; no app's name has an underscore."""
+ASSETS = "assets"
+"""The backend that asks for an asset twice, each time by a socket of the front: as for any request; then, where there
+is none, of both slots."""
+WHOEVER, OTHER, LAST = "haproxy-whoever.sock", "haproxy-other.sock", "haproxy-last.sock"
+"""Those sockets, and the one that leads from the first of the two slots to the second."""
+OF_OTHER, OF_LAST = "_other", "_last"
+"""The ends of the names of an app's backends for these two."""
+NOBODYS = "*"
+"""The key in `MAP` of the app without domains; no host name can be that."""
+NEWEST, EARLIER = "newest", "earlier"
+"""The backend of a worker that leaves, and what still listens where `balancer.listen` was before."""
+RING = "recent"
+"""What HAProxy keeps in memory of the requests that it has answered."""
+
+PREVIEW_HEADER, PREVIEW_COOKIE, PREVIEW_PATH = (
+    "X-Substitute-Preview",
+    "substitute-preview",
+    "/.substitute/preview/",
+)
+"""How somebody asks for a version that is held: with its token. The path sets the cookie, and leads on to ``/``."""
+CANARY_HEADER = "X-Substitute-Canary"
+"""A client that sends it gets the new version with ``yes``, and the live one with ``no``, while both have a share."""
+CLIENT_COOKIE = "substitute"
+"""A random name that a client gets while two versions share the requests, so that it stays with one of them."""
+PREVIEWED, SHARED = ":preview:", ":share:"
+"""What keys in `MAP` begin with that are no host names: those have no colon."""
+WAIT, NOWHERE = "wait", Endpoint("127.0.0.1", 0)
+"""The server that requests wait at, and its address: nobody can listen on port 0, so each connection is refused."""
+
+DRILL_HEADER, SLOT_HEADER = "X-Substitute-Drill", "X-Substitute-Slot"
+"""Who asks with the first one is told by the second which slot has answered."""
+
+STREAM_MARK = 1
+"""The niceness of WebSockets and event streams in HAProxy; that of others is 0."""
+
+
+def of_backend(backend: Backend) -> str:
+    """Its first backend; the name of its second one ends with `KEPT`."""
+    return f"app_{backend.app}"
+
+
+def of_servers(backend: Backend) -> Iterator[tuple[str, Server]]:
+    """Call the servers ``a0``, ``a1``, ``b0``: the slot, and the how manieth endpoint of it."""
+    count: Counter[str] = Counter()
+    for server in backend.servers:
+        yield f"{server.slot}{count[server.slot]}", server
+        count[server.slot] += 1

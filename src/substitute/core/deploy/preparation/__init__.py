@@ -1,0 +1,1 @@
+"""What is done with a candidate's files before anything of it starts: shared files, secrets, build, release."""

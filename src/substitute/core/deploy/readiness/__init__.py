@@ -1,0 +1,1 @@
+"""When an instance is ready, and why it is not; who serves in truth."""

@@ -1,0 +1,153 @@
+"""An instance that gets no new requests finishes those it has; what it could not finish is counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from substitute.core.deploy.running.instances import stop_others, stop_slot
+from substitute.core.deploy.running.streams import StreamEnding
+from substitute.core.model.errors import InterruptedByUserError, UnobservedError
+from substitute.core.model.events import Drained, Warned
+from substitute.core.state.hurry import in_a_hurry
+from substitute.values import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from substitute.core.host import Host
+    from substitute.core.model.apps import App
+    from substitute.core.model.instances import InstanceRecord
+    from substitute.core.model.records import SlotRecord
+    from substitute.core.ports.balancer import Traffic
+
+_INTERVAL = 0.005
+_TOLD_WITHIN = 1.0
+"""Seconds until a balancer has seen that an instance is gone."""
+
+
+def drain(host: Host, app: App, slot: SlotRecord) -> Drained:
+    """Wait until `slot` has no request in flight, at most its drain timeout; end its streams in waves meanwhile.
+
+    In flight is 0 twice in a row, since a request may be between the balancer's accept and its count. Where
+    the balancer can never tell, there is nothing to wait for: the instance finishes its own once told. One that
+    can't tell at this moment is asked again. Whoever types --now meanwhile ends the wait.
+    """
+    waves = StreamEnding(host, slot, app.waves)
+    limit = max(slot.drain_timeout, waves.limit)
+    deadline = host.clock.monotonic() + limit
+    first = last = None
+    quiet, connections = 0, False
+    while True:
+        unseen = ""
+        try:
+            seen = _traffic_of(host, slot)
+        except UnobservedError as error:
+            unseen, quiet = error.reason, 0
+        else:
+            if seen is None:
+                return Drained()
+            now = sum(one.in_flight for one in seen)
+            connections = any(one.requests is None for one in seen)
+            first, last = now if first is None else first, now
+            quiet = quiet + 1 if now == 0 else 0
+        if quiet == 2:
+            return waves.counted(Drained(finished=first or 0, connections=connections))
+        waves.proceed()
+        cut_short, late = _is_cut_short(host, slot), host.clock.monotonic() >= deadline
+        if cut_short:
+            ones = "" if last == 1 else "s"
+            told = f"Slot {slot.name} is told to stop now, with {last or 0} request{ones} in flight: --now was typed."
+            host.emit(Warned(told))
+        elif late:
+            _tell_the_limit(host, slot, limit, last or 0, unseen, connections=connections)
+        if cut_short or late:
+            first, last = first or 0, last or 0
+            found = Drained(max(first - last, 0), cut=last, at_sigterm=last, connections=connections)
+            return waves.counted(found)
+        host.clock.sleep(_INTERVAL)
+
+
+def _is_cut_short(host: Host, slot: SlotRecord) -> bool:
+    """Whether somebody who lives needs the slot at once."""
+    who = in_a_hurry(host.journal, slot.app)
+    return who is not None and host.prober.alive(who)
+
+
+def _tell_the_limit(
+    host: Host, slot: SlotRecord, limit: float, last: int, unseen: str, *, connections: bool
+) -> None:
+    key = "drain.streams" if limit > slot.drain_timeout else "drain.timeout"
+    waited = f"{limit:g}s (app.{slot.app}.{key})"
+    now = f"It gets {slot.stop_signal} now, and {slot.stop_timeout:g}s to finish (stop.timeout)."
+    ones = "" if last == 1 else "s"
+    if unseen:
+        host.emit(
+            Warned(f"Which requests slot {slot.name} still has after {waited} is not known. {unseen} {now}")
+        )
+    elif last and connections:
+        host.emit(
+            Warned(
+                f"Slot {slot.name} still has {last} open connection{ones} after {waited}: slow requests, streams, or "
+                f"idle connections that your balancer keeps (docs/balancers.md tells how it closes them). {now}"
+            )
+        )
+    elif last:
+        host.emit(
+            Warned(
+                f"Slot {slot.name} still has {last} request{ones} after {waited}: slow answers, streams or WebSockets. "
+                f"{now}"
+            )
+        )
+
+
+def _traffic_of(host: Host, slot: SlotRecord) -> list[Traffic] | None:
+    """What the balancer knows of the slot's endpoints; None where that can never be known."""
+    traffic = host.balancer.traffic()
+    if traffic is None:
+        return None
+    return [traffic[endpoint] for endpoint in slot.endpoints if endpoint in traffic]
+
+
+def _cut(host: Host, slot: SlotRecord, *, patience: float = 0.0) -> int | None:
+    """How many answers of `slot` the balancer has seen broken off, as soon as nothing is in flight there.
+
+    None where it can't tell. Never raises but on a signal: nothing hangs on it.
+    """
+    deadline = host.clock.monotonic() + patience
+    while True:
+        try:
+            seen = _traffic_of(host, slot)
+        except InterruptedByUserError:
+            raise
+        except Exception:  # noqa: BLE001  # whatever keeps it from telling
+            seen = None
+        if not seen or any(one.cut is None for one in seen):
+            return None
+        if not any(one.in_flight for one in seen) or host.clock.monotonic() >= deadline:
+            return sum(one.cut or 0 for one in seen)
+        host.clock.sleep(_INTERVAL)
+
+
+def stop_web(host: Host, app: App, slot: SlotRecord, drained: Drained) -> Drained:
+    """Do what `stop_and_count` does, and have the workers of `slot` run on."""
+    if not slot.others:
+        return stop_and_count(host, app, slot, drained)
+    return _counted(host, slot, drained, lambda: stop_others(host, app, slot, slot.web))
+
+
+def stop_and_count(
+    host: Host, app: App, slot: SlotRecord, drained: Drained, behind: Sequence[InstanceRecord] = ()
+) -> Drained:
+    """Do what `stop_slot` does. What it still had was cut where the balancer saw that fail, or it was killed."""
+    return _counted(host, slot, drained, lambda: stop_slot(host, app, slot, behind))
+
+
+def _counted(host: Host, slot: SlotRecord, drained: Drained, stop: Callable[[], bool]) -> Drained:
+    """What became of the requests of `slot` by `stop`, which says whether it had to kill."""
+    before = _cut(host, slot) if drained.at_sigterm else None
+    killed = stop()
+    after = None if before is None or killed else _cut(host, slot, patience=_TOLD_WITHIN)
+    if before is None or after is None or after < before:  # it can't tell, or has begun anew
+        return drained
+    cut = min(after - before, drained.at_sigterm)
+    return replace(drained, cut=cut, finished=drained.finished + drained.at_sigterm - cut)

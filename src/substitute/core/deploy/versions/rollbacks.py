@@ -1,0 +1,65 @@
+"""What a rollback would be now: instant, a start, a build, or refused; and how long that took the last time."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from substitute.core.deploy.versions.release_guard import across
+from substitute.core.model.slots import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from substitute.core.host import Host
+    from substitute.core.model.apps import App
+
+_LATELY = 10
+"""Deployments that are looked at."""
+_STARTS = (Phase.START, Phase.READY, Phase.WARM, Phase.WORKERS)
+_BUILDS = (Phase.UPDATE, Phase.BUILD, *_STARTS)
+
+
+def what_rollback_is(host: Host, app: App) -> dict[str, Any] | None:
+    """For ``status --json``: the commit that a rollback would go to, and what it takes; None: there is none.
+
+    `kind` is ``instant``: it stands by, until the time `until` where that is limited; ``cold``: it is started;
+    ``build``; or ``refused``, for the reason in `refused`. `seconds` is how long that took when it was last done.
+    """
+    record = host.journal.app(app.name)
+    live = record.live_slot
+    target = host.journal.rollback_commit(app.name, live.commit) if live else None
+    if live is None or target is None:
+        return None
+    refused, slot, until = across(host, app, target), record.slots[live.name.other], None
+    phases: tuple[Phase, ...] = ()
+    standby = record.standby(host.clock.now())
+    if refused:
+        kind = "refused"
+    elif standby and standby.commit == target and all(host.running(one) for one in standby.web):
+        kind, until = "instant", standby.standby_until
+    elif (slot.intact and slot.commit == target) or target in host.journal.kept(app.name):
+        kind, phases = "cold", _STARTS
+    else:
+        kind, phases = "build", _BUILDS
+    return {
+        "commit": target,
+        "refused": refused,
+        "kind": kind,
+        "until": _iso(until) if until not in {None, math.inf} else None,
+        "seconds": _took(host, app, target, phases) if phases else None,
+    }
+
+
+def _took(host: Host, app: App, commit: str, phases: Iterable[Phase]) -> float | None:
+    """The seconds of `phases` in the latest deployment of `commit` that had the first of them, if one of late did."""
+    first, *rest = phases
+    for one in host.journal.history(app.name, _LATELY):
+        if one.commit == commit and one.outcome == "succeeded" and one.seconds.get(first):
+            return round(sum(one.seconds.get(phase, 0.0) for phase in (first, *rest)), 1)
+    return None
+
+
+def _iso(epoch: float | None) -> str | None:
+    return None if epoch is None else datetime.fromtimestamp(epoch, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,34 @@
+"""The version before, which runs on without requests: its end, by hand and when its time is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from substitute.core.deploy.settle import settle
+from substitute.core.interrupts import Interrupts, ends_soon
+from substitute.core.model.events import Notice
+from substitute.core.state.lock import RECOVERY
+
+if TYPE_CHECKING:
+    from substitute.core.host import Host
+    from substitute.core.model.apps import App
+
+
+def end(host: Host, app: App) -> None:
+    """Stop what stands by. Nothing else is changed; that nothing stands by is no error. Raises as `settle` does."""
+    with host.lock(host.lock_path(app.name), "standby end"), Interrupts(ends_soon(host.emit)) as interrupts:
+        slot = host.journal.app(app.name).standby(host.clock.now())
+        if slot is None:
+            host.emit(Notice(f"Nothing of {app.name} stands by."))
+            return
+        host.journal.end_standby(app.name)
+        settle(host, app, interrupts=interrupts)
+    host.emit(Notice(f"{slot.full_name} stopped. A rollback starts it again."))
+
+
+def look_after(host: Host, app: App) -> None:
+    """Settle, where something stands by, is held, or should have ended by now; as its guardian does."""
+    with host.lock(host.lock_path(app.name), RECOVERY):
+        record = host.journal.app(app.name)
+        if record.hold or any(slot.standby_until is not None for slot in record.slots.values()):
+            settle(host, app)

@@ -1,0 +1,1 @@
+"""What was built elsewhere: tar and zip files, and directories."""

@@ -1,0 +1,150 @@
+"""A canary: its steps, what the judge's verdict does, and what is known of it afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from substitute.core.deploy.deployment import deploy, rollback
+from substitute.core.model.apps import Canary, CanaryStep
+from substitute.core.model.errors import DeploymentFailedError
+from substitute.core.model.events import Compared, Judged, PhaseStarted
+from substitute.core.model.slots import Phase, SlotName
+from tests.unit.fakes.balancer import FakeAnswers
+from tests.unit.test_replay import answered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from substitute.core.ports.access_log import Answered
+    from tests.unit.fakes.shop import Shop
+
+STEPS = (CanaryStep(5, 30.0), CanaryStep(25, 60.0))
+
+
+@pytest.fixture
+def canaried(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """v1 is live, and clients ask for as much as `Requests` says."""
+    deploy(shop.host, shop.app, "v1")
+    shop.events.clear()
+    shop.world.log.clear()
+    shop.change(canary=Canary(STEPS))
+    ask(monkeypatch, shop, requests=100, failing=0)
+    return shop
+
+
+def ask(monkeypatch: pytest.MonkeyPatch, shop: Shop, *, requests: int, failing: int) -> None:
+    """Have so many come in each second to each version; so many of the candidate's fail."""
+
+    def take(_: FakeAnswers, seconds: float) -> Sequence[Answered]:
+        shop.world.clock.sleep(seconds)
+        found = []
+        for number in range(int(requests * seconds)):
+            client = f"{shop.world.clock.time}-{number}"
+            status = 500 if number < failing * seconds else 200
+            found += [
+                answered(slot=SlotName.A, client=client),
+                answered(slot=SlotName.B, client=client + "b", status=status),
+                answered(slot=None, client=None, status=503),
+            ]
+        return found
+
+    monkeypatch.setattr(FakeAnswers, "take", take)
+
+
+def routes(shop: Shop) -> list[str]:
+    return [line for line in shop.world.log if line.startswith("route")]
+
+
+def outcome(shop: Shop) -> tuple[str | None, str]:
+    record = shop.host.journal.history("shop", 1)[0]
+    return record.outcome, str((record.verdict or {}).get("end", ""))
+
+
+def test_clients_come_step_by_step_and_one_that_is_as_good_becomes_live(canaried: Shop) -> None:
+    deploy(canaried.host, canaried.app, "v2")
+    assert routes(canaried) == [
+        "route 3001=95 3002=5",
+        "route 3001=75 3002=25",
+        "route 3001=0 3002=100",
+    ]
+    assert outcome(canaried) == ("succeeded", "no worse")
+    told = [event for event in canaried.events if isinstance(event, Compared)]
+    assert [(one.share, one.left) for one in told if not one.left] == [(5, 0.0), (25, 0.0)]
+    assert told[-1].candidate.requests == told[-1].live.requests == 9000
+    assert told[-1].candidate.per_second == 100
+    (judged,) = [event for event in canaried.events if isinstance(event, Judged)]
+    assert judged.verdict["candidate"]["requests"] == 9000
+    phases = [event.phase for event in canaried.events if isinstance(event, PhaseStarted)]
+    assert Phase.VERIFY not in phases
+    assert "no worse" in canaried.host.journal.history("shop", 1)[0].reason
+
+
+def test_one_that_is_worse_is_stopped_at_once(canaried: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(monkeypatch, canaried, requests=100, failing=10)
+    with pytest.raises(
+        DeploymentFailedError, match=r"(?s)canary was stopped.*worse: .*Slot a \(v1\) still serves"
+    ):
+        deploy(canaried.host, canaried.app, "v2")
+    assert routes(canaried) == ["route 3001=95 3002=5", "route 3001=100 3002=0"]
+    assert outcome(canaried) == ("failed", "worse")
+
+
+@pytest.mark.parametrize("needs_traffic", [False, True])
+def test_where_too_little_was_seen_it_is_the_users_choice(
+    canaried: Shop, monkeypatch: pytest.MonkeyPatch, *, needs_traffic: bool
+) -> None:
+    canaried.change(canary=Canary(STEPS, needs_traffic=needs_traffic))
+    ask(monkeypatch, canaried, requests=1, failing=0)
+    if needs_traffic:
+        with pytest.raises(DeploymentFailedError, match="did not show that the new version is no worse"):
+            deploy(canaried.host, canaried.app, "v2")
+    else:
+        deploy(canaried.host, canaried.app, "v2")
+    assert outcome(canaried) == ("failed" if needs_traffic else "succeeded", "too little traffic to tell")
+
+
+def test_where_clients_are_few_requests_are_sent_besides(canaried: Shop) -> None:
+    canaried.change(
+        canary=Canary(STEPS, synthetic=50.0),
+        domains=("*.example.com", "shop.example.com"),
+        health=replace(canaried.app.health, warm=("/", "/search")),
+    )
+    deploy(canaried.host, canaried.app, "v2")
+    log = canaried.world.log
+    begun = log.index("load on 127.0.0.1:8080 for / /search of shop.example.com: 50/s")
+    assert (
+        begun < log.index("route 3001=75 3002=25") < log.index("no load") < log.index("route 3001=0 3002=100")
+    )
+
+
+def test_without_a_judge_it_is_only_watched(canaried: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    canaried.change(canary=Canary(STEPS, judge=False))
+    ask(monkeypatch, canaried, requests=100, failing=100)
+    deploy(canaried.host, canaried.app, "v2")
+    assert outcome(canaried) == ("succeeded", "")
+
+
+def test_one_that_stops_answering_is_stopped(canaried: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    canaried.change(canary=Canary(STEPS, judge=False))
+    sleep = type(canaried.world.clock).sleep
+
+    def crash(clock: object, seconds: float) -> None:
+        sleep(clock, seconds)  # type: ignore[arg-type]
+        if "route 3001=95 3002=5" in canaried.world.log:
+            canaried.world.crash("shop_b")
+
+    monkeypatch.setattr(type(canaried.world.clock), "sleep", crash)
+    with pytest.raises(DeploymentFailedError, match="still serves"):
+        deploy(canaried.host, canaried.app, "v2")
+    assert routes(canaried)[-1] == "route 3001=100 3002=0"
+
+
+def test_who_goes_back_does_not_wait(canaried: Shop) -> None:
+    deploy(canaried.host, canaried.app, "v2")
+    canaried.events.clear()
+    rollback(canaried.host, canaried.app)
+    phases = {event.phase for event in canaried.events if isinstance(event, PhaseStarted)}
+    assert Phase.CANARY not in phases

@@ -1,0 +1,99 @@
+"""A candidate that waits for a person: what is told, and what becomes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from substitute.console.progress import lines
+from substitute.core.deploy.deployment import deploy, promote, rollback
+from substitute.core.deploy.holding import abort
+from substitute.core.model.apps import Order
+from substitute.core.model.errors import DeploymentFailedError, UsageError
+from substitute.core.model.events import Held, PhaseStarted, Succeeded
+from substitute.core.model.slots import Phase, SlotName
+from tests.unit.fakes.balancer import FakeBalancer
+
+if TYPE_CHECKING:
+    from tests.unit.fakes.shop import Shop
+
+
+@pytest.fixture
+def held(shop: Shop) -> Shop:
+    """v1 is live, and v2 is held for a minute."""
+    deploy(shop.host, shop.app, "v1")
+    shop.events.clear()
+    deploy(shop.host, shop.app, "v2", hold_for=60.0)
+    return shop
+
+
+def outcomes(shop: Shop) -> list[tuple[str, str | None]]:
+    return [(one.operation, one.outcome) for one in shop.host.journal.history("shop")]
+
+
+def test_it_is_told_where_it_can_be_seen_and_what_to_type(held: Shop) -> None:
+    (event,) = [one for one in held.events if isinstance(one, Held)]
+    assert (event.slot, event.commit, event.live) == (SlotName.B, "v2", SlotName.A)
+    assert held.world.clock.now() < event.until <= held.world.clock.now() + 60.0
+    told = "\n".join(lines(event))
+    assert f"http://here/{event.token}" in told
+    assert f"X-Substitute-Preview: {event.token}" in told
+    assert "`substitute promote`" in told
+    assert outcomes(held)[0] == ("deploy", "held")
+
+
+def test_a_balancer_that_can_lead_nobody_there_is_told_of(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeBalancer, "previews", lambda *_: ())
+    deploy(shop.host, shop.app, "v1", hold_for=60.0)
+    (event,) = [one for one in shop.events if isinstance(one, Held)]
+    told = "\n".join(lines(event))
+    assert "cannot lead anybody" in told
+    assert "Nothing serves yet" in told
+
+
+def test_promoted_it_starts_nothing_and_is_verified(held: Shop) -> None:
+    held.world.log.clear()
+    promote(held.host, held.app)
+    assert not [line for line in held.world.log if line.startswith("start ")]
+    assert "route 3001=50 3002=50" in held.world.log
+    (done,) = [one for one in held.events if isinstance(one, Succeeded)]
+    assert (done.live, done.previous) == (SlotName.B, "v1")
+    begun = [one.phase for one in held.events if isinstance(one, PhaseStarted)]
+    assert begun[-6:-2] == [Phase.READY, Phase.ADMIT, Phase.VERIFY, Phase.COMMIT]
+    assert outcomes(held)[:2] == [("promote", "succeeded"), ("deploy", "promoted")]
+    rollback(held.host, held.app)
+    assert held.host.journal.app("shop").live is SlotName.A
+
+
+def test_aborted_it_is_stopped_and_what_is_live_is_not_touched(held: Shop) -> None:
+    abort(held.host, held.app)
+    assert list(held.world.running) == ["shop_a"]
+    assert outcomes(held)[0] == ("deploy", "aborted")
+    for act in (promote, abort):
+        with pytest.raises(UsageError, match="No version of shop is held"):
+            act(held.host, held.app)
+
+
+def test_one_that_does_not_answer_any_more_is_stopped_by_its_promotion(held: Shop) -> None:
+    held.world.answering["shop_b"] = False
+    with pytest.raises(
+        DeploymentFailedError, match=r"(?s)does not answer any more.*Slot a \(v1\) still serves"
+    ):
+        promote(held.host, held.app)
+    assert held.host.journal.app("shop").hold is None
+    assert list(held.world.running) == ["shop_a"]
+
+
+def test_the_next_deployment_takes_its_slot(held: Shop) -> None:
+    deploy(held.host, held.app, "v3")
+    assert outcomes(held)[:2] == [("deploy", "succeeded"), ("deploy", "aborted")]
+    assert "needed its slot" in held.host.journal.history("shop")[1].reason
+
+
+def test_what_cannot_run_twice_cannot_be_held(shop: Shop) -> None:
+    shop.change(order=Order.STOP_FIRST, hold=30.0)
+    with pytest.raises(UsageError, match="cannot be held"):
+        deploy(shop.host, shop.app, "v1", hold_for=60.0)
