@@ -62,7 +62,7 @@ def placed(root: list[Backend]) -> dict[tuple[str, str], tuple[str, int]]:
             found[f"app_{app.app}_kept", name] = (str(server.endpoint), 0)
             if app.assets:
                 last = 0 if app.spare in {None, server.slot} else 100
-                found[f"app_{app.app}_other", name] = (str(server.endpoint), 0)
+                found[f"app_{app.app}_other_{server.slot}", name] = (str(server.endpoint), 0)
                 found[f"app_{app.app}_last", name] = (str(server.endpoint), last)
     return found
 

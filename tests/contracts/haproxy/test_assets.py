@@ -11,6 +11,7 @@ import pytest
 from substitute.balancers.haproxy import spare as spare_sections
 from substitute.core.model.slots import Endpoint, SlotName
 from substitute.core.ports.balancer import Backend, Server
+from substitute.demo.load import Load
 from tests.contracts.balanced_site import A, B, Site
 from tests.contracts.haproxies import meanwhile, path, stopped
 from tests.contracts.strict_client import get, load
@@ -73,6 +74,22 @@ def test_while_both_get_requests_each_is_asked_for_what_the_other_does_not_have(
     route(site, 50, 50, B)
     assert {get(site.listen, f"/assets/{name}") for name in FOUND for _ in range(6)} == set(FOUND.values())
     assert get(site.listen, "/assets/nowhere")[0] == 404
+
+
+def test_who_stands_by_changes_in_the_middle_of_a_request_that_still_finds_its_asset(site: Site) -> None:
+    route(site, 100, 0, B)
+    with loading(site, "/assets/a0") as mine, loading(site, "/assets/b0") as other:
+        for _ in range(100):
+            route(site, 0, 100, A)
+            route(site, 100, 0, B)
+        mine.wait_for(50)
+        other.wait_for(50)
+    assert mine.so_far.failures == other.so_far.failures == []
+
+
+def loading(site: Site, path: str) -> Load:
+    """GETs of it without a pause."""
+    return Load(f"http://{site.listen}{path}", connections=8)
 
 
 def test_one_that_comes_and_goes_changes_no_share_and_needs_no_reload(site: Site) -> None:

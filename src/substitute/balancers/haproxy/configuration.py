@@ -67,7 +67,7 @@ def placed(backend: Backend) -> Iterator[tuple[tuple[str, str], tuple[Endpoint, 
         yield (names.of_backend(backend) + names.KEPT, name), (server.endpoint, 0)
         if backend.assets:
             last = 100 if backend.spare not in {None, server.slot} else 0
-            yield (names.of_backend(backend) + names.OF_OTHER, name), (server.endpoint, 0)
+            yield (names.of_backend(backend) + names.OF_OTHER[server.slot], name), (server.endpoint, 0)
             yield (names.of_backend(backend) + names.OF_LAST, name), (server.endpoint, last)
     if backend.hold:
         yield (names.of_backend(backend), names.WAIT), (names.NOWHERE, int(backend.waits))
@@ -93,6 +93,6 @@ def _render(
         lines += sections.fresh(backend, adjustable=adjustable)
         lines += sections.kept(backend, keep=settings.keep_connections, adjustable=adjustable)
         if backend.assets:
-            lines += spare.other(backend, adjustable=adjustable)
+            lines += spare.others(backend, adjustable=adjustable)
             lines += spare.last(backend, adjustable=adjustable)
     return "\n".join(lines) + "\n"

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from substitute.balancers.haproxy.configuration import placed
-from substitute.balancers.haproxy.names import EARLIER, KEPT, MAP, OF_LAST, OF_OTHER
+from substitute.balancers.haproxy.names import EARLIER, MAP, OF_LAST
 from substitute.balancers.haproxy.sections import is_address
 
 if TYPE_CHECKING:
@@ -35,10 +35,9 @@ def servers(text: str) -> Servers:
 
 
 def apps(text: str) -> set[str]:
-    """Those that have a backend."""
-    ends = (KEPT, OF_OTHER, OF_LAST)
+    """Those that have a backend. No app's name has an underscore; those of its further backends do."""
     found = {section[4:] for section, _ in _lines(text) if section.startswith("app_")}
-    return {name for name in found if not name.endswith(ends)}
+    return {name for name in found if "_" not in name}
 
 
 def listen(text: str) -> str:

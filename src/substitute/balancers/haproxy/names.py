@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from substitute.core.model.slots import Endpoint
+from substitute.core.model.slots import Endpoint, SlotName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +21,12 @@ KEPT = "_kept"
 ASSETS = "assets"
 """The backend that asks for an asset twice, each time by a socket of the front: as for any request; then, where there
 is none, of both slots."""
-WHOEVER, OTHER, LAST = "haproxy-whoever.sock", "haproxy-other.sock", "haproxy-last.sock"
-"""Those sockets, and the one that leads from the first of the two slots to the second."""
-OF_OTHER, OF_LAST = "_other", "_last"
-"""The ends of the names of an app's backends for these two."""
+WHOEVER, OTHER = "haproxy-whoever.sock", "haproxy-other.sock"
+"""Those sockets."""
+LAST = {slot: f"haproxy-last-{slot}.sock" for slot in SlotName}
+"""The sockets that lead from the first of the two slots to the second, by the slot that is the second."""
+OF_OTHER, OF_LAST = {slot: f"_other_{slot}" for slot in SlotName}, "_last"
+"""The ends of the names of an app's backends for these: by the slot that is asked first, and for the second."""
 NOBODYS = "*"
 """The key in `MAP` of the app without domains; no host name can be that."""
 NEWEST, EARLIER = "newest", "earlier"

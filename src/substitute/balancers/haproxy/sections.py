@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from substitute.balancers.haproxy.settings import Settings
-    from substitute.core.model.slots import Endpoint
+    from substitute.core.model.slots import Endpoint, SlotName
     from substitute.core.ports.balancer import Backend
 
 _CONNECT_MS, _RETRIES, _REDISPATCH = 500, 16, 3
@@ -81,6 +81,8 @@ _REPEATABLE = (
 PUT and DELETE are idempotent by the same RFC, but not in every app: the second DELETE is often answered with 404.
 """
 
+_LASTS = {f"last_{slot}": socket for slot, socket in LAST.items()}
+"""The sockets by the names that they have in the file."""
 _ASKED, _DRILL = f"{{ req.hdr({DRILL_HEADER}) -m found }}", "{ var(txn.drill) -m bool }"
 
 _PAGE = (
@@ -150,7 +152,7 @@ def front(settings: Settings, backends: Sequence[Backend]) -> list[str]:
         f"    bind unix@/proc/self/cwd/{AGAIN} mode 600 accept-proxy name again",
         *(
             f"    bind unix@/proc/self/cwd/{socket} mode 600 accept-proxy name {name}"
-            for name, socket in (("whoever", WHOEVER), ("other", OTHER), ("last", LAST))
+            for name, socket in (("whoever", WHOEVER), ("other", OTHER), *_LASTS.items())
         ),
         "    no option http-server-close",
         *_forwarding(settings),
@@ -198,17 +200,23 @@ def _several(backends: Sequence[Backend]) -> list[str]:
 def _assets(backends: Sequence[Backend]) -> list[str]:
     """For apps that have some, while there are two slots to ask."""
     lines = []
-    for name, paths in ((of_backend(backend), backend.assets) for backend in backends if backend.assets):
+    for backend in (each for each in backends if each.assets and each.servers):
+        name = of_backend(backend)
         # A line each: HAProxy reads 64 words of one at most.
-        lines += [f"    acl assets_of_{name} path -m beg {path}" for path in paths]
+        lines += [f"    acl assets_of_{name} path -m beg {path}" for path in backend.assets]
+        of_two = f"{{ var(txn.app) -m str {name} }} {{ nbsrv({name}{OF_LAST}) gt 0 }}"
         lines.append(
-            f"    use_backend {ASSETS} if {{ var(txn.app) -m str {name} }} assets_of_{name}"
-            f" {{ nbsrv({name}{OF_LAST}) gt 0 }} {{ method GET HEAD }} {_REPEATABLE}"
-            " !{ so_name whoever again other last }"
+            f"    use_backend {ASSETS} if {of_two} assets_of_{name} {{ method GET HEAD }} {_REPEATABLE}"
+            f" !{{ so_name whoever again other {' '.join(_LASTS)} }}"
         )
+        one, server = next(of_servers(backend))
+        is_spare = f"{{ srv_weight({name}{OF_LAST}/{one}) eq 0 }}"
+        lines += [
+            f"    use_backend {name}{OF_OTHER[server.slot]} if {{ so_name other }} {of_two} {is_spare}",
+            f"    use_backend {name}{OF_OTHER[server.slot.other]} if {{ so_name other }} {of_two}",
+        ]
     if lines:
-        led = (("other", OF_OTHER), ("last", OF_LAST))
-        lines += [f"    use_backend %[var(txn.app)]{end} if {{ so_name {name} }}" for name, end in led]
+        lines.append(f"    use_backend %[var(txn.app)]{OF_LAST} if {{ so_name {' '.join(_LASTS)} }}")
     return lines
 
 
@@ -364,10 +372,15 @@ def passing_on(*, to: str) -> list[str]:
     ]
 
 
-def choice(backend: Backend, condition: str) -> list[str]:
-    """Of the endpoints of a slot that fulfils it any by chance, each as often as the others; else any that does."""
+def choice(backend: Backend, condition: str, *, of: SlotName | None = None) -> list[str]:
+    """Of the endpoints of a slot that fulfils it any by chance, each as often as the others; else any that does.
+
+    Only those `of` a slot, where it is named.
+    """
     left, found = Counter(server.slot for server in backend.servers), []
     for name, server in of_servers(backend):
+        if of not in {None, server.slot}:
+            continue
         rule = f"    use-server {name} if {{ {condition.format(name)} }}"
         found.append((left[server.slot], rule))
         left[server.slot] -= 1
