@@ -71,6 +71,10 @@ def test_a_command_runs_as_an_instance_does_and_its_exit_status_is_that_of_run(s
     site.run("run", "--", "sh", "-c", "kill -TERM $$", exit_status=143)
     assert "nothing-of-that-name" in site.run("run", "--", "nothing-of-that-name", exit_status=127).stderr
     assert [(run["outcome"], run["status"]) for run in ran(site)] == [("failed", n) for n in (127, 143, 7)]
+    refused = site.run("run", "--detach", "--", "nothing-of-that-name", exit_status=2).stderr
+    assert "There is no program nothing-of-that-name for slot a" in refused
+    assert "no program ./nothing" in site.run("run", "--detach", "--", "./nothing", exit_status=2).stderr
+    assert len(ran(site)) == 3
     assert ran(site)[2]["command"] == f"sh -c '{SHOW}'"
     assert ran(site)[2]["user"]
     site.run("history", "--runs")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from contextlib import nullcontext, suppress
+from shutil import which
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.running.instances import end_all
@@ -25,7 +27,7 @@ from substitute.core.model.records import RunRecord
 from substitute.core.state.deployment_log import remove_old
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from substitute.core.host import Host
@@ -139,8 +141,22 @@ def _begin(
                 user=host.user,
                 detached=detached,
             )
+            if detached:  # nobody would look into its log
+                _must_be_there(argv[0], place, place.environment(wanted))
             if record := note(host, wanted, live=not elsewhere):
                 return place, record
+
+
+def _must_be_there(program: str, place: Place, environment: Mapping[str, str]) -> None:
+    """Raise UsageError where no `program` is found, as it is looked for when it is run."""
+    searched = environment.get("PATH", os.defpath).split(os.pathsep)
+    path = os.pathsep.join(str(place.directory / each) for each in searched)
+    if not which(str(place.directory / program) if "/" in program else program, path=path):
+        raise UsageError(
+            f"There is no program {program} for slot {place.slot.name}.",
+            fact="" if "/" in program else f"It was looked for in {', '.join(searched)}.",
+            cure="A line for a shell is typed as `-- sh -c '...'`.",
+        )
 
 
 def confined(
