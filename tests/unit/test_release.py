@@ -18,7 +18,7 @@ from substitute.core.model.errors import (
     NothingServesError,
     UsageError,
 )
-from substitute.core.model.events import Notice, PhaseStarted, Succeeded, Warned
+from substitute.core.model.events import Failed, Interrupted, Notice, PhaseStarted, Succeeded, Warned
 from substitute.core.model.slots import Phase, SlotName
 from substitute.core.operate import releases
 from substitute.core.operate.status import observe
@@ -89,6 +89,8 @@ def test_a_failure_says_that_the_old_version_serves_and_that_a_migration_may_be_
     assert "Slot a (v1) still serves." in said
     assert "Nothing of the new version was started. Its release may have applied a migration in part" in said
     assert "start shop_b" not in shop.world.log
+    (event,) = (event for event in shop.events if isinstance(event, Failed))
+    assert "a migration in part" in event.stays
     assert shop.host.journal.history("shop")[0].release_outcome == "failed"
 
 
@@ -129,6 +131,8 @@ def test_ctrl_c_in_it_is_noted_and_told(shop: Shop) -> None:
     shop.host.commands.run = interrupted  # type: ignore[method-assign, assignment]
     with pytest.raises(InterruptedByUserError, match="a migration in part"):
         deploy(shop.host, shop.app, "v2")
+    (event,) = (event for event in shop.events if isinstance(event, Interrupted))
+    assert "a migration in part" in event.stays
     assert shop.host.journal.history("shop")[0].release_outcome == "interrupted"
 
 

@@ -293,6 +293,7 @@ class Attempt:
             return error
         ending = Interrupted if isinstance(error, InterruptedByUserError) else Failed
         commit = self.plan.revision.commit if self.id is not None else None
+        begun = self.host.journal.deployment(self.id or 0)
         self.emit(
             ending(
                 app=self.app.name,
@@ -300,12 +301,15 @@ class Attempt:
                 reason=error.reason,
                 live=live,
                 commit=commit,
+                stays=stays(begun),
             )
         )
         self._end()
-        return self._verdict(error, live, problem)
+        return self._verdict(error, live, problem, stays(begun))
 
-    def _verdict(self, error: SubstituteError, live: SlotName | None, problem: str) -> SubstituteError:
+    def _verdict(
+        self, error: SubstituteError, live: SlotName | None, problem: str, more: str
+    ) -> SubstituteError:
         kind: type[SubstituteError] = DeploymentFailedError
         if self.is_check and self.host.journal.app(self.app.name).stopped:
             problem = ""  # it does not serve because somebody wants it so
@@ -320,9 +324,7 @@ class Attempt:
             serves = f"Nothing served {self.app.name} before, and nothing does."
         else:
             serves = f"{self.says_who_serves(live)} {lost(self.host, self.app, self._earlier)}".rstrip()
-        if begun := self.host.journal.deployment(self.id or 0):
-            serves = f"{serves} {stays(begun)}".rstrip()
-        return kind(error.what, fact=error.fact, serves=serves, cure=error.cure)
+        return kind(error.what, fact=error.fact, serves=f"{serves} {more}".rstrip(), cure=error.cure)
 
     def says_who_serves(self, live: SlotName) -> str:
         """That `live` serves: still, or only now."""

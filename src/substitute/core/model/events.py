@@ -357,6 +357,8 @@ class Failed(Event):
     reason: str
     live: SlotName | None
     commit: str | None
+    stays: str = ""
+    """What somebody should know of its `release`, which may have changed a database; empty where none had begun."""
 
 
 @dataclass(frozen=True)
@@ -369,6 +371,8 @@ class Interrupted(Event):
     reason: str
     live: SlotName | None
     commit: str | None
+    stays: str = ""
+    """What somebody should know of its `release`, which may have changed a database; empty where none had begun."""
 
 
 Emit = Callable[[Event], None]
