@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from substitute.balancers.haproxy import spare as spare_sections
+from substitute.balancers.haproxy import assets
 from substitute.core.model.slots import Endpoint, SlotName
 from substitute.core.ports.balancer import Backend, Server
 from substitute.demo.load import Load
@@ -28,7 +28,7 @@ def route(site: Site, a: int, b: int, spare: SlotName | None) -> None:
 @pytest.fixture(params=[A, B])
 def spare(site: Site, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SlotName:
     """The slot that stands by."""
-    monkeypatch.setattr(spare_sections, "_ASSET_SECONDS", 1)
+    monkeypatch.setattr(assets, "_ASSET_SECONDS", 1)
     route(site, 100 * (request.param is B), 100 * (request.param is A), request.param)
     return SlotName(request.param)
 

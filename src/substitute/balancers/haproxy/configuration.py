@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.balancers.haproxy import names, sections, spare
+from substitute.balancers.haproxy import assets, names, sections
 from substitute.core.model.slots import SlotName
 from substitute.io.digest import sha256
 
@@ -84,15 +84,15 @@ def _render(
     lines = [
         "# Written by substitute; it is replaced at every switch.",
         *sections.for_all(settings, description),
-        *sections.front(settings, backends),
+        *sections.front(settings, backends, assets.rules(backends)),
         *sections.pause(),
         *sections.besides(earlier),
-        *sections.assets(),
+        *assets.tried_twice(),
     ]
     for backend in backends:
         lines += sections.fresh(backend, adjustable=adjustable)
         lines += sections.kept(backend, keep=settings.keep_connections, adjustable=adjustable)
         if backend.assets:
-            lines += spare.others(backend, adjustable=adjustable)
-            lines += spare.last(backend, adjustable=adjustable)
+            lines += assets.others(backend, adjustable=adjustable)
+            lines += assets.last(backend, adjustable=adjustable)
     return "\n".join(lines) + "\n"

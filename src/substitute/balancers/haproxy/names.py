@@ -21,10 +21,10 @@ KEPT = "_kept"
 ASSETS = "assets"
 """The backend that asks for an asset twice, each time by a socket of the front: as for any request; then, where there
 is none, of both slots."""
-WHOEVER, OTHER = "haproxy-whoever.sock", "haproxy-other.sock"
-"""Those sockets."""
-LAST = {slot: f"haproxy-last-{slot}.sock" for slot in SlotName}
-"""The sockets that lead from the first of the two slots to the second, by the slot that is the second."""
+LASTS = {slot: f"last_{slot}" for slot in SlotName}
+ONWARD = {name: f"haproxy-{name.replace('_', '-')}.sock" for name in ("whoever", "other", *LASTS.values())}
+"""Those sockets, by the names that they have in the file; of the two slots, two more lead from the first to the second,
+and are called after the second."""
 OF_OTHER, OF_LAST = {slot: f"_other_{slot}" for slot in SlotName}, "_last"
 """The ends of the names of an app's backends for these: by the slot that is asked first, and for the second."""
 NOBODYS = "*"

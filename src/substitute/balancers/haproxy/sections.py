@@ -11,30 +11,25 @@ from typing import TYPE_CHECKING
 from substitute.balancers.haproxy import clients, log_format
 from substitute.balancers.haproxy.names import (
     AGAIN,
-    ASSETS,
     DRILL_HEADER,
     EARLIER,
     FRONT,
     KEPT,
-    LAST,
     MAP,
     NEWEST,
     NOBODYS,
     NOWHERE,
-    OF_LAST,
-    OF_OTHER,
-    OTHER,
+    ONWARD,
     PAUSE,
     SLOT_HEADER,
     STREAM_MARK,
     WAIT,
-    WHOEVER,
     of_backend,
     of_servers,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from substitute.balancers.haproxy.settings import Settings
     from substitute.core.model.slots import Endpoint, SlotName
@@ -69,10 +64,10 @@ _WAIT_MS = 200
 processor."""
 _RETRY_AFTER = 5
 """Seconds that a client is told to wait, whose request has waited in vain."""
-_MOST_COPIES = 1000
+MOST_COPIES = 1000
 """Of requests under way, which HAProxy keeps so that it can send them again. Each takes `_BUFFER` bytes."""
 
-_REPEATABLE = (
+REPEATABLE = (
     "{ method GET HEAD OPTIONS } !{ req.hdr_val(content-length) gt 0 } !{ req.hdr(transfer-encoding) -m found }"
     " !{ req.hdr(upgrade) -m found }"
 )
@@ -81,8 +76,6 @@ _REPEATABLE = (
 PUT and DELETE are idempotent by the same RFC, but not in every app: the second DELETE is often answered with 404.
 """
 
-_LASTS = {f"last_{slot}": socket for slot, socket in LAST.items()}
-"""The sockets by the names that they have in the file."""
 _ASKED, _DRILL = f"{{ req.hdr({DRILL_HEADER}) -m found }}", "{ var(txn.drill) -m bool }"
 
 _PAGE = (
@@ -143,8 +136,11 @@ def _defaults(settings: Settings) -> list[str]:
     ]
 
 
-def front(settings: Settings, backends: Sequence[Backend]) -> list[str]:
-    """Where clients come in: whose request it is, and whether it may use a kept connection."""
+def front(settings: Settings, backends: Sequence[Backend], assets: Iterable[str]) -> list[str]:
+    """Where clients come in: whose request it is, and whether it may use a kept connection.
+
+    `assets` are the rules for those.
+    """
     return [
         "frontend front",
         f"    bind {settings.listen}",
@@ -152,7 +148,7 @@ def front(settings: Settings, backends: Sequence[Backend]) -> list[str]:
         f"    bind unix@/proc/self/cwd/{AGAIN} mode 600 accept-proxy name again",
         *(
             f"    bind unix@/proc/self/cwd/{socket} mode 600 accept-proxy name {name}"
-            for name, socket in (("whoever", WHOEVER), ("other", OTHER), *_LASTS.items())
+            for name, socket in ONWARD.items()
         ),
         "    no option http-server-close",
         *_forwarding(settings),
@@ -163,10 +159,10 @@ def front(settings: Settings, backends: Sequence[Backend]) -> list[str]:
         # their requests to the one that can.
         f"    use_backend {NEWEST} if {{ stopping }}",
         *clients.previews(),
-        *_assets(backends),
+        *assets,
         *_waiting(backends),
         # While both slots share the requests, only the first backend keeps the proportion, and the clients.
-        f"    use_backend %[var(txn.app)]{KEPT} if {_REPEATABLE} !{{ so_name again }} {{ var(txn.app),nbsrv 1 }}",
+        f"    use_backend %[var(txn.app)]{KEPT} if {REPEATABLE} !{{ so_name again }} {{ var(txn.app),nbsrv 1 }}",
         *_several(backends),
         "    use_backend %[var(txn.app)] if { var(txn.app) -m found }",
         "    default_backend unknown_host",
@@ -192,31 +188,8 @@ def _several(backends: Sequence[Backend]) -> list[str]:
                 f"{{ var(txn.app) -m str {of_backend(backend)} }} {{ nbsrv({of_backend(backend)}) 1:{most} }}"
             )
             lines.append(
-                f"    use_backend {of_backend(backend)}{KEPT} if {alone} {_REPEATABLE} !{{ so_name again }}"
+                f"    use_backend {of_backend(backend)}{KEPT} if {alone} {REPEATABLE} !{{ so_name again }}"
             )
-    return lines
-
-
-def _assets(backends: Sequence[Backend]) -> list[str]:
-    """For apps that have some, while there are two slots to ask."""
-    lines = []
-    for backend in (each for each in backends if each.assets and each.servers):
-        name = of_backend(backend)
-        # A line each: HAProxy reads 64 words of one at most.
-        lines += [f"    acl assets_of_{name} path -m beg {path}" for path in backend.assets]
-        of_two = f"{{ var(txn.app) -m str {name} }} {{ nbsrv({name}{OF_LAST}) gt 0 }}"
-        lines.append(
-            f"    use_backend {ASSETS} if {of_two} assets_of_{name} {{ method GET HEAD }} {_REPEATABLE}"
-            f" !{{ so_name whoever again other {' '.join(_LASTS)} }}"
-        )
-        one, server = next(of_servers(backend))
-        is_spare = f"{{ srv_weight({name}{OF_LAST}/{one}) eq 0 }}"
-        lines += [
-            f"    use_backend {name}{OF_OTHER[server.slot]} if {{ so_name other }} {of_two} {is_spare}",
-            f"    use_backend {name}{OF_OTHER[server.slot.other]} if {{ so_name other }} {of_two}",
-        ]
-    if lines:
-        lines.append(f"    use_backend %[var(txn.app)]{OF_LAST} if {{ so_name {' '.join(_LASTS)} }}")
     return lines
 
 
@@ -264,20 +237,6 @@ def besides(earlier: Sequence[str]) -> list[str]:
     if earlier:
         lines += [f"listen {EARLIER}", *(f"    bind {address}" for address in earlier), to_the_front]
     return lines
-
-
-def assets() -> list[str]:
-    """Where a request for an asset is tried twice: as any other; and where that found nothing, once more."""
-    return [
-        f"backend {ASSETS}",
-        "    retry-on conn-failure 404",
-        "    option redispatch 1",
-        "    retries 1",
-        f"    http-request disable-l7-retry if {{ be_conn gt {_MOST_COPIES} }}",
-        "    use-server whoever if TRUE",
-        f"    server whoever unix@/proc/self/cwd/{WHOEVER} weight 0 send-proxy-v2 pool-max-conn 0",
-        f"    server other unix@/proc/self/cwd/{OTHER} send-proxy-v2 pool-max-conn 0",
-    ]
 
 
 def fresh(backend: Backend, *, adjustable: bool) -> list[str]:
@@ -334,7 +293,7 @@ def kept(backend: Backend, *, keep: bool, adjustable: bool) -> list[str]:
         # The second try is the last, and goes where the weights lead: to `again`.
         "    option redispatch 1",
         "    retries 2",
-        f"    http-request disable-l7-retry if {{ be_conn gt {_MOST_COPIES} }}",
+        f"    http-request disable-l7-retry if {{ be_conn gt {MOST_COPIES} }}",
         *passing_on(to="again"),
         *_marking(),
         *choice(backend, f"srv_weight({of_backend(backend)}/{{}}) gt 0"),
