@@ -24,9 +24,16 @@ from substitute.runtimes.orphans import wait_or_kill
 from substitute.runtimes.systemd import units
 from substitute.runtimes.systemd.bus import Bus, Gone, Refused, Silent, address_of
 from substitute.runtimes.systemd.control_groups import main_process, place_of
+from substitute.runtimes.systemd.endings import ending, known_ending
 from substitute.runtimes.systemd.journal import Journal, Written
-from substitute.runtimes.systemd.kernel_log import killed_for_memory
-from substitute.runtimes.systemd.scopes import confine, end_scopes
+from substitute.runtimes.systemd.transient import (
+    confine,
+    confine_build,
+    end_scopes,
+    limit_properties,
+    once,
+    start,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +42,6 @@ if TYPE_CHECKING:
 
 _TICK = 0.002
 _KILL_PATIENCE = 10.0
-_ENDING_PATIENCE = 1.0
 _FOLLOW = 1.0
 """Seconds between two looks at the journal, where nothing announces itself."""
 _MARGIN = 0.5
@@ -43,17 +49,6 @@ _MARGIN = 0.5
 _LINGERS = "`loginctl enable-linger` keeps your own systemd running."
 _AT_REST = frozenset({"inactive", "failed"})
 _UP = frozenset({"active", "activating", "reloading"})
-_EXITED = 1
-"""CLD_EXITED: the status is one that it exited with, else it is a signal."""
-_NOT_STARTED = {
-    200: "its directory cannot be entered",
-    203: "it cannot be executed",
-    216: "its group does not exist",
-    217: "its user does not exist",
-    226: "its sandbox cannot be set up",
-    228: "its sandbox cannot be set up",
-}
-"""Statuses by which systemd says that it did not come to the program."""
 
 
 def connect(run_directory: Path, warn: Callable[[str], None] = lambda _: None) -> Systemd:
@@ -92,7 +87,7 @@ class Systemd:
         except Refused as refused:
             raise RuntimeFailedError(f"{program.name} cannot be started.", fact=refused.fact) from refused
         if process is None:
-            ending = self._known_ending(unit)
+            ending = known_ending(self._bus, unit)
             self.stop(program.name, None, timeout=program.stop_timeout)  # else it would be tried again
             tail = [f"  | {line}" for line in log.lines(ended=True)[-10:]]
             raise RuntimeFailedError(
@@ -109,7 +104,7 @@ class Systemd:
             process = self._main(unit)
             return Inspection(
                 process,
-                exit="" if process else self._ending(unit),
+                exit="" if process else ending(self._bus, unit),
                 wanted=state in _UP,
                 ready=state == "active",
                 restarts=self._bus.property(unit, "Service", "NRestarts"),
@@ -230,19 +225,9 @@ class Systemd:
         """A transient unit, which ends with no login and with no job that this command is part of."""
         del log
         unit = self._names.service(name)
-        properties = [
-            ("Description", ("s", f"substitute: {name} of {self._names.root}")),
-            ("Slice", ("s", self._names.slice)),
-            ("WorkingDirectory", ("s", str(directory))),
-            ("Environment", ("as", [f"{key}={value}" for key, value in environment.items()])),
-            ("KillSignal", ("i", Signals.SIGTERM if stop_timeout else SIGKILL)),
-            *([("TimeoutStopUSec", ("t", round(stop_timeout * 1e6)))] if stop_timeout else []),
-            ("CollectMode", ("s", "inactive-or-failed")),
-            ("IgnoreOnIsolate", ("b", True)),
-            ("ExecStart", ("a(sasb)", [(argv[0], list(argv), False)])),
-        ]
+        properties = once(argv, directory=directory, environment=environment, stop_timeout=stop_timeout)
         self._rests_within(unit, _KILL_PATIENCE)  # one that an earlier command left
-        self._start_transient(unit, properties)
+        start(self._bus, unit, self._names, name, properties)
 
         def end() -> None:
             with suppress(Silent, Refused):
@@ -251,40 +236,17 @@ class Systemd:
 
         return end
 
-    def _start_transient(self, unit: str, properties: Sequence[tuple[str, tuple[str, object]]]) -> None:
-        try:
-            self._bus.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", properties, [])
-        except Refused as refused:
-            if not self._bus.property(unit, "Unit", "Transient"):  # else it was asked for twice, see `Bus`
-                raise RuntimeFailedError(f"{unit} cannot be started.", fact=refused.fact) from refused
-
     def confine(self, name: str, process: Process, limits: Limits) -> None:
         """A transient scope. How many files may be open is the kernel's own limit."""
         if limits.nofile is not None:
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (limits.nofile, limits.nofile))
-        properties = units.limit_properties(limits)
-        if not properties:
-            return
-        unit = f"{self._names.prefix}-{name}.scope"
-        described = [
-            ("Description", ("s", f"substitute: {name} of {self._names.root}")),
-            ("Slice", ("s", self._names.slice)),
-            ("PIDs", ("au", [process.pid])),
-            ("CollectMode", ("s", "inactive-or-failed")),
-            ("IgnoreOnIsolate", ("b", True)),
-        ]
-        self._start_transient(unit, [*described, *properties])
-        if not wait_until(
-            lambda: self._bus.property(unit, "Unit", "ActiveState") in _UP - {"activating"},
-            _KILL_PATIENCE,
-            _TICK,
-        ):
-            raise RuntimeFailedError(f"{unit} does not come up.")
+        if properties := limit_properties(limits):
+            confine(self._bus, self._names, name, process, properties)
 
     def confine_build(self, name: str, process: Process, limits: BuildLimits) -> None:
         """In a transient scope, into which systemd puts what runs already."""
         if limits.needs_a_group:
-            confine(self._bus, self._names.scope(name, process.pid), process, limits)
+            confine_build(self._bus, self._names.scope(name, process.pid), process, limits)
 
     def end_builds(self, name: str) -> None:
         """With the scopes of its commands."""
@@ -387,30 +349,6 @@ class Systemd:
     def _main(self, unit: str) -> Process | None:
         pid = self._bus.property(unit, "Service", "MainPID")
         return identify(pid) if pid else None
-
-    def _known_ending(self, unit: str) -> str:
-        """As `_ending`. In the moment of the next try systemd knows of none."""
-        return wait_until(lambda: self._ending(unit), _ENDING_PATIENCE, _TICK) or "unknown"
-
-    def _ending(self, unit: str) -> str:
-        """How its main process last ended, in words."""
-        known = self._bus.properties(unit, "Service")
-        code, status, result = known["ExecMainCode"], known["ExecMainStatus"], known["Result"]
-        if not code:
-            return ""
-        if result == "oom-kill" or (
-            code != _EXITED
-            and status == SIGKILL
-            and killed_for_memory(
-                unit, known["ExecMainStartTimestampMonotonic"], known["ExecMainExitTimestampMonotonic"]
-            )
-        ):
-            return "out of memory (SIGKILL by the kernel)"
-        ending = f"exit status {status}" if code == _EXITED else Signals(status).name
-        why = _NOT_STARTED.get(status) if code == _EXITED else None
-        if result == "start-limit-hit":
-            why = "too often: it is not started again"
-        return f"{ending} ({why})" if why else ending
 
     # -- stopping -------------------------------------------------------------------------------
 

@@ -244,18 +244,6 @@ def _limits(limits: Limits) -> Iterator[str]:
         yield f"LimitNOFILE={limits.nofile}"
 
 
-def limit_properties(limits: Limits) -> list[tuple[str, tuple[str, object]]]:
-    """The same for a unit that is not written but asked for, as far as it is the control group's to keep them."""
-    found: list[tuple[str, tuple[str, object]]] = []
-    if limits.memory is not None:
-        found += [("MemoryMax", ("t", limits.memory)), ("MemorySwapMax", ("t", 0))]
-    if limits.cpu is not None:
-        found.append(("CPUQuotaPerSecUSec", ("t", round(limits.cpu * 1e6))))
-    if limits.tasks is not None:
-        found.append(("TasksMax", ("t", limits.tasks)))
-    return found
-
-
 def _sandbox(program: Program, root: Path, manager: Manager) -> Iterator[str]:
     possible = _USER if manager.user else tuple(_SYSTEM)
     for protection in possible:
