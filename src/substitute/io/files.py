@@ -64,6 +64,13 @@ def replace_link(link: Path, target: Path | str) -> None:
     _sync_directory(link.parent)
 
 
+def remove_tree(path: Path | str, *, ignore_errors: bool = False, dir_fd: int | None = None) -> None:
+    """Remove a directory with all that is in it; no link is followed. Raises OSError, unless with `ignore_errors`."""
+    import shutil  # noqa: PLC0415  # slow to import, with all that it can compress, and a deployment removes little
+
+    shutil.rmtree(path, ignore_errors=ignore_errors, dir_fd=dir_fd)
+
+
 def private_directory(path: Path, *, through: bool = False) -> Path:
     """Make `path`, with its parents, a directory that only its owner may enter (0700); return it.
 
