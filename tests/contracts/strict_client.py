@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from substitute.demo import load as strict
 from substitute.http import exchange
-from substitute.probing.endpoints import connect
+from substitute.probing.probes import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

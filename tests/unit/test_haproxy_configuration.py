@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from substitute.balancers.haproxy import file
+from substitute.balancers.haproxy.adjusting import adjusted, serves
 from substitute.balancers.haproxy.configuration import leads, render, structure
 from substitute.balancers.haproxy.names import of_servers
 from substitute.balancers.haproxy.settings import Settings
@@ -72,7 +73,7 @@ def test_every_server_stands_in_its_backend_with_its_address_and_share(root: lis
     text = render(SETTINGS, root)
     assert file.servers(text) == placed(root)
     assert file.apps(text) == {app.app for app in root}
-    assert file.serves(text, root)
+    assert serves(text, root)
 
 
 @given(roots, st.integers(0, 100), st.integers(1, 65535))
@@ -90,7 +91,7 @@ def test_shares_domains_and_addresses_do_not_change_the_structure(
         for app in root
     ]
     assert structure(SETTINGS, root) == structure(SETTINGS, other)
-    assert file.adjusted(render(SETTINGS, root), other) == render(SETTINGS, other)
+    assert adjusted(render(SETTINGS, root), other) == render(SETTINGS, other)
 
 
 @given(roots, st.integers(0, 100))
@@ -100,13 +101,13 @@ def test_a_file_serves_what_it_was_adjusted_to_or_says_that_it_cannot(
     other = [
         replace(app, servers=tuple(replace(server, share=share) for server in app.servers)) for app in root
     ]
-    adjusted = file.adjusted(render(SETTINGS, root), other)
-    assert file.servers(adjusted) == placed(other)
-    assert file.serves(adjusted, [*other, replace(backend(share), app="new-one")]) is (share == 0)
+    text = adjusted(render(SETTINGS, root), other)
+    assert file.servers(text) == placed(other)
+    assert serves(text, [*other, replace(backend(share), app="new-one")]) is (share == 0)
 
 
 def test_an_app_that_is_gone_gets_nothing() -> None:
-    text = file.adjusted(render(SETTINGS, [backend(), backend(app="blog")]), [backend()])
+    text = adjusted(render(SETTINGS, [backend(), backend(app="blog")]), [backend()])
     assert {share for (app, _), (_, share) in file.servers(text).items() if "blog" in app} == {0}
 
 
@@ -127,12 +128,12 @@ def test_all_else_of_an_app_does(changed: Backend) -> None:
 def test_a_file_without_its_assets_still_serves_an_app() -> None:
     """They come into force with the next reload, which a deployment asks for."""
     changed = backend(assets=("/assets/",), spare=B)
-    assert file.serves(render(SETTINGS, [backend()]), [changed])
+    assert serves(render(SETTINGS, [backend()]), [changed])
 
 
 def test_a_running_haproxy_takes_no_name_for_an_address() -> None:
     named = backend(servers=(Server(A, Endpoint("app.lan", 3001), 100), backend().servers[1]))
-    assert not file.serves(file.adjusted(render(SETTINGS, [backend()]), [named]), [named])
+    assert not serves(adjusted(render(SETTINGS, [backend()]), [named]), [named])
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ def test_a_file_of_the_first_version_says_what_it_has_and_how_long_its_workers_s
     text = "global\n    hard-stop-after 35s\nfrontend front\n    bind *:80\nbackend app_shop\n"
     text += "    server a0 127.0.0.1:3001 weight 100\n"
     assert (file.listen(text), file.hard_stop(text), file.leads_by_map(text)) == ("*:80", 35, False)
-    assert file.serves(file.adjusted(text, [backend()]), [backend()])
+    assert serves(adjusted(text, [backend()]), [backend()])
     assert file.hard_stop(render(SETTINGS, [backend()])) == 0
     assert file.leads_by_map(render(SETTINGS, [backend()]))
 

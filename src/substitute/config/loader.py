@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Any
 
 from substitute.config.collisions import collisions
@@ -52,7 +53,7 @@ def checked(raw: Mapping[str, Any], *, root: Path) -> tuple[Config | None, list[
 def text_of(file: Path) -> str:
     """What is in the file. Raises ConfigError."""
     try:
-        return file.read_bytes().decode("utf-8-sig")
+        return file.read_bytes().removeprefix(BOM_UTF8).decode()
     except FileNotFoundError:
         raise ConfigError(f"There is no {file}.", cure=f"A minimal one:\n\n{MINIMAL}") from None
     except OSError as error:

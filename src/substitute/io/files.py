@@ -8,6 +8,10 @@ import re
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _UNFINISHED = r"(?s)\..+\.(?P<pid>[0-9]+)\.[0-9a-f]{8}"
 """What a file is called until it is whole: a hidden name, with the process that writes it."""
@@ -19,6 +23,22 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o600) -> 
     A reader sees the old content or the new, never a part. The file gets exactly `mode`, whatever the
     umask. Raises OSError; then the old file is untouched.
     """
+    _replace(path, content, mode)
+    _sync_directory(path.parent)
+
+
+def write_all_atomically(contents: Mapping[Path, str]) -> None:
+    """Do it to several files of one directory, in their order; the disk is waited for once at their end.
+
+    Raises OSError; then those before are replaced.
+    """
+    for path, content in contents.items():
+        _replace(path, content, 0o600)
+    for directory in {path.parent for path in contents}:
+        _sync_directory(directory)
+
+
+def _replace(path: Path, content: str | bytes, mode: int) -> None:
     data = content.encode() if isinstance(content, str) else content
     temporary = _beside(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -32,7 +52,6 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o600) -> 
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_directory(path.parent)
 
 
 def read_regular(path: Path, *, limit: int = 1 << 20) -> bytes:
@@ -62,6 +81,13 @@ def replace_link(link: Path, target: Path | str) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _sync_directory(link.parent)
+
+
+def remove_tree(path: Path | str, *, ignore_errors: bool = False, dir_fd: int | None = None) -> None:
+    """Remove a directory with all that is in it; no link is followed. Raises OSError, unless with `ignore_errors`."""
+    import shutil  # noqa: PLC0415  # slow to import, with all that it can compress, and a deployment removes little
+
+    shutil.rmtree(path, ignore_errors=ignore_errors, dir_fd=dir_fd)
 
 
 def private_directory(path: Path, *, through: bool = False) -> Path:

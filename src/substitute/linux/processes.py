@@ -50,7 +50,7 @@ class Stat(NamedTuple):
 @cache
 def boot_id() -> str:
     """Name this run of the kernel: two boots never share it."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
 
 
 def identify(pid: int, *, zombie: bool = False) -> Process | None:

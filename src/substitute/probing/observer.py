@@ -18,7 +18,8 @@ from substitute.http.failures import FailedError
 from substitute.linux import listeners, processes, sock_diag
 from substitute.linux.sock_diag import State
 from substitute.probing import platforms
-from substitute.probing.endpoints import connect, sockets_of
+from substitute.probing.endpoints import sockets_of
+from substitute.probing.probes import connect
 from substitute.probing.requests import merged
 from substitute.values import replace
 

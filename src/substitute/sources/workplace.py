@@ -7,12 +7,12 @@ all that follows is done in what was opened.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 from substitute.core.model.errors import SourceError, UsageError
+from substitute.io.files import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ class Workplace:
             )
 
     def _remove(self, name: str) -> None:
-        shutil.rmtree(name, ignore_errors=True, dir_fd=self._parent)  # follows no link
+        remove_tree(name, ignore_errors=True, dir_fd=self._parent)  # follows no link
 
 
 def require_owner(directory: Path, become: Account | None) -> None:
@@ -89,7 +89,7 @@ def set_aside(directory: Path) -> Path:
     aside = directory.with_name(f"{directory.name}.broken")
     with _opened(directory.parent) as parent:
         with suppress(FileNotFoundError):
-            shutil.rmtree(aside.name, dir_fd=parent)
+            remove_tree(aside.name, dir_fd=parent)
         os.rename(directory.name, aside.name, src_dir_fd=parent, dst_dir_fd=parent)
     return aside
 

@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from substitute import config as configuration
-from substitute.core.deploy.running.scheduler import SCHEDULER
 from substitute.core.host import Host
+from substitute.core.model.crons import SCHEDULER
 from substitute.core.model.environment import absolute_places, caller_environment
 from substitute.core.model.errors import SubstituteError
 from substitute.core.model.events import Emit, Notice, Warned

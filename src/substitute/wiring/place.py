@@ -16,5 +16,5 @@ def place_of(root: Path) -> Place:
 
 def _machine() -> str | None:
     with suppress(OSError):
-        return Path("/etc/machine-id").read_text(encoding="ascii", errors="replace").strip() or None
+        return Path("/etc/machine-id").read_text(encoding="utf-8", errors="replace").strip() or None
     return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from substitute.core.check.check import check
 from substitute.core.deploy.deployment import deploy, promote, restart, rollback
 from substitute.core.deploy.holding import abort
-from substitute.core.deploy.running.scheduler import SCHEDULER
+from substitute.core.model.crons import SCHEDULER
 from substitute.core.model.errors import LockedError, SubstituteError, UsageError
 from substitute.core.model.slots import SlotName
 from substitute.core.operate import manual, one_offs, root, scheduling, standbys

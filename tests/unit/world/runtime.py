@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.running.scheduler import SCHEDULER
+from substitute.core.model.crons import SCHEDULER
 from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.instances import WEB
 from substitute.core.model.programs import Inspection, Limits, Process, Stopped

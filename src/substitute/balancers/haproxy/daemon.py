@@ -14,7 +14,7 @@ from substitute.balancers.haproxy.names import MAP
 from substitute.balancers.haproxy.socket import Absent, Hung, Silent
 from substitute.core.model.errors import BalancerError, RuntimeFailedError, UnmovedError
 from substitute.core.polling import wait_while
-from substitute.io.files import write_atomically
+from substitute.io.files import write_all_atomically, write_atomically
 from substitute.linux.processes import identify, is_alive, is_stopped, signal_process
 
 if TYPE_CHECKING:
@@ -293,9 +293,10 @@ class Daemon:
 
     def write(self, text: str, led: str) -> None:
         """Replace what differs, so that it comes back with that."""
-        for path, wanted in ((self._run / MAP, led), (self._file, text)):
-            if not path.exists() or path.read_text() != wanted:
-                write_atomically(path, wanted)
+        wanted = {self._run / MAP: led, self._file: text}
+        write_all_atomically(
+            {path: it for path, it in wanted.items() if not path.exists() or path.read_text() != it}
+        )
 
     def said(self) -> str:
         """Its last complaint."""

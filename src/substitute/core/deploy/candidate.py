@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.hooks import AHEAD, require_executable
-from substitute.core.deploy.preparation.commands import run_commands
-from substitute.core.deploy.preparation.directory import require_directory
 from substitute.core.deploy.preparation.gathering import gather_secrets
-from substitute.core.deploy.preparation.release import run_release
 from substitute.core.deploy.preparation.shared import lay
-from substitute.core.deploy.preparation.strays import mark, rescue
-from substitute.core.deploy.procfile import with_procfile
+from substitute.core.deploy.preparation.strays import mark
 from substitute.core.deploy.readiness.early_exit import explained
 from substitute.core.deploy.readiness.listeners import exposure
 from substitute.core.deploy.readiness.readiness import (
@@ -21,15 +16,12 @@ from substitute.core.deploy.readiness.readiness import (
     await_ready,
     observe_for,
 )
-from substitute.core.deploy.readiness.warming import warm
 from substitute.core.deploy.running.draining import drain, stop_web
 from substitute.core.deploy.running.instances import remains, running, start_instances
 from substitute.core.deploy.running.workers import change_over
-from substitute.core.deploy.running.wrappers import barrier
 from substitute.core.deploy.settle import settle
 from substitute.core.deploy.steps import Quietly
-from substitute.core.deploy.versions.kept_versions import keeps_more, moved_on
-from substitute.core.model.errors import BuildError, NotReadyError
+from substitute.core.model.errors import NotReadyError
 from substitute.core.model.events import Warned
 from substitute.core.model.slots import Phase
 
@@ -47,38 +39,12 @@ def bring_up(attempt: Attempt) -> list[Started]:
     if attempt.plan.warm and (found := _as_it_stands(attempt)) is not None:
         return found
     gather_secrets(attempt)
-    host, app = attempt.host, attempt.app
     if not attempt.plan.warm:
         attempt.hook("begin")
     if attempt.plan.update:
-        attempt.say_what_it_costs()
-        attempt.hook("pre_checkout")
-        with attempt.phase(Phase.UPDATE):
-            source, commit = host.source(app), attempt.plan.revision.commit
-            rescue(attempt)
-            if not moved_on(host, app, attempt.slot, attempt.id or 0):
-                returns = (
-                    attempt.slot.intact and not app.clean and source.returns(attempt.slot.directory, commit)
-                )
-                host.journal.spoil(app.name, attempt.slot.name, returns_from=commit if returns else None)
-            source.update(attempt.slot.directory, commit, clean=app.clean and not app.shared)
-            require_directory(host, app, attempt.slot, commit)
-            lay(attempt, updated=True)
-            if app.clean and app.shared:  # what is shared from now on was still in the slot
-                source.update(attempt.slot.directory, commit, clean=True)
-                lay(attempt, again=True)
-            attempt.app = app = with_procfile(
-                host, app, attempt.slot, lambda text: attempt.emit(Warned(text))
-            )
-            require_executable(host, app, attempt.slot, AHEAD[:-1] if attempt.is_check else AHEAD)
-        attempt.hook("pre_install")
-        with attempt.phase(Phase.BUILD):
-            try:
-                _build(attempt)
-            finally:
-                mark(attempt)
-        attempt.hook("post_install")
-        run_release(attempt)
+        from substitute.core.deploy.preparation.version import prepare  # noqa: PLC0415  # a rollback prepares none
+
+        prepare(attempt)
     if not attempt.is_check:
         _make_way(attempt)
     started = _start(attempt)
@@ -163,6 +129,8 @@ def _start(attempt: Attempt) -> list[Started]:
             await_ready(host, attempt.slot, started, show=show)
             host.journal.proven(attempt.slot, version)
         if version.health.warm:
+            from substitute.core.deploy.readiness.warming import warm  # noqa: PLC0415  # few apps ask for it
+
             with attempt.phase(Phase.WARM), attempt.excerpt(Phase.WARM) as show:
                 warm(host, started, attempt.show(Phase.WARM))
                 # A page that it dies of is found here, and not by its first visitor.
@@ -182,6 +150,8 @@ def _warn_of_wrappers(attempt: Attempt, started: Started) -> None:
     process, endpoint, signal = started.process, started.instance.endpoints[0], slot.stop_signal
     if attempt.host.prober.listens(endpoint, process):
         return
+    from substitute.core.deploy.running.wrappers import barrier  # noqa: PLC0415  # few apps have one
+
     found = barrier(attempt.host.observer.members(endpoint, process, signal), process)
     if found:
         attempt.emit(
@@ -226,16 +196,3 @@ def _shares(attempt: Attempt) -> dict[SlotName, int]:
     if attempt.goes_back_at_once or app.runs_once or not (live and answers_in_time(host, app, live)):
         share = 100
     return {candidate: share, candidate.other: 100 - share}
-
-
-def _build(attempt: Attempt) -> None:
-    host, app = attempt.host, attempt.app
-    run_commands(
-        *(attempt, Phase.BUILD, app.build),
-        timeout=app.build_timeout,
-        failure=BuildError,
-        limits=app.build_limits,
-    )
-    if keeps_more(app):
-        host.source(app).seal(attempt.slot.directory)
-    host.journal.built(app.name, attempt.slot.name, attempt.plan.revision.commit)

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+SCHEDULER = "scheduler"
+"""What a runtime calls that which starts them."""
+
+
 @dataclass(frozen=True)
 class Cron:
     """A command, and when it is due."""

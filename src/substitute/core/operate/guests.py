@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from substitute.core.deploy.readiness.readiness import await_ready, require_free
 from substitute.core.deploy.readiness.started import LogTail, Started
 from substitute.core.deploy.running.instances import end_all
-from substitute.core.deploy.running.scheduler import SCHEDULER
 from substitute.core.deploy.secrets import ask, keep, known
 from substitute.core.excerpt import excerpt
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.apps import Health
+from substitute.core.model.crons import SCHEDULER
 from substitute.core.model.environment import guest_environment, guest_origin
 from substitute.core.model.errors import UsageError
 from substitute.core.model.events import Notice, Output

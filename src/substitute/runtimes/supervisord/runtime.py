@@ -15,7 +15,6 @@ from substitute.core.model.programs import SIGTERM, Inspection, Process, Stopped
 from substitute.core.polling import wait_while
 from substitute.io.files import private_directory, write_atomically
 from substitute.io.rotation import read_tail, rotate_where_large
-from substitute.io.tail import Appended, follow
 from substitute.linux.processes import (
     children,
     command_line,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from substitute.core.model.programs import BuildLimits, Limits, Program
+    from substitute.io.tail import Appended
 
 _TICK = 0.005
 _START_PATIENCE = 15.0
@@ -131,6 +131,8 @@ class Supervisord:
     def log(self, name: str, file: Path) -> Appended:
         """What the instance appends to its file."""
         del name
+        from substitute.io.tail import Appended  # noqa: PLC0415  # `status` reads no log
+
         return Appended(file)
 
     def last_lines(self, name: str, file: Path, count: int) -> list[str]:
@@ -140,6 +142,8 @@ class Supervisord:
 
     def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
         """Follow the files, across their rotation."""
+        from substitute.io.tail import follow  # noqa: PLC0415  # as above
+
         names = {file: name for name, (file, _) in logs.items()}
         follow(dict(logs.values()), lambda file, line: on_line(names[file], line))
 
@@ -235,7 +239,11 @@ class Supervisord:
         os.close(log)
         rotate_where_large(program.log)
         script = launcher.render(program, become, note=f"{program.name}.run")
-        write_atomically(self._run / f"{program.name}.sh", script, mode=0o700)
+        file = self._run / f"{program.name}.sh"
+        with suppress(OSError):
+            if file.read_bytes() == script.encode():
+                return  # a rollback waits for no disk
+        write_atomically(file, script, mode=0o700)
 
     def _register(self, program: Program, state: str) -> None:
         path = self._daemon.programs / f"{program.name}.conf"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import pyexpat as expat  # as `xml.parsers.expat` has it, which is four modules
 from typing import Any
-from xml.parsers import expat
 
 from substitute.runtimes.supervisord.refusals import Fault
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import SourceError
-from substitute.io.files import read_regular
+from substitute.io.files import read_regular, remove_tree
 from substitute.sources.git import written
 from substitute.sources.git.submodules import update_submodules
 
@@ -81,7 +80,7 @@ class Checkout:
                 if any(parent.is_symlink() for parent in _between(path, directory)):
                     continue  # git writes nothing through a link: it is not of the update
                 if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
+                    remove_tree(path)
                 else:
                     path.unlink(missing_ok=True)
         self.update(directory, commit, clean=False)

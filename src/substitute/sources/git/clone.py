@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import SourceError, UsageError
-from substitute.io.files import read_regular
+from substitute.io.files import read_regular, remove_tree
 from substitute.sources.git.remotes import reason, shown
 from substitute.sources.workplace import Workplace, set_aside
 
@@ -142,7 +141,7 @@ class Clones:
             if not copied.status:
                 return True
             with git.theirs():
-                shutil.rmtree(made, ignore_errors=True)
+                remove_tree(made, ignore_errors=True)
         return False
 
     def _from_repo(self, directory: Path, made: Path) -> None:

@@ -11,7 +11,7 @@ from substitute.io.files import read_regular
 from substitute.sources.git import names
 from substitute.sources.git.checkout import git_directory
 from substitute.sources.git.program import TooLongError
-from substitute.sources.git.remotes import Trouble, shown
+from substitute.sources.git.remotes import EmptyRemoteError, Trouble, shown
 from substitute.values import replace
 
 if TYPE_CHECKING:
@@ -32,10 +32,6 @@ _FORMAT = "%00".join(
 # From another slot's clone, a commit that no reference holds.
 _ANY_COMMIT = "--upload-pack=git -c safe.directory='*' -c uploadpack.allowAnySHA1InWant=true upload-pack"
 _STILL_THERE = "A commit that is already there can be deployed: `substitute deploy COMMIT`."
-
-
-class EmptyRemoteError(SourceError):
-    """The remote has nothing to deploy."""
 
 
 class Commits:

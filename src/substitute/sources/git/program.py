@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import SourceError
 from substitute.linux import processes
+from substitute.linux.programs import find_program
 from substitute.linux.subprocesses import Captured, capture
 from substitute.linux.users import acting_as
 from substitute.sources.git.remotes import Remote, reason
@@ -75,8 +75,8 @@ _SETTINGS = {
     "http.lowSpeedLimit": "1",
     "http.lowSpeedTime": "60",
 }
-_LOCKED = re.compile(r"Unable to create '(?P<file>[^'\n]+\.lock)': File exists")
-_CONFIG_LOCKED = re.compile(r"could not lock config file (?P<file>[^\n]+): File exists")
+_LOCKED = r"Unable to create '(?P<file>[^'\n]+\.lock)': File exists"
+_CONFIG_LOCKED = r"could not lock config file (?P<file>[^\n]+): File exists"
 _LOCKS = 20
 """How many locks one interrupted git can have left."""
 _PATIENCE = 10.0
@@ -181,7 +181,7 @@ class GitProgram:
 
     def finds(self, program: str) -> bool:
         """Whether git would find `program` on its PATH."""
-        return shutil.which(program, path=self._environment.get("PATH")) is not None
+        return find_program(program, path=self._environment.get("PATH")) is not None
 
     def has(self, variable: str) -> bool:
         """Whether it runs with a variable that is neither empty, 0 nor false."""
@@ -205,7 +205,7 @@ class GitProgram:
         return self._environment
 
     def _no_git(self, error: FileNotFoundError) -> SourceError:
-        if shutil.which("git", path=self._environment.get("PATH")):
+        if find_program("git", path=self._environment.get("PATH")):
             return SourceError(f"{error.filename} is missing.")
         return SourceError(
             "git is not installed.",
@@ -234,9 +234,9 @@ class GitProgram:
 
 
 def _lock_in_the_way(err: str) -> str | None:
-    if found := _LOCKED.search(err):
+    if found := re.search(_LOCKED, err):
         return found["file"]
-    if found := _CONFIG_LOCKED.search(err):
+    if found := re.search(_CONFIG_LOCKED, err):
         return f"{found['file']}.lock"
     return None
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from substitute.core.model.errors import SourceError
 from substitute.linux.users import acting_as
 from substitute.values import dataclass
 
@@ -16,14 +17,13 @@ if TYPE_CHECKING:
     from substitute.linux.subprocesses import Captured
     from substitute.linux.users import Account
 
-_LOGIN = re.compile(r"^(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^/:@\s]*)(?P<more>[^/\s]*)@", re.IGNORECASE)
-_SSH_URL = re.compile(
-    r"^(?:git\+)?ssh(?:\+git)?://(?P<login>[^/:\s]+|[^/\s]*\[[^]]+\])(?::(?P<port>\d+))?(?:/|$)"
-)
-_SCP = re.compile(r"^(?P<login>[^/:\s]+):")
+# Most commands need none of these patterns, so they are compiled where they are used.
+_LOGIN = r"(?i)^(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^/:@\s]*)(?P<more>[^/\s]*)@"
+_SSH_URL = r"^(?:git\+)?ssh(?:\+git)?://(?P<login>[^/:\s]+|[^/\s]*\[[^]]+\])(?::(?P<port>\d+))?(?:/|$)"
+_SCP = r"^(?P<login>[^/:\s]+):"
 _NOISE = ("warning:", "hint:", "remote:", "From ", "Cloning into", "done.")
 _CHANGED_KEY = "REMOTE HOST IDENTIFICATION HAS CHANGED"
-_REFUSED = re.compile(r"could not read (Username|Password)|Authentication failed|Access denied")
+_REFUSED = r"could not read (Username|Password)|Authentication failed|Access denied"
 _KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 
@@ -34,12 +34,16 @@ def is_local(repo: str) -> bool:
 
 def shown(repo: str) -> str:
     """Name `repo` without a secret: its password, and over HTTP its user too, for that may be a token."""
-    found = _LOGIN.match(repo)
+    found = re.match(_LOGIN, repo)
     if not found:
         return repo
     rest = repo[found.end() :]
     user = found["user"] if "ssh" in found["scheme"].lower() else "***"
     return f"{found['scheme']}://{user}@{rest}"
+
+
+class EmptyRemoteError(SourceError):
+    """The remote has nothing to deploy."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ class Remote:
             cure = self._trust
         elif "Permission denied (" in err:
             cure = f"{self._give_key} Then `{self._ssh_command}` lets you in without a question."
-        elif _REFUSED.search(err) or shown(self.repo) != self.repo:
+        elif re.search(_REFUSED, err) or shown(self.repo) != self.repo:
             cure = self._give_password
         elif "Could not resolve host" in err:
             cure = "Check the name of the host in `repo`; `getent hosts NAME` tells whether this machine knows it."
@@ -113,7 +117,7 @@ class Remote:
 
     @property
     def _give_password(self) -> str:
-        if _LOGIN.match(self.repo):
+        if re.match(_LOGIN, self.repo):
             return "Check the user and the password or token in `repo`."
         git = f"{self._as('git')}git"
         return (
@@ -136,7 +140,7 @@ class Remote:
     @property
     def _address(self) -> tuple[str, str]:
         """``user@host``, and the port where it is named."""
-        found = _SSH_URL.match(self.repo) or _SCP.match(self.repo)
+        found = re.match(_SSH_URL, self.repo) or re.match(_SCP, self.repo)
         if not found or is_local(self.repo):
             return "HOST", ""
         return found["login"], found.groupdict().get("port") or ""

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import SourceError, UsageError
 from substitute.linux.users import account
-from substitute.sources.git import trees, written
+from substitute.sources.git import written
 from substitute.sources.git.checkout import Checkout, git_directory
 from substitute.sources.git.clone import Clones
-from substitute.sources.git.commits import Commits, EmptyRemoteError
-from substitute.sources.git.lfs import LargeFiles
 from substitute.sources.git.program import GitProgram, Limit, TooLongError
-from substitute.sources.git.remotes import is_local
-from substitute.sources.git.trailers import contract
-from substitute.sources.git.view import make_view
+from substitute.sources.git.remotes import EmptyRemoteError, is_local
 from substitute.sources.places import Places
 from substitute.sources.workplace import require_owner
 
@@ -27,6 +24,8 @@ if TYPE_CHECKING:
     from substitute.core.model.apps import App
     from substitute.core.ports.source import Revision
     from substitute.linux.users import Account
+    from substitute.sources.git.commits import Commits
+    from substitute.sources.git.lfs import LargeFiles
 
 
 def connect(
@@ -71,9 +70,21 @@ class Git(Places):
         self._repo = str(Path(repo).expanduser().absolute()) if path else repo
         self._git = GitProgram(environment, notice, local=local, become=become, limit=limit)
         self._clones = Clones(self._git, self._repo, places, notice=notice, warn=warn)
-        self._commits = Commits(self._git, self._repo, branch, self._clones, warn)
+        self._branch = branch
+        self._warn = warn
         self._checkout = Checkout(self._git)
-        self._large_files = LargeFiles(self._git, self._clones, self._repo)
+
+    @cached_property
+    def _commits(self) -> Commits:
+        from substitute.sources.git.commits import Commits  # noqa: PLC0415  # a rollback brings no commit
+
+        return Commits(self._git, self._repo, self._branch, self._clones, self._warn)
+
+    @cached_property
+    def _large_files(self) -> LargeFiles:
+        from substitute.sources.git.lfs import LargeFiles  # noqa: PLC0415  # as above
+
+        return LargeFiles(self._git, self._clones, self._repo)
 
     def resolve(
         self,
@@ -147,6 +158,8 @@ class Git(Places):
 
     def contract(self, directory: Path, commit: str, *, since: str | None) -> str | None:
         """By the trailers of their messages."""
+        from substitute.sources.git.trailers import contract  # noqa: PLC0415  # only an app with `release` has any
+
         directory = Path(os.path.realpath(directory))
         with _explained(directory):
             return contract(self._git, directory, commit, since=since)
@@ -198,14 +211,20 @@ class Git(Places):
 
     def changed(self, directory: Path, before: str, commit: str) -> list[str] | None:
         """By their trees (see `core.ports.source.Source.changed`)."""
+        from substitute.sources.git import trees  # noqa: PLC0415  # only an app with `watch` is asked about
+
         return trees.changed(self._git, Path(os.path.realpath(directory)), before, commit)
 
     def absent(self, directory: Path, commit: str, paths: Sequence[str]) -> list[str]:
         """By its tree (see `core.ports.source.Source.absent`)."""
+        from substitute.sources.git import trees  # noqa: PLC0415  # as above
+
         return trees.absent(self._git, Path(os.path.realpath(directory)), commit, paths)
 
     def view(self, directory: Path, place: Path) -> Mapping[str, str]:
         """A repository of the deployer's own with the clone's objects (see `core.ports.source.Source.view`)."""
+        from substitute.sources.git.view import make_view  # noqa: PLC0415  # only a hook gets one
+
         directory = Path(os.path.realpath(directory))
         with _explained(place):
             return make_view(self._git, directory, place) if self._clones.is_clone(directory) else {}

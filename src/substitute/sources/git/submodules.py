@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import SourceError
+from substitute.io.files import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def update_submodules(git: GitProgram, directory: Path, own: Path, *, clean: boo
         # A clone of one of them was killed at its very beginning, and git takes what is left for whole.
         git.run(directory, *_DEINIT)
         with git.theirs():  # what leads there is theirs to change at any moment
-            shutil.rmtree(own / "modules", ignore_errors=True)
+            remove_tree(own / "modules", ignore_errors=True)
         ended = git.run(directory, *_UPDATE, remote=True)
     if ended.status:
         why = git.remote("").trouble(ended)

@@ -100,9 +100,11 @@ def require_no_strangers(host: Host, app: App, record: AppRecord) -> None:
 
 def remains(host: Host, app: App, slot: SlotRecord) -> bool:
     """Whether there is anything of `slot` to retire: running, remembered, about to be started again, or left behind."""
+    if any(one.process for one in slot.instances):
+        return True
     for one in slot.instances:
         seen = host.inspect(one)
-        if one.process or seen.process or seen.wanted:
+        if seen.process or seen.wanted:
             return True
     return bool(_left_behind(host, app, slot))
 

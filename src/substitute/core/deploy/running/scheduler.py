@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from substitute import __version__
+from substitute.core.model.crons import SCHEDULER
 from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import Program
 from substitute.core.state.lock import own_lock, short_lock
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from substitute.core.model.programs import Process
     from substitute.core.model.records import AppRecord
 
-SCHEDULER = "scheduler"
-"""What its runtime calls it."""
 _STARTED_WITH = "scheduler"
 """The fact that says which substitute runs in it."""
 _ITS_ENVIRONMENT = ("PATH", "HOME", "USER", "LANG", "XDG_RUNTIME_DIR", "PYTHONDONTWRITEBYTECODE")

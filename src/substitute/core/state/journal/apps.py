@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 class Apps(Facts):
     """The apps of the root, and the slots of each."""
 
+    _read: dict[str, AppRecord]
+    """What was read since anybody has written."""
+    _read_at: tuple[int, int] | None = None
+
     def register(self, app: App) -> None:
         """Take over what the configuration says of `app`, except for the places of slots that run."""
         with self._write() as db:
@@ -54,7 +58,15 @@ class Apps(Facts):
         return found
 
     def app(self, name: str) -> AppRecord:
-        """Return the record of a registered app."""
+        """Return the record of a registered app. It is read again when anybody has written."""
+        written = self._written
+        if written is None or written != self._read_at:
+            self._read_at, self._read = written, {}
+        if name not in self._read:
+            self._read[name] = self._record(name)
+        return self._read[name]
+
+    def _record(self, name: str) -> AppRecord:
         row = self._db.execute(
             "SELECT app.live, app.stopped, app.hold AS longest_wait, app.waits_since, hold.* FROM app"
             " LEFT JOIN hold ON hold.app = app.name WHERE name = ?",

@@ -136,6 +136,13 @@ class Database:
             if disk.f_bavail * disk.f_frsize < _ENOUGH:
                 self._reserve.unlink(missing_ok=True)
 
+    @property
+    def _written(self) -> tuple[int, int] | None:
+        """Other numbers than before, once anybody has written; None in the middle of a transaction of our own."""
+        if self._db.in_transaction:
+            return None
+        return self._db.total_changes, self._db.execute("PRAGMA data_version").fetchone()[0]
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()

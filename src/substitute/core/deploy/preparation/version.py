@@ -1,0 +1,62 @@
+"""The version itself, before anything of it starts: its files are brought, built and released."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from substitute.core.deploy.hooks import AHEAD, require_executable
+from substitute.core.deploy.preparation.commands import run_commands
+from substitute.core.deploy.preparation.directory import require_directory
+from substitute.core.deploy.preparation.release import run_release
+from substitute.core.deploy.preparation.shared import lay
+from substitute.core.deploy.preparation.strays import mark, rescue
+from substitute.core.deploy.procfile import with_procfile
+from substitute.core.deploy.versions.kept_versions import keeps_more, moved_on
+from substitute.core.model.errors import BuildError
+from substitute.core.model.events import Warned
+from substitute.core.model.slots import Phase
+
+if TYPE_CHECKING:
+    from substitute.core.deploy.attempt import Attempt
+
+
+def prepare(attempt: Attempt) -> None:
+    """Update the candidate's slot, build there, and run its release."""
+    host, app = attempt.host, attempt.app
+    attempt.say_what_it_costs()
+    attempt.hook("pre_checkout")
+    with attempt.phase(Phase.UPDATE):
+        source, commit = host.source(app), attempt.plan.revision.commit
+        rescue(attempt)
+        if not moved_on(host, app, attempt.slot, attempt.id or 0):
+            returns = attempt.slot.intact and not app.clean and source.returns(attempt.slot.directory, commit)
+            host.journal.spoil(app.name, attempt.slot.name, returns_from=commit if returns else None)
+        source.update(attempt.slot.directory, commit, clean=app.clean and not app.shared)
+        require_directory(host, app, attempt.slot, commit)
+        lay(attempt, updated=True)
+        if app.clean and app.shared:  # what is shared from now on was still in the slot
+            source.update(attempt.slot.directory, commit, clean=True)
+            lay(attempt, again=True)
+        attempt.app = app = with_procfile(host, app, attempt.slot, lambda text: attempt.emit(Warned(text)))
+        require_executable(host, app, attempt.slot, AHEAD[:-1] if attempt.is_check else AHEAD)
+    attempt.hook("pre_install")
+    with attempt.phase(Phase.BUILD):
+        try:
+            _build(attempt)
+        finally:
+            mark(attempt)
+    attempt.hook("post_install")
+    run_release(attempt)
+
+
+def _build(attempt: Attempt) -> None:
+    host, app = attempt.host, attempt.app
+    run_commands(
+        *(attempt, Phase.BUILD, app.build),
+        timeout=app.build_timeout,
+        failure=BuildError,
+        limits=app.build_limits,
+    )
+    if keeps_more(app):
+        host.source(app).seal(attempt.slot.directory)
+    host.journal.built(app.name, attempt.slot.name, attempt.plan.revision.commit)
