@@ -39,6 +39,7 @@ test: .venv/.dev
 # Every test, the long ones too: engines and packages that have to be installed, and whole matrices of the model.
 test-long: export PYTHONDONTWRITEBYTECODE =
 test-long: export SEQUENCES = 7000
+test-long: export EVERY = 1
 test-long: export KILLS = 40
 test-long: export TURNS = 12
 test-long: .venv/.dev
