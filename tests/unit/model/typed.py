@@ -95,4 +95,5 @@ def each(operator: Operator, command: str, what: What, *, every: int = EVERY) ->
     if every == 1:
         assert met >= 3
     elif not met:
+        go_back(operator.world, before)
         yield from each(operator, command, what, every=1)
