@@ -22,7 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 LONGEST = ("test_model.py",)
-"""Files that are begun first. What ends a run is tests/unit, whose files take a second: so no worker waits for another."""
+"""Files that are begun first. The last are those of tests/unit, which take a second: so no worker waits for another."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
