@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from substitute.linux.processes import identify
+from tests.e2e.runtimes import BOTH
 from tests.e2e.site import Site, killed
 from tests.waiting import eventually
 
@@ -27,7 +28,7 @@ JOB = (
 STUCK = "trap '' TERM; echo stuck; sleep 300 & sleep 300; sleep 300"
 
 
-@pytest.fixture(params=["supervisord", pytest.param("systemd", marks=pytest.mark.machine)])
+@pytest.fixture(params=BOTH)
 def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
     made = Site(tmp_path)
     made.runtime = request.param
