@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 WORKER = "import signal, sys; signal.sigwait({signal.SIGTERM})"
 USERS = pytest.param("systemd of a user", marks=[pytest.mark.machine(user=USER), pytest.mark.long])
-SYSTEMD_IN_LONG = pytest.mark.parametrize("site", (*IN_LONG, USERS), indirect=True)
+SYSTEMD_IN_LONG = pytest.mark.parametrize("site", [*IN_LONG, USERS], indirect=True)
 
 
 @pytest.fixture(params=(*BOTH, USERS))
