@@ -27,23 +27,26 @@ demo: setup
 	@command -v git >/dev/null || tools/packages git
 	@$(BIN)/substitute demo
 
-# Each waits for programs half of the time. Tests of a file stay together: they share what they have started.
+# Each waits for programs half of the time. Tests of a file stay together: they share what they have started. Files are
+# taken in the order of tests/conftest.py, and not by their number of tests, which tells nothing of their time.
 WORKERS ?= 2
+SPREAD := --dist loadfile --no-loadscope-reorder
 
 # Hundreds of short programs are started: without bytecode each would compile everything anew.
 test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/.dev
 	@tools/packages $(DEBIAN)
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --durations 25
+	$(BIN)/pytest --numprocesses $(WORKERS) $(SPREAD) --durations 25
 
 # Every test, the long ones too: engines and packages that have to be installed, and whole matrices of the model.
 test-long: export PYTHONDONTWRITEBYTECODE =
 test-long: export SEQUENCES = 7000
+test-long: export EVERY = 1
 test-long: export KILLS = 40
 test-long: export TURNS = 12
 test-long: .venv/.dev
 	@tools/packages $(DEBIAN) $(ENGINES)
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --durations 25 -m "long or not long"
+	$(BIN)/pytest --numprocesses $(WORKERS) $(SPREAD) --durations 25 -m "long or not long"
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.runtimes import BOTH, SYSTEMD_IN_LONG
 from tests.e2e.site import Site, fetch
 from tests.waiting import eventually
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(params=["supervisord", pytest.param("systemd", marks=pytest.mark.machine)])
+@pytest.fixture(params=BOTH)
 def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
     made = Site(tmp_path)
     made.runtime = request.param
@@ -49,6 +50,7 @@ def test_what_it_leaves_is_finished_and_stopped_behind_it(site: Site, streaming:
     site.assert_only_serves("b")
 
 
+@SYSTEMD_IN_LONG
 def test_a_deployment_that_cannot_wait_cuts_it(site: Site, streaming: HTTPResponse) -> None:
     site.repository.commit("3")
     site.run("deploy", "--now")
@@ -62,6 +64,7 @@ def test_a_deployment_that_cannot_wait_cuts_it(site: Site, streaming: HTTPRespon
     assert not guardian or "with 1 request in flight: --now was typed" in guardian
 
 
+@SYSTEMD_IN_LONG
 def test_a_deployment_that_waits_says_for_whom_and_cuts_nothing(site: Site, streaming: HTTPResponse) -> None:
     site.repository.commit("3")
     with site.popen("deploy", "--wait", "10s", "--json") as waiting:

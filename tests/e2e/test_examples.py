@@ -26,21 +26,42 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", ["node", pytest.param("uvicorn", marks=pytest.mark.long), "gunicorn"])
-def test_an_example_is_deployed_and_rolled_back_without_a_failed_request(site: Site, name: str) -> None:
+VENV = """\
+  "python3 -m venv .venv",                 # stays in the slot: the second build is quick
+  ".venv/bin/pip install --quiet --requirement requirements.txt",
+"""
+"""How examples in Python are built."""
+LINKED = {VENV: f'  "ln -sfn {sys.prefix} .venv",\n'}
+"""A slot's `.venv` is a link to the one of these tests, which is there already."""
+BUILDING = 600.0
+"""Seconds for a virtual environment, on a machine that has other work."""
+
+
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize(
+    ("name", "replaced"),
+    [
+        pytest.param("node", {}, id="node"),
+        pytest.param("gunicorn", LINKED, id="gunicorn, linked"),
+        *(pytest.param(name, {}, marks=pytest.mark.long, id=name) for name in ("uvicorn", "gunicorn")),
+    ],
+)
+def test_an_example_is_deployed_and_rolled_back_without_a_failed_request(
+    site: Site, name: str, replaced: dict[str, str]
+) -> None:
+    """`make test-long` builds each as a user does."""
     copied(site, name)
     site.repository.commit("example", app=_app(name))
-    configured(site, name, {"[3001, 3002]": str(list(site.ports))})
+    configured(site, name, {"[3001, 3002]": str(list(site.ports)), **replaced})
 
-    site.run("deploy")
+    site.run("deploy", patience=BUILDING)
     site.repository.commit("example 2", app=_app(name))
     # With pauses, or the build beside them would starve.
     with Load(site.url, pause=0.01) as get, Load(site.url, method="POST", connections=2, pause=0.01) as post:
         for operation in ("deploy", "rollback"):
             for load in (get, post):
                 load.wait_for(50)
-            site.run(operation)
+            site.run(operation, patience=BUILDING)
         for load in (get, post):
             load.wait_for(50)
         reports = [get.stop(), post.stop()]
@@ -83,12 +104,6 @@ def edited(directory: Path, edits: Iterable[tuple[str, str, str]]) -> None:
 
 # -- Django ---------------------------------------------------------------------------------------
 
-DJANGO_BUILD = """\
-  "python3 -m venv .venv",                 # stays in the slot: the second build is quick
-  ".venv/bin/pip install --quiet --requirement requirements.txt",
-"""
-BUILDING = 600.0
-"""Seconds for a virtual environment, on a machine that has other work."""
 DJANGO_2 = [
     (
         "shop/models.py",
@@ -120,12 +135,12 @@ class Migration(migrations.Migration):
     "built", [False, pytest.param(True, marks=pytest.mark.long)], ids=["linked", "built"]
 )
 def test_the_django_example_keeps_its_data_jobs_and_pages_over_versions(site: Site, *, built: bool) -> None:
-    """`linked`: a slot's `.venv` is a link to one that is there already. `built`: as a user builds it."""
+    """`built`: as a user builds it."""
     copied(site, "django")
     site.repository.commit("1", app="")
     (site.root / "secret_key").write_text("of the test\n" * 9)
     (site.root / "secret_key").chmod(0o600)
-    linked = {} if built else {DJANGO_BUILD: f'  "ln -sfn {sys.prefix} .venv",\n'}
+    linked = {} if built else LINKED
     configured(site, "django", {"[3001, 3002]": str(list(site.ports)), **linked})
     site.run("deploy", patience=BUILDING)
 

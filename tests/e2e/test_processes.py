@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from substitute.demo.load import Load
+from tests.e2e.runtimes import BOTH, SYSTEMD_IN_LONG
 from tests.e2e.site import Site, fetch, killed
 from tests.e2e.traffic import ENOUGH, under_load
 from tests.ports import free_ports
@@ -41,9 +42,7 @@ write("ends")
 """
 
 
-@pytest.fixture(
-    params=["supervisord", pytest.param("systemd", marks=pytest.mark.machine)],
-)
+@pytest.fixture(params=BOTH)
 def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
     made = Site(tmp_path)
     made.runtime = request.param
@@ -104,6 +103,7 @@ def test_all_instances_serve_and_no_worker_that_must_not_runs_twice(site: Site) 
     assert jobs(site, "takes a job") == jobs(site, "has done a job")
 
 
+@SYSTEMD_IN_LONG
 def test_a_worker_that_does_not_run_fails_the_deployment_and_the_old_ones_go_on(site: Site) -> None:
     site.run("deploy")
     site.repository.commit("broken")
@@ -136,6 +136,7 @@ def test_a_worker_may_finish_its_job_behind_the_deployment(site: Site) -> None:
     site.assert_only_serves("b")
 
 
+@SYSTEMD_IN_LONG
 def test_a_web_instance_that_crashes_leaves_the_requests_to_the_others(site: Site) -> None:
     site.run("deploy")
     pid = instances(site, "a")["shop_a_web_1"]["pid"]
@@ -160,6 +161,7 @@ def test_a_worker_that_crashes_is_started_again_and_that_is_told(site: Site) -> 
     site.run("logs", "a_clock_1")
 
 
+@SYSTEMD_IN_LONG
 def test_the_number_of_instances_changes_with_the_next_deployment(site: Site) -> None:
     site.run("deploy")
     several(site, instances=1)

@@ -13,6 +13,7 @@ import pytest
 from substitute.core.state.lock import holder_of
 from substitute.linux.processes import command_line, identify, is_alive, parent, signal_process
 from tests.documents import DOCS, Reader
+from tests.e2e.runtimes import BOTH, SYSTEMD_IN_LONG
 from tests.e2e.site import Site, killed
 from tests.e2e.terminals import Terminal
 from tests.e2e.traffic import under_load
@@ -26,7 +27,7 @@ SHOW = "pwd; env | sort; cat; exit 7"
 WAIT = ("sh", "-c", "echo begun; while test ! -e ../go; do sleep 0.05; done; echo done; exit 5")
 
 
-@pytest.fixture(params=["supervisord", pytest.param("systemd", marks=pytest.mark.machine)])
+@pytest.fixture(params=BOTH)
 def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
     made = Site(tmp_path)
     made.runtime = request.param
@@ -80,6 +81,7 @@ def test_a_command_runs_as_an_instance_does_and_its_exit_status_is_that_of_run(s
     site.run("history", "--runs")
 
 
+@SYSTEMD_IN_LONG
 def test_a_prompt_has_the_terminal_with_its_size_ctrl_c_and_all(site: Site) -> None:
     site.run("deploy")
     with Terminal(site.command("run", "--", sys.executable, "-q"), size=(33, 111)) as terminal:
@@ -105,6 +107,7 @@ def test_a_prompt_has_the_terminal_with_its_size_ctrl_c_and_all(site: Site) -> N
         assert terminal.modes == modes, "the prompt's own modes are not left behind"
 
 
+@SYSTEMD_IN_LONG
 def test_a_job_of_a_shell_stops_and_goes_on(site: Site) -> None:
     site.run("deploy")
     typed = " ".join(site.command("run", "--", "sed", "-u", "s/^/got-/"))
@@ -192,6 +195,7 @@ def test_what_is_stopped_ends_with_all_that_it_started_and_what_was_killed_is_to
     assert ran(site)[0]["outcome"] == "lost"
 
 
+@SYSTEMD_IN_LONG
 def test_how_to_run_a_console_or_a_one_off_command(site: Site, tmp_path: Path) -> None:
     site.run("deploy")
     typed = {"python manage.py shell": "cat", "bin/rails console": "cat", "pg_dump shop": "pwd"}

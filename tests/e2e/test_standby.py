@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from substitute.linux.processes import identify, is_alive
+from tests.e2e.runtimes import BOTH, IN_LONG
 from tests.e2e.site import Site, fetch
 from tests.e2e.traffic import under_load
 from tests.machines import USER
@@ -23,15 +24,11 @@ if TYPE_CHECKING:
     from tests.machines import Machine
 
 WORKER = "import signal, sys; signal.sigwait({signal.SIGTERM})"
+USERS = pytest.param("systemd of a user", marks=[pytest.mark.machine(user=USER), pytest.mark.long])
+SYSTEMD_IN_LONG = pytest.mark.parametrize("site", [*IN_LONG, USERS], indirect=True)
 
 
-@pytest.fixture(
-    params=[
-        "supervisord",
-        pytest.param("systemd", marks=pytest.mark.machine),
-        pytest.param("systemd of a user", marks=[pytest.mark.machine(user=USER), pytest.mark.long]),
-    ]
-)
+@pytest.fixture(params=(*BOTH, USERS))
 def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
     made = Site(tmp_path)
     made.runtime = request.param.split()[0]
@@ -68,6 +65,7 @@ def test_a_rollback_to_it_starts_nothing_and_fails_no_request(site: Site) -> Non
     site.assert_only_serves("a")
 
 
+@SYSTEMD_IN_LONG
 def test_the_next_deployment_takes_its_slot_and_fails_no_request(site: Site) -> None:
     site.repository.commit("3")
     assert under_load(site, lambda: site.run("deploy")) == {"2", "3"}
@@ -76,6 +74,7 @@ def test_the_next_deployment_takes_its_slot_and_fails_no_request(site: Site) -> 
     assert fetch(site.url).strip() == "version 2"
 
 
+@SYSTEMD_IN_LONG
 def test_it_ends_when_somebody_says_so_and_a_rollback_starts_it_again(site: Site) -> None:
     pid = slot(site, "a")["pid"]
     site.run("standby", "end")
@@ -94,6 +93,7 @@ def test_it_ends_at_its_time_with_nobody_typing(site: Site) -> None:
     site.assert_only_serves("a")
 
 
+@SYSTEMD_IN_LONG
 def test_one_that_hangs_is_started_again(site: Site) -> None:
     """It answers no more, so it is no standby."""
     stands_by(site, more='[app.shop.stop]\ntimeout = "1s"\n')
@@ -107,6 +107,7 @@ def test_one_that_hangs_is_started_again(site: Site) -> None:
     assert not is_alive(process)
 
 
+@SYSTEMD_IN_LONG
 def test_after_down_nothing_comes_back_when_its_time_is_over(site: Site) -> None:
     stands_by(site, "2s")
     site.repository.commit("3")
@@ -118,6 +119,7 @@ def test_after_down_nothing_comes_back_when_its_time_is_over(site: Site) -> None
     assert is_idle(site, "b")
 
 
+@SYSTEMD_IN_LONG
 def test_its_workers_are_stopped_and_come_back_in_its_rollback(site: Site) -> None:
     command = f'{sys.executable} -c "{WORKER}"'
     worker = f"[app.shop.process.worker]\nstart = '{command}'\norder = \"start-first\"\n"

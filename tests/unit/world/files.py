@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from substitute.core.ports.files import Kind, Seen
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from tests.unit.world.world import World
 
 NAME, TRACKED = "data", 0
+
+
+@lru_cache(10_000)
+def _data_in(directory: Path) -> Path:
+    """Looked for at each deed, of each instance."""
+    return directory / NAME
 
 
 @dataclass
@@ -36,12 +43,12 @@ class Data:
 
     def view(self, directory: Path) -> frozenset[int]:
         """What somebody who works in `directory` sees."""
-        return self.contents.get(self.end(directory / NAME), frozenset()) - {TRACKED}
+        return self.contents.get(self.end(_data_in(directory)), frozenset()) - {TRACKED}
 
     def write(self, directory: Path) -> None:
         number = len(self.written) + 1
         self.written.add(number)
-        end = self.end(directory / NAME)
+        end = self.end(_data_in(directory))
         self.contents[end] = self.contents.get(end, frozenset()) | {number}
 
     def track(self, directory: Path, version: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from substitute.values import dataclass
@@ -29,7 +30,6 @@ class Kept:
         kept = self.app.state_directory / "kept"
         self.files.open(kept)
         stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime(self.host.clock.now()))
-        places = (
-            kept / f"{stamp}-{self.of}{again}" / name for again in ("", *(f"-{n}" for n in range(2, 1000)))
-        )
+        again = chain([""], (f"-{n}" for n in range(2, 1000)))
+        places = (kept / f"{stamp}-{self.of}{one}" / name for one in again)
         return next(place for place in places if self.files.look(place) is None)
