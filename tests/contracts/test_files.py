@@ -2,12 +2,19 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.io.files import private_directory, remove_unfinished, replace_link, write_atomically
+from substitute.io.files import (
+    private_directory,
+    remove_unfinished,
+    replace_link,
+    write_all_atomically,
+    write_atomically,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +49,24 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_several_files_are_replaced_in_their_order_and_wait_for_their_directory_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, waited = tmp_path / "one", tmp_path / "two", list[bool]()
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        waited.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    write_all_atomically({one: "1", two: "2"})
+    assert (one.read_text(), two.read_text()) == ("1", "2")
+    assert waited == [False, False, True]
+    write_all_atomically({})
+    assert len(waited) == 3
 
 
 def test_a_link_is_replaced_in_one_step(tmp_path: Path) -> None:

@@ -137,14 +137,24 @@ def test_status_imports_nothing_that_only_other_commands_errors_or_runtimes_need
         "config.document",
         "config.reference",
         "core.deploy.readiness",
+        "core.deploy.running",
+        "balancers.haproxy.routes",
         "core.operate.guests",
         "guardian",
     )
     ours = {
-        f"substitute.{name}" for name in ("drill", "demo", "probing.observer", "probing.strangers", *unused)
+        f"substitute.{name}"
+        for name in ("drill", "demo", "probing.observer", "probing.probes", "probing.strangers", *unused)
     }
     assert not loaded & {*others, *ours}
     assert {"substitute.core.operate.status", "substitute.balancers.haproxy.balancer"} <= loaded
+
+
+def test_a_rollback_imports_nothing_that_makes_a_version() -> None:
+    code = "import sys, substitute.core.deploy.deployment, substitute.sources.git.source; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    making = ("core.deploy.preparation.version", "core.deploy.preparation.commands", "sources.git.commits")
+    assert not set(done.stdout.split()) & {"shutil", *(f"substitute.{name}" for name in making)}
 
 
 def test_a_command_leaves_the_journal_in_one_file(tmp_path: Path) -> None:

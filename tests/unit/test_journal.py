@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -109,6 +109,30 @@ def test_a_fact_of_the_root_is_remembered(tmp_path: Path) -> None:
     journal.remember("runtime", "supervisord")
     assert journal.fact("runtime") == "supervisord"
     journal.close()
+
+
+def test_an_app_is_read_again_when_anybody_has_written(tmp_path: Path) -> None:
+    shop = make_shop(tmp_path)
+    deploy(shop.host, shop.app)
+    journal, app = shop.host.journal, shop.app.name
+    with closing(Journal(journal.path)) as another:
+        assert journal.app(app) is journal.app(app)
+        another.share(app, {SlotName.A: 30, SlotName.B: 70})
+        assert journal.app(app).slots[SlotName.A].share == 30
+        journal.share(app, {SlotName.A: 40, SlotName.B: 60})
+        assert journal.app(app).slots[SlotName.A].share == another.app(app).slots[SlotName.A].share == 40
+
+
+def test_what_a_transaction_that_failed_had_written_is_not_kept(tmp_path: Path) -> None:
+    shop = make_shop(tmp_path)
+    deploy(shop.host, shop.app)
+    journal, app = shop.host.journal, shop.app.name
+    before = journal.app(app)
+    with suppress(ZeroDivisionError), journal._write() as db:
+        db.execute("UPDATE slot SET share = 1")
+        assert journal.app(app).slots[SlotName.A].share == 1
+        raise ZeroDivisionError
+    assert journal.app(app) == before
 
 
 def test_a_reserve_that_was_begun_and_not_taken_is_taken(tmp_path: Path) -> None:

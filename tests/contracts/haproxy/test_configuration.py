@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from substitute.balancers.haproxy import balancer as adapter
-from substitute.balancers.haproxy import file
+from substitute.balancers.haproxy import file, routes
 from substitute.balancers.haproxy import program as haproxy_program
 from substitute.balancers.haproxy.configuration import render
 from substitute.balancers.haproxy.names import MAP
@@ -138,7 +138,7 @@ def test_another_address_is_taken_over_and_the_earlier_one_answers_until_nobody_
         fresh.wait_for_more()
         kept.wait_for_more()
     assert fresh.failures == kept.failures == []
-    monkeypatch.setattr(adapter, "_UNUSED", 0)
+    monkeypatch.setattr(routes, "_UNUSED", 0)
     eventually(
         lambda: (
             site.balancer.pending(shop)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from substitute.core.model.programs import Process
-    from substitute.core.model.records import AppRecord
     from substitute.core.model.slots import SlotName
     from substitute.core.ports.balancer import Backend
     from tests.unit.world.world import World
@@ -48,7 +47,6 @@ class ModelJournal(Journal):
     def __init__(self, world: World) -> None:
         super().__init__(world.journal_file)
         self._world = world
-        self._known: dict[str, AppRecord] = {}
         self._db = cast("sqlite3.Connection", Statements(self._db, world))
 
     def backends(self) -> list[Backend]:
@@ -63,24 +61,15 @@ class ModelJournal(Journal):
         self._world.look()
         return super().commands(app)
 
-    def app(self, name: str) -> AppRecord:
-        """Read once from one write to the next: the rules look at each moment, a hundred times a sequence."""
-        if name not in self._known or self._db.in_transaction:
-            self._known[name] = super().app(name)
-        return self._known[name]
-
     def on_the_disk(self) -> bytes:
         """The whole of it, as it would be found after a power cut right now."""
         return self._db.serialize()
 
     @contextmanager
     def _write(self, *, durably: bool = False) -> Iterator[sqlite3.Connection]:
-        try:
-            with super()._write(durably=durably) as db:
-                yield db
-                what = sys._getframe(2).f_code.co_name  # a name in the story tells more than "a write"
-                self._world.deed(f"journal: {what}", sqlite3.OperationalError("database or disk is full"))
-        finally:
-            self._known.clear()
+        with super()._write(durably=durably) as db:
+            yield db
+            what = sys._getframe(2).f_code.co_name  # a name in the story tells more than "a write"
+            self._world.deed(f"journal: {what}", sqlite3.OperationalError("database or disk is full"))
         if durably:
             self._world.disk = self.on_the_disk()

@@ -9,6 +9,7 @@ import shlex
 import socket
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from substitute.balancers.haproxy.socket import MASTER, WORKER
 from substitute.core.model.errors import BalancerError
@@ -18,6 +19,9 @@ from substitute.linux import listeners
 from substitute.linux.processes import command_line, users, works_in_removed
 from substitute.linux.processes import name as name_of
 from substitute.linux.programs import find_program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 NAME, FILE, LOG = "haproxy", "haproxy.cfg", Path("log", "haproxy.log")
 STOP_TIMEOUT = 10.0
@@ -98,7 +102,7 @@ def occupants(listen: str, run_directory: Path) -> tuple[str, list[int]]:
     if not inodes:
         return "", []
     pids = [pid for pid in _pids() if _holds(pid, inodes)]
-    ours = [pid for pid in pids if _works_in(pid, run_directory)]
+    ours = list(_working_in(run_directory, pids))
     foreign = [f"{name_of(pid)} (pid {pid})" for pid in pids if pid not in ours]
     return (", ".join(foreign) if pids else "a process of another user"), ours
 
@@ -106,7 +110,7 @@ def occupants(listen: str, run_directory: Path) -> tuple[str, list[int]]:
 def listens(listen: str, run_directory: Path) -> bool:
     """Whether one of this root's does there."""
     inodes = {found.inode for found in listeners.on(_endpoint(listen))}
-    return any(_works_in(pid, run_directory) and _holds(pid, inodes) for pid in _pids()) if inodes else False
+    return bool(inodes) and any(_holds(pid, inodes) for pid in _working_in(run_directory, _pids()))
 
 
 def root_behind(listen: str, run_directory: Path) -> Path | None:
@@ -152,8 +156,8 @@ def those_of(run_directory: Path) -> list[int]:
     """The pids of every HAProxy that runs for this root, its workers included."""
     return [
         pid
-        for pid in _pids()
-        if _works_in(pid, run_directory) and any(MASTER in word for word in command_line(pid))
+        for pid in _working_in(run_directory, _pids())
+        if any(MASTER in word for word in command_line(pid))
     ]
 
 
@@ -196,7 +200,12 @@ def _holds(pid: int, inodes: set[int]) -> bool:
     return False
 
 
-def _works_in(pid: int, directory: Path) -> bool:
-    with suppress(OSError):
-        return os.path.samestat(os.stat(f"/proc/{pid}/cwd"), os.stat(directory))  # noqa: PTH116  # asked of every process
-    return False
+def _working_in(directory: Path, pids: Iterable[int]) -> Iterator[int]:
+    try:
+        place = directory.stat()
+    except OSError:
+        return
+    for pid in pids:
+        with suppress(OSError):
+            if os.path.samestat(os.stat(f"/proc/{pid}/cwd"), place):  # noqa: PTH116  # asked of every process
+                yield pid

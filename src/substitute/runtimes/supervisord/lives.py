@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LINES = 2000
-_COMES_OR_GOES = r"spawned: '{name}' with pid (\d+)|(?:exited|stopped): {name} \(([^;)]+)"
+_COMES_OR_GOES = r"spawned: '([^'\n]+)' with pid (\d+)|(?:exited|stopped): (\S+) \(([^;)]+)"
 _REAP_PATIENCE = 3.0
 _TICK = 0.005
 
@@ -34,10 +34,10 @@ def lives(log: Path, name: str) -> list[Life]:
     """
     lines = "\n".join(read_tail(log, _LINES))
     found: list[Life] = []
-    for pid, ending in re.findall(_COMES_OR_GOES.format(name=re.escape(name)), lines):
-        if pid:
+    for came, pid, went, ending in re.findall(_COMES_OR_GOES, lines):
+        if came == name:
             found.append(Life(int(pid)))
-        elif found:
+        elif went == name and found:
             found[-1] = Life(found[-1].pid, ending)
     return found
 
