@@ -43,6 +43,7 @@ test: .venv/.dev
 test-long: export PYTHONDONTWRITEBYTECODE =
 test-long: export SEQUENCES = 7000
 test-long: export EVERY = 1
+test-long: export EXAMPLES = 300
 test-long: export KILLS = 40
 test-long: export TURNS = 12
 test-long: .venv/.dev
