@@ -27,9 +27,10 @@ demo: setup
 	@command -v git >/dev/null || tools/packages git
 	@$(BIN)/substitute demo
 
-# Each waits for programs half of the time. Tests of a file stay together: they share what they have started. Files are
-# taken in the order of tests/conftest.py, and not by their number of tests, which tells nothing of their time.
-WORKERS ?= 2
+# Each waits for programs half of the time and more, so two cores have work for four. Tests of a file stay together: they
+# share what they have started. Files are taken in the order of tests/conftest.py, and not by their number of tests, which
+# tells nothing of their time.
+WORKERS ?= 4
 SPREAD := --dist loadfile --no-loadscope-reorder
 
 # Hundreds of short programs are started: without bytecode each would compile everything anew.
@@ -42,6 +43,7 @@ test: .venv/.dev
 test-long: export PYTHONDONTWRITEBYTECODE =
 test-long: export SEQUENCES = 7000
 test-long: export EVERY = 1
+test-long: export EXAMPLES = 300
 test-long: export KILLS = 40
 test-long: export TURNS = 12
 test-long: .venv/.dev

@@ -5,11 +5,16 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import settings
 
 from tests.machines import UNAVAILABLE, Machine, reports_from_inside
 
 # A shell starts what runs in its background with SIGINT ignored; some tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes is the machine's matter: it has other work.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 _MACHINES = pytest.StashKey[dict[bool, Machine | str]]()
 

@@ -1,7 +1,12 @@
-"""Values with the syntax of the programs that read them are carried as they are, or refused: by the real parsers."""
+"""Values with the syntax of the programs that read them are carried as they are, or refused: by the real parsers.
+
+Each piece of syntax is tried alone, in each value; of what they come to together `make test-long` tries more
+(``EXAMPLES``).
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -39,8 +44,13 @@ SYNTAX = (
 
 PIECES = st.sampled_from(SYNTAX) | st.sampled_from(["a", "shop", "example.com", "1", "/", "x.y"])
 TEXTS = st.lists(PIECES, max_size=4).map("".join)
+EXAMPLES = int(os.environ.get("EXAMPLES", "20"))
 SETTINGS = settings(
-    max_examples=60, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
 )
 
 
@@ -183,7 +193,8 @@ COMMAND_LINES = st.one_of(
 )
 
 
-@settings(SETTINGS, max_examples=20, phases=[Phase.generate])  # the line that is refused badly is shown
+# The line that is refused badly is shown.
+@settings(SETTINGS, max_examples=EXAMPLES // 3, phases=[Phase.generate])
 @given(st.lists(COMMAND_LINES, min_size=9, max_size=9))
 def test_what_nobody_should_type_is_refused_in_words_and_changes_nothing(
     tmp_path_factory: pytest.TempPathFactory, capfd: pytest.CaptureFixture[str], lines: list[list[str]]

@@ -313,6 +313,7 @@ def test_a_name_that_a_process_gave_itself_is_shown_with_its_program() -> None:
         assert str(member) == f"next-server (pid {running.pid}, a node process)"
 
 
+@pytest.mark.long  # a first build compiles what comes with Go
 @pytest.mark.skipif(shutil.which("go") is None, reason="Go is not here")
 def test_a_go_program_is_recognized_by_its_file(tmp_path: Path) -> None:
     (tmp_path / "main.go").write_text(

@@ -60,7 +60,7 @@ def searching(site: Site) -> Iterator[list[int]]:
 def test_one_that_is_as_good_becomes_live_and_no_request_fails(site: Site) -> None:
     site.repository.commit("1", app=STEADY)
     site.run("deploy")
-    canary(site, "20% 2s", "50% 3s")
+    canary(site, "20% 1s", "50% 1s")
     site.repository.commit("2", app=STEADY)
     told: list[str] = []
     assert under_load(site, lambda: told.append(site.run("deploy").stdout)) == {"1", "2"}
@@ -75,7 +75,7 @@ def test_one_that_is_as_good_becomes_live_and_no_request_fails(site: Site) -> No
 def test_where_there_are_no_clients_requests_are_sent_besides(site: Site) -> None:
     site.run("deploy")
     site.configure(
-        more='[app.shop.canary]\nsteps = ["50% 3s"]\nsynthetic = "50/s"\n[app.shop.health]\nwarm = ["/about"]\n'
+        more='[app.shop.canary]\nsteps = ["50% 2s"]\nsynthetic = "75/s"\n[app.shop.health]\nwarm = ["/about"]\n'
     )
     site.repository.commit("2")
     site.run("deploy")

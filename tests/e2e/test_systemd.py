@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+SYSTEM = pytest.param("--system", marks=pytest.mark.machine)
 BOTH = pytest.mark.parametrize(
-    "manager",
-    [
-        pytest.param("--system", marks=pytest.mark.machine),
-        pytest.param("--user", marks=pytest.mark.machine(user=USER)),
-    ],
+    "manager", [SYSTEM, pytest.param("--user", marks=pytest.mark.machine(user=USER))]
 )
+USERS_IN_LONG = pytest.mark.parametrize(
+    "manager", [SYSTEM, pytest.param("--user", marks=[pytest.mark.machine(user=USER), pytest.mark.long])]
+)
+"""A manager of a user's is asked the same. `make test` has one deployed on, rolled back and restarted with."""
 
 
 @pytest.fixture
@@ -69,7 +70,9 @@ def test_deploy_rollback_and_restart_fail_no_request(site: Site, manager: str) -
 
 
 @pytest.mark.machine
-@pytest.mark.parametrize("name", ["the build fails", "it exits at boot"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("the build fails", marks=pytest.mark.long), "it exits at boot"]
+)
 def test_a_bad_version_leaves_the_old_one_serving(site: Site, name: str) -> None:
     site.run("deploy")
     phase, changes = BAD[name]
@@ -86,7 +89,7 @@ def test_a_bad_version_leaves_the_old_one_serving(site: Site, name: str) -> None
     site.assert_only_serves("a")
 
 
-@BOTH
+@USERS_IN_LONG
 def test_a_live_instance_that_is_killed_comes_back_and_the_next_requests_wait(
     site: Site, manager: str
 ) -> None:
@@ -152,7 +155,7 @@ def test_the_journal_knows_slot_and_deployment(site: Site) -> None:
     assert seen == {"1": ("a", "shop_a"), "2": ("b", "shop_b"), "3": ("a", "shop_a")}
 
 
-@BOTH
+@USERS_IN_LONG
 def test_logs_follow_across_a_switch(site: Site, manager: str) -> None:
     site.run("deploy")
     site.repository.commit("2")
