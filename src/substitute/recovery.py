@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 
 from substitute.core.model.errors import SubstituteError
 from substitute.core.operate import standbys
@@ -28,7 +27,7 @@ def main(root: str, app: str, cause: str = "") -> int:
             standbys.look_after(site.host, site.known(app))
         else:
             up(site.host, [site.known(app)], guests=False, operation=RECOVERY)
-        until = site.host.journal.app(app).looked_after(time.time())
+        until = site.host.journal.app(app).looked_after
     except SubstituteError as error:
         print(error, flush=True)  # noqa: T201
         return error.exit_status

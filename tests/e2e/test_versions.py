@@ -54,7 +54,7 @@ def test_from_an_earlier_substitute_over_a_changed_configuration_to_the_next_ver
         site.run("up")
         site.ports = (ports[1], ports[0])
         site.configure(
-            more='env = { MODE = "new" }\nhealth = { path = "/up", timeout = "1s" }\n', start="python3 app.py"
+            more='env = { MODE = "new" }\nhealth = { path = "/up", timeout = "5s" }\n', start="python3 app.py"
         )
         site.repository.commit("2", app=WITHOUT_UP)
         failed = site.run("deploy", exit_status=1)

@@ -13,9 +13,14 @@ from substitute.core.model.apps import Order
 from substitute.core.model.errors import DeploymentFailedError, UsageError
 from substitute.core.model.events import Held, PhaseStarted, Succeeded
 from substitute.core.model.slots import Phase, SlotName
+from substitute.core.operate.standbys import look_after
 from tests.unit.fakes.balancer import FakeBalancer
+from tests.unit.shops import notices
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from substitute.core.ports.balancer import Backend
     from tests.unit.fakes.shop import Shop
 
 
@@ -52,6 +57,29 @@ def test_a_balancer_that_can_lead_nobody_there_is_told_of(
     told = "\n".join(lines(event))
     assert "cannot lead anybody" in told
     assert "Nothing serves yet" in told
+
+
+@pytest.mark.parametrize("waits", ["held", "standing by"])
+def test_one_whose_time_is_over_before_its_command_ends_is_left_to_the_guardian(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, waits: str
+) -> None:
+    shop.change(standby=5.0 * (waits == "standing by"))
+    deploy(shop.host, shop.app, "v1")
+    route = FakeBalancer.route
+
+    def slow(balancer: FakeBalancer, backends: Sequence[Backend]) -> None:
+        route(balancer, backends)
+        if shop.host.journal.app("shop").looked_after is not None:
+            shop.world.clock.sleep(6.0)
+
+    monkeypatch.setattr(FakeBalancer, "route", slow)
+    deploy(shop.host, shop.app, "v2", hold_for=5.0 if waits == "held" else None)
+    monkeypatch.setattr(FakeBalancer, "route", route)
+    assert sorted(shop.world.running) == ["shop_a", "shop_b"]
+    assert "handed over" in notices(shop)
+    look_after(shop.host, shop.app)
+    assert list(shop.world.running) == ["shop_a" if waits == "held" else "shop_b"]
+    assert shop.host.journal.app("shop").looked_after is None
 
 
 def test_promoted_it_starts_nothing_and_is_verified(held: Shop) -> None:

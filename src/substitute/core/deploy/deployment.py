@@ -172,7 +172,7 @@ def working_on(host: Host, app: App, operation: str) -> Iterator[tuple[Attempt, 
             try:
                 yield attempt, interrupts
             finally:
-                if host.journal.app(app.name).looked_after(host.clock.now()):
+                if host.journal.app(app.name).looked_after is not None:
                     hand_over()  # whoever looked after it was ended with the start of this one
 
 

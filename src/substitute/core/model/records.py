@@ -136,12 +136,16 @@ class AppRecord:
         """The slot whose version is ready, and waits for a person."""
         return self.slots[self.hold.slot] if self.hold and self.hold.until > now else None
 
-    def looked_after(self, now: float) -> float | None:
-        """Until when something runs that gets no requests, in seconds since the epoch; None where nothing does."""
-        if self.hold and self.holds(now):
-            return self.hold.until
-        standby = self.standby(now)
-        return standby.standby_until if standby else None
+    @property
+    def looked_after(self) -> float | None:
+        """Until when something runs that gets no requests, in seconds since the epoch; None where nothing does.
+
+        Where that time is over, it is still to be ended.
+        """
+        if self.stopped:
+            return None
+        times = [slot.standby_until for slot in self.slots.values() if slot.standby_until is not None]
+        return self.hold.until if self.hold else max(times, default=None)
 
     def standby(self, now: float) -> SlotRecord | None:
         """The slot whose version was live before, and is to run on without requests."""

@@ -29,6 +29,5 @@ def end(host: Host, app: App) -> None:
 def look_after(host: Host, app: App) -> None:
     """Settle, where something stands by, is held, or should have ended by now; as its guardian does."""
     with host.lock(host.lock_path(app.name), RECOVERY):
-        record = host.journal.app(app.name)
-        if record.hold or any(slot.standby_until is not None for slot in record.slots.values()):
+        if host.journal.app(app.name).looked_after is not None:
             settle(host, app)
