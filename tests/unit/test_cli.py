@@ -73,7 +73,9 @@ class Opened:
         now: bool,
         hold_for: float | None,
         force: bool,
+        skip_release: bool,
     ) -> None:
+        assert not skip_release
         assert not if_changed
         assert not now
         assert not force
@@ -134,6 +136,8 @@ def test_status_imports_nothing_that_only_other_commands_errors_or_runtimes_need
     }
     others = {f"substitute.balancers.{kind}" for kind in ("nginx", "traefik", "passive")}
     unused = (
+        "hosts",
+        "linux.dialogue",
         "config.document",
         "config.reference",
         "core.deploy.readiness",
@@ -141,7 +145,16 @@ def test_status_imports_nothing_that_only_other_commands_errors_or_runtimes_need
         "guardian",
     )
     ours = {
-        f"substitute.{name}" for name in ("drill", "demo", "probing.observer", "probing.strangers", *unused)
+        f"substitute.{name}"
+        for name in (
+            "drill",
+            "demo",
+            "hosts",
+            "linux.dialogue",
+            "probing.observer",
+            "probing.strangers",
+            *unused,
+        )
     }
     assert not loaded & {*others, *ours}
     assert {"substitute.core.operate.status", "substitute.balancers.haproxy.balancer"} <= loaded
@@ -197,6 +210,42 @@ def test_every_command_of_the_table_is_there_under_its_name() -> None:
 def test_the_root_is_named_before_the_command_or_after_it(opened: Opened, typed: list[str]) -> None:
     assert run(typed) == 0
     assert (opened.root, opened.done) == ("/srv/shop", [("shop", "v1")])
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["deploy", "--resume"], "--resume is for several hosts"),
+        (["deploy", "--batch", "2"], "--batch is for several hosts"),
+        (["deploy", "--without", "web1"], "--without is for several hosts"),
+        (["deploy", "--hosts", "web", "--batch", "150%"], "'150%' is not a number of hosts"),
+    ],
+)
+def test_what_is_for_several_hosts_is_refused_where_none_are_named(
+    opened: Opened, capsys: pytest.CaptureFixture[str], typed: list[str], told: str
+) -> None:
+    assert run(typed) == 2
+    assert told in capsys.readouterr().err
+    assert not opened.done
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["--hosts", "web"], "substitute.toml names no hosts"),
+        (["--hosts", "wed"], "Did you mean web?"),
+        (["--on", "web3"], "[hosts] has no host called 'web3'"),
+        (["--hosts", "web", "--without", "web1"], "No host is left"),
+        (["--hosts", "web", "-a", "blog"], "No app is called 'blog'"),
+    ],
+)
+def test_hosts_that_are_not_there_are_refused_before_anything_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], typed: list[str], told: str
+) -> None:
+    hosts = "" if "names no" in told else '\n[hosts]\nweb = ["deploy@web1"]\n'
+    (tmp_path / "substitute.toml").write_text(MINIMAL + hosts)
+    assert run(["-C", str(tmp_path), "deploy", *typed]) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_without_a_commit_the_newest_is_deployed(opened: Opened) -> None:
@@ -354,6 +403,12 @@ def test_a_deployments_log_is_neither_a_slots_nor_followed(
             {
                 "--app",
                 "--all-at-once",
+                "--batch",
+                "--hosts",
+                "--on",
+                "--without",
+                "--resume",
+                "--skip-release",
                 "--if-changed",
                 "--force",
                 "--hold",
