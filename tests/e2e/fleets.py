@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,6 +20,7 @@ from tests.waiting import eventually
 
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Iterator
 
 RELAY = """\
 import os, select, socket, sys
@@ -157,9 +158,10 @@ class Fleet:
         self.publish()
         return made
 
-    def popen(self, *arguments: str) -> subprocess.Popen[str]:
-        """The command, begun."""
-        return subprocess.Popen(
+    @contextmanager
+    def begun(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """The command while it runs; killed where the block fails."""
+        process = subprocess.Popen(
             [sys.executable, "-m", "substitute", "-C", str(self.root), *arguments],
             text=True,
             stdin=subprocess.DEVNULL,
@@ -167,10 +169,16 @@ class Fleet:
             stderr=subprocess.PIPE,
             env={**os.environ, "XDG_RUNTIME_DIR": str(self.place)},
         )
+        with process:
+            try:
+                yield process
+            except BaseException:
+                process.kill()
+                raise
 
     def run(self, *arguments: str, exit_status: int = 0) -> subprocess.CompletedProcess[str]:
         """What the command wrote."""
-        with self.popen(*arguments) as process:
+        with self.begun(*arguments) as process:
             out, err = process.communicate(timeout=150)
         assert process.returncode == exit_status, f"exit {process.returncode}\n{out}\n{err}"
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)

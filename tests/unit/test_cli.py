@@ -35,6 +35,7 @@ from substitute.core.model.events import Notice
 from substitute.core.state.journal import Journal
 from substitute.wiring import opening
 from substitute.wiring.adapters import IN_USE
+from substitute.wiring.site import IS_HOST
 
 if TYPE_CHECKING:
     from substitute.core.model.events import Emit
@@ -246,6 +247,21 @@ def test_hosts_that_are_not_there_are_refused_before_anything_begins(
     (tmp_path / "substitute.toml").write_text(MINIMAL + hosts)
     assert run(["-C", str(tmp_path), "deploy", *typed]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_what_is_meant_for_hosts_is_not_deployed_here_by_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "substitute.toml").write_text(f'{MINIMAL}\n[hosts]\nweb = ["deploy@web1"]\n')
+    assert run(["-C", str(tmp_path), "deploy"]) == 2
+    assert "`--hosts all` deploys on them" in capsys.readouterr().err
+    journal = Journal(tmp_path / "deploy" / "journal.db")
+    journal.remember(IS_HOST, "yes")
+    journal.close()
+    deployed: list[Any] = []
+    monkeypatch.setattr(deployment, "deploy", lambda *done, **_: deployed.append(done[1].name))
+    assert run(["-C", str(tmp_path), "deploy"]) == 0
+    assert deployed == ["shop"]
 
 
 def test_without_a_commit_the_newest_is_deployed(opened: Opened) -> None:

@@ -16,10 +16,13 @@ def obey(call: Call, words: tuple[str, ...]) -> int:
     from substitute import __version__  # noqa: PLC0415
     from substitute.cli.edge import run  # noqa: PLC0415
     from substitute.hosts.far_end import obey as obeyed  # noqa: PLC0415
+    from substitute.wiring.site import IS_HOST  # noqa: PLC0415
 
     call.json = True  # an error of opening is for a program, too
     site = call.site_to_read()
     journal = site.host.journal
+    if not journal.fact(IS_HOST):
+        journal.remember(IS_HOST, "yes")
     latest = max((one.id for app in journal.names() for one in journal.history(app, 1)), default=0)
     file = site.root / "substitute.toml"
     hello = {

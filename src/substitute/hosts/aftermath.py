@@ -25,7 +25,7 @@ _ENDS = {
     "held": (State.SUCCEEDED, 0),
     "failed": (State.FAILED, 1),
     "aborted": (State.FAILED, 1),
-    "interrupted": (State.INTERRUPTED, 130),
+    "interrupted": (State.INTERRUPTED, 1),  # not by who waits for it here
 }
 
 

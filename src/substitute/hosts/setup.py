@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING
 
 from substitute.hosts.answers import failure
 from substitute.hosts.errors import NotInstalledError, RefusedError
+from substitute.hosts.orders import Order
 from substitute.hosts.ssh.command_line import PATH_THERE
 from substitute.values import dataclass
 
@@ -78,6 +79,7 @@ def set_up(there: There, host: RemoteHost, bundle: Bundle) -> dict[str, str]:
     for name, content in bundle.files.items():
         done[name] = _place(there, host, name, content, how="missing")
     there.ask(host, ["config"])  # what is wrong with it on this host is told now
+    Order(there, host, ["status"], lambda *_: None).greeted()  # from now on it knows that it is one of many
     try:
         boot = there.ask(host, ["install"])
     except RefusedError as error:

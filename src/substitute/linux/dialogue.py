@@ -54,6 +54,7 @@ class Dialogue:
         self._end = os.pidfd_open(self._program.pid)
         self._poller.register(self._end, select.POLLIN)
         self._has_ended = False
+        self._closed: tuple[int, str] | None = None
 
     def tell(self, line: str) -> None:
         """Give it a line; nothing happens where it listens no more."""
@@ -77,21 +78,24 @@ class Dialogue:
 
     def close(self) -> tuple[int, str]:
         """End it if it still runs; its exit status (negative: a signal), and what it wrote on standard error."""
+        if self._closed:
+            return self._closed
         if self._program.poll() is None:
             self._signal(SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 self._program.wait(_GRACE)
             self._signal(SIGKILL)
             self._program.wait()
-        if self._end >= 0:
-            os.close(self._end)
-            self._end = -1
-            self._out.close()
-            if self._program.stdin:
-                with suppress(OSError):
-                    self._program.stdin.close()
-        self._err.seek(0)
-        return self._program.returncode, self._err.read(_LEFT).decode(errors="replace")
+        os.close(self._end)
+        self._out.close()
+        if self._program.stdin:
+            with suppress(OSError):
+                self._program.stdin.close()
+        with self._err:
+            self._err.seek(0)
+            said = self._err.read(_LEFT).decode(errors="replace")
+        self._closed = self._program.returncode, said
+        return self._closed
 
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError):
