@@ -33,7 +33,7 @@ def run():
         return 130
     (place / "done").touch()
     return 7
-sys.exit(obey({"latest": 3}, run))
+sys.exit(obey({"latest": 3}, run, alone=sys.argv[3] == "alone"))
 """
 UNTIL_TOLD = 'while not (place / "go on").exists(): time.sleep(0.01)'
 
@@ -41,10 +41,10 @@ UNTIL_TOLD = 'while not (place / "go on").exists(): time.sleep(0.01)'
 class FarEnd:
     """One that runs, and what its files say."""
 
-    def __init__(self, place: Path, code: str) -> None:
+    def __init__(self, place: Path, code: str, how: str = "alone") -> None:
         self.place = place
         self.program = subprocess.Popen(
-            [sys.executable, "-c", FAR_END, place, code],
+            [sys.executable, "-c", FAR_END, place, code, how],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN) and None,  # noqa: PLW1509
@@ -127,6 +127,16 @@ def test_where_the_connection_is_gone_it_goes_on_to_its_end(tmp_path: Path, far_
     assert one.program.wait() == 7
     assert one.has("done")
     assert not one.has("interrupted")
+
+
+def test_what_only_shows_something_ends_with_the_connection(tmp_path: Path, far_ends: list[FarEnd]) -> None:
+    far_ends.append(one := FarEnd(tmp_path, UNTIL_TOLD, "watched"))
+    one.says()
+    one.tell("go")
+    one.awaited("begun")
+    one.hang_up()
+    assert one.program.wait() == 130
+    assert one.has("interrupted")
 
 
 def test_a_reader_who_takes_nothing_does_not_stop_it(tmp_path: Path, far_ends: list[FarEnd]) -> None:

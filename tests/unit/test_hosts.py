@@ -16,7 +16,7 @@ from substitute.config.models import SECTIONS
 from substitute.config.models.hosts import HostsConfig
 from substitute.config.tables import Inner, Reader
 from substitute.core.interrupts import Interrupts
-from substitute.core.model.errors import UsageError
+from substitute.core.model.errors import InterruptedByUserError, UsageError
 from substitute.hosts.answers import document_of, event_of
 from substitute.hosts.asking import at_once
 from substitute.hosts.channel import RemoteHost
@@ -356,6 +356,14 @@ def test_a_second_ctrl_c_leaves_at_once_and_says_what_is_not_known(driver: Drive
     assert outcomes[0].state is State.UNKNOWN
     assert exit_status(outcomes) == 130
     assert "goes on there" in outcomes[0].cure
+
+
+def test_ctrl_c_while_the_hosts_are_asked_begins_nothing(driver: Driver) -> None:
+    once = iter([signal.SIGINT])
+    driver.transport.at_question = lambda: [os.kill(os.getpid(), number) for number in once]
+    with pytest.raises(InterruptedByUserError):
+        driver.rollout().deploy(None, [])
+    assert not any(driver.done().values())
 
 
 # -- rollback and restart --------------------------------------------------------------------------

@@ -31,4 +31,4 @@ def obey(call: Call, words: tuple[str, ...]) -> int:
         "latest": latest,
         "configuration": hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else None,
     }
-    return obeyed(hello, lambda: run(["-C", str(site.root), *words]))
+    return obeyed(hello, lambda: run(["-C", str(site.root), *words]), alone=words[0] != "logs")

@@ -65,9 +65,10 @@ class There:
             while (line := channel.line(left())) is not None:
                 lines.append(line)
         except SilentError:
-            channel.close()
             raise silent(host, self.answer_timeout) from None
-        ended, found = channel.close(), document_of(lines)
+        finally:
+            ended = channel.close()
+        found = document_of(lines)
         is_answer = found is not None and not (isinstance(found, dict) and found.get("event") == "error")
         if ended.status is not None and is_answer:
             return found

@@ -13,6 +13,7 @@ from substitute.hosts.outcomes import Outcome, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from substitute.core.interrupts import Interrupts
     from substitute.hosts.asking import There
@@ -34,6 +35,10 @@ class Crew:
         self._there, self._interrupts, self._show = there, interrupts, show
         self.was_interrupted = False
         self._said: queue.SimpleQueue[tuple[Order | str, Any]] = queue.SimpleQueue()
+
+    def asking(self) -> AbstractContextManager[None]:
+        """While nothing has begun: in here Ctrl-C raises InterruptedByUserError at once."""
+        return self._interrupts.allowed()
 
     def carry_out(self, work: Sequence[Work], *, app: str = "") -> list[Outcome]:
         """Do all of it at once; the outcomes, in the same order. After an interruption nothing more begins."""

@@ -36,13 +36,16 @@ _PATIENCE = 10.0
 """Seconds that a reader who takes nothing is waited for at the end."""
 
 
-def obey(hello: Mapping[str, Any], run: Callable[[], int]) -> int:
-    """Say hello, wait for the word, run, and say how that ended. The exit status is that of `run`, or 0 without it."""
+def obey(hello: Mapping[str, Any], run: Callable[[], int], *, alone: bool = True) -> int:
+    """Say hello, wait for the word, run, and say how that ended. The exit status is that of `run`, or 0 without it.
+
+    What only shows something has no use without somebody who looks: not `alone`, it ends with the connection.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # who has started this may have had it ignored
     _say(1, {"event": HELLO, "protocol": PROTOCOL, **hello})
     if not _told_to_go():
         return 0
-    wire = Wire()
+    wire = Wire(alone=alone)
     wire.start()
     try:
         status = run()
@@ -73,8 +76,9 @@ def _told_to_go() -> bool:
 class Wire(threading.Thread):
     """Carries what is written to standard output to who reads it, and obeys what comes on standard input."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, alone: bool) -> None:
         super().__init__(daemon=True)
+        self._alone = alone
         self._out = os.dup(1)
         self._from, write = os.pipe()
         os.dup2(write, 1)
@@ -148,11 +152,17 @@ class Wire(threading.Thread):
         data = b""
         with suppress(OSError):
             data = os.read(0, _CHUNK)
-        if not data:  # the connection is gone, or the other side has nothing more to say
+        if not data:  # the connection is gone
             poller.unregister(0)
+            if not self._alone:
+                _interrupt()
         *lines, self._told = (self._told + data).split(b"\n")
         for line in lines:
             if line.strip() == INTERRUPT.encode():
-                main = threading.main_thread().ident
-                if main is not None:
-                    signal.pthread_kill(main, signal.SIGINT)
+                _interrupt()
+
+
+def _interrupt() -> None:
+    main = threading.main_thread().ident
+    if main is not None:
+        signal.pthread_kill(main, signal.SIGINT)

@@ -97,13 +97,15 @@ class Rollout:
         return self._in_order([*outcomes, *self.crew.carry_out(work, app=self.app)])
 
     def _ask(self, words: Sequence[str]) -> Answers:
-        return at_once(self.hosts, lambda host: self.there.ask(host, words))
+        with self.crew.asking():
+            return at_once(self.hosts, lambda host: self.there.ask(host, words))
 
     def _choose(self, commit: str | None, options: Sequence[str]) -> dict[str, Any]:
         """The commit, as the first host sees it: the branch may move on while the hosts follow each other."""
         digest = options[options.index("--sha256") :][:2] if "--sha256" in options else []
         words = ["resolve", *([commit] if commit else []), "-a", self.app, *digest]
-        found: dict[str, Any] = self.there.ask(self.hosts[0], words, patience=None)
+        with self.crew.asking():
+            found: dict[str, Any] = self.there.ask(self.hosts[0], words, patience=None)
         return found
 
     def _first(self, hosts: Sequence[RemoteHost], *, releases: bool) -> str | None:
@@ -170,7 +172,7 @@ class Rollout:
 
     def with_truth(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """The same, with what is live on each host as it says now; what nobody knows stays empty."""
-        answers = self._ask(["status", "-a", self.app])
+        answers = at_once(self.hosts, lambda host: self.there.ask(host, ["status", "-a", self.app]))
         found = []
         for one in outcomes:
             answer = answers[one.host]

@@ -138,6 +138,8 @@ class FakeTransport:
         self.scripts: list[tuple[str, list[str], bytes]] = []
         self.at_go: Callable[[str], None] = lambda _: None
         """Called with the host at which something is about to begin."""
+        self.at_question: Callable[[], object] = lambda: None
+        """Called when something is asked."""
         self.is_deaf_to = ""
         """A line that gets lost on its way to the hosts."""
 
@@ -186,6 +188,7 @@ class FakeTransport:
                 self.at_go(fake.name)
                 self._obey(fake, words[1:-1], said, told)
             return
+        self.at_question()
         answer: Any = {"status": fake.status, "history": lambda: {"deployments": [*fake.history]}}.get(
             command
         )
