@@ -36,6 +36,7 @@ while True:
 """
 """Between ssh and a machine's sshd, in the network of the machine: killed, it is a connection that breaks; stopped, one
 that is silent."""
+GIT = 'repo = "/srv/git/shop.git"\nbuild = ["sh build.sh"]'
 CONFIGURATION = """\
 [balancer]
 listen = "127.0.0.1:8080"
@@ -45,8 +46,7 @@ root = "shop"
 ssh_config = "ssh_config"
 {more_of_hosts}
 [app.shop]
-repo = "/srv/git/shop.git"
-build = ["sh build.sh"]
+{source}
 start = "{python} -S -E app.py"
 ports = [3001, 3002]
 {more}
@@ -101,11 +101,15 @@ class Fleet:
 
         machine.call(prepare)
 
-    def configure(self, *, hosts: str = "", more: str = "", more_of_hosts: str = "") -> None:
+    def configure(
+        self, *, hosts: str = "", source: str = GIT, more: str = "", more_of_hosts: str = ""
+    ) -> None:
         """Write substitute.toml and the configuration of ssh."""
         hosts = hosts or f"web = {json.dumps([f'{USER}@{name}' for name in self.names])}"
         (self.root / "substitute.toml").write_text(
-            CONFIGURATION.format(hosts=hosts, more=more, more_of_hosts=more_of_hosts, python=sys.executable)
+            CONFIGURATION.format(
+                hosts=hosts, source=source, more=more, more_of_hosts=more_of_hosts, python=sys.executable
+            )
         )
         for name in self.names:
             (self.place / f"{name}.pid").write_text("")

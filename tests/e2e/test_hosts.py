@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +16,7 @@ from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 HOME = f"/home/{USER}"
 RELEASE = f'release = ["echo $SUBSTITUTE_COMMIT >>{HOME}/released"]'
@@ -225,6 +228,34 @@ def test_a_host_without_substitute_is_told_what_installs_it(fleet: Fleet) -> Non
         assert "hosts setup --on web1" in error["cure"]
     finally:
         fleet.machines["web1"].run("mv", f"{link}.away", link)
+
+
+def test_hosts_can_be_locked_and_a_rollout_then_begins_nowhere(fleet: Fleet) -> None:
+    fleet.run("lock", "no deploys on Friday", "--on", "web2")
+    try:
+        refused = fleet.run("deploy", "--hosts", "all", exit_status=3)
+        assert "no deploys on Friday" in refused.stderr
+    finally:
+        fleet.run("unlock", "--hosts", "all")
+    fleet.run("deploy", "--hosts", "all")
+
+
+def test_an_archive_is_brought_to_every_host(tmp_path: Path) -> None:
+    with Fleet(2) as fleet:
+        fleet.configure(source='source = "archive"')
+        fleet.run("hosts", "setup")
+        archive = tmp_path / "shop.tar.gz"
+        with tarfile.open(archive, "w:gz") as packed:
+            packed.add(
+                fleet.repository.directory,
+                arcname=".",
+                filter=lambda one: None if ".git" in one.name else one,
+            )
+        fleet.run("deploy", str(archive), "--hosts", "all")
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        assert fleet.live() == {"web1": digest, "web2": digest}
+        left = fleet.machines["web1"].run("ls", f"{HOME}/shop/deploy/run").stdout
+        assert "shop.tar" not in left
 
 
 def test_logs_and_history_name_the_host(fleet: Fleet) -> None:

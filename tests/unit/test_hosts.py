@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -180,11 +181,13 @@ def test_the_others_of_a_batch_are_not_torn_down_by_one_that_fails(driver: Drive
     }
 
 
-@pytest.mark.parametrize("trouble", ["down", "silent", "bare"])
-def test_nothing_begins_where_one_cannot_be_asked(driver: Driver, trouble: str) -> None:
+@pytest.mark.parametrize(
+    ("trouble", "state"), [("down", "unreachable"), ("silent", "unreachable"), ("bare", "failed")]
+)
+def test_nothing_begins_where_one_cannot_be_asked(driver: Driver, trouble: str, state: str) -> None:
     driver.transport.hosts["web4"].trouble = trouble
     outcomes = driver.rollout().deploy(None, [])
-    assert states(outcomes) == {**dict.fromkeys(NAMES, "not begun"), "web4": "unreachable"}
+    assert states(outcomes) == {**dict.fromkeys(NAMES, "not begun"), "web4": state}
     assert exit_status(outcomes) == 1
     assert not any(driver.done().values())
 
@@ -254,6 +257,31 @@ def test_resume_takes_the_commit_of_the_latest_deployment_and_not_the_branch(dri
     driver.transport.hosts["web1"].deployment("deploy", third)["outcome"] = "failed"
     driver.rollout().deploy(None, [], resume=True)
     assert driver.done()["web4"] == [["deploy", third, "-a", "shop"]]
+
+
+def test_an_archive_is_brought_to_each_host_and_taken_away_again(driver: Driver, tmp_path: Path) -> None:
+    archive = tmp_path / "shop.tar"
+    archive.write_bytes(b"what was built")
+    assert exit_status(driver.rollout().deploy_archive(archive, [])) == 0
+    digest = hashlib.sha256(b"what was built").hexdigest()
+    place = f"shop/deploy/run/{digest[:16]}-shop.tar"
+    assert driver.done() == {name: [["deploy", place, "-a", "shop"]] for name in NAMES}
+    for name in NAMES:
+        (_, brought, content), (_, removed, _) = [one for one in driver.transport.scripts if one[0] == name]
+        assert (f"{brought[0]}/{brought[1]}", content) == (place, b"what was built")
+        assert removed == [place]
+
+
+def test_an_archive_that_one_host_cannot_be_given_is_deployed_on_none(driver: Driver, tmp_path: Path) -> None:
+    (tmp_path / "shop.tar").write_bytes(b"what was built")
+    driver.transport.hosts["web2"].is_full = True
+    outcomes = driver.rollout().deploy_archive(tmp_path / "shop.tar", [])
+    assert states(outcomes)["web2"] == "failed"
+    assert "shop.tar could not be brought to web2" in outcomes[1].reason
+    assert "No space left" in outcomes[1].reason
+    assert not any(driver.done().values())
+    with pytest.raises(UsageError, match="is a directory"):
+        driver.rollout().deploy_archive(tmp_path, [])
 
 
 # -- connections that are lost ---------------------------------------------------------------------

@@ -149,7 +149,9 @@ def _rollout(
             waits=bool(call.wait),
         )
         try:
-            if command == "deploy":
+            if archive := _archive(fleet, app, command, commit):
+                outcomes = rollout.deploy_archive(archive, options, resume="resume" in call.rollout)
+            elif command == "deploy":
                 outcomes = rollout.deploy(commit, options, resume="resume" in call.rollout)
             elif command == "rollback":
                 outcomes = rollout.rollback(commit, options)
@@ -161,6 +163,16 @@ def _rollout(
             progress.close()
     _tell(call, outcomes, command=command, app=app)
     return outcomes
+
+
+def _archive(fleet: Fleet, app: str, command: str, commit: str | None) -> Path | None:
+    """The file that is to be deployed, where that is one which is here."""
+    from pathlib import Path  # noqa: PLC0415
+
+    section = fleet.apps[app]
+    is_archive = isinstance(section, dict) and section.get("source") == "archive"
+    file = Path(commit or "")
+    return file if command == "deploy" and is_archive and commit and file.exists() else None
 
 
 def _all_at_once(call: Call, fleet: Fleet, command: Command, said: Mapping[str, Any]) -> int:

@@ -10,7 +10,7 @@ from substitute.hosts.answers import event_of, failure, silent
 from substitute.hosts.channel import SilentError
 from substitute.hosts.errors import HostError, LostError, NotInstalledError
 from substitute.hosts.far_end import GO, HELLO, INTERRUPT, OBEYED, PROTOCOL
-from substitute.hosts.outcomes import Outcome, State
+from substitute.hosts.outcomes import Outcome, State, not_begun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +57,7 @@ class Order:
         try:
             channel, hello = self._there.connecting(self._connect)
         except HostError as error:
-            return Outcome(self.host.name, State.UNREACHABLE, 1, error.reason, error.cure)
+            return not_begun(self.host.name, error)
         with self._going:
             if self._called_off:
                 channel.close()

@@ -5,10 +5,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from substitute.hosts.errors import RefusedError, SilentHostError, UnreachableError
 from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from substitute.hosts.errors import HostError
 
 
 class State(StrEnum):
@@ -52,6 +55,14 @@ class Outcome:
     def document(self) -> dict[str, Any]:
         """It as JSON."""
         return {**vars(self), "state": str(self.state)}
+
+
+def not_begun(host: str, error: HostError) -> Outcome:
+    """That a host could not be asked, or has refused, before anything had begun there."""
+    if isinstance(error, UnreachableError | SilentHostError):
+        return Outcome(host, State.UNREACHABLE, 1, error.reason, error.cure)
+    status = error.status if isinstance(error, RefusedError) else 1
+    return Outcome(host, State.FAILED, status, error.reason, error.cure)
 
 
 _SEVEREST = (4, 70, 1, 130, 3, 2)

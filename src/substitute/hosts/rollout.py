@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from substitute.core.model.errors import UsageError
 from substitute.hosts.aftermath import live_of
+from substitute.hosts.archives import brought
 from substitute.hosts.asking import at_once
 from substitute.hosts.errors import HostError, RefusedError
 from substitute.hosts.fleet import batches
-from substitute.hosts.outcomes import Outcome, State
+from substitute.hosts.outcomes import Outcome, State, not_begun
 from substitute.values import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from substitute.config.models.hosts import HostsConfig
     from substitute.hosts.asking import There
@@ -45,7 +47,21 @@ class Rollout:
     waits: bool = False
     """Whether hosts that are locked, or where somebody else is at work, are waited for (``--wait``)."""
 
-    def deploy(self, commit: str | None, options: Sequence[str], *, resume: bool = False) -> list[Outcome]:
+    def deploy_archive(self, archive: Path, options: Sequence[str], *, resume: bool = False) -> list[Outcome]:
+        """The same with an archive that is here, and is brought to the hosts."""
+        answers = self._ask(["status", "-a", self.app])
+        if why := self._stand_in_the_way(answers):
+            return why
+        with brought(self.there, self.hosts, archive) as (place, errors):
+            return (
+                self._not_begun(errors)
+                if errors
+                else self.deploy(place, options, resume=resume, is_file=True)
+            )
+
+    def deploy(
+        self, commit: str | None, options: Sequence[str], *, resume: bool = False, is_file: bool = False
+    ) -> list[Outcome]:
         """Make `commit` (default: the newest of the branch, as the first host sees it) live on each host.
 
         With `resume` that is the one of the latest deployment on any of them, and a host where it is live is left
@@ -61,12 +77,12 @@ class Rollout:
             chosen = self._choose(commit or (_latest(past, self.app) if resume else None), options)
         except HostError as error:
             return self._not_begun({self.hosts[0].name: error})
-        commit = str(chosen["commit"])
+        typed, commit = commit if is_file else None, str(chosen["commit"])
         has_released = _has_released(past, commit)
         done = [host for host in self.hosts if resume and _is_live(answers[host.name], self.app, commit)]
         left = [host for host in self.hosts if host not in done]
         first = self._first(left, releases=bool(chosen["may_release"]) and not has_released)
-        words = ["deploy", commit, "-a", self.app, *options]
+        words = ["deploy", typed or commit, "-a", self.app, *options]
         outcomes = [self._left_alone(host, commit) for host in done]
         return self._in_batches(
             "deploy", words, left, outcomes, first=first, commit=commit, released=has_released or bool(done)
@@ -86,7 +102,7 @@ class Rollout:
         """
         answers = self._ask(["status", "-a", self.app])
         asked = [host for host in self.hosts if not isinstance(answers[host.name], HostError)]
-        outcomes = [_of_error(host, answers[host.name]) for host in self.hosts if host not in asked]
+        outcomes = [not_begun(host.name, answers[host.name]) for host in self.hosts if host not in asked]
         if not asked:
             return outcomes
         target = commit or _target({host.name: answers[host.name] for host in asked}, self.app)
@@ -153,7 +169,9 @@ class Rollout:
 
     def _not_begun(self, errors: Mapping[str, HostError]) -> list[Outcome]:
         return [
-            _of_error(host, errors[host.name]) if host.name in errors else Outcome(host.name, State.NOT_BEGUN)
+            not_begun(host.name, errors[host.name])
+            if host.name in errors
+            else Outcome(host.name, State.NOT_BEGUN)
             for host in self.hosts
         ]
 
@@ -179,12 +197,6 @@ class Rollout:
             live, commit = (None, None) if isinstance(answer, HostError) else live_of(answer, self.app)
             found.append(replace(one, live=live, commit=commit))
         return found
-
-
-def _of_error(host: RemoteHost, error: HostError) -> Outcome:
-    status = error.status if isinstance(error, RefusedError) else 1
-    state = State.FAILED if isinstance(error, RefusedError) else State.UNREACHABLE
-    return Outcome(host.name, state, status, error.reason, error.cure)
 
 
 def _errors(answers: Answers) -> dict[str, HostError]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from substitute.hosts.answers import failure
-from substitute.hosts.errors import NotInstalledError, RefusedError
+from substitute.hosts.errors import RefusedError
+from substitute.hosts.files import place, run_script
 from substitute.hosts.orders import Order
 from substitute.hosts.ssh.command_line import PATH_THERE
 from substitute.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from substitute.hosts.asking import There
     from substitute.hosts.channel import RemoteHost
@@ -40,18 +40,6 @@ if ! is_there; then
 fi
 echo "installed"
 """
-_PLACE = """\
-set -eu
-umask 077
-file=$1/$2 how=$3
-mkdir -p "$(dirname "$file")"
-if [ "$how" = missing ] && [ -e "$file" ]; then cat >/dev/null; echo "kept"; exit 0; fi
-cat >"$file.new"
-if cmp -s "$file.new" "$file"; then rm "$file.new"; echo "the same"; exit 0; fi
-if [ -e "$file" ]; then cp -p "$file" "$file.before"; fi
-mv "$file.new" "$file"
-echo "written"
-"""
 
 
 @dataclass(frozen=True)
@@ -73,7 +61,9 @@ def set_up(there: There, host: RemoteHost, bundle: Bundle) -> dict[str, str]:
     A substitute.toml that is there and differs is kept beside the new one, as substitute.toml.before.
     """
     done = {
-        "substitute": there.connecting(lambda: _run(there, host, _INSTALL, [bundle.version, bundle.package]))
+        "substitute": there.connecting(
+            lambda: run_script(there, host, _INSTALL, [bundle.version, bundle.package])
+        )
     }
     done["substitute.toml"] = _place(there, host, "substitute.toml", bundle.configuration)
     for name, content in bundle.files.items():
@@ -93,20 +83,4 @@ def _place(there: There, host: RemoteHost, name: str, content: bytes, how: str =
     with tempfile.TemporaryFile() as given:
         given.write(content)
         given.seek(0)
-        return _run(there, host, _PLACE, [there.root, name, how], given=given)
-
-
-def _run(
-    there: There, host: RemoteHost, script: str, words: Sequence[str], *, given: IO[bytes] | None = None
-) -> str:
-    """Run it, however long it takes; the last line that it printed."""
-    channel, lines = there.transport.shell(host, script, words, given), list[str]()
-    while (line := channel.line()) is not None:
-        lines.append(line)
-    ended = channel.close()
-    if ended.status == 0 and lines:
-        return lines[-1]
-    error = failure(host, ended, lines, heard=False)
-    if isinstance(error, RefusedError):
-        raise NotInstalledError(f"{host.name} could not be set up.", fact=error.fact)
-    raise error
+        return place(there, host, name, given, how=how)

@@ -44,6 +44,8 @@ class FakeHost:
         self.waits = False
         """Whether a deployment waits in its build, until it is interrupted."""
         self.locked = ""
+        self.is_full = False
+        """Whether there is room for no file."""
         self.has_release = False
         self.released: list[str] = []
         self.done: list[list[str]] = []
@@ -167,6 +169,8 @@ class FakeTransport:
         said: Said = queue.SimpleQueue()
         if self.hosts[host.name].trouble == "bare":
             said.put(Ended(3, "It has no Python 3.11 or later with venv."))
+        elif self.hosts[host.name].is_full and given:
+            said.put(Ended(2, "cat: write error: No space left on device"))
         else:
             said.put("Welcome to this host!")
             said.put("written" if given else "present")
@@ -194,6 +198,7 @@ class FakeTransport:
         )
         if command == "resolve":
             commit = words[0] if words[0] != "-a" else NEW
+            commit = NEW if "/" in commit else commit  # a file
             answer = lambda: {"commit": commit, "may_release": fake.has_release}  # noqa: E731
         document = answer() if answer else {"boot": {"where": "a unit"}}
         for line in json.dumps(document, indent=2).splitlines():
@@ -204,6 +209,7 @@ class FakeTransport:
         command, *more = words
         fake.done.append(words)
         commit = more[0] if command in {"deploy", "rollback"} else fake.live
+        commit = NEW if "/" in commit else commit
         made = fake.deployment(command, commit)
         if command == "deploy" and fake.has_release:
             made["release_outcome"] = "elsewhere" if "--skip-release" in words else "succeeded"
