@@ -261,6 +261,9 @@ def test_an_archive_is_brought_to_every_host(tmp_path: Path) -> None:
 def test_logs_and_history_name_the_host(fleet: Fleet) -> None:
     lines = [json.loads(line) for line in fleet.run("logs", "--hosts", "all", "--json").stdout.splitlines()]
     assert {line["host"] for line in lines if "line" in line} == set(fleet.names)
+    assert {line["slot"] for line in lines if "line" in line} <= {"a", "b"}
+    assert "web2 | " in fleet.run("logs", "--on", "web2").stdout
+    assert "next deploy to" in fleet.run("status", "--on", "web2").stdout
     past = fleet.document("history", "--hosts", "all", "-n", "1")
     assert {len(one["history"]["deployments"]) for one in past.values()} == {1}
 

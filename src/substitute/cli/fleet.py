@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from substitute.config.loader import load_hosts
 from substitute.config.root import FILE, find_root
@@ -109,14 +109,20 @@ def _documents(call: Call, fleet: Fleet, command: Command, said: Mapping[str, An
     console, paint = call.console, paint_for(call.console.out)
     if call.json:
         console.document(tables.documents(fleet.hosts, answers, command.name))
+    elif command.name == "status" and len(answers) == 1 and _is_answer(alone := next(iter(answers.values()))):
+        console.status(alone)
     elif command.name == "status":
         console.lines(tables.status_lines(fleet.hosts, answers, paint))
     else:
         console.lines(tables.history_lines(fleet.hosts, answers, paint, limit=int(said["lines"])))
-    given = [one for one in answers.values() if not isinstance(one, HostError)]
+    given = [one for one in answers.values() if _is_answer(one)]
     if any(isinstance(one, dict) and one.get("out_of_service") for one in given):
         return NothingServesError.exit_status
     return 0 if len(given) == len(answers) else SubstituteError.exit_status
+
+
+def _is_answer(answer: object) -> TypeGuard[Mapping[str, Any]]:
+    return not isinstance(answer, HostError)
 
 
 def _rollouts(call: Call, fleet: Fleet, command: Command, said: Mapping[str, Any]) -> int:

@@ -77,7 +77,8 @@ class Progress:
             self._console.out.line(json_line(event))
             return
         if "line" in event and "event" not in event:
-            self._of(event, str(event["line"]))
+            slot = f"{event['slot']} | " if "slot" in event else ""
+            self._of(event, f"{slot}{event['line']}")
             return
         act: Callable[[Event], None] | None = getattr(self, f"_on_{event.get('event')}", None)
         if act:
