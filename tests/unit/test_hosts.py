@@ -203,7 +203,9 @@ def test_nothing_begins_where_somebody_has_locked_one(driver: Driver) -> None:
 def test_with_wait_the_hosts_themselves_decide_about_locks(driver: Driver) -> None:
     driver.transport.hosts["web4"].goes_on = 1
     driver.transport.hosts["web4"].deployment("deploy", OLD)
-    assert exit_status(driver.rollout(waits=True).deploy(None, ["--wait", "60"])) == 0
+    options = ["--now", "--wait", "60", "--sha256", "ab"]
+    assert exit_status(driver.rollout(waits=True).deploy(None, options)) == 0
+    assert driver.transport.resolved == [["-a", "shop", "--sha256", "ab", "--wait", "60"]]
 
 
 def test_release_runs_on_one_host_before_all_others(driver: Driver) -> None:

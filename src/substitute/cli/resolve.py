@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from substitute.cli.command import command, option
 from substitute.cli.deploy import commit_argument
-from substitute.cli.options import Call, app_option, json_option, root_option
+from substitute.cli.options import Call, app_option, json_option, root_option, wait_option
 
 
 @command
 @commit_argument
 @option("--sha256", metavar="HEX")
+@wait_option
 @app_option
 @json_option
 @root_option

@@ -118,8 +118,10 @@ class Rollout:
 
     def _choose(self, commit: str | None, options: Sequence[str]) -> dict[str, Any]:
         """The commit, as the first host sees it: the branch may move on while the hosts follow each other."""
-        digest = options[options.index("--sha256") :][:2] if "--sha256" in options else []
-        words = ["resolve", *([commit] if commit else []), "-a", self.app, *digest]
+        passed = [
+            word for name in ("--sha256", "--wait") if name in options for word in _option(options, name)
+        ]
+        words = ["resolve", *([commit] if commit else []), "-a", self.app, *passed]
         with self.crew.asking():
             found: dict[str, Any] = self.there.ask(self.hosts[0], words, patience=None)
         return found
@@ -197,6 +199,12 @@ class Rollout:
             live, commit = (None, None) if isinstance(answer, HostError) else live_of(answer, self.app)
             found.append(replace(one, live=live, commit=commit))
         return found
+
+
+def _option(options: Sequence[str], name: str) -> Sequence[str]:
+    """An option with its value."""
+    at = options.index(name)
+    return options[at : at + 2]
 
 
 def _errors(answers: Answers) -> dict[str, HostError]:

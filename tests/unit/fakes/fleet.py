@@ -136,6 +136,7 @@ class FakeTransport:
 
     def __init__(self, *names: str) -> None:
         self.hosts = {name: FakeHost(name) for name in names}
+        self.resolved: list[list[str]] = []
         self.asked: list[tuple[str, str]] = []
         self.scripts: list[tuple[str, list[str], bytes]] = []
         self.at_go: Callable[[str], None] = lambda _: None
@@ -197,6 +198,7 @@ class FakeTransport:
             command
         )
         if command == "resolve":
+            self.resolved.append(words[:-1])
             commit = words[0] if words[0] != "-a" else NEW
             commit = NEW if "/" in commit else commit  # a file
             answer = lambda: {"commit": commit, "may_release": fake.has_release}  # noqa: E731
