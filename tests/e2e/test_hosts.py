@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import tarfile
 from typing import TYPE_CHECKING
@@ -137,6 +138,23 @@ def test_a_deployment_goes_on_where_its_connection_is_lost(fleet: Fleet) -> None
     assert [one["host"] for one in events if one["event"] == "lost"] == ["web2"]
     assert {one["state"] for one in events[-1]["hosts"]} == {"succeeded"}
     assert set(fleet.live().values()) == {new}
+
+
+def test_a_connection_that_dies_without_a_word_is_noticed_and_the_host_asked_by_another(fleet: Fleet) -> None:
+    _, new = old_and_new(fleet, WAITS)
+    with fleet.begun("deploy", "--hosts", "all", "--json") as driver:
+        begun(fleet, *fleet.names)
+        silent = fleet.relays("web3")
+        fleet.signal_relays("web3", signal.SIGSTOP)
+        go_on(fleet, *fleet.names)
+        out, err = driver.communicate(timeout=120)
+    assert driver.returncode == 0, out + err
+    events = [json.loads(line) for line in out.splitlines()]
+    assert [one["host"] for one in events if one["event"] == "lost"] == ["web3"]
+    assert {one["state"] for one in events[-1]["hosts"]} == {"succeeded"}
+    assert set(fleet.live().values()) == {new}
+    for pid in set(silent) & set(fleet.relays("web3")):
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_ctrl_c_ends_it_on_every_host_and_the_old_version_serves(fleet: Fleet) -> None:
