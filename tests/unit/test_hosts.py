@@ -327,6 +327,16 @@ def test_a_lost_connection_is_a_failure_where_the_host_has_failed(driver: Driver
     assert "It is broken." in outcomes[1].reason
 
 
+def test_an_earlier_deployment_is_not_taken_for_one_that_never_began(driver: Driver) -> None:
+    host = driver.transport.hosts["web1"]
+    host.deployment("deploy", NEW)["outcome"] = "succeeded"
+    host.breaks_in = "go"
+    outcomes = driver.rollout("1").deploy(None, [])
+    assert states(outcomes) == dict.fromkeys(NAMES, "not begun")
+    assert "no deployment has begun there since" in outcomes[0].reason
+    assert exit_status(outcomes) == 1
+
+
 def test_what_nobody_can_ask_is_unknown_and_ends_the_rollout(driver: Driver) -> None:
     host = driver.transport.hosts["web1"]
     host.breaks_in, host.then = "build", "down"

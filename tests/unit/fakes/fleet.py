@@ -34,7 +34,7 @@ class FakeHost:
         """``down``, ``silent``, ``bare`` (without substitute), ``rootless``, ``busy`` (takes no connection)."""
         self.busy_for = 0
         self.breaks_in = ""
-        """The phase in which the connection breaks."""
+        """The phase in which the connection breaks; ``go``: before anything has begun."""
         self.then = ""
         """What the connection is when it has broken: `trouble`."""
         self.goes_on = 0
@@ -209,6 +209,9 @@ class FakeTransport:
 
     def _obey(self, fake: FakeHost, words: list[str], said: Any, told: Any) -> None:
         command, *more = words
+        if fake.breaks_in == GO:
+            said.put(Ended(None, "Timeout, server not responding."))
+            return
         fake.done.append(words)
         commit = more[0] if command in {"deploy", "rollback"} else fake.live
         commit = NEW if "/" in commit else commit
