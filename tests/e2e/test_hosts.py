@@ -253,6 +253,7 @@ def test_hosts_can_be_locked_and_a_rollout_then_begins_nowhere(fleet: Fleet) -> 
     try:
         refused = fleet.run("deploy", "--hosts", "all", exit_status=3)
         assert "no deploys on Friday" in refused.stderr
+        assert "`deploy` has begun on no host." in refused.stderr
     finally:
         fleet.run("unlock", "--hosts", "all")
     fleet.run("deploy", "--hosts", "all")

@@ -182,7 +182,7 @@ def test_the_others_of_a_batch_are_not_torn_down_by_one_that_fails(driver: Drive
 
 
 @pytest.mark.parametrize(
-    ("trouble", "state"), [("down", "unreachable"), ("silent", "unreachable"), ("bare", "failed")]
+    ("trouble", "state"), [("down", "unreachable"), ("silent", "unreachable"), ("bare", "refused")]
 )
 def test_nothing_begins_where_one_cannot_be_asked(driver: Driver, trouble: str, state: str) -> None:
     driver.transport.hosts["web4"].trouble = trouble
@@ -196,6 +196,8 @@ def test_nothing_begins_where_somebody_has_locked_one(driver: Driver) -> None:
     driver.transport.hosts["web4"].locked = "no deploys on Friday"
     outcomes = driver.rollout().deploy(None, [])
     assert exit_status(outcomes) == 3
+    assert states(outcomes)["web4"] == "refused"
+    assert not any(one.state.has_begun for one in outcomes)
     assert "no deploys on Friday" in outcomes[3].reason
     assert not any(driver.done().values())
 
@@ -278,7 +280,7 @@ def test_an_archive_that_one_host_cannot_be_given_is_deployed_on_none(driver: Dr
     (tmp_path / "shop.tar").write_bytes(b"what was built")
     driver.transport.hosts["web2"].is_full = True
     outcomes = driver.rollout().deploy_archive(tmp_path / "shop.tar", [])
-    assert states(outcomes)["web2"] == "failed"
+    assert states(outcomes)["web2"] == "refused"
     assert "shop.tar could not be brought to web2" in outcomes[1].reason
     assert "No space left" in outcomes[1].reason
     assert not any(driver.done().values())
@@ -426,6 +428,7 @@ def test_after_a_rollout_that_was_stopped_only_those_go_back_that_had_the_new_on
     outcomes = driver.rollout().rollback(None, [])
     assert states(outcomes) == {"web1": "succeeded", **dict.fromkeys(NAMES[1:], "unchanged")}
     assert not driver.done()["web2"]
+    assert {(one.live, one.commit) for one in outcomes[1:]} == {("a", OLD)}
 
 
 def test_where_it_is_not_clear_to_which_version_nobody_goes_back(driver: Driver) -> None:

@@ -216,6 +216,8 @@ def _error(outcomes: Sequence[Outcome], command: str, status: int) -> Substitute
     bad = [one for one in outcomes if not one.state.is_good]
     good, first = len(outcomes) - len(bad), next((one for one in bad if one.reason), bad[0])
     what = f"`{command}` has come to its end on {good} of {len(outcomes)} hosts."
+    if not any(one.state.has_begun or one.state.is_good for one in outcomes):
+        what = f"`{command}` has begun on no host."
     cure = first.cure
     if command == "deploy" and good:
         cure = f"{cure} Then `deploy --resume` goes on with the others; `rollback` with the same hosts goes back."

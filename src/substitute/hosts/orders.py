@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     OnEvent = Callable[[str, Mapping[str, Any]], None]
 
-_STATES = {0: State.SUCCEEDED, 130: State.INTERRUPTED}
+_STATES = {0: State.SUCCEEDED, 2: State.REFUSED, 3: State.REFUSED, 130: State.INTERRUPTED}
 _ENDS = frozenset({"succeeded", "failed", "interrupted", "unchanged", "error", "held"})
 
 

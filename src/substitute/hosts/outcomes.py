@@ -22,6 +22,8 @@ class State(StrEnum):
     """It had what it was to get, and was left alone."""
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+    REFUSED = "refused"
+    """It is locked, or has not what it needs: nothing was begun there."""
     UNREACHABLE = "unreachable"
     """Nothing was begun there."""
     UNKNOWN = "unknown"
@@ -32,6 +34,11 @@ class State(StrEnum):
     def is_good(self) -> bool:
         """Whether the host has what it was to get."""
         return self in {State.SUCCEEDED, State.UNCHANGED}
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything may have changed there."""
+        return self not in {State.REFUSED, State.UNREACHABLE, State.NOT_BEGUN, State.UNCHANGED}
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ def not_begun(host: str, error: HostError) -> Outcome:
     if isinstance(error, UnreachableError | SilentHostError):
         return Outcome(host, State.UNREACHABLE, 1, error.reason, error.cure)
     status = error.status if isinstance(error, RefusedError) else 1
-    return Outcome(host, State.FAILED, status, error.reason, error.cure)
+    return Outcome(host, State.REFUSED, status, error.reason, error.cure)
 
 
 _SEVEREST = (4, 70, 1, 130, 3, 2)

@@ -83,7 +83,7 @@ class Rollout:
         left = [host for host in self.hosts if host not in done]
         first = self._first(left, releases=bool(chosen["may_release"]) and not has_released)
         words = ["deploy", typed or commit, "-a", self.app, *options]
-        outcomes = [self._left_alone(host, commit) for host in done]
+        outcomes = [self._left_alone(host, answers) for host in done]
         return self._in_batches(
             "deploy", words, left, outcomes, first=first, commit=commit, released=has_released or bool(done)
         )
@@ -107,7 +107,7 @@ class Rollout:
             return outcomes
         target = commit or _target({host.name: answers[host.name] for host in asked}, self.app)
         back = [host for host in asked if not _is_live(answers[host.name], self.app, target)]
-        outcomes += [self._left_alone(host, target) for host in asked if host not in back]
+        outcomes += [self._left_alone(host, answers) for host in asked if host not in back]
         self.show(self._began("rollback", [tuple(back)] if back else [], target))
         work = [(host, ["rollback", target, "-a", self.app, *options]) for host in back]
         return self._in_order([*outcomes, *self.crew.carry_out(work, app=self.app)])
@@ -183,8 +183,9 @@ class Rollout:
         names = [[host.name for host in batch] for batch in planned]
         return {"event": "rollout", "operation": command, "app": self.app, "commit": commit, "batches": names}
 
-    def _left_alone(self, host: RemoteHost, commit: str) -> Outcome:
-        return Outcome(host.name, State.UNCHANGED, 0, f"{commit[:10]} is live there already.", commit=commit)
+    def _left_alone(self, host: RemoteHost, answers: Answers) -> Outcome:
+        live, commit = live_of(answers[host.name], self.app)
+        return Outcome(host.name, State.UNCHANGED, live=live, commit=commit)
 
     def _in_order(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         by_name = {one.host: one for one in outcomes}

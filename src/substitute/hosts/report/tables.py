@@ -30,6 +30,7 @@ _OUTCOMES = {
     State.SUCCEEDED: "green",
     State.UNCHANGED: "green",
     State.FAILED: "red",
+    State.REFUSED: "yellow",
     State.INTERRUPTED: "yellow",
     State.UNREACHABLE: "red",
     State.UNKNOWN: "red",
