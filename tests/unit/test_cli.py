@@ -35,6 +35,7 @@ from substitute.core.model.events import Notice
 from substitute.core.state.journal import Journal
 from substitute.wiring import opening
 from substitute.wiring.adapters import IN_USE
+from substitute.wiring.site import IS_HOST
 
 if TYPE_CHECKING:
     from substitute.core.model.events import Emit
@@ -73,7 +74,9 @@ class Opened:
         now: bool,
         hold_for: float | None,
         force: bool,
+        skip_release: bool,
     ) -> None:
+        assert not skip_release
         assert not if_changed
         assert not now
         assert not force
@@ -134,6 +137,8 @@ def test_status_imports_nothing_that_only_other_commands_errors_or_runtimes_need
     }
     others = {f"substitute.balancers.{kind}" for kind in ("nginx", "traefik", "passive")}
     unused = (
+        "hosts",
+        "linux.dialogue",
         "config.document",
         "config.reference",
         "core.deploy.readiness",
@@ -144,7 +149,16 @@ def test_status_imports_nothing_that_only_other_commands_errors_or_runtimes_need
     )
     ours = {
         f"substitute.{name}"
-        for name in ("drill", "demo", "probing.observer", "probing.probes", "probing.strangers", *unused)
+        for name in (
+            "drill",
+            "demo",
+            "hosts",
+            "linux.dialogue",
+            "probing.observer",
+            "probing.probes",
+            "probing.strangers",
+            *unused,
+        )
     }
     assert not loaded & {*others, *ours}
     assert {"substitute.core.operate.status", "substitute.balancers.haproxy.balancer"} <= loaded
@@ -207,6 +221,57 @@ def test_every_command_of_the_table_is_there_under_its_name() -> None:
 def test_the_root_is_named_before_the_command_or_after_it(opened: Opened, typed: list[str]) -> None:
     assert run(typed) == 0
     assert (opened.root, opened.done) == ("/srv/shop", [("shop", "v1")])
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["deploy", "--resume"], "--resume is for several hosts"),
+        (["deploy", "--batch", "2"], "--batch is for several hosts"),
+        (["deploy", "--without", "web1"], "--without is for several hosts"),
+        (["deploy", "--hosts", "web", "--batch", "150%"], "'150%' is not a number of hosts"),
+    ],
+)
+def test_what_is_for_several_hosts_is_refused_where_none_are_named(
+    opened: Opened, capsys: pytest.CaptureFixture[str], typed: list[str], told: str
+) -> None:
+    assert run(typed) == 2
+    assert told in capsys.readouterr().err
+    assert not opened.done
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["--hosts", "web"], "substitute.toml names no hosts"),
+        (["--hosts", "wed"], "Did you mean web?"),
+        (["--on", "web3"], "[hosts] has no host called 'web3'"),
+        (["--hosts", "web", "--without", "web1"], "No host is left"),
+        (["--hosts", "web", "-a", "blog"], "No app is called 'blog'"),
+    ],
+)
+def test_hosts_that_are_not_there_are_refused_before_anything_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], typed: list[str], told: str
+) -> None:
+    hosts = "" if "names no" in told else '\n[hosts]\nweb = ["deploy@web1"]\n'
+    (tmp_path / "substitute.toml").write_text(MINIMAL + hosts)
+    assert run(["-C", str(tmp_path), "deploy", *typed]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_what_is_meant_for_hosts_is_not_deployed_here_by_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "substitute.toml").write_text(f'{MINIMAL}\n[hosts]\nweb = ["deploy@web1"]\n')
+    assert run(["-C", str(tmp_path), "deploy"]) == 2
+    assert "`--hosts all` deploys on them" in capsys.readouterr().err
+    journal = Journal(tmp_path / "deploy" / "journal.db")
+    journal.remember(IS_HOST, "yes")
+    journal.close()
+    deployed: list[Any] = []
+    monkeypatch.setattr(deployment, "deploy", lambda *done, **_: deployed.append(done[1].name))
+    assert run(["-C", str(tmp_path), "deploy"]) == 0
+    assert deployed == ["shop"]
 
 
 def test_without_a_commit_the_newest_is_deployed(opened: Opened) -> None:
@@ -364,6 +429,12 @@ def test_a_deployments_log_is_neither_a_slots_nor_followed(
             {
                 "--app",
                 "--all-at-once",
+                "--batch",
+                "--hosts",
+                "--on",
+                "--without",
+                "--resume",
+                "--skip-release",
                 "--if-changed",
                 "--force",
                 "--hold",

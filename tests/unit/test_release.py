@@ -77,6 +77,26 @@ def test_it_runs_once_for_each_commit_that_is_deployed_and_in_nothing_else(shop:
     assert outcomes == ["", "", "", "", "succeeded", "succeeded"]
 
 
+def test_it_is_left_out_where_another_host_has_run_it_and_counts_all_the_same(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1", skip_release=True)
+    assert released(shop) == 0
+    assert "it has run on another host" in told(shop, Notice)
+    shop.world.healthy = lambda commit: commit != "v2"
+    with pytest.raises(DeploymentFailedError, match="Its release had run, and what that changed stays"):
+        deploy(shop.host, shop.app, "v2", skip_release=True)
+    past = shop.host.journal.history("shop")
+    assert [one.release_outcome for one in past] == ["elsewhere", "elsewhere"]
+    assert "elsewhere " in "\n".join(history_lines(past, lambda text, _: text, with_app=False))
+
+
+def test_a_contract_that_another_host_has_run_keeps_this_one_from_going_back_too(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.contracts = {"v2"}
+    deploy(shop.host, shop.app, "v2", skip_release=True)
+    with pytest.raises(UsageError, match="go back across a contract"):
+        rollback(shop.host, shop.app)
+
+
 def test_a_failure_says_that_the_old_version_serves_and_that_a_migration_may_be_applied_in_part(
     shop: Shop,
 ) -> None:

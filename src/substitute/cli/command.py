@@ -27,18 +27,21 @@ class Parameter:
         plain: Callable[[str], bool] | None = None,
         click_type: Callable[[], click.ParamType[Any]] | None = None,
         takes_all: bool = False,
+        by_click: bool = False,
         **settings: Any,
     ) -> None:
         """`settings` are what click is told of it; `click_type` makes its `type` without an import of click here.
 
         An argument that `takes_all` is all that stands behind ``--``, as it is typed, and at least one word.
 
+        What is `by_click` is read by click alone, and kept by its callback: no function is given it.
+
         `plain` says of a value whether click would take it as it is typed. It need not be said where nothing converts.
         """
         self.names, self.settings, self._click_type = names, settings, click_type
         self.is_option = names[0].startswith("-")
         self.is_flag = bool(settings.get("is_flag"))
-        self.takes_all = takes_all
+        self.takes_all, self.by_click = takes_all, by_click
         self.default = settings.get("default", False if self.is_flag else None)
         converts = click_type is not None or settings.keys() & _CONVERTING
         self.plain = plain or (lambda _: not converts)
@@ -60,6 +63,8 @@ class Parameter:
         settings = {**self.settings, "type": self._click_type()} if self._click_type else self.settings
         if self.takes_all:
             settings = {**settings, "nargs": -1, "required": True, "type": click.UNPROCESSED}
+        if self.by_click:
+            settings = {**settings, "expose_value": False}
         decorate = click.option if self.is_option else click.argument
         return decorate(*self.names, **settings)(function)
 
@@ -74,8 +79,9 @@ class Command:
         """What `words` say; None where only click can tell, also that it is an error."""
         options = {name: one for one in self.parameters for name in one.names if one.is_option}
         arguments = [one for one in self.parameters if not one.is_option]
-        said: dict[str, Any] = {one.variable: one.default for one in self.parameters}
-        left = {one.variable for one in self.parameters if one.is_needed}
+        given = [one for one in self.parameters if not one.by_click]
+        said: dict[str, Any] = {one.variable: one.default for one in given}
+        left = {one.variable for one in given if one.is_needed}
         rest = iter(words)
         for word in rest:
             if word == "--" and arguments and arguments[0].takes_all and words[-1] != "--":
@@ -83,9 +89,7 @@ class Command:
                 left.discard(arguments[0].variable)
                 break
             one = options.get(word) if word.startswith("-") else arguments.pop(0) if arguments else None
-            if one is None:
-                return None
-            if one.takes_all:
+            if one is None or one.takes_all or one.by_click:
                 return None
             if not one.is_flag:
                 value = next(rest, "") if one.is_option else word
@@ -95,11 +99,11 @@ class Command:
             left.discard(one.variable)
         return None if left else said
 
-    def for_click(self) -> click.Command:
-        """The same command of click's."""
+    def for_click(self, around: Callable[[Command, Function], Function] | None = None) -> click.Command:
+        """The same command of click's; what is called is what `around` makes of its function."""
         import click  # noqa: PLC0415
 
-        function: Function = click.pass_obj(self.function)
+        function: Function = click.pass_obj(around(self, self.function) if around else self.function)
         for one in reversed(self.parameters):
             function = one.for_click(function)
         return click.command(self.name)(function)

@@ -8,8 +8,11 @@ from substitute.cli.command import argument, command, option
 from substitute.cli.options import (
     Call,
     app_option,
+    batch_option,
+    host_options,
     json_option,
     now_option,
+    resume_option,
     root_option,
     time_of,
     wait_option,
@@ -65,11 +68,19 @@ commit_argument = argument("commit", required=False, callback=_refuse_options, p
     is_flag=True,
     help="Run no canary ([app.NAME.canary]): the version is needed now.",
 )
+@option(
+    "--skip-release",
+    is_flag=True,
+    help="Do not run the app's `release`: it has run on another host, for this one too.",
+)
 @now_option
 @wait_option
 @app_option
 @json_option
 @root_option
+@host_options
+@resume_option
+@batch_option
 def deploy(
     call: Call,
     commit: str | None,
@@ -80,6 +91,7 @@ def deploy(
     force: bool,
     hold: float | None,
     all_at_once: bool,
+    skip_release: bool,
     now: bool,
 ) -> None:
     """Make COMMIT live without failing a request.
@@ -111,9 +123,15 @@ def deploy(
             force=force,
             now=now,
             hold_for=hold,
+            skip_release=skip_release,
         )
         return
-    for option_, typed in {"--now": now, "--sha256": sha256, "--hold": hold}.items():
+    for option_, typed in {
+        "--now": now,
+        "--sha256": sha256,
+        "--hold": hold,
+        "--skip-release": skip_release,
+    }.items():
         if typed:
             raise UsageError(f"{option_} is for one app.", cure="Name it with -a.")
     from substitute.core.deploy import several  # noqa: PLC0415

@@ -28,6 +28,7 @@ WORDS = {
     "guest": "A program that you started with `substitute start` under a name of its own. It gets no traffic "
     "of an app.",
     "hook": "Your own script, run at one of ten points of a deployment.",
+    "host": "A machine that `[hosts]` names, and that `--hosts` reaches over ssh. It is a root directory of its own.",
     "idle": "A slot in which nothing runs.",
     "in flight": "A request that has been sent to a version and is not answered in full.",
     "install": "Start everything after a reboot: `substitute install` writes a systemd unit or a line of "
@@ -40,6 +41,7 @@ WORDS = {
     "connections in the kernel instead (see *gate*).",
     "process": "A type of program of an app: `web` answers requests, others, such as `worker`, do not.",
     "ready": "An instance is ready when it has answered its health check as often as `health.successes` asks.",
+    "rollout": "A deployment on several hosts, batch after batch: `substitute deploy --hosts web`.",
     "root directory": "The directory that holds `substitute.toml`. Not the root user, who is called root.",
     "run": "A command of yours that runs beside the instances of a slot: `substitute run`. It is called `run-7`, say.",
     "runtime": "The program that keeps instances running: systemd, or a supervisord that substitute starts.",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.exceptions import Exit
@@ -10,11 +11,13 @@ from click.shell_completion import CompletionItem, shell_complete
 
 from substitute import __version__
 from substitute.cli.options import COMPLETION_VARIABLE, ROOT, Call
-from substitute.cli.table import COMMANDS, SECTIONS, command_of
+from substitute.cli.table import BETWEEN_HOSTS, COMMANDS, SECTIONS, command_of
 from substitute.core.model.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from substitute.cli.command import Command, Function
 
 
 class LazyGroup(click.Group):
@@ -29,14 +32,14 @@ class LazyGroup(click.Group):
         """Import the command, or None."""
         del ctx
         found = command_of(cmd_name)
-        return found.for_click() if found else None
+        return found.for_click(_here_or_there) if found else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find what was typed; a mistyped name is told the nearest right one."""
         name = args[0]
-        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+        if name not in COMMANDS | BETWEEN_HOSTS and not name.startswith("-") and not ctx.resilient_parsing:
             from difflib import get_close_matches  # noqa: PLC0415  only this error needs it
 
             near = get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
@@ -69,6 +72,25 @@ class LazyGroup(click.Group):
             for name, (_, line) in COMMANDS.items()
             if name.startswith(incomplete)
         ]
+
+
+def _here_or_there(command: Command, here: Function) -> Function:
+    """The command, which hosts that are named carry out in the place of this one."""
+
+    @wraps(here)
+    def carry_out(call: Call, **said: Any) -> Any:
+        if command.name == "hosts":
+            return here(call, **said)
+        if not call.fleet:
+            if call.fleet is not None or call.rollout:
+                option = f"--{next(iter(call.rollout))}" if call.rollout else "--without"
+                raise UsageError(f"{option} is for several hosts.", cure="Name them with --hosts or --on.")
+            return here(call, **said)
+        from substitute.cli.fleet import on_hosts  # noqa: PLC0415
+
+        return on_hosts(call, command, said)
+
+    return carry_out
 
 
 def invoke(call: Call, words: Sequence[str]) -> int:

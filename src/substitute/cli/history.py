@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from substitute.cli.command import argument, command, option
-from substitute.cli.options import Call, app_option, deployment_of, json_option, number, root_option
+from substitute.cli.options import (
+    Call,
+    app_option,
+    deployment_of,
+    host_options,
+    json_option,
+    number,
+    root_option,
+)
 
 
 @command
@@ -16,6 +24,7 @@ from substitute.cli.options import Call, app_option, deployment_of, json_option,
 @app_option
 @json_option
 @root_option
+@host_options
 def history(
     call: Call, deployment: int | None, lines: int, app: str | None, *, runs: bool, cron: bool
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from substitute.cli.command import argument, command
-from substitute.cli.options import Call, app_option, json_option, root_option
+from substitute.cli.options import Call, app_option, host_options, json_option, root_option
 
 if TYPE_CHECKING:
     import click
@@ -24,6 +24,7 @@ def _reason(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
 @app_option
 @json_option
 @root_option
+@host_options
 def lock(call: Call, text: str, app: str | None) -> None:
     """Refuse deployments of all apps, or with -a of one, until "unlock". TEXT is the reason: "no deploys on Friday".
 

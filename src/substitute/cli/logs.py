@@ -6,7 +6,16 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from substitute.cli.command import argument, command, option
-from substitute.cli.options import SLOTS, Call, app_option, deployment_of, json_option, number, root_option
+from substitute.cli.options import (
+    SLOTS,
+    Call,
+    app_option,
+    deployment_of,
+    host_options,
+    json_option,
+    number,
+    root_option,
+)
 from substitute.core.deploy.running.workers import processes_of, workers_of
 from substitute.core.host import log_of
 from substitute.core.model.errors import UsageError
@@ -45,6 +54,7 @@ if TYPE_CHECKING:
 @app_option
 @json_option
 @root_option
+@host_options
 def logs(
     call: Call, slot: str | None, lines: int | None, app: str | None, *, deployment: int | None, follow: bool
 ) -> None:

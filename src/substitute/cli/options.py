@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from substitute.console import Console
     from substitute.core.model.events import Emit
     from substitute.core.model.records import DeploymentRecord
+    from substitute.hosts.fleet import Chosen
     from substitute.wiring.boot import BootSite
     from substitute.wiring.site import Site
 
@@ -39,6 +40,10 @@ class Call:
     root: str | None = field(default=None)
     wait: float = 0.0
     """Seconds that another command on the same app is waited for."""
+    fleet: Chosen | None = None
+    """The hosts on which it is carried out; None: here."""
+    rollout: dict[str, Any] = field(default_factory=dict)
+    """How they follow each other: `batch`, and whether an earlier one goes on (`resume`)."""
     _opened: list[Site] = field(default_factory=list)
 
     @cached_property
@@ -226,6 +231,79 @@ app_option = option(
 )
 json_option = option("--json", is_flag=True, expose_value=False, help="Print JSON, for programs.")
 """The edge has seen it already."""
+
+
+def _remember_hosts(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        from substitute.hosts.fleet import Chosen  # noqa: PLC0415
+
+        call = ctx.find_root().ensure_object(Call)
+        said = {} if call.fleet is None else vars(call.fleet)
+        call.fleet = Chosen(**{**said, str(parameter.name).removeprefix("on_"): value})
+
+
+def host_options(function: Function) -> Function:
+    """Declare the options of a command that can be carried out on other hosts ([hosts] of substitute.toml)."""
+    for names, metavar, text in (
+        (
+            ("--without", "on_without"),
+            "HOST,…",
+            "Leave out these hosts.",
+        ),
+        (
+            ("--on", "on_hosts"),
+            "HOST,…",
+            "Do it on these hosts of [hosts], over ssh.",
+        ),
+        (
+            ("--hosts", "on_groups"),
+            "GROUP,…",
+            "Do it on the hosts of these groups of [hosts], over ssh; `all` is every host.",
+        ),
+    ):
+        function = option(*names, metavar=metavar, by_click=True, callback=_remember_hosts, help=text)(
+            function
+        )
+    return function
+
+
+def _remember_rollout(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value:
+        ctx.find_root().ensure_object(Call).rollout[str(parameter.name)] = value
+
+
+def _batch() -> click.ParamType[str]:
+    import click  # noqa: PLC0415
+
+    class Batch(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 alone
+        name = "BATCH"
+
+        def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+            from substitute.config.hosts import Batch as Known  # noqa: PLC0415
+
+            try:
+                return Known.parse(str(value))
+            except ValueError as error:
+                self.fail(f"{value!r} is not {error}", param, ctx)
+
+    return Batch()
+
+
+batch_option = option(
+    "--batch",
+    metavar="N",
+    click_type=_batch,
+    by_click=True,
+    callback=_remember_rollout,
+    help="With --hosts: so many hosts at the same time (4, 25%), in the place of hosts.batch.",
+)
+resume_option = option(
+    "--resume",
+    is_flag=True,
+    by_click=True,
+    callback=_remember_rollout,
+    help="With --hosts: go on with a deployment that was stopped. A host where its commit is live is left alone.",
+)
 
 
 def path_option(name: str, help_text: str) -> Callable[[Function], Function]:

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from substitute.cli.command import command, option
-from substitute.cli.options import Call, app_option, json_option, now_option, root_option, wait_option
+from substitute.cli.options import (
+    Call,
+    app_option,
+    batch_option,
+    host_options,
+    json_option,
+    now_option,
+    root_option,
+    wait_option,
+)
 from substitute.core.model.apps import Canary
 from substitute.values import replace
 
@@ -19,6 +28,8 @@ from substitute.values import replace
 @app_option
 @json_option
 @root_option
+@host_options
+@batch_option
 def promote(call: Call, app: str | None, *, all_at_once: bool, now: bool) -> None:
     """Make the version live that `deploy --hold` has brought up.
 

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from substitute.cli.command import command
-from substitute.cli.options import Call, app_option, json_option, root_option, wait_option
+from substitute.cli.options import (
+    Call,
+    app_option,
+    batch_option,
+    host_options,
+    json_option,
+    root_option,
+    wait_option,
+)
 
 
 @command
@@ -11,6 +19,8 @@ from substitute.cli.options import Call, app_option, json_option, root_option, w
 @app_option
 @json_option
 @root_option
+@host_options
+@batch_option
 def restart(call: Call, app: str | None) -> None:
     """Build and start the live commit in the other slot, and make that live: a restart without downtime.
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from substitute.cli.command import command, option
 from substitute.cli.deploy import commit_argument
-from substitute.cli.options import Call, app_option, json_option, now_option, root_option, wait_option
+from substitute.cli.options import (
+    Call,
+    app_option,
+    host_options,
+    json_option,
+    now_option,
+    root_option,
+    wait_option,
+)
 
 
 @command
@@ -15,6 +23,7 @@ from substitute.cli.options import Call, app_option, json_option, now_option, ro
 @app_option
 @json_option
 @root_option
+@host_options
 def rollback(call: Call, commit: str | None, app: str | None, *, force: bool, now: bool) -> None:
     """Go back to the version that was live before the present one, or to COMMIT.
 

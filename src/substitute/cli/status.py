@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from substitute.cli.command import command, option
-from substitute.cli.options import Call, app_option, json_option, root_option
+from substitute.cli.options import Call, app_option, host_options, json_option, root_option
 from substitute.core.model.errors import NothingServesError
 
 
@@ -12,6 +12,7 @@ from substitute.core.model.errors import NothingServesError
 @app_option
 @json_option
 @root_option
+@host_options
 def status(call: Call, app: str | None, *, check: bool) -> int:
     """Show each slot's state, commit, port, process, share of the traffic, and requests in flight.
 

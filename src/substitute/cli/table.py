@@ -66,6 +66,7 @@ SECTIONS = {
             "substitute.cli.install:install",
             "Start everything after a reboot: write a unit, or a cron line.",
         ),
+        "hosts": ("substitute.cli.hosts:hosts", "List the hosts that `--hosts` reaches, or set them up."),
         "uninstall": ("substitute.cli.uninstall:uninstall", "Undo install."),
         "completion": (
             "substitute.cli.completion:completion",
@@ -79,10 +80,18 @@ SECTIONS = {
 COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
+BETWEEN_HOSTS = {
+    "obey": ("substitute.cli.obey:obey", ""),
+    "resolve": ("substitute.cli.resolve:resolve", ""),
+}
+"""What substitute types itself, on another host: in no help."""
+
+
 def command_of(name: str) -> Command | None:
     """Import the command, where there is one of that name."""
-    if name not in COMMANDS:
+    entry = COMMANDS.get(name) or BETWEEN_HOSTS.get(name)
+    if entry is None:
         return None
-    module, _, variable = COMMANDS[name][0].partition(":")
+    module, _, variable = entry[0].partition(":")
     command: Command = getattr(import_module(module), variable)
     return command

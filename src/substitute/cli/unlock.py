@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from substitute.cli.command import command
-from substitute.cli.options import Call, app_option, json_option, root_option
+from substitute.cli.options import Call, app_option, host_options, json_option, root_option
 
 
 @command
 @app_option
 @json_option
 @root_option
+@host_options
 def unlock(call: Call, app: str | None) -> None:
     """Allow deployments again: of all apps, or with -a of one.
 

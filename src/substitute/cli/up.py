@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from substitute.cli.command import command
-from substitute.cli.options import Call, app_option, json_option, root_option, wait_option
+from substitute.cli.options import Call, app_option, host_options, json_option, root_option, wait_option
 
 
 @command
@@ -11,6 +11,7 @@ from substitute.cli.options import Call, app_option, json_option, root_option, w
 @app_option
 @json_option
 @root_option
+@host_options
 def up(call: Call, app: str | None) -> None:
     """Start everything that should run: after a reboot, after a crash, or after "down".
 

@@ -24,7 +24,8 @@ def document(config: Config) -> dict[str, Any]:
 
     `env` holds the variables of `env_file` too, with `HIDDEN` for their values; so is a password in `repo`.
     """
-    return {name: _document(value) for name, value in _entries(config)}
+    found = {name: _document(value) for name, value in _entries(config)}
+    return found if config.hosts.groups else {name: one for name, one in found.items() if name != "hosts"}
 
 
 def _document(value: object) -> Any:
@@ -45,6 +46,8 @@ def describe(config: Config) -> str:
     """The configuration with every default filled in, as TOML that loads again."""
     tables = _tables(("balancer",), config.balancer), _tables(("runtime",), config.runtime)
     blocks = [block for table in tables for block in table]
+    if config.hosts.groups:
+        blocks += _tables(("hosts",), config.hosts)
     for name, app in config.app.items():
         blocks += _tables(("app", name), app)
     return "\n".join(blocks)
@@ -93,7 +96,7 @@ def schema() -> dict[str, Any]:
 
 def _schema(table: type[Table]) -> dict[str, Any]:
     found = {
-        "additionalProperties": False,
+        "additionalProperties": table.others.takes.schema if table.others else False,
         "description": table.__doc__,
         "properties": {name: _property(name, one) for name, one in table.keys.items()},
         "required": [name for name, one in table.keys.items() if one.required and not one.kinds],
@@ -136,6 +139,8 @@ def _entries(table: Table) -> Iterator[tuple[str, object]]:
     """The keys of `table` as they are written, and their values."""
     for name, one in table.keys.items():
         yield name, getattr(table, one.name)
+    if table.others:
+        yield from getattr(table, table.others.name).items()
 
 
 def _from_file(app: AppConfig) -> tuple[str, ...]:

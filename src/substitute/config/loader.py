@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from substitute.config.collisions import collisions
 from substitute.config.lines import line_numbers
 from substitute.config.models import SECTIONS, Config
+from substitute.config.models.hosts import HostsConfig
 from substitute.config.problems import Problem, dotted
 from substitute.config.root import FILE, HELP, MINIMAL
 from substitute.config.tables import Inner, Reader
@@ -39,6 +40,22 @@ def parse(raw: dict[str, Any], *, root: Path, text: str = "") -> Config:
     if config is None or problems:
         raise listed(root / FILE, problems, text)
     return config
+
+
+def load_hosts(root: Path) -> tuple[HostsConfig, Mapping[str, Any]]:
+    """Read [hosts] of `root` alone, and give the other sections as they are written.
+
+    Who only drives hosts need not have the files that the other sections name: each host checks them for itself.
+    Raises ConfigError that lists what is wrong with [hosts].
+    """
+    file = root / FILE
+    text = text_of(file)
+    raw = tables(file, text)
+    reader = Reader(SECTIONS, root)
+    hosts: HostsConfig | None = Inner(HostsConfig).read(raw.get("hosts", {}), ("hosts",), reader)
+    if hosts is None or reader.problems:
+        raise listed(file, reader.problems, text)
+    return hosts, raw
 
 
 def checked(raw: Mapping[str, Any], *, root: Path) -> tuple[Config | None, list[Problem]]:

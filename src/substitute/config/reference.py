@@ -88,21 +88,31 @@ def _documented() -> Iterator[tuple[tuple[str, ...], type[Table]]]:
 
 
 def _section(header: tuple[str, ...], table: type[Table]) -> str:
+    named = {"*NAME*": table.others} if table.others else {}
     rows = "".join(
-        f"| `{name}` | {_takes(key)} | {_default(key)} | {key.description} |\n" for name, key in _keys(table)
+        f"| {name} | {_takes(key)} | {_default(key)} | {key.description} |\n"
+        for name, key in (*named.items(), *((f"`{name}`", key) for name, key in _keys(table)))
     )
     return f"### [{'.'.join(header)}]\n\n{table.__doc__}\n\n{_COLUMNS}{rows}"
 
 
 def _example_table(header: tuple[str, ...], table: type[Table], *, everything: bool) -> Iterator[str]:
     yield f"[{'.'.join(_EXAMPLES.get(step, step) for step in header)}]"
+    if table.others:
+        yield from _comment(table.others)
+        for name, value in table.others.example.items():
+            yield f"{'' if everything else '# '}{name} = {literal(value)}"
     for name, key in _keys(table):
-        yield from wrap(
-            key.description, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
-        )
+        yield from _comment(key)
         shown = everything and key.fits(_OF_EXAMPLE[key.by])
         idle = key.default is None and not shown
         yield f"{'# ' if idle else ''}{name} = {literal(_value(key))}"
+
+
+def _comment(key: Key) -> Iterator[str]:
+    yield from wrap(
+        key.description, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+    )
 
 
 def _keys(table: type[Table]) -> Iterator[tuple[str, Key]]:
@@ -118,6 +128,8 @@ def _value(key: Key) -> object:
 def _default(key: Key) -> str:
     if key.required:
         return "required"
+    if key.named:
+        return "none"
     return "none" if key.default is None else f"`{literal(key.default)}`"
 
 

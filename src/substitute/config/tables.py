@@ -120,6 +120,8 @@ class Key:
     kinds: tuple[str, ...]
     by: str = "kind"
     """The key of the same table that says which kind it is."""
+    named: Type[str] | None = None
+    """Where it stands for every other key of the table: what their names may be, which the user chooses."""
     name: str = ""
 
     def __set_name__(self, _: type, name: str) -> None:
@@ -170,6 +172,13 @@ def optional(
     return key(takes, description, default=None, example=example, kinds=kinds, by=by)
 
 
+def others(
+    name: Type[str], takes: Type[T], description: str, *, example: Mapping[str, Any]
+) -> Mapping[str, T]:
+    """Every key of a table that is none of its own: the user names them, and each takes the same."""
+    return cast("Mapping[str, T]", Key(takes, description, {}, example, None, (), named=name))
+
+
 def table(kind: type[SomeTable]) -> SomeTable:
     """A table in a table; it may be left out."""
     return key(Inner(kind), "", default={})
@@ -180,9 +189,13 @@ class Table:
 
     keys: ClassVar[Mapping[str, Key]]
     """By their names in the file."""
+    others: ClassVar[Key | None]
+    """What every other key is; None where there is none."""
 
     def __init_subclass__(cls) -> None:
-        cls.keys = {one.alias or name: one for name, one in vars(cls).items() if isinstance(one, Key)}
+        every = {one.alias or name: one for name, one in vars(cls).items() if isinstance(one, Key)}
+        cls.keys = {name: one for name, one in every.items() if one.named is None}
+        cls.others = next((one for one in every.values() if one.named), None)
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         vars(self).update(values)
@@ -236,7 +249,9 @@ class Inner(Type[SomeTable]):
                 reader.problems.append(Problem((*at, name), sentence))
             else:
                 values[one.name] = one.initial
-        for name in written:
+        if self.kind.others:
+            values[self.kind.others.name] = self._others(self.kind.others, written, at, reader)
+        for name in written if self.kind.others is None else ():
             if name not in self.kind.keys:
                 names = {header: table.keys for header, table in reader.sections.items()}
                 sentence = unknown_key((*at, name), self.kind.keys, names)
@@ -246,6 +261,29 @@ class Inner(Type[SomeTable]):
         made = self.kind(values)
         made.agree(written)
         return made
+
+    def _others(self, one: Key, written: Mapping[str, Any], at: Location, reader: Reader) -> dict[str, Any]:
+        """The keys that the user has named."""
+        assert one.named is not None  # noqa: S101  # that is what makes it one of them
+        named = {name: value for name, value in written.items() if name not in self.kind.keys}
+        return {
+            one.named.read(name, (*at, name), reader): self._other(one, name, value, at, reader)
+            for name, value in named.items()
+        }
+
+    def _other(self, one: Key, name: str, value: Any, at: Location, reader: Reader) -> Any:
+        """What is written there; a key of the table that was mistyped is more likely than a group without a list."""
+        before = len(reader.problems)
+        found = one.takes.read(value, (*at, name), reader)
+        if len(reader.problems) > before and not isinstance(value, (list, tuple)):
+            from difflib import get_close_matches  # noqa: PLC0415  only an error needs it
+
+            if near := get_close_matches(name, self.kind.keys, n=1):
+                told = reader.problems[-1]
+                reader.problems[-1] = told._replace(
+                    sentence=f"{told.sentence}; did you mean the key {near[0]}?"
+                )
+        return found
 
     def _fits(self, one: Key, written: Mapping[str, Any]) -> bool:
         """Whether it has a meaning beside what is written; so has one whose kind is written wrong."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from substitute.console.jsonlines import iso_time, plain
 from substitute.console.tables import moment, or_dash, table
 from substitute.console.text import harmless, seconds, short
+from substitute.core.deploy.versions.release_guard import ELSEWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -160,7 +161,8 @@ def release_document(latest: Latest) -> dict[str, Any]:
 
 def released(record: DeploymentRecord) -> str:
     """What became of its `release`: ``succeeded in 1.2s, contract``; empty where it ran none."""
-    took = f" in {seconds(record.release_seconds)}" if record.release_seconds is not None else ""
+    ran_here = record.release_seconds is not None and record.release_outcome != ELSEWHERE
+    took = f" in {seconds(record.release_seconds or 0.0)}" if ran_here else ""
     guard = f", {record.release_guard}" if record.release_guard else ""
     return f"{record.release_outcome}{took}{guard}" if record.release_outcome else ""
 

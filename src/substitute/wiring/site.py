@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from substitute.core.model.records import RunRecord
     from substitute.runtimes.choice import Choice
 
+IS_HOST = "is one of many hosts"
+"""The fact that this root has been driven from elsewhere."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -63,7 +66,17 @@ class Site:
         return found
 
     def deployed(self, name: str | None = None) -> list[App]:
-        """The app called `name`, or all of substitute.toml. Raises as `app` does."""
+        """The app called `name`, or all of substitute.toml. Raises as `app` does.
+
+        UsageError where substitute.toml names hosts, and this is none of them: the first deployment of all would be one
+        that was meant for them.
+        """
+        journal = self.host.journal
+        if self.config.hosts.groups and not journal.names() and not journal.fact(IS_HOST):
+            raise UsageError(
+                "substitute.toml names hosts, and nothing was ever deployed on this machine.",
+                cure="`--hosts all` deploys on them. If this is one of them, `substitute hosts setup` makes it one.",
+            )
         several = name is None and len(self.apps) > 1
         return [self.app(one) for one in self.apps] if several else [self.app(name)]
 

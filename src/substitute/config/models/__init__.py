@@ -23,6 +23,7 @@ from substitute.config.models.deployment import (
     VerifyConfig,
 )
 from substitute.config.models.health import HealthConfig, ProcessHealthConfig
+from substitute.config.models.hosts import HostsConfig
 from substitute.config.models.limits import BuildLimitsConfig, LimitsConfig, SandboxConfig
 from substitute.config.models.process import ProcessConfig
 from substitute.config.models.runtime import RuntimeConfig
@@ -38,6 +39,7 @@ class Config(Table):
 
     balancer = table(BalancerConfig)
     runtime = table(RuntimeConfig)
+    hosts = table(HostsConfig)
     app = key(
         Named(AppName, Inner(AppConfig), "a table", missing="a table [app.NAME] for each app"),
         "The apps by their names.",
@@ -48,6 +50,7 @@ SECTIONS: Mapping[tuple[str, ...], type[Table]] = {
     (): Config,
     ("balancer",): BalancerConfig,
     ("runtime",): RuntimeConfig,
+    ("hosts",): HostsConfig,
     ("app", "NAME"): AppConfig,
     ("app", "NAME", "health"): HealthConfig,
     ("app", "NAME", "drain"): DrainConfig,

@@ -11,6 +11,7 @@ from substitute.core.deploy.versions.release_guard import require_no_contract
 from substitute.core.model.errors import UsageError
 from substitute.core.model.events import Notice
 from substitute.core.ports.source import Revision
+from substitute.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,11 @@ def into_next_slot(operation: str, commit: str | None, *, sha256: str | None = N
         return Plan(operation, slot.name, revision, update=True)
 
     return choose
+
+
+def released_elsewhere(chosen: Choose) -> Choose:
+    """The same; its `release` has run on another host."""
+    return lambda host, app, record: replace(chosen(host, app, record), released=True)
 
 
 def to_earlier(commit: str | None, *, force: bool = False) -> Choose:

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 
 from substitute.core.deploy.attempt import Attempt
 from substitute.core.deploy.candidate import admit, bring_up, change_workers
-from substitute.core.deploy.choosing import held_one, into_next_slot, live_again, to_earlier
+from substitute.core.deploy.choosing import (
+    held_one,
+    into_next_slot,
+    live_again,
+    released_elsewhere,
+    to_earlier,
+)
 from substitute.core.deploy.ending import commit, finish, give_up
 from substitute.core.deploy.running.bypass import require_led_here
 from substitute.core.deploy.running.instances import require_no_strangers
@@ -46,6 +52,7 @@ def deploy(
     force: bool = False,
     now: bool = False,
     hold_for: float | None = None,
+    skip_release: bool = False,
     chosen: Choose | None = None,
 ) -> None:
     """Make `commit` (default: the newest of the branch; or what was `chosen`) live without failing a request.
@@ -53,6 +60,8 @@ def deploy(
     An archive must have this `sha256`. With `if_changed`, what is live already and serves is left alone, if
     substitute.toml says of it what it said. So is, unless with `force`, the live version of an app that watches paths,
     where none of them differs in `commit`. With `now`, requests that an earlier version still finishes are cut.
+
+    With `skip_release`, its `release` has run on another host, for this one too.
 
     With `hold_for` so many seconds, it does not become live: it is ready, and waits for `promote` or `abort`.
 
@@ -66,6 +75,8 @@ def deploy(
         )
     spared = not force and (if_changed or bool(app.watch))
     choose = chosen or into_next_slot("deploy", commit, sha256=sha256)
+    if skip_release:
+        choose = released_elsewhere(choose)
     _operate(host, app, "deploy", choose, spared=spared, now=now, hold_for=hold_for)
 
 

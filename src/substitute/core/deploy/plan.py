@@ -25,3 +25,5 @@ class Plan:
     """Update and build the slot first; a rollback may start it as it stands."""
     warm: bool = False
     """It stands by: it runs already, and nothing is started."""
+    released: bool = False
+    """Its `release` has run on another host, for all of them."""

@@ -49,6 +49,14 @@ def deploy_several(
             raise
 
 
+def choose(host: Host, app: App, commit: str | None, *, sha256: str | None = None) -> Plan:
+    """What a deployment would bring now. Nothing is begun."""
+    with working_on(host, app, "deploy") as (attempt, interrupts), given_up_on_error(attempt):
+        settle(host, app, interrupts=interrupts)
+        with interrupts.allowed():
+            return into_next_slot("deploy", commit, sha256=sha256)(host, app, host.journal.app(app.name))
+
+
 def _survey(host: Host, app: App, commit: str | None, *, force: bool) -> Plan | None:
     """What is to be deployed of `app`; None where it is left alone, which is told. Nothing is begun."""
     with working_on(host, app, "deploy") as (attempt, interrupts), given_up_on_error(attempt):

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.preparation.commands import run_commands
-from substitute.core.deploy.versions.release_guard import CONTRACT, across
+from substitute.core.deploy.versions.release_guard import CONTRACT, ELSEWHERE, across
 from substitute.core.model.errors import InterruptedByUserError, ReleaseError
 from substitute.core.model.events import Notice, Warned
 from substitute.core.model.slots import Phase
@@ -27,6 +27,11 @@ def run_release(attempt: Attempt) -> None:
         return
     if why := across(host, app, commit):
         attempt.emit(Warned(f"{commit[:10]} is deployed, which was live before. {why}"))
+    if attempt.plan.released:
+        host.journal.release_began(attempt.id or 0, guard=_guard(attempt, live))
+        host.journal.release_ended(attempt.id or 0, ELSEWHERE, seconds=0.0)
+        attempt.emit(Notice("Its release is left out: it has run on another host."))
+        return
     with attempt.phase(Phase.RELEASE):
         number, began = attempt.id or 0, host.clock.monotonic()
         host.journal.release_began(number, guard=_guard(attempt, live))

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 CONTRACT = "contract"
 """The guard of a `release` that the versions before it do not survive."""
 
+ELSEWHERE = "elsewhere"
+"""The outcome of a `release` that another host has run, for this one too."""
+
 
 def across(host: Host, app: App, commit: str | None) -> str:
     """Why the version of `commit` may not work with the database as it is, or empty."""
@@ -50,7 +53,7 @@ def stays(deployment: DeploymentRecord | None) -> str:
     """What somebody should know of the `release` of a deployment that came to nothing; empty where none had begun."""
     if deployment is None or not deployment.release_outcome:
         return ""
-    if deployment.release_outcome == "succeeded":
+    if deployment.release_outcome in {"succeeded", ELSEWHERE}:
         what = "Its release had run, and what that changed stays."
     else:
         what = (

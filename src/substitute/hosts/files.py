@@ -1,0 +1,58 @@
+"""Files that are brought to a host, and scripts that run there."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING
+
+from substitute.hosts.answers import failure
+from substitute.hosts.errors import NotInstalledError, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from substitute.hosts.asking import There
+    from substitute.hosts.channel import RemoteHost
+
+_PLACE = """\
+set -eu
+umask 077
+file=$1/$2 how=$3
+mkdir -p "$(dirname "$file")"
+if [ "$how" = missing ] && [ -e "$file" ]; then cat >/dev/null; echo "kept"; exit 0; fi
+cat >"$file.new"
+if cmp -s "$file.new" "$file"; then rm "$file.new"; echo "the same"; exit 0; fi
+if [ -e "$file" ]; then cp -p "$file" "$file.before"; fi
+mv "$file.new" "$file"
+echo "written"
+"""
+
+
+def place(there: There, host: RemoteHost, name: str, given: IO[bytes], *, how: str = "replace") -> str:
+    """Bring what is in `given` to `name` in the root there, and what was done. Raises HostError.
+
+    What is there already and differs is kept beside it; with `how` ``missing`` it is left alone.
+    """
+    failed = f"{name} could not be brought to {host.name}."
+    return run_script(there, host, _PLACE, [there.root, name, how], given=given, failed=failed)
+
+
+def run_script(
+    there: There,
+    host: RemoteHost,
+    script: str,
+    words: Sequence[str],
+    *,
+    given: IO[bytes] | None = None,
+    failed: str = "",
+) -> str:
+    """Run it there, however long it takes; the last line that it printed. Raises HostError, which says `failed`."""
+    channel, lines = there.transport.shell(host, script, words, given), list[str]()
+    while (line := channel.line()) is not None:
+        lines.append(line)
+    ended = channel.close()
+    if ended.status == 0 and lines:
+        return lines[-1]
+    error = failure(host, ended, lines, heard=False)
+    if isinstance(error, RefusedError):
+        raise NotInstalledError(failed or f"{host.name} could not be set up.", fact=error.fact)
+    raise error

@@ -1,0 +1,1 @@
+"""OpenSSH, with the user's own configuration."""
