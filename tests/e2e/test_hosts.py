@@ -140,6 +140,7 @@ def test_a_deployment_goes_on_where_its_connection_is_lost(fleet: Fleet) -> None
     assert set(fleet.live().values()) == {new}
 
 
+@pytest.mark.long
 def test_a_connection_that_dies_without_a_word_is_noticed_and_the_host_asked_by_another(fleet: Fleet) -> None:
     _, new = old_and_new(fleet, WAITS)
     with fleet.begun("deploy", "--hosts", "all", "--json") as driver:
@@ -224,6 +225,7 @@ def test_who_cannot_be_asked_is_named_and_nothing_begins(fleet: Fleet) -> None:
         fleet.machines["web2"].run("systemctl", "start", "ssh.service")
 
 
+@pytest.mark.long
 def test_one_that_is_cut_off_without_a_word_is_told_apart(fleet: Fleet) -> None:
     fleet.configure(more_of_hosts='answer_timeout = "3s"')
     fleet.document("status", "--on", "web3")  # there is a connection, which is kept
@@ -259,6 +261,7 @@ def test_hosts_can_be_locked_and_a_rollout_then_begins_nowhere(fleet: Fleet) -> 
     fleet.run("deploy", "--hosts", "all")
 
 
+@pytest.mark.long
 def test_an_archive_is_brought_to_every_host(tmp_path: Path) -> None:
     with Fleet(2) as fleet:
         fleet.configure(source='source = "archive"')
@@ -287,6 +290,7 @@ def test_logs_and_history_name_the_host(fleet: Fleet) -> None:
     assert {len(one["history"]["deployments"]) for one in past.values()} == {1}
 
 
+@pytest.mark.long
 def test_who_follows_logs_leaves_nothing_behind_on_the_hosts(fleet: Fleet) -> None:
     def following() -> bool:
         found = fleet.machines["web1"].run("pgrep", "-u", USER, "-f", "obey -- logs", check=False)
