@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from substitute.config.loader import load_hosts
 from substitute.config.root import FILE, find_root
+from substitute.console.jsonlines import json_line
 from substitute.console.stream import paint_for
 from substitute.core.interrupts import Interrupts
 from substitute.core.model.errors import NothingServesError, SubstituteError, UsageError
@@ -25,7 +27,6 @@ from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from substitute.cli.command import Command
     from substitute.cli.options import Call
@@ -173,8 +174,6 @@ def _rollout(
 
 def _archive(fleet: Fleet, app: str, command: str, commit: str | None) -> Path | None:
     """The file that is to be deployed, where that is one which is here."""
-    from pathlib import Path  # noqa: PLC0415
-
     section = fleet.apps[app]
     is_archive = isinstance(section, dict) and section.get("source") == "archive"
     file = Path(commit or "")
@@ -201,8 +200,6 @@ def _tell(call: Call, outcomes: Sequence[Outcome], *, command: str, app: str = "
     status = exit_status(outcomes)
     if call.json:
         ended = {"event": "rollout_ended", "operation": command, **({"app": app} if app else {})}
-        from substitute.console.jsonlines import json_line  # noqa: PLC0415
-
         call.console.out.line(
             json_line({**ended, "exit": status, "hosts": [one.document() for one in outcomes]})
         )
