@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from substitute.core.model.slots import Endpoint
+
 SIGTERM = "SIGTERM"
 STOP_SIGNALS = (SIGTERM, "SIGQUIT", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 """By which of them a program may be told to finish its work and exit."""
@@ -76,6 +78,26 @@ class Protection(StrEnum):
 
 
 @dataclass(frozen=True)
+class Mount:
+    """A file or a directory of this machine that a container sees at a place of its own."""
+
+    source: Path
+    target: Path
+    """Absolute."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """What a program runs in, where that is not this machine itself."""
+
+    image: str
+    """The id of an image that the engine of this machine has (``sha256:…``). What a tag means may change."""
+    mounts: tuple[Mount, ...] = ()
+    published: Mapping[Endpoint, int] = field(default_factory=dict)
+    """The port inside that each endpoint of this machine leads to; without any it is on this machine's own network."""
+
+
+@dataclass(frozen=True)
 class Program:
     """What a runtime is asked to keep running.
 
@@ -101,6 +123,9 @@ class Program:
     """It says READY=1 when it is (sd_notify)."""
     outlived: bool = False
     """What it has started in sessions of their own goes on when it ends."""
+    container: Container | None = None
+    """What it runs in. Then an empty `command` is what the image runs by itself, another one is given to the image's
+    entrypoint; `directory` is none that the program sees, and `user` is one of the image's."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """What its log lines are marked with, where the runtime's log has a place for that."""
 
