@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from substitute.core.ports.clock import Clock
     from substitute.core.ports.commands import Commands
     from substitute.core.ports.files import Files
+    from substitute.core.ports.instances import Instances
     from substitute.core.ports.load import Load
     from substitute.core.ports.observer import Observer
     from substitute.core.ports.one_offs import OneOffs
@@ -56,6 +57,7 @@ class Host:
     journal: Journal
     balancer: Balancer
     runtime: Runtime
+    instances: Instances
     prober: Prober
     strangers: Strangers
     observer: Observer
@@ -223,7 +225,7 @@ class Host:
         if seen.process:
             return seen
         known = instance.process
-        if known and self.prober.alive(known) and self.is_ours(known, instance.directory):
+        if known and self.instances.alive(known) and self.is_ours(known, instance.directory):
             return replace(seen, process=known)
         if adopted := self.adopted_as(instance):
             return replace(seen, process=self._started_again(instance, adopted))
@@ -242,7 +244,7 @@ class Host:
     def running(self, instance: InstanceRecord) -> Process | None:
         """Its process: the one that the journal knows, or where that is gone the one that is observed."""
         known = instance.process
-        if known and self.prober.alive(known) and self.is_ours(known, instance.directory):
+        if known and self.instances.alive(known) and self.is_ours(known, instance.directory):
             return known
         return self.inspect(instance).process
 
@@ -272,7 +274,7 @@ class Host:
         Only a guest's `directory` may lie outside of the root.
         """
         abroad = directory is not None and not directory.is_relative_to(self.root)
-        return abroad or not self.prober.is_elsewhere(process, self.root)
+        return abroad or not self.instances.is_elsewhere(process, self.root)
 
     def process_of(self, instance: InstanceRecord) -> Process | None:
         """The process to end with an instance: the one that runs, or what the one that ran may have left behind."""

@@ -22,6 +22,7 @@ from substitute.linux.init_system import Machine
 from substitute.linux.owner import become_owner, require_owner
 from substitute.linux.processes import is_alive
 from substitute.probing.endpoints import Sockets
+from substitute.probing.instances import LocalInstances
 from substitute.runtimes.choice import KEEPER, choose
 from substitute.wiring.adapters import SOURCES, Later, adapter, balancer_of, runtime_of
 from substitute.wiring.as_root import tell_of_root
@@ -112,7 +113,8 @@ def open_site(
         journal=journal,
         balancer=balancer,
         runtime=runtime,
-        prober=Sockets((root / "deploy").stat().st_uid),
+        instances=LocalInstances((root / "deploy").stat().st_uid),
+        prober=Sockets(),
         strangers=cast("Strangers", Later("substitute.probing.strangers:Listening")),
         observer=cast("Observer", Later("substitute.probing.observer:OutsideObserver")),
         commands=cast("Commands", Later("substitute.linux.subprocesses:Shell")),

@@ -125,7 +125,7 @@ def under_way(host: Host, app: str) -> list[RunRecord]:
 
 
 def _is_under_way(host: Host, run: RunRecord) -> bool:
-    return run.process is not None and host.prober.alive(run.process) and host.is_ours(run.process)
+    return run.process is not None and host.instances.alive(run.process) and host.is_ours(run.process)
 
 
 def close_lost(host: Host, app: str) -> None:
@@ -156,7 +156,7 @@ def started_by(
     host: Host, slot: SlotRecord, run: RunRecord, users: Iterable[str | None]
 ) -> Mapping[Process, str]:
     """What was started by a run in `slot` and runs apart from a terminal, each with its name."""
-    return host.prober.marked({**origin(slot), IN_A_RUN: str(run.id)}, users, host.root)
+    return host.instances.marked({**origin(slot), IN_A_RUN: str(run.id)}, users, host.root)
 
 
 def await_none(host: Host, slot: SlotRecord, lock: Lock) -> None:
