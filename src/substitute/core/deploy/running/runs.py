@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from substitute.core.deploy.running.enclosed import Command, enclosed
 from substitute.core.deploy.secrets import holding, keep
 from substitute.core.model.environment import IN_A_RUN, origin, run_environment
 from substitute.core.model.errors import LockedError, RuntimeFailedError, UsageError
@@ -16,7 +17,7 @@ from substitute.core.model.events import Notice, Warned
 from substitute.values import dataclass, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from substitute.core.host import Host
@@ -86,6 +87,14 @@ def place_of(host: Host, app: App, slot: SlotRecord) -> Place:
             cure="`substitute restart` builds the version anew.",
         )
     return place
+
+
+def command_of(
+    host: Host, place: Place, run: RunRecord, argv: Sequence[str], *, terminal: bool = False
+) -> Command:
+    """What is run as `run`: `argv`, or what runs that in a container of the version's image."""
+    plain = Command(argv, place.directory, place.environment(run), place.app.user)
+    return enclosed(host, place.app, plain, name=run.name, terminal=terminal)
 
 
 def note(host: Host, run: RunRecord, *, live: bool = True) -> RunRecord | None:
