@@ -40,7 +40,9 @@ def test_the_annotated_example_loads(tmp_path: Path, *, everything: bool) -> Non
     example = annotated_example(everything=everything)
     assert everything or example in reference_markdown()
     # Of a request, whose keys are shown too; and of a container, which needs an engine.
-    instead = re.compile(r'^(command = "bin/healthy"|image = .*|dockerfile = .*|container_port = .*)\n', re.M)
+    instead = re.compile(
+        r'^(command = "bin/healthy"|image = .*|dockerfile = .*|container_port = .*)\n', re.MULTILINE
+    )
     (tmp_path / "substitute.toml").write_text(instead.sub("", example))
     app = load(tmp_path).app["shop"]
     assert app.env["NODE_ENV"] == "production"
