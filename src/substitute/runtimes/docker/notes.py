@@ -21,8 +21,8 @@ class Note:
 
     container: str
     told: Process | None = None
-    """The main process that has got its stop signal. dockerd does not say; and many programs end at once, or badly, when
-    they get it twice."""
+    """The main process that has got its stop signal: dockerd does not say, and many programs break off when they get it
+    twice."""
 
 
 def read(file: Path) -> Note | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import SIGTERM, Inspection, Process, Stopped
+from substitute.core.polling import wait_until
 from substitute.io.files import private_directory, write_atomically
 from substitute.linux.containers import main_process, proxies_to
 from substitute.linux.processes import identify, is_alive
@@ -33,6 +34,8 @@ _KILL_PATIENCE = 10.0
 _EARLIER = 1000
 """Lines that are kept of the containers before, which take their logs with them."""
 _FOLLOW = 0.1
+"""Seconds between two looks at what containers write."""
+_REAP_PATIENCE, _TICK = 3.0, 0.01
 _KEPT = ["running", "restarting", "paused"]
 _NO_SUCH, _NOT_SO = 404, 409
 
@@ -57,7 +60,7 @@ class Docker:
             return self._base.start(program)
         self._clear(program.name, program.log)
         container = self._create(program, program.container)
-        log = Written(self._api, lambda: self._find(program.name), now())
+        log = self._written(program.name, now())
         try:
             self._api.call("POST", f"/containers/{container}/start")
         except Refused as refused:
@@ -182,7 +185,7 @@ class Docker:
 
     def log(self, name: str, file: Path) -> Log:
         """By dockerd, where the name has a container by the time that it is read."""
-        return _Either(Written(self._api, lambda: self._find(name), now()), self._base.log(name, file))
+        return _Either(self._written(name, now()), self._base.log(name, file))
 
     def last_lines(self, name: str, file: Path, count: int) -> list[str]:
         """By dockerd, and before them those that were kept of earlier containers."""
@@ -206,7 +209,7 @@ class Docker:
             if name in contained:
                 for line in self._last_lines(name, *logs[name], begin):
                     on_line(name, line)
-        written = {name: Written(self._api, lambda name=name: self._find(name), begin) for name in logs}
+        written = {name: self._written(name, begin) for name in logs}
         while True:
             for name, log in written.items():
                 for line in log.lines():
@@ -310,27 +313,20 @@ class Docker:
                 raise
 
     def _require_visible(self, info: Mapping[str, Any]) -> None:
-        """Raises RuntimeFailedError where dockerd runs elsewhere: then it would be nobody's process, or a stranger."""
-        again = self._api.get(f"/containers/{info['Id']}/json")
-        pid = again["State"]["Pid"]
-        if (
-            pid
-            and pid == info["State"]["Pid"]
-            and _main(again) is None
-            and _main(self._settled(again)) is None
-        ):
+        """Raises RuntimeFailedError where dockerd runs elsewhere: its numbers would be those of strangers here."""
+        pid = info["State"]["Pid"]
+
+        def known() -> bool:
+            again = self._api.get(f"/containers/{info['Id']}/json")
+            return again["State"]["Pid"] != pid or _main(again) is not None
+
+        if pid and not wait_until(known, _REAP_PATIENCE, _TICK):
             self._remove(info["Id"])
             raise RuntimeFailedError(
                 "Docker runs its containers where this machine does not see their processes.",
                 fact=f"The main process of {info['Name'][1:]} would be {pid}.",
-                cure="Use a dockerd of this machine itself: no virtual machine, no other container.",
+                cure="Use a dockerd of this machine itself, in no virtual machine and in no container.",
             )
-
-    def _settled(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        """The same container once dockerd has taken note of its end, if it has ended."""
-        self._ends_within(info["Id"], 0.5)
-        found: dict[str, Any] = self._api.get(f"/containers/{info['Id']}/json")
-        return found
 
     # -- stopping -------------------------------------------------------------------------------
 
@@ -390,6 +386,9 @@ class Docker:
         self._api.call("POST", f"/containers/{container}/update", {"RestartPolicy": {"Name": "no"}})
 
     # -- reading --------------------------------------------------------------------------------
+
+    def _written(self, name: str, since: int) -> Written:
+        return Written(self._api, lambda: self._find(name), since)
 
     def _last_lines(self, name: str, file: Path, count: int, until: int | None) -> list[str]:
         info = self._known(name)
