@@ -37,6 +37,7 @@ class Dockerd:
         self.host = f"unix://{place}/docker.sock"
         self.images: dict[bool, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
+        self._below: subprocess.Popen[bytes] | None = None
 
     def __call__(self, *arguments: str, **more: Any) -> str:
         """What the client says."""
@@ -48,7 +49,9 @@ class Dockerd:
         return done.stdout.decode().strip()
 
     def start(self, *options: str) -> None:
+        self._start_containerd()
         own = [
+            f"--containerd={self._containerd}",
             f"--data-root={self.place}/data",
             f"--exec-root={self.place}/exec",
             f"--pidfile={self.place}/pid",
@@ -65,6 +68,21 @@ class Dockerd:
         if self.has_ended():
             pytest.skip(f"no dockerd can run here: {(self.place / 'log').read_text()[-500:]}")
 
+    @property
+    def _containerd(self) -> Path:
+        return self.place / "containerd.sock"
+
+    def _start_containerd(self) -> None:
+        """A service of its own, as on a machine that has systemd: it goes on when dockerd ends."""
+        if self._below:
+            return
+        own = [f"--root={self.place}/root", f"--state={self.place}/state", f"--address={self._containerd}"]
+        with (self.place / "containerd.log").open("wb") as log:
+            self._below = subprocess.Popen(
+                ["containerd", *own], stdout=log, stderr=log, start_new_session=True
+            )
+        eventually(self._containerd.exists, "containerd listens")
+
     def answers(self) -> bool:
         command = ["docker", "--host", self.host, "info"]
         return subprocess.run(command, check=False, capture_output=True).returncode == 0
@@ -76,6 +94,18 @@ class Dockerd:
         if self.process and not self.has_ended():
             self.process.send_signal(number)
             self.process.wait()
+
+    def close(self) -> None:
+        """End both, with all containers."""
+        if self.process and self.has_ended():
+            self.start()
+        with suppress(AssertionError):
+            if found := self("ps", "--all", "--quiet").split():
+                self("rm", "--force", *found)
+        self.end()
+        if self._below:
+            self._below.terminate()
+            self._below.wait()
 
     def fill(self) -> None:
         """Make the images, with an init as entrypoint and without."""
@@ -103,7 +133,9 @@ class Dockerd:
 def dockerd() -> Iterator[Dockerd]:
     """One that ends with all that it had. Skips where there can be none."""
     path = f"{os.environ['PATH']}:/usr/sbin"
-    if os.geteuid() or not all(shutil.which(name, path=path) for name in ("docker", "dockerd", "tini")):
+    if os.geteuid() or not all(
+        shutil.which(name, path=path) for name in ("docker", "dockerd", "containerd", "tini")
+    ):
         pytest.skip("needs root, Docker and tini")
     bridge = Path("/sys/class/net/docker0")
     had_bridge = bridge.exists()
@@ -113,10 +145,7 @@ def dockerd() -> Iterator[Dockerd]:
         made.fill()
         yield made
     finally:
-        with suppress(AssertionError):
-            if found := made("ps", "--all", "--quiet").split():
-                made("rm", "--force", *found)
-        made.end()
+        made.close()
         if bridge.exists() and not had_bridge:
             subprocess.run(["ip", "link", "delete", bridge.name], check=False, capture_output=True)
         mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]

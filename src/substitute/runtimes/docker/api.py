@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _VERSION = "1.41"
 """Of Docker 20.10. Later ones speak it too, until they say which one they speak at least."""
 _AT_LEAST = re.compile(r"Minimum supported API version is ([0-9.]+)")
-_PATIENCE = 60.0
-"""Seconds for an answer. To start a container may take some on a machine that has much else to do."""
+_PATIENCE = 30.0
+"""To start a container may take some seconds on a machine that has much else to do."""
 _SOCKET = "unix:///var/run/docker.sock"
 
 
@@ -46,6 +46,8 @@ class Api:
     def __init__(self, host: str | None = None) -> None:
         self._host = host or os.environ.get("DOCKER_HOST") or _SOCKET
         self._version = _VERSION
+        self.patience = _PATIENCE
+        """Seconds for an answer."""
 
     def get(self, path: str, **query: object) -> Any:
         """What it tells. Raises as `call` does."""
@@ -58,9 +60,10 @@ class Api:
         body: object = None,
         *,
         query: Mapping[str, object] | None = None,
-        patience: float = _PATIENCE,
+        patience: float | None = None,
     ) -> Any:
         """What it answers, from JSON; bytes where that is something else. Raises Absent, Silent and Refused."""
+        patience = self.patience if patience is None else patience
         try:
             return self._exchange(method, path, body, query or {}, patience)
         except Refused as refused:
@@ -72,7 +75,7 @@ class Api:
     def begin(self, path: str, **query: object) -> socket.socket:
         """Ask for `path`; the connection, from which the answer can be read. Raises Absent and Silent."""
         with self._told_as_it_is():
-            connection = self._connect(_PATIENCE)
+            connection = self._connect(self.patience)
             connection.sendall(self._request("GET", path, None, query))
             return connection
 
