@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from substitute.runtimes.docker.runtime import Docker
 from substitute.runtimes.supervisord import runtime as supervisord
 from substitute.runtimes.systemd import runtime as systemd
 from tests.machines import USER
@@ -20,9 +21,11 @@ CONNECT: dict[str, Callable[[Path], Runtime]] = {
     "supervisord": supervisord.connect,
     "systemd": systemd.connect,
     "systemd-user": systemd.connect,
+    "docker": lambda run: Docker(supervisord.connect(run), run.parent.parent),
 }
 KINDS = [
     pytest.param("supervisord"),
     pytest.param("systemd", marks=pytest.mark.machine),
     pytest.param("systemd-user", marks=pytest.mark.machine(user=USER)),
+    pytest.param("docker", marks=pytest.mark.containers),
 ]

@@ -6,8 +6,14 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from substitute.linux import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from substitute.core.model.programs import Process
 
 _CONTAINER = re.compile(r"\b(docker|libpod)[-/]([0-9a-f]{64})")
 """In a cgroup: ``docker-<id>.scope`` where systemd makes them, ``/docker/<id>`` where the engine does."""
@@ -55,6 +61,30 @@ def proxies_like(pid: int) -> set[int]:
     }
 
 
+def proxies_to(addresses: Collection[str]) -> set[int]:
+    """Those that hold published ports of the containers with these addresses. A user's program of that name is none."""
+    return {
+        pid
+        for pid in processes.every()
+        if processes.name(pid) == _PROXY
+        and processes.program(pid) in {_PROXY, ""}
+        and _published(pid).get("-container-ip") in addresses
+        and "dockerd" in processes.name(processes.parent(pid) or 1)
+    }
+
+
+def main_process(container: str) -> Process | None:
+    """The first process in the control group of the container with this id, which started the others, if any runs."""
+    found = [
+        process
+        for pid in processes.every()
+        if _is_in(pid, container) and (process := processes.identify(pid))
+    ]
+    inside = {one.pid for one in found}
+    first = [one for one in found if processes.parent(one.pid) not in inside]
+    return min(first, key=lambda one: one.start_time, default=None)
+
+
 def client_of(engine: str, name: str) -> int | None:
     """The command that runs the container `name` in its foreground, as a unit of systemd's does it, if one does."""
     for pid in processes.every():
@@ -78,6 +108,12 @@ def is_apart(pid: int) -> bool:
     with suppress(OSError):
         here, there = (os.stat(f"/proc/{one}/ns/pid").st_ino for one in ("self", pid))  # noqa: PTH116
         return here != there
+    return False
+
+
+def _is_in(pid: int, container: str) -> bool:
+    with suppress(OSError):
+        return container in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8", errors="replace")
     return False
 
 
