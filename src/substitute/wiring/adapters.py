@@ -108,14 +108,15 @@ def runtime_of(
     return found
 
 
-def with_engine(
-    engine: str, beside: Runtime, root: Path, journal: Journal, warn: Callable[[str], None]
-) -> Runtime:
-    """`beside`, and what runs containers: the engine that is configured, and one that was, and may run some yet."""
+def with_engine(engine: str, beside: Runtime, kind: str, root: Path, journal: Journal) -> Runtime:
+    """The runtime `beside`, of that `kind`, and what runs containers.
+
+    That is the engine that is configured, and one that was before, and may run some yet.
+    """
     found, before = beside, journal.fact(ENGINE) or ""
-    for kind in dict.fromkeys([before, engine]):
-        if kind:
-            found = adapter(ENGINES, kind, "runtime.kind")(found, root, warn)
+    for one in dict.fromkeys([before, engine]):
+        if one:
+            found = adapter(ENGINES, one, "runtime.kind")(found, root, in_unit=kind == "systemd")
     if engine and engine != before:
         journal.remember(ENGINE, engine)
     return found

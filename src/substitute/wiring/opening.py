@@ -89,7 +89,7 @@ def open_site(
         emit(Warned(text))
 
     runtime = runtime_of(choice.kind, run, machine, journal, warn, names=_names(journal, apps.values()))
-    runtime = with_engine(config.runtime.engine, runtime, root, journal, warn)
+    runtime = with_engine(config.runtime.engine, runtime, choice.kind, root, journal)
     balancer = balancer_of(config, root, runtime, journal, warn)
     host = _host(
         root, journal, runtime, balancer, emit, engine=config.runtime.engine, caller=caller, wait=wait

@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.preparation.commands import run_all
-from substitute.core.deploy.running.enclosed import Command
+from substitute.core.deploy.running.enclosed import Command, of_engine
 from substitute.core.model.environment import passed
 from substitute.core.model.errors import BuildError
 from substitute.core.model.slots import Phase
@@ -61,8 +61,8 @@ def _had(engine: Engine, reference: str) -> Image:
 
 def _run(attempt: Attempt, argv: Sequence[str]) -> None:
     """Run the engine's own program, as who deploys: it has the login at the registry."""
-    app, caller = attempt.app, attempt.host.caller
-    command = Command(argv, attempt.host.root, {**caller, **passed(app, attempt.host.environ)}, None)
+    app, host = attempt.app, attempt.host
+    command = Command(argv, host.root, {**of_engine(host), **passed(app, host.environ)}, None)
     run_all(
         *(attempt, Phase.BUILD, [(shlex.join(argv), command)]),
         timeout=app.build_timeout,

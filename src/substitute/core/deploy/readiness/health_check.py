@@ -6,6 +6,7 @@ import signal
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from substitute.core.deploy.running.enclosed import of_engine
 from substitute.core.deploy.secrets import known
 from substitute.core.model.errors import ConfigError
 from substitute.core.ports.prober import Answer
@@ -70,7 +71,7 @@ def _command(host: Host, health: Health, program: Program) -> Answer:
         ended = host.commands.run(
             engine.entering(shell, program.name) if engine else shell,
             directory=host.root if engine else program.directory,
-            environment={**program.environment, **host.caller} if engine else program.environment,
+            environment={**program.environment, **of_engine(host)} if engine else program.environment,
             on_line=lambda _: None,
             on_start=lambda _: None,
             timeout=limit,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 OF_THIS_MACHINE = frozenset({"PATH", "HOME", "USER"})
 """Variables that mean nothing in a container, which has its image's own."""
 
+_OF_ENGINES = frozenset({"XDG_RUNTIME_DIR", "REGISTRY_AUTH_FILE", "TMPDIR", "LANG"})
+
 
 @dataclass(frozen=True)
 class Command:
@@ -34,8 +36,16 @@ def enclosed(host: Host, app: App, command: Command, *, name: str, terminal: boo
         return command
     variables = sorted(command.environment.keys() - OF_THIS_MACHINE)
     argv = engine.running(command.argv, container, name=name, variables=variables, terminal=terminal)
-    ours = {name: value for name, value in host.caller.items() if name in OF_THIS_MACHINE}
-    return Command(argv, host.root, {**command.environment, **ours}, None)
+    return Command(argv, host.root, {**command.environment, **of_engine(host)}, None)
+
+
+def of_engine(host: Host) -> dict[str, str]:
+    """What the engine's own program has of the environment of who typed the command: where it is, and its logins."""
+    return {
+        name: value
+        for name, value in host.environ.items()
+        if name in OF_THIS_MACHINE | _OF_ENGINES or name.startswith(("DOCKER_", "CONTAINERS_"))
+    }
 
 
 def end_enclosed(host: Host, name: str) -> None:
