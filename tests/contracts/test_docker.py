@@ -145,9 +145,7 @@ def test_what_was_stopped_stays_so_when_dockerd_starts_again_and_what_runs_comes
 
 
 def test_what_was_never_started_is_not_when_dockerd_starts_again(root: Root) -> None:
-    root.docker(
-        "create", "--name", root.called(), "--restart=unless-stopped", root.docker.images[True], "true"
-    )
+    root.docker("create", "--name", root.called(), "--restart=always", root.docker.images[True], "true")
     root.docker.end()
     root.docker.start()
     assert root.state() == "created"

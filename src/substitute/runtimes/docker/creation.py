@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 ROOT, NAME = "substitute.root", "substitute.name"
 """The labels by which the containers of a root are found."""
-UNLESS_STOPPED = "unless-stopped"
-"""Started again however it ends, and after a reboot; never what was stopped. `on-failure` leaves what exits with 0, and
-`always` brings back at boot what was stopped."""
+RESTARTED, NOT_RESTARTED = "always", "no"
+"""Started again however it ends, and after a reboot. What is stopped is told the other before: `always` alone would bring
+it back at boot. `unless-stopped` would not; but a dockerd that was killed, and is not told to leave containers alone
+(live-restore), stops them when it starts and takes that for the user's wish. `on-failure` leaves what exits with 0."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OF_THIS_MACHINE = frozenset({"PATH", "HOME", "USER"})
 """What they say means nothing in a container."""
@@ -57,7 +58,7 @@ def creation(program: Program, container: Container, root: Path, *, log_driver: 
         "HostConfig": {
             "NetworkMode": "host" if on_host else "default",
             "PortBindings": _bindings(container),
-            "RestartPolicy": {"Name": UNLESS_STOPPED},
+            "RestartPolicy": {"Name": RESTARTED},
             "Mounts": [_mount(one.source, one.target) for one in container.mounts],
             "SecurityOpt": (
                 ["no-new-privileges"] if Protection.NO_NEW_PRIVILEGES in program.protections else []
