@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from substitute.core.model.programs import SIGTERM
+from substitute.runtimes.command_line import begins_with_assignment, is_simple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +14,29 @@ if TYPE_CHECKING:
 
     from substitute.core.model.programs import BuildLimits, Inspection, Limits, Process, Program, Stopped
     from substitute.core.ports.runtime import Log, Runtime
+
+
+OF_THIS_MACHINE = frozenset({"PATH", "HOME", "USER"})
+"""Variables that mean nothing in a container, which has values of its own."""
+_BY_THE_SHELL = frozenset("$`*?[]{}~<>#!")
+"""Where one of these is in a command, it may mean something to the shell."""
+
+
+def arguments(command: str) -> list[str]:
+    """What the image's entrypoint is given for `Program.command`; nothing where the image says it itself.
+
+    An image need not have a shell, so there is one only where the line takes it; it gives way to a simple command.
+    """
+    command = command.strip()
+    if not command:
+        return []
+    if not is_simple(command):
+        return ["/bin/sh", "-c", command]
+    if begins_with_assignment(command):
+        return ["/bin/sh", "-c", f"exec env {command}"]
+    if _BY_THE_SHELL & set(command):
+        return ["/bin/sh", "-c", f"exec {command}"]
+    return shlex.split(command)
 
 
 class BesideBase:

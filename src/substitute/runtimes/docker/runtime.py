@@ -14,20 +14,21 @@ from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import SIGTERM, Inspection, Process, Stopped
 from substitute.core.polling import wait_until
 from substitute.io.files import private_directory, write_atomically
-from substitute.linux.containers import main_process, proxies_to
+from substitute.linux.containers import first_process
 from substitute.linux.processes import identify, is_alive
+from substitute.runtimes.containers import BesideBase
 from substitute.runtimes.docker import notes
 from substitute.runtimes.docker.api import Absent, Api, Refused, Silent
 from substitute.runtimes.docker.creation import NAME, NOT_RESTARTED, RESTARTED, ROOT, creation, labels_of
 from substitute.runtimes.docker.endings import ending
 from substitute.runtimes.docker.logs import Written, last, now
 from substitute.runtimes.docker.notes import Note
-from substitute.runtimes.root_prefix import prefix_of
+from substitute.runtimes.names import prefix_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
-    from substitute.core.model.programs import BuildLimits, Container, Limits, Program
+    from substitute.core.model.programs import Container, Program
     from substitute.core.ports.runtime import Log, Runtime
 
 _KILL_PATIENCE = 10.0
@@ -40,13 +41,13 @@ _KEPT = ["running", "restarting", "paused"]
 _NO_SUCH, _NOT_SO = 404, 409
 
 
-class Docker:
+class Docker(BesideBase):
     """See `core.ports.runtime.Runtime`. A container is found by its name, its main process by what dockerd says."""
 
     def __init__(self, base: Runtime, root: Path, warn: Callable[[str], None] = lambda _: None) -> None:
         """`base` keeps what has no container."""
         del warn
-        self._base = base
+        super().__init__(base)
         self._root = root.resolve()
         self._prefix = prefix_of(root)
         self._run = root / "deploy" / "run"
@@ -132,7 +133,7 @@ class Docker:
             info = self._find(name)
         except (Absent, Silent):
             note = self._note(name)
-            found = main_process(note.container) if note else None
+            found = first_process(note.container) if note else None
         else:
             found = _main(info) if info else None
         return found or self._base.trace(name)
@@ -143,43 +144,12 @@ class Docker:
             return {one["Labels"][NAME] for one in self._list(_KEPT)} | self._base.kept()
         return self._base.kept()
 
-    def release(self, name: str) -> bool:
-        """It is the only one that keeps containers."""
-        return self._base.release(name)
-
     def abandon(self) -> None:
         """Each container is told not to be started again; its process stays where it is."""
         with suppress(Absent, Silent, Refused):
             for one in self._list(_KEPT):
                 self._never_again(one["Id"])
         self._base.abandon()
-
-    def spawn(
-        self,
-        name: str,
-        argv: Sequence[str],
-        *,
-        directory: Path,
-        environment: Mapping[str, str],
-        log: Path,
-        stop_timeout: float = 0.0,
-    ) -> Callable[[], None]:
-        """It runs on this machine itself."""
-        return self._base.spawn(
-            name, argv, directory=directory, environment=environment, log=log, stop_timeout=stop_timeout
-        )
-
-    def confine(self, name: str, process: Process, limits: Limits) -> None:
-        """It was not started here, so it is in no container of ours."""
-        self._base.confine(name, process, limits)
-
-    def confine_build(self, name: str, process: Process, limits: BuildLimits) -> None:
-        """It runs on this machine itself."""
-        self._base.confine_build(name, process, limits)
-
-    def end_builds(self, name: str) -> None:
-        """They run on this machine itself."""
-        self._base.end_builds(name)
 
     def log(self, name: str, file: Path) -> Log:
         """By dockerd, where the name has a container by the time that it is read."""
@@ -224,12 +194,6 @@ class Docker:
                 self._remove(one["Id"])
                 self._note_file(one["Labels"][NAME]).unlink(missing_ok=True)
         self._base.shutdown()
-
-    def proxies(self, name: str) -> set[int]:
-        """The processes that hold the published ports of `name` for it, and for nobody else, where Docker has such."""
-        info = self._known(name)
-        networks = info["NetworkSettings"]["Networks"].values() if info else ()
-        return proxies_to({one[key] for one in networks for key in ("IPAddress", "GlobalIPv6Address")} - {""})
 
     # -- finding --------------------------------------------------------------------------------
 
@@ -381,7 +345,20 @@ class Docker:
             self._api.call("POST", f"/containers/{info['Id']}/unpause")
 
     def _never_again(self, container: str) -> None:
-        self._api.call("POST", f"/containers/{container}/update", {"RestartPolicy": {"Name": NOT_RESTARTED}})
+        """Have it not started again. dockerd refuses that of one that ended in this moment, until it has noted the end."""
+        deadline = time.monotonic() + _REAP_PATIENCE
+        policy = {"RestartPolicy": {"Name": NOT_RESTARTED}}
+        while True:
+            try:
+                self._api.call("POST", f"/containers/{container}/update", policy)
+            except Refused as refused:
+                if refused.status == _NO_SUCH:
+                    return
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_TICK)
+            else:
+                return
 
     # -- reading --------------------------------------------------------------------------------
 
