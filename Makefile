@@ -48,7 +48,7 @@ test-long: export KILLS = 40
 test-long: export TURNS = 12
 test-long: .venv/.dev
 	@tools/packages $(DEBIAN) $(ENGINES)
-	$(BIN)/pytest --numprocesses $(WORKERS) $(SPREAD) --durations 25 -m "long or not long"
+	$(BIN)/pytest --numprocesses $(WORKERS) $(SPREAD) --durations 25 -m ""
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from substitute.runtimes.podman.runtime import Podman
 from substitute.runtimes.supervisord import runtime as supervisord
 from substitute.runtimes.systemd import runtime as systemd
 from tests.machines import USER
@@ -20,9 +21,13 @@ CONNECT: dict[str, Callable[[Path], Runtime]] = {
     "supervisord": supervisord.connect,
     "systemd": systemd.connect,
     "systemd-user": systemd.connect,
+    "podman on systemd": lambda run: Podman(systemd.connect(run), run, in_unit=True),
+    "podman on supervisord": lambda run: Podman(supervisord.connect(run), run, in_unit=False),
 }
 KINDS = [
     pytest.param("supervisord"),
     pytest.param("systemd", marks=pytest.mark.machine),
     pytest.param("systemd-user", marks=pytest.mark.machine(user=USER)),
+    pytest.param("podman on systemd", marks=[pytest.mark.machine, pytest.mark.containers]),
+    pytest.param("podman on supervisord", marks=pytest.mark.containers),
 ]

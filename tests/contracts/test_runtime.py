@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shlex
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import Process, Program
 from substitute.linux.processes import group_of, identify, is_alive, signal_group
+from tests.contracts.podmans import Podmans
 from tests.contracts.runtimes import CONNECT, KINDS
 from tests.waiting import eventually
 
@@ -29,6 +31,13 @@ SLEEPER_IN_QUOTES = f'{sys.executable} -S -E -c "import time; time.sleep(600)"'
 STUBBORN = (
     f"{sys.executable} -S -E -c 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     'print("ready", flush=True); time.sleep(600)\''
+)
+
+POLITE = (
+    "import signal, sys, time\n"
+    "def leave(number, _): print(signal.Signals(number).name, 'came', flush=True); sys.exit()\n"
+    "for one in (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1): signal.signal(one, leave)\n"
+    "print('ready', flush=True); time.sleep(600)\n"
 )
 
 
@@ -43,9 +52,12 @@ class Place:
         self.runtime = self.connect(run)
         self.file = run.parent / "shop" / "log" / "a.log"
         self.started: list[Process] = []
+        self.podman = Podmans(run.parent) if kind.startswith("podman") else None
 
     def program(self, command: str, environment: dict[str, str], **more: Any) -> Program:
         environment = {"PATH": os.environ["PATH"], **environment}
+        if self.podman:
+            more["container"] = self.podman.container(self.run)
         return Program("shop_a", command, self.run, environment, self.file, 10.0, **more)
 
     def start(self, command: str = SLEEPER, **environment: str) -> Process:
@@ -66,6 +78,8 @@ class Place:
             signal_group(process, signal.SIGKILL)
         self.runtime.stop("shop_a", None, timeout=0.0)
         self.runtime.shutdown()
+        if self.podman:
+            self.podman.close()
 
 
 @pytest.fixture(params=KINDS)
@@ -76,8 +90,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 
 def test_it_starts_a_process_and_stops_it_with_sigterm(place: Place) -> None:
-    process = place.start()
+    (place.run / "polite.py").write_text(POLITE)
+    process = place.start(f"{sys.executable} -S -E polite.py")
     assert place.runtime.inspect("shop_a").process == process
+    place.logged("ready")
     stopped = place.runtime.stop("shop_a", process, timeout=10.0)
     assert not stopped.killed
     assert not is_alive(process)
@@ -98,14 +114,6 @@ def test_one_that_is_told_to_terminate_may_take_its_time_and_is_not_started_agai
     assert not place.runtime.stop("shop_a", process, timeout=10.0).killed
     assert place.runtime.inspect("shop_a").process is None
     assert place.log.count("told") == 1
-
-
-POLITE = (
-    "import signal, sys, time\n"
-    "def leave(number, _): print(signal.Signals(number).name, 'came', flush=True); sys.exit()\n"
-    "for one in (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1): signal.signal(one, leave)\n"
-    "print('ready', flush=True); time.sleep(600)\n"
-)
 
 
 @pytest.mark.parametrize("number", ["SIGQUIT", "SIGUSR1"])
@@ -234,7 +242,9 @@ def test_what_the_main_process_leaves_is_not_waited_for_until_the_limit(place: P
     """As with `npm start`, whose shell is gone at once."""
     script = place.run / "main.py"
     script.write_text(
-        "import os, time\nif os.fork():\n    time.sleep(600)\nprint('ready', flush=True)\ntime.sleep(600)\n"
+        "import os, signal, sys, time\n"
+        "if os.fork():\n    signal.signal(signal.SIGTERM, lambda *_: sys.exit())\n    time.sleep(600)\n"
+        "time.sleep(0.1)\nprint('ready', flush=True)\ntime.sleep(600)\n"
     )
     process = place.start(f"{sys.executable} -S -E main.py")
     place.logged("ready")
@@ -251,13 +261,14 @@ def test_past_the_limit_the_whole_group_is_killed_and_the_result_says_so(place: 
 
 def test_it_outlives_the_deployer(place: Place) -> None:
     code = (
-        "import sys; from pathlib import Path; from substitute.core.model.programs import Program\n"
-        "from tests.contracts.runtimes import CONNECT\n"
-        f"run = Path({str(place.run)!r})\n"
-        f"process = CONNECT[{place.kind!r}](run).start(Program('shop_a', 'sleep 600', run, {{'PATH': '/bin'}}, "
-        f"Path({str(place.file)!r}), 5.0))\nprint(process.pid)"
+        "import pickle, sys; from pathlib import Path; from tests.contracts.runtimes import CONNECT\n"
+        f"runtime = CONNECT[{place.kind!r}](Path({str(place.run)!r}))\n"
+        "print(runtime.start(pickle.load(sys.stdin.buffer)).pid)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    program = place.program("sleep 600", {"PATH": "/bin"})
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=pickle.dumps(program), capture_output=True, check=True
+    )
     process = identify(int(done.stdout))
     assert process
     place.started.append(process)
@@ -282,7 +293,8 @@ def test_the_environment_is_carried_faithfully_and_nothing_is_inherited(place: P
     seen = dict(item.split("=", 1) for item in (place.run / "environment").read_text().split("\0") if item)
     assert seen["VALUE"] == value
     assert not [name for name in seen if name.startswith("SUPERVISOR")]
-    assert not {"HOME", "USER", "XDG_RUNTIME_DIR"} & set(seen)
+    of_the_image = {"HOME"} if place.podman else set()
+    assert not {"HOME", "USER", "XDG_RUNTIME_DIR"} & set(seen) - of_the_image
 
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)

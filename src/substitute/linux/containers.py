@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from substitute.linux import processes
+
+if TYPE_CHECKING:
+    from substitute.core.model.programs import Process
 
 _CONTAINER = re.compile(r"\b(docker|libpod)[-/]([0-9a-f]{64})")
 """In a cgroup: ``docker-<id>.scope`` where systemd makes them, ``/docker/<id>`` where the engine does."""
@@ -44,7 +49,13 @@ def container_of(pid: int, port: int) -> tuple[str, str] | None:
 
 
 def proxies_like(pid: int) -> set[int]:
-    """Those that hold the same published port of the same container as `pid`, on another address; none for another."""
+    """Those that hold the same published port of the same container as `pid`, on another address; none for another.
+
+    Of the first process of a container of Podman's it is the watchman.
+    """
+    above = processes.parent(pid)
+    if above and processes.name(above) == _RESERVES:
+        return {above}
     if processes.name(pid) != _PROXY:
         return set()
     port = _published(pid)
@@ -53,6 +64,31 @@ def proxies_like(pid: int) -> set[int]:
         for other in processes.children(processes.parent(pid) or 1)
         if processes.name(other) == _PROXY and _published(other) == port
     }
+
+
+def main_process(name: str) -> Process | None:
+    """The first process of the container that Podman calls `name`, where its watchman runs, as who asks.
+
+    It is the child of the watchman's that has a number of its own inside. Until `is_executed` it is not the program yet.
+    """
+    for watchman in processes.every():
+        words = processes.command_line(watchman)
+        if (
+            processes.name(watchman) == _RESERVES
+            and _argument(words, "-n") == name
+            and processes.users(watchman) == {os.geteuid()}
+        ):
+            for child in processes.children(watchman):
+                if is_apart(child) and (found := processes.identify(child)):
+                    return found
+    return None
+
+
+def is_executed(process: Process) -> bool:
+    """Whether the first process of a container of Podman's is what it was made for, and no more who makes it."""
+    watchman = processes.parent(process.pid)
+    maker = _argument(processes.command_line(watchman), "-r") if watchman else ""
+    return processes.name(process.pid) != Path(maker).name
 
 
 def client_of(engine: str, name: str) -> int | None:
@@ -79,6 +115,11 @@ def is_apart(pid: int) -> bool:
         here, there = (os.stat(f"/proc/{one}/ns/pid").st_ino for one in ("self", pid))  # noqa: PTH116
         return here != there
     return False
+
+
+def _argument(words: list[str], option: str) -> str:
+    """What follows `option`; empty where nothing does."""
+    return next((value for word, value in pairwise(words) if word == option), "")
 
 
 def _published(pid: int) -> dict[str, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from substitute.core.model.programs import SIGTERM
+from substitute.runtimes.command_line import begins_with_assignment, is_simple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +14,19 @@ if TYPE_CHECKING:
 
     from substitute.core.model.programs import BuildLimits, Inspection, Limits, Process, Program, Stopped
     from substitute.core.ports.runtime import Log, Runtime
+
+
+OF_THIS_MACHINE = frozenset({"PATH", "HOME", "USER"})
+"""Variables that mean nothing in a container, which has values of its own."""
+
+
+def arguments(command: str) -> list[str]:
+    """What the image's entrypoint is given for `Program.command`; nothing where the image says it itself."""
+    if not command.strip():
+        return []
+    if is_simple(command) and not begins_with_assignment(command):
+        return shlex.split(command)
+    return ["/bin/sh", "-c", command]
 
 
 class BesideBase:

@@ -1,0 +1,15 @@
+"""What a root calls its own on a machine that it shares with others."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def prefix_of(root: Path) -> str:
+    """``substitute-1a2b3c4d``: with the hash of the root's path, so that no two roots collide."""
+    return f"substitute-{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:8]}"
