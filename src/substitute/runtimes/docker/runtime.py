@@ -350,7 +350,7 @@ class Docker(BesideBase):
             self._api.call("POST", f"/containers/{info['Id']}/unpause")
 
     def _never_again(self, container: str) -> None:
-        """Have it not started again. dockerd refuses that of one that ended in this moment, until it has noted the end."""
+        """Have it not started again. dockerd refuses that of one that has just ended, until it has noted that."""
         deadline = time.monotonic() + _REAP_PATIENCE
         policy = {"RestartPolicy": {"Name": NOT_RESTARTED}}
         while True:

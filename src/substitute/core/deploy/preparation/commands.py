@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.running.enclosed import Command, enclosed
+from substitute.core.deploy.enclosed import Command, enclosed
 from substitute.core.model.events import Output
 
 if TYPE_CHECKING:
