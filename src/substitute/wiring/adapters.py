@@ -44,8 +44,8 @@ SOURCES = {
     "archive": "substitute.sources.archive.source:connect",
     "image": "substitute.sources.image.source:connect",
 }
-ENGINE = "engine"
-"""The fact of a root's journal that says which engine may run containers of it."""
+ENGINE_FACT = "engines"
+"""The fact of a root's journal that says which engines may run containers of it, the present one at the end."""
 IN_USE = "balancers"
 """The fact that says which kinds of balancer may lead requests to the root's apps, and how each is set up."""
 
@@ -111,14 +111,14 @@ def runtime_of(
 def with_engine(engine: str, beside: Runtime, kind: str, root: Path, journal: Journal) -> Runtime:
     """The runtime `beside`, of that `kind`, and what runs containers.
 
-    That is the engine that is configured, and one that was before, and may run some yet.
+    That is the engine that is configured, and each that was before, and may run some yet.
     """
-    found, before = beside, journal.fact(ENGINE) or ""
-    for one in dict.fromkeys([before, engine]):
-        if one:
-            found = adapter(ENGINES, one, "runtime.kind")(found, root, in_unit=kind == "systemd")
-    if engine and engine != before:
-        journal.remember(ENGINE, engine)
+    found, before = beside, (journal.fact(ENGINE_FACT) or "").split()
+    engines = [*(one for one in before if one != engine), *([engine] if engine else [])]
+    for one in engines:
+        found = adapter(ENGINES, one, "runtime.kind")(found, root, in_unit=kind == "systemd")
+    if engines != before:
+        journal.remember(ENGINE_FACT, " ".join(engines))
     return found
 
 

@@ -5,6 +5,7 @@ Every other program is kept by another runtime. So nothing but containers depend
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -64,6 +65,12 @@ class Docker(BesideBase):
             with suppress(Absent, Silent):  # then dockerd has no say in what it does not keep
                 self._clear(program.name, program.log)
             return self._base.start(program)
+        if os.geteuid() != 0:
+            raise RuntimeFailedError(
+                f"{program.name} cannot run in a container: Docker is used as root only.",
+                fact="Which process listens on a port of a container, another user cannot see.",
+                cure="Have root own the root directory.",
+            )
         self._clear(program.name, program.log)
         container = self._create(program, program.container)
         log = self._written(program.name, now())
