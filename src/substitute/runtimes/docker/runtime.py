@@ -271,7 +271,7 @@ class Docker(BesideBase):
             self._api.call("DELETE", f"/containers/{container}", query={"force": True, "v": True})
 
     def _settled(self, info: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What dockerd tells of a container that was started, as soon as it has noted its end, if that has come already.
+        """What dockerd tells of a container that was started, and of its end, if that has come already.
 
         Raises RuntimeFailedError where dockerd runs elsewhere: its numbers would be those of strangers here.
         """
