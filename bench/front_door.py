@@ -27,7 +27,7 @@ from tests.waiting import eventually
 
 from substitute.core.model.slots import Endpoint
 from substitute.linux import listeners
-from substitute.probing.endpoints import sockets_of
+from substitute.linux.listeners import sockets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

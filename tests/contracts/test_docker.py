@@ -17,7 +17,7 @@ from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import Limits, Process, Program
 from substitute.core.model.slots import Endpoint
 from substitute.linux.processes import is_alive
-from substitute.probing.endpoints import Sockets
+from substitute.probing.instances import LocalInstances
 from substitute.runtimes.docker.api import Absent, Api, Silent
 from substitute.runtimes.docker.runtime import Docker
 from substitute.runtimes.names import prefix_of
@@ -305,7 +305,7 @@ def test_a_published_port_is_held_by_a_process_of_docker_for_that_container_alon
         eventually(partial(_accepts, endpoint), "it answers")
     for endpoint in found:
         for other, process in found.items():
-            assert Sockets().owned(endpoint, process) is (other == endpoint)
+            assert LocalInstances().owned(endpoint, process) is (other == endpoint)
 
 
 def test_the_lines_of_a_container_outlive_it(root: Root) -> None:

@@ -21,6 +21,7 @@ from substitute.linux import sock_diag
 from substitute.linux.connections import PROBE_MARK
 from substitute.linux.processes import boot_id, identify, name, signal_group
 from substitute.probing.endpoints import Sockets
+from substitute.probing.instances import LocalInstances
 from substitute.probing.side_by_side import side_by_side
 from tests.ports import free_port
 from tests.waiting import eventually
@@ -101,7 +102,7 @@ def answering(answer: bytes, *, close: bool = True) -> Iterator[tuple[Endpoint, 
 def test_a_free_port_has_neither_holder_nor_owner() -> None:
     endpoint = Endpoint("127.0.0.1", free_port())
     assert Sockets().holder(endpoint) is None
-    assert Sockets().owned(endpoint, Process(os.getpid(), 0, boot_id())) is None
+    assert LocalInstances().owned(endpoint, Process(os.getpid(), 0, boot_id())) is None
 
 
 def without_sock_diag(_port: int, _states: object) -> list[object]:
@@ -119,12 +120,12 @@ def test_the_started_process_owns_its_port_wildcards_included(
         monkeypatch.setattr(sock_diag, "sockets", without_sock_diag)
     with program(f"ready(listen({bound!r}))") as (port, process):
         endpoint = Endpoint("::1" if bound == "::1" else "127.0.0.1", port)
-        assert Sockets().owned(endpoint, process) is True
+        assert LocalInstances().owned(endpoint, process) is True
         holder = Sockets().holder(endpoint)
         assert holder
         assert f"(pid {process.pid})" in holder
         if bound != "::1":
-            assert Sockets().owned(Endpoint("localhost", port), process) is True
+            assert LocalInstances().owned(Endpoint("localhost", port), process) is True
 
 
 @pytest.mark.parametrize("bound", ["127.0.0.1", "0.0.0.0", "::"])
@@ -138,8 +139,8 @@ def test_the_addresses_that_take_what_is_sent_to_a_port_are_told(bound: str) -> 
 def test_a_listener_on_another_address_does_not_matter() -> None:
     with program("ready(listen('127.0.0.2'))") as (port, process):
         assert Sockets().holder(Endpoint("127.0.0.1", port)) is None
-        assert Sockets().owned(Endpoint("127.0.0.1", port), process) is None
-        assert Sockets().owned(Endpoint("0.0.0.0", port), process) is True
+        assert LocalInstances().owned(Endpoint("127.0.0.1", port), process) is None
+        assert LocalInstances().owned(Endpoint("0.0.0.0", port), process) is True
 
 
 @pytest.mark.parametrize("diagnosed", [True, False], ids=["sock_diag", "proc"])
@@ -155,11 +156,11 @@ def test_where_a_process_and_its_children_listen_is_known_whatever_port_it_is(
         "two.close(); print(one.getsockname()[1]); ready(three)"
     )
     with program(code) as (port, process), program("ready(listen('127.0.0.1'))"):
-        found = Sockets().listening(process)
+        found = LocalInstances().listening(process)
         assert Endpoint("127.0.0.1", port) in found
         assert sorted(one.host for one in found) == ["0.0.0.0", "127.0.0.1", "::1"]
         later = Process(process.pid, process.start_time + 1, process.boot_id)
-        assert Sockets().listening(later) == frozenset()
+        assert LocalInstances().listening(later) == frozenset()
 
 
 def test_a_port_that_another_process_holds_is_not_owned() -> None:
@@ -167,15 +168,15 @@ def test_a_port_that_another_process_holds_is_not_owned() -> None:
         program("ready(listen('127.0.0.1'))") as (port, stale),
         program("ready(listen('127.0.0.1'))") as (_, process),
     ):
-        assert Sockets().owned(Endpoint("127.0.0.1", port), process) is False
+        assert LocalInstances().owned(Endpoint("127.0.0.1", port), process) is False
         later = Process(stale.pid, stale.start_time + 1, stale.boot_id)
-        assert Sockets().owned(Endpoint("127.0.0.1", port), later) is False
+        assert LocalInstances().owned(Endpoint("127.0.0.1", port), later) is False
 
 
 def test_a_port_shared_with_a_foreign_process_is_not_owned() -> None:
     code = "ready(listen('127.0.0.1', int(sys.argv[1]), reuse=True))"
     with program(code, "0") as (port, one), program(code, str(port)) as (_, two):
-        assert Sockets().owned(Endpoint("127.0.0.1", port), one) is False
+        assert LocalInstances().owned(Endpoint("127.0.0.1", port), one) is False
         holder = Sockets().holder(Endpoint("127.0.0.1", port))
         assert holder
         assert f"(pid {one.pid})" in holder
@@ -195,18 +196,18 @@ def test_a_port_held_by_the_familys_other_members_is_owned(code: str) -> None:
     if "os._exit" in code:
         code = code.replace("os.wait()", "import time; time.sleep(1000)")
     with program(code) as (port, process):
-        assert Sockets().owned(Endpoint("127.0.0.1", port), process) is True
+        assert LocalInstances().owned(Endpoint("127.0.0.1", port), process) is True
 
 
 def test_a_listener_whose_process_cannot_be_seen_is_described_by_its_user(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with program("ready(listen('127.0.0.1'))") as (port, process):
-        monkeypatch.setattr("substitute.probing.endpoints.sockets_of", lambda _pid: set())
+        monkeypatch.setattr("substitute.linux.listeners.sockets_of", lambda _pid: set())
         holder = Sockets().holder(Endpoint("127.0.0.1", port))
         assert holder
         assert "without privilege" in holder
-        assert Sockets().owned(Endpoint("127.0.0.1", port), process) is False
+        assert LocalInstances().owned(Endpoint("127.0.0.1", port), process) is False
 
 
 @pytest.mark.parametrize(
@@ -415,9 +416,9 @@ def test_a_probe_carries_the_mark_that_the_gate_lets_through(monkeypatch: pytest
 
 def test_alive_is_the_very_process_only() -> None:
     with program("ready(listen('127.0.0.1'))") as (_, process):
-        assert Sockets().alive(process)
+        assert LocalInstances().alive(process)
         os.kill(process.pid, signal.SIGKILL)
-        eventually(lambda: not Sockets().alive(process))
+        eventually(lambda: not LocalInstances().alive(process))
 
 
 def test_a_process_that_works_in_another_root_is_told_from_ours(tmp_path: Path) -> None:
@@ -428,7 +429,7 @@ def test_a_process_that_works_in_another_root_is_told_from_ours(tmp_path: Path) 
         (root / "shop_a" / "public").mkdir(parents=True)
     (ours / "shop_a" / "app" / "deploy").mkdir(parents=True)
     (ours / "shop_a" / "app" / "deploy" / "journal.db").touch()
-    sockets = Sockets()
+    instances = LocalInstances()
     for directory, elsewhere in {
         ours / "shop_a" / "app": False,
         ours / "shop_a": False,
@@ -441,8 +442,8 @@ def test_a_process_that_works_in_another_root_is_told_from_ours(tmp_path: Path) 
             _,
             process,
         ):
-            assert sockets.is_elsewhere(process, ours) is elsewhere, directory
-    assert not sockets.is_elsewhere(process, theirs)
+            assert instances.is_elsewhere(process, ours) is elsewhere, directory
+    assert not instances.is_elsewhere(process, theirs)
 
 
 def left_behind(
@@ -450,8 +451,8 @@ def left_behind(
 ) -> dict[int, str]:
     """What another process finds, for what a process has started itself never counts."""
     code = (
-        "from pathlib import Path\nfrom substitute.probing.endpoints import Sockets\n"
-        f"found = Sockets({owner}).marked({marks!r}, {{None}}, Path({str(root)!r}))\n"
+        "from pathlib import Path\nfrom substitute.probing.instances import LocalInstances\n"
+        f"found = LocalInstances({owner}).marked({marks!r}, {{None}}, Path({str(root)!r}))\n"
         "print({process.pid: name for process, name in found.items()})"
     )
     asked = subprocess.run(

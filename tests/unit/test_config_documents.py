@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -38,8 +39,11 @@ def test_the_annotated_example_loads(tmp_path: Path, *, everything: bool) -> Non
     (tmp_path / "shop.env").write_text("TOKEN=s3cret\n")
     example = annotated_example(everything=everything)
     assert everything or example in reference_markdown()
-    instead = 'command = "bin/healthy"\n'  # of a request, whose keys are shown too
-    (tmp_path / "substitute.toml").write_text(example.replace(instead, ""))
+    # Of a request, whose keys are shown too; and of a container, which needs an engine.
+    instead = re.compile(
+        r'^(command = "bin/healthy"|image = .*|dockerfile = .*|container_port = .*)\n', re.MULTILINE
+    )
+    (tmp_path / "substitute.toml").write_text(instead.sub("", example))
     app = load(tmp_path).app["shop"]
     assert app.env["NODE_ENV"] == "production"
     assert (app.env_file is not None) is everything
@@ -107,7 +111,7 @@ def test_the_schema_knows_every_key_with_its_description() -> None:
         assert of_table["additionalProperties"] == (table.others.takes.schema if table.others else False)
     assert made["$defs"]["VerifyConfig"]["properties"]["for"]["default"] == "0s"
     assert made["$defs"]["AppConfig"]["required"] == ["ports"]
-    without = {"properties": {"source": {"enum": ["archive"]}}, "required": ["source"]}
+    without = {"properties": {"source": {"enum": ["archive", "image"]}}, "required": ["source"]}
     assert made["$defs"]["AppConfig"]["anyOf"] == [{"required": ["repo"]}, without]
     assert list(made["properties"]["app"]["patternProperties"]) == ["^[a-z][a-z0-9-]{0,31}$"]
 

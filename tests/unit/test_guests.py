@@ -12,6 +12,7 @@ from substitute.core.model.errors import NotReadyError, RuntimeFailedError, Subs
 from substitute.core.model.events import Notice
 from substitute.core.model.programs import Inspection, Limits, Process, Protection
 from substitute.core.operate import manual, root
+from tests.unit.fakes.instances import FakeInstances
 from tests.unit.fakes.prober import FakeProber
 from tests.unit.fakes.runtime import FakeRuntime
 
@@ -197,7 +198,7 @@ def test_what_fails_of_a_guest_is_said_of_the_guest_and_of_no_slot(
     assert taken.value.cure == "Stop that program, or start the guest on another port."
     monkeypatch.undo()
     monkeypatch.setattr(FakeRuntime, "inspect", lambda *_: Inspection(None, "exit status 1"))
-    monkeypatch.setattr(FakeProber, "alive", lambda *_: False)
+    monkeypatch.setattr(FakeInstances, "alive", lambda *_: False)
     with pytest.raises(NotReadyError, match="worker exited") as gone:
         start(shop, "worker", directory)
     assert gone.value.cure == "See `substitute logs worker`."
@@ -206,7 +207,7 @@ def test_what_fails_of_a_guest_is_said_of_the_guest_and_of_no_slot(
 def test_a_guest_that_does_not_listen_is_said_to_and_no_key_of_an_app_is_named(
     shop: Shop, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FakeProber, "owned", lambda *_: None)
+    monkeypatch.setattr(FakeInstances, "owned", lambda *_: None)
     with pytest.raises(NotReadyError, match=r"worker did not accept on 127\.0\.0\.1:3100") as late:
         start(shop, "worker", directory)
     assert late.value.cure == "See `substitute logs worker`."

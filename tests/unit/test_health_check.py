@@ -206,7 +206,7 @@ def test_a_port_that_is_not_its_own_is_told_while_it_is_waited_for(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once, and not in the moment between an admin port and the app's own."""
-    monkeypatch.setattr(shop.host.prober, "owned", lambda *_: None)
+    monkeypatch.setattr(shop.host.instances, "owned", lambda *_: None)
     shop.change(start="node www.js")
     shop.world.listening = {Endpoint("127.0.0.1", 3000)}
     with pytest.raises(SubstituteError) as told:
@@ -218,7 +218,7 @@ def test_a_port_that_is_not_its_own_is_told_while_it_is_waited_for(
 
     shop.events.clear()
     began = shop.world.clock.time
-    monkeypatch.setattr(shop.host.prober, "owned", lambda *_: shop.world.clock.time > began + 1.2 or None)
+    monkeypatch.setattr(shop.host.instances, "owned", lambda *_: shop.world.clock.time > began + 1.2 or None)
     deploy(shop.host, shop.app, "v1")
     assert not any("not on $PORT" in one for one in warnings(shop))
 

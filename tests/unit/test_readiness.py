@@ -14,6 +14,7 @@ from substitute.core.model.errors import NotReadyError
 from substitute.core.model.programs import Inspection, Process
 from substitute.core.model.slots import SlotName
 from substitute.core.ports.prober import Answer
+from tests.unit.fakes.instances import FakeInstances
 from tests.unit.fakes.logs import FakeLog
 from tests.unit.fakes.prober import FakeProber
 from tests.unit.fakes.runtime import FakeRuntime
@@ -81,7 +82,7 @@ def test_the_runtime_is_not_asked_while_the_instance_lives_and_does_not_listen(
         inspected.append(name)
         return Inspection(PROCESS)
 
-    monkeypatch.setattr(FakeProber, "owned", lambda *_: next(looks, True))
+    monkeypatch.setattr(FakeInstances, "owned", lambda *_: next(looks, True))
     monkeypatch.setattr(FakeRuntime, "inspect", inspect)
     asked(shop, monkeypatch, [True, True], successes=2)
     assert len(inspected) == 2

@@ -13,7 +13,7 @@ from substitute.core.model.programs import Limits
 from substitute.core.operate import manual
 from substitute.core.operate.root import down, up
 from substitute.core.operate.status import observe, out_of_service
-from tests.unit.fakes.prober import FakeProber
+from tests.unit.fakes.instances import FakeInstances
 from tests.unit.fakes.runtime import FakeRuntime
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 BALANCER = {"kind": "haproxy", "listen": "127.0.0.1:8080", "running": True}
 
 
-class Unheard(FakeProber):
+class Unheard(FakeInstances):
     """Of instances that do not come as far as to listen."""
 
     def owned(self, endpoint: Endpoint, process: Process) -> bool | None:
@@ -36,7 +36,7 @@ class Unheard(FakeProber):
 
 def test_one_that_crashes_at_each_start_is_failed_also_in_the_moments_when_it_is_there(shop: Shop) -> None:
     deploy(shop.host, shop.app, "v1")
-    between = replace(shop.host, prober=Unheard(shop.world))
+    between = replace(shop.host, instances=Unheard(shop.world))
 
     def state() -> tuple[str, bool]:
         slot = observe(between, [shop.app])["apps"][0]["slots"]["a"]

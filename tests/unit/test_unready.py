@@ -25,7 +25,7 @@ def answer(shop: Shop, seen: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def silence(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shop.host.prober, "owned", lambda *_: None)
+    monkeypatch.setattr(shop.host.instances, "owned", lambda *_: None)
 
 
 @pytest.mark.parametrize(

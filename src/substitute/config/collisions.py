@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from substitute.config.addresses import overlap, parse_domain, parse_host, parse_listen
 from substitute.config.models.app import AppConfig
 from substitute.config.models.balancer import BalancerConfig
+from substitute.config.models.runtime import ENGINES
 from substitute.config.problems import Problem, dotted
 from substitute.values import dataclass
 
@@ -41,6 +42,7 @@ def collisions(raw: Mapping[str, object]) -> Iterator[Problem]:
     yield from _variables(apps)
     yield from _of_haproxy_alone(_table(raw, "balancer"), apps)
     yield from _orders(raw, apps)
+    yield from _images(_table(raw, "runtime"), apps)
 
 
 def _ports(claims: list[_Claim]) -> Iterator[Problem]:
@@ -151,6 +153,20 @@ def _orders(raw: Mapping[str, object], apps: Mapping[str, dict[str, Any]]) -> It
                 "version runs",
                 clash=("balancer", "kind"),
             )
+
+
+def _images(runtime: Mapping[str, Any], apps: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
+    """Apps that run in a container, where nothing runs one."""
+    if runtime.get("kind", "auto") in ENGINES:
+        return
+    for name, app in apps.items():
+        for key in ("image", "dockerfile"):
+            if app.get(key):
+                yield Problem(
+                    ("app", name, key),
+                    'needs runtime.kind = "podman" or "docker"',
+                    clash=("runtime", "kind") if "kind" in runtime else (),
+                )
 
 
 def _called(name: str) -> str:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 def apps(config: Config, root: Path) -> dict[str, App]:
     """The apps of `config` by name; `root` is absolute."""
-    return {name: _app(name, app, root) for name, app in config.app.items()}
+    return {name: _app(name, app, root, config.runtime.engine) for name, app in config.app.items()}
 
 
-def _app(name: str, app: AppConfig, root: Path) -> App:
+def _app(name: str, app: AppConfig, root: Path, engine: str) -> App:
     return App(
         name=name,
         root=root,
@@ -72,6 +72,10 @@ def _app(name: str, app: AppConfig, root: Path) -> App:
         secrets=app.env_file.values if app.env_file else {},
         env_file_problem=_problem(app.env_file),
         source=app.source,
+        image=app.image or "",
+        dockerfile=app.dockerfile or "",
+        container_port=app.container_port,
+        engine=engine if app.image or app.dockerfile else "",
         releases=app.releases,
         processes={process: _process(own, app) for process, own in app.process.items()},
         crons={cron: _cron(own) for cron, own in app.cron.items()},

@@ -192,6 +192,17 @@ Repository = text("a URL or path that git can clone", _argument("a repository"))
 Branch = text("the name of a branch", _branch)
 File = text("a path, absolute or relative to the root", _file)
 Inside = text('a path in the repository, such as "apps/web"', _inside)
+
+
+def _image(text: str) -> str:
+    """A repository, with a tag if there is one; ``{commit}`` may stand for a part of that."""
+    name = _argument("the name of an image")(text).replace("{commit}", "0")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._:/-]*/?[a-z0-9._/-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?", name):
+        raise ValueError('the name of an image, such as "registry.example.com/shop"')
+    return text
+
+
+ImageName = text('the name of an image, such as "registry.example.com/shop"', _image)
 Watched = List(
     text("text in quotes", _inside), 'a list of paths in the repository, such as ["apps/web", "packages"]'
 )
@@ -279,6 +290,7 @@ Pages = _whole(0, 1000)
 Instances = _whole(1, 64)
 InstancesOrNone = _whole(0, 64)
 Many = _whole(1, 1 << 20)
+ContainerPort = _whole(1, 65535)
 Niceness = _whole(0, 19)
 Weight = _whole(1, 10000)
 Releases = _whole(2, 1000)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.model.environment import apart, instance_environment
 from substitute.core.model.errors import ConfigError, InterruptedByUserError, UnobservedError, UsageError
 from substitute.core.model.events import Notice, Warned
-from substitute.core.model.programs import Inspection, Program
+from substitute.core.model.programs import Container, Inspection, Mount, Program
 from substitute.core.model.slots import SlotName
 from substitute.core.model.unexpected import expected
 from substitute.core.polling import wait_while
@@ -19,7 +20,6 @@ from substitute.values import dataclass, field, replace
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from substitute.core.model.apps import App
     from substitute.core.model.events import Emit
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from substitute.core.ports.balancer import Balancer, Traffic
     from substitute.core.ports.clock import Clock
     from substitute.core.ports.commands import Commands
+    from substitute.core.ports.engine import Engine
     from substitute.core.ports.files import Files
+    from substitute.core.ports.instances import Instances
     from substitute.core.ports.load import Load
     from substitute.core.ports.observer import Observer
     from substitute.core.ports.one_offs import OneOffs
@@ -56,6 +58,7 @@ class Host:
     journal: Journal
     balancer: Balancer
     runtime: Runtime
+    instances: Instances
     prober: Prober
     strangers: Strangers
     observer: Observer
@@ -80,6 +83,8 @@ class Host:
     """The value of a secret, as it is now; a command that gives it is told when it starts. Raises SecretError."""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The whole environment of the command that was typed."""
+    engine: Callable[[], Engine | None] = lambda: None
+    """What runs containers here, where anything does."""
     wait: float = 0.0
     """Seconds for which another command on the same app is waited for."""
 
@@ -223,7 +228,7 @@ class Host:
         if seen.process:
             return seen
         known = instance.process
-        if known and self.prober.alive(known) and self.is_ours(known, instance.directory):
+        if known and self.instances.alive(known) and self.is_ours(known, instance.directory):
             return replace(seen, process=known)
         if adopted := self.adopted_as(instance):
             return replace(seen, process=self._started_again(instance, adopted))
@@ -242,7 +247,7 @@ class Host:
     def running(self, instance: InstanceRecord) -> Process | None:
         """Its process: the one that the journal knows, or where that is gone the one that is observed."""
         known = instance.process
-        if known and self.prober.alive(known) and self.is_ours(known, instance.directory):
+        if known and self.instances.alive(known) and self.is_ours(known, instance.directory):
             return known
         return self.inspect(instance).process
 
@@ -272,7 +277,7 @@ class Host:
         Only a guest's `directory` may lie outside of the root.
         """
         abroad = directory is not None and not directory.is_relative_to(self.root)
-        return abroad or not self.prober.is_elsewhere(process, self.root)
+        return abroad or not self.instances.is_elsewhere(process, self.root)
 
     def process_of(self, instance: InstanceRecord) -> Process | None:
         """The process to end with an instance: the one that runs, or what the one that ran may have left behind."""
@@ -317,7 +322,11 @@ class Host:
             name=instance.name,
             command=settings.start,
             directory=slot.place(app),
-            environment={**apart(slot), **instance_environment(settings, slot, caller, instance)},
+            environment={
+                **({} if app.image_id else apart(slot)),
+                **instance_environment(settings, slot, caller, instance),
+            },
+            container=self.container(app, instance.endpoints),
             log=log_of(app, instance),
             stop_timeout=settings.stop_timeout,
             stop_signal=settings.stop_signal,
@@ -328,6 +337,23 @@ class Host:
             fields=self._fields(app, slot, instance),
         )
 
+    def container(self, app: App, endpoints: Sequence[Endpoint] = ()) -> Container | None:
+        """What a program of `app` runs in, which answers on `endpoints`; None: on this machine itself.
+
+        What is shared is where it would be in a slot: a path in the directory in which the image's programs start.
+        """
+        engine = self.engine() if app.image_id else None
+        if engine is None:
+            return None
+        image = engine.find(app.image_id)
+        inside = Path(image.directory if image else "/")
+        port = app.container_port
+        return Container(
+            app.image_id,
+            tuple(Mount(app.shared_directory / one, inside / one) for one in map(_plain, app.shared)),
+            dict.fromkeys(endpoints, port) if port else {},
+        )
+
     def _fields(self, app: App, slot: SlotRecord, instance: InstanceRecord) -> dict[str, str]:
         """What finds its lines again: its slot and process, and the deployment that started it, if any did."""
         under_way = [one.id for one in self.journal.unfinished(app.name) if one.slot is slot.name]
@@ -335,6 +361,10 @@ class Host:
         known |= {"PROCESS": instance.process_type, "INSTANCE": str(instance.number)}
         found = {"ROOT": str(self.root), "APP": app.name, "SLOT": slot.name.value, **known}
         return {f"SUBSTITUTE_{name}": value for name, value in found.items() if value}
+
+
+def _plain(path: str) -> str:
+    return path.rstrip("/")
 
 
 def log_of(app: App, instance: InstanceRecord) -> Path:

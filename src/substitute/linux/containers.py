@@ -6,6 +6,7 @@ import os
 import re
 from contextlib import suppress
 from ipaddress import IPv6Address
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,11 @@ def proxies_like(pid: int) -> set[int]:
     """Those that hold published ports for the container that `pid` runs in.
 
     For a proxy itself: those that hold the same port of the same container, on another address; none for another.
+    Of the first process of a container of Podman's it is the watchman.
     """
+    above = processes.parent(pid)
+    if above and processes.name(above) == _RESERVES:
+        return {above}
     if processes.name(pid) != _PROXY:
         return _proxies_to(addresses_of(pid)) if is_elsewhere(pid) else set()
     port = _published(pid)
@@ -104,6 +109,31 @@ def first_process(container: str) -> Process | None:
     return min(first, key=lambda one: one.start_time, default=None)
 
 
+def main_process(name: str) -> Process | None:
+    """The first process of the container that Podman calls `name`, where its watchman runs, as who asks.
+
+    It is the child of the watchman's that has a number of its own inside. It is the program once it `is_executed`.
+    """
+    for watchman in processes.every():
+        words = processes.command_line(watchman)
+        if (
+            processes.name(watchman) == _RESERVES
+            and _argument(words, "-n") == name
+            and processes.users(watchman) == {os.geteuid()}
+        ):
+            for child in processes.children(watchman):
+                if is_apart(child) and (found := processes.identify(child)):
+                    return found
+    return None
+
+
+def is_executed(process: Process) -> bool:
+    """Whether the first process of a container of Podman's is what it was made for, and no more who makes it."""
+    watchman = processes.parent(process.pid)
+    maker = _argument(processes.command_line(watchman), "-r") if watchman else ""
+    return processes.name(process.pid) != Path(maker).name
+
+
 def client_of(engine: str, name: str) -> int | None:
     """The command that runs the container `name` in its foreground, as a unit of systemd's does it, if one does."""
     for pid in processes.every():
@@ -134,6 +164,11 @@ def _is_in(pid: int, container: str) -> bool:
     with suppress(OSError):
         return container in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8", errors="replace")
     return False
+
+
+def _argument(words: list[str], option: str) -> str:
+    """What follows `option`; empty where nothing does."""
+    return next((value for word, value in pairwise(words) if word == option), "")
 
 
 def _published(pid: int) -> dict[str, str]:

@@ -18,7 +18,6 @@ from substitute.http.failures import FailedError
 from substitute.linux import listeners, processes, sock_diag
 from substitute.linux.sock_diag import State
 from substitute.probing import platforms
-from substitute.probing.endpoints import sockets_of
 from substitute.probing.probes import connect
 from substitute.probing.requests import merged
 from substitute.values import replace
@@ -95,7 +94,7 @@ def _member(process: Process, inodes: Collection[int], stop_signal: int) -> Memb
     return Member(
         process,
         name,
-        listens=not sockets_of(pid).isdisjoint(inodes),
+        listens=not listeners.sockets_of(pid).isdisjoint(inodes),
         platform=platforms.recognize(process),
         parent=processes.parent(pid),
         handles_signal=processes.handles(pid, stop_signal),

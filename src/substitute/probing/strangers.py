@@ -19,7 +19,6 @@ from substitute.linux import listeners, processes
 from substitute.linux.containers import UNIT_LABEL, client_of, container_of, is_apart, of_many, proxies_like
 from substitute.linux.programs import find_program
 from substitute.linux.subprocesses import capture
-from substitute.probing.endpoints import sockets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +40,7 @@ class Listening:
         wanted = {found.inode for found in listeners.on(endpoint)}
         if not wanted:
             return None
-        holders = {pid for pid in processes.every() if sockets_of(pid) & wanted}
+        holders = {pid for pid in processes.every() if listeners.sockets_of(pid) & wanted}
         pid = _main(holders, endpoint)
         process = processes.identify(pid)
         if process is None:

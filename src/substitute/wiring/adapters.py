@@ -34,10 +34,18 @@ RUNTIMES = {
     "supervisord": "substitute.runtimes.supervisord.runtime:connect",
     "systemd": "substitute.runtimes.systemd.runtime:connect",
 }
+ENGINES = {
+    "podman": "substitute.runtimes.podman.runtime:connect",
+    "docker": "substitute.runtimes.docker.runtime:connect",
+}
+"""Runtimes of containers: each leaves all else to a runtime beside it."""
 SOURCES = {
     "git": "substitute.sources.git.source:connect",
     "archive": "substitute.sources.archive.source:connect",
+    "image": "substitute.sources.image.source:connect",
 }
+ENGINE = "engine"
+"""The fact of a root's journal that says which engine may run containers of it."""
 IN_USE = "balancers"
 """The fact that says which kinds of balancer may lead requests to the root's apps, and how each is set up."""
 
@@ -97,6 +105,20 @@ def runtime_of(
     keeper = "systemd" if "systemd" in keepers else "supervisord"
     if keeper != (journal.fact(KEEPER) or "supervisord"):
         journal.remember(KEEPER, keeper)
+    return found
+
+
+def with_engine(engine: str, beside: Runtime, kind: str, root: Path, journal: Journal) -> Runtime:
+    """The runtime `beside`, of that `kind`, and what runs containers.
+
+    That is the engine that is configured, and one that was before, and may run some yet.
+    """
+    found, before = beside, journal.fact(ENGINE) or ""
+    for one in dict.fromkeys([before, engine]):
+        if one:
+            found = adapter(ENGINES, one, "runtime.kind")(found, root, in_unit=kind == "systemd")
+    if engine and engine != before:
+        journal.remember(ENGINE, engine)
     return found
 
 

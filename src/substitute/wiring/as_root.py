@@ -31,5 +31,5 @@ def tell_of_root(journal: Journal, app: App, warn: Callable[[str], None]) -> Non
 
 
 def runs_as_root(app: App) -> bool:
-    """Whether nobody has said whom its code runs as, and that is root."""
-    return app.user is None and os.geteuid() == 0
+    """Whether nobody has said whom its code runs as, and that is root. Of a container its image says it."""
+    return not app.is_contained and app.user is None and os.geteuid() == 0

@@ -22,8 +22,9 @@ from substitute.linux.init_system import Machine
 from substitute.linux.owner import become_owner, require_owner
 from substitute.linux.processes import is_alive
 from substitute.probing.endpoints import Sockets
+from substitute.probing.instances import LocalInstances
 from substitute.runtimes.choice import KEEPER, choose
-from substitute.wiring.adapters import SOURCES, Later, adapter, balancer_of, runtime_of
+from substitute.wiring.adapters import ENGINE, SOURCES, Later, adapter, balancer_of, runtime_of, with_engine
 from substitute.wiring.as_root import tell_of_root
 from substitute.wiring.place import place_of
 from substitute.wiring.settings import (
@@ -43,11 +44,14 @@ if TYPE_CHECKING:
     from substitute.core.model.apps import App
     from substitute.core.model.programs import Process
     from substitute.core.model.secrets import SecretSource
+    from substitute.core.ports.balancer import Balancer
     from substitute.core.ports.commands import Commands
+    from substitute.core.ports.engine import Engine
     from substitute.core.ports.files import Files
     from substitute.core.ports.load import Load
     from substitute.core.ports.observer import Observer
     from substitute.core.ports.one_offs import OneOffs
+    from substitute.core.ports.runtime import Runtime
     from substitute.core.ports.source import Source
     from substitute.core.ports.strangers import Strangers
 
@@ -76,7 +80,7 @@ def open_site(
     if written.general is not None:
         remember_settings(journal, config)
     machine = Machine.this()
-    choice = choose(config.runtime.kind, machine, keeper=journal.fact(KEEPER), runs=_runs(journal))
+    choice = choose(config.runtime.beside, machine, keeper=journal.fact(KEEPER), runs=_runs(journal))
     error, apps, former = apps_of(written, config, journal, choice.kind)
     if error and not journal.names():  # a part of the apps is not what is to be recollected
         raise error
@@ -84,9 +88,34 @@ def open_site(
     def warn(text: str) -> None:
         emit(Warned(text))
 
-    names = _names(journal, apps.values())
-    runtime = runtime_of(choice.kind, run, machine, journal, warn, names=names)
+    runtime = runtime_of(choice.kind, run, machine, journal, warn, names=_names(journal, apps.values()))
+    runtime = with_engine(config.runtime.engine, runtime, choice.kind, root, journal)
     balancer = balancer_of(config, root, runtime, journal, warn)
+    host = _host(
+        root, journal, runtime, balancer, emit, engine=config.runtime.engine, caller=caller, wait=wait
+    )
+    if not journal.names():
+        from substitute.core.operate.journal_recovery import recover_journal  # noqa: PLC0415
+
+        recover_journal(host, apps.values())
+    return Site(root, config, apps, host, choice, former, error, in_general=written.general is None)
+
+
+def _host(
+    root: Path,
+    journal: Journal,
+    runtime: Runtime,
+    balancer: Balancer,
+    emit: Emit,
+    *,
+    engine: str,
+    caller: Mapping[str, str],
+    wait: float,
+) -> Host:
+    """All that a deployment works with; what few commands need is imported when it is first asked."""
+
+    def warn(text: str) -> None:
+        emit(Warned(text))
 
     def source(app: App) -> Source:
         tell_of_root(journal, app, warn)
@@ -107,12 +136,13 @@ def open_site(
 
         return read_secret(source, on_start, root=root, environment=dict(os.environ))
 
-    host = Host(
+    return Host(
         root=root,
         journal=journal,
         balancer=balancer,
         runtime=runtime,
-        prober=Sockets((root / "deploy").stat().st_uid),
+        instances=LocalInstances((root / "deploy").stat().st_uid),
+        prober=Sockets(),
         strangers=cast("Strangers", Later("substitute.probing.strangers:Listening")),
         observer=cast("Observer", Later("substitute.probing.observer:OutsideObserver")),
         commands=cast("Commands", Later("substitute.linux.subprocesses:Shell")),
@@ -128,13 +158,17 @@ def open_site(
         files=_files,
         secret=secret,
         environ=dict(os.environ),
+        engine=lambda: _engine(engine or journal.fact(ENGINE) or "", root),
         wait=wait,
     )
-    if not journal.names():
-        from substitute.core.operate.journal_recovery import recover_journal  # noqa: PLC0415
 
-        recover_journal(host, apps.values())
-    return Site(root, config, apps, host, choice, former, error, in_general=written.general is None)
+
+def _engine(name: str, root: Path) -> Engine | None:
+    if not name:
+        return None
+    from substitute.linux.engine import CommandEngine  # noqa: PLC0415  # few roots have containers
+
+    return CommandEngine(name, root)
 
 
 def _files(app: App) -> Files:

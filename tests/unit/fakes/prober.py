@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 from substitute.core.ports.prober import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from substitute.core.model.apps import Health
-    from substitute.core.model.programs import Process
     from substitute.core.model.slots import Endpoint
     from substitute.core.ports.prober import Connected, Page
     from tests.unit.fakes.world import World
@@ -25,13 +23,6 @@ class FakeProber:
     def holder(self, endpoint: Endpoint) -> str | None:
         name = self.world.name_on(endpoint.port)
         return f"{name}" if name in self.world.running else None
-
-    def owned(self, endpoint: Endpoint, process: Process) -> bool | None:
-        running = self.world.running.get(self.world.name_on(endpoint.port))
-        return None if running is None else running == process
-
-    def listening(self, process: Process) -> frozenset[Endpoint]:
-        return frozenset(self.world.listening)
 
     def probe(self, endpoint: Endpoint, health: Health) -> Answer:
         name = self.world.name_on(endpoint.port)
@@ -57,20 +48,3 @@ class FakeProber:
 
     def connected(self, endpoint: Endpoint) -> Connected | None:
         return None
-
-    def listens(self, endpoint: Endpoint, process: Process) -> bool:
-        return False
-
-    def marked(
-        self, marks: Mapping[str, str], users: Iterable[str | None], root: Path
-    ) -> Mapping[Process, str]:
-        return dict.fromkeys(self.world.left.get(marks["SUBSTITUTE_DIRECTORY"], ()), "sleep")
-
-    def is_elsewhere(self, process: Process, root: Path) -> bool:
-        return process in self.world.elsewhere
-
-    def alive(self, process: Process) -> bool:
-        return process in self.world.running.values()
-
-    def age(self, process: Process) -> float:
-        return 1.0

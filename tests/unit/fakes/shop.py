@@ -14,6 +14,7 @@ from substitute.core.state.journal import Journal
 from tests.unit.fakes.balancer import FakeBalancer
 from tests.unit.fakes.commands import FakeCommands
 from tests.unit.fakes.files import NoFiles
+from tests.unit.fakes.instances import FakeInstances
 from tests.unit.fakes.load import FakeLoad
 from tests.unit.fakes.observer import FakeObserver
 from tests.unit.fakes.one_offs import FakeOneOffs
@@ -83,6 +84,7 @@ def make_shop(root: Path) -> Shop:
         journal=Journal(root / "deploy" / "journal.db"),
         balancer=FakeBalancer(world),
         runtime=FakeRuntime(world),
+        instances=FakeInstances(world),
         prober=FakeProber(world),
         strangers=world.strangers,
         observer=FakeObserver(world),

@@ -39,6 +39,7 @@ from tests.unit.world.observer import ModelObserver
 from tests.unit.world.one_offs import ModelOneOffs
 from tests.unit.world.prober import ModelProber
 from tests.unit.world.rules import Rules
+from tests.unit.world.running import ModelInstances
 from tests.unit.world.runtime import ModelRuntime
 from tests.unit.world.source import ModelSource
 from tests.unit.world.strangers import ModelStrangers
@@ -179,6 +180,7 @@ class World:
             journal=self.journal,
             balancer=self.balancer,
             runtime=self.runtime,
+            instances=ModelInstances(self),
             prober=ModelProber(self),
             strangers=self.strangers,
             observer=ModelObserver(self),

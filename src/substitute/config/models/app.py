@@ -25,8 +25,10 @@ from substitute.config.values import (
     Branch,
     Command,
     Commands,
+    ContainerPort,
     Domains,
     Host,
+    ImageName,
     Inside,
     Instances,
     Ports,
@@ -64,10 +66,30 @@ class AppConfig(Table):
         by="source",
     )
     source = key(
-        choice("git", "archive"),
+        choice("git", "archive", "image"),
         "What versions come from. `git`: commits of `repo`. `archive`: `substitute deploy FILE` unpacks what was built "
-        "elsewhere, a tar or zip file or a directory (docs/archives.md).",
+        "elsewhere, a tar or zip file or a directory (docs/archives.md). `image`: `substitute deploy TAG` fetches "
+        "`image` from its registry (docs/containers.md).",
         default="git",
+    )
+    image = optional(
+        ImageName,
+        'The image that the app runs in, if `runtime.kind` is `podman` or `docker`. With `source = "image"`: the '
+        "repository of a registry, whose tags `deploy` takes; a tag here is the one that `deploy` takes without TAG. "
+        "Else with `{commit}` in it: what something else has built of that commit (docs/containers.md).",
+        example="registry.example.com/shop:{commit}",
+    )
+    dockerfile = optional(
+        Inside,
+        "The Dockerfile of the app, in `directory`: its image is built there after `build`, by the engine that "
+        "`runtime.kind` names (docs/containers.md).",
+        example="Dockerfile",
+    )
+    container_port = optional(
+        ContainerPort,
+        "The port that the app listens on inside its container, where it cannot be told another one. Without it the "
+        "container is on the network of this machine, and the app listens on $PORT as any other.",
+        example=80,
     )
     releases = key(
         Releases,
@@ -246,6 +268,7 @@ class AppConfig(Table):
     def agree(self, written: Collection[str]) -> None:
         """The ports of the two slots may not overlap, and keys that mean nothing beside others not be written."""
         self.refuse_foreign(written, by="source")
+        self._agree_on_an_image()
         if self.assets and self.standby.freeze:
             raise Refused(
                 "assets are asked of the version that stands by, and with standby.freeze that answers nothing: "
@@ -264,6 +287,25 @@ class AppConfig(Table):
             raise Refused(
                 f"{self.instances} instances from port {max(self.ports)} on go beyond {_HIGHEST_PORT}"
             )
+
+    def _agree_on_an_image(self) -> None:
+        """Of what an image says by itself, or a version's image, nothing may be written twice."""
+        if self.source == "image" and not self.image:
+            raise Refused('source = "image" needs image, such as "registry.example.com/shop"')
+        if self.image and self.dockerfile:
+            raise Refused("image and dockerfile both say what the app runs in: remove one of the two")
+        if self.source == "image" and (self.build or self.directory):
+            raise Refused('source = "image" brings no files: remove build and directory')
+        if self.image and (self.source == "image") is ("{commit}" in self.image):
+            raise Refused(
+                "image is a repository and its tags are deployed: write it without {commit}"
+                if self.source == "image"
+                else 'image needs {commit}, as "registry.example.com/shop:{commit}"; or write source = "image"'
+            )
+        if (self.image or self.dockerfile) and self.user:
+            raise Refused("user means nothing in a container: its image says who runs there (USER)")
+        if self.container_port and not (self.image or self.dockerfile):
+            raise Refused("container_port is that of a container: write image or dockerfile")
 
     def _agree_to_run_once(self) -> None:
         """Nothing may have two instances of it run at the same time."""

@@ -257,8 +257,8 @@ def _look_at_processes(host: Host, instance: InstanceRecord, seen: Observation) 
     for member in host.observer.members(instance.endpoints[0], main, seen.signal):
         seen.members.setdefault(member.process, member)
     others = [member for member in seen.members.values() if member.process != main]
-    seen.survivors = tuple(member for member in others if host.prober.alive(member.process))
-    if seen.exited is None and not host.prober.alive(main):
+    seen.survivors = tuple(member for member in others if host.instances.alive(member.process))
+    if seen.exited is None and not host.instances.alive(main):
         seen.exited = seen.lasted
 
 

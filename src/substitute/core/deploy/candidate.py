@@ -148,7 +148,7 @@ def _warn_of_wrappers(attempt: Attempt, started: Started) -> None:
     """Say where the stop signal will not reach what listens: each later stop is then slow, or cuts requests off."""
     slot = attempt.slot
     process, endpoint, signal = started.process, started.instance.endpoints[0], slot.stop_signal
-    if attempt.host.prober.listens(endpoint, process):
+    if attempt.host.instances.listens(endpoint, process):
         return
     from substitute.core.deploy.running.wrappers import barrier  # noqa: PLC0415  # few apps have one
 

@@ -9,7 +9,7 @@ from substitute.core.deploy.preparation.strays import tell
 from substitute.core.deploy.readiness.serving import who_serves
 from substitute.core.deploy.settle import settle
 from substitute.core.deploy.steps import Quietly
-from substitute.core.deploy.versions.kept_versions import retain_archives
+from substitute.core.deploy.versions.kept_versions import remove_images, retain_archives
 from substitute.core.deploy.versions.pointers import write_pointers
 from substitute.core.model.errors import (
     HandedOverError,
@@ -76,6 +76,7 @@ def finish(attempt: Attempt) -> None:
     _tell_of_standby(attempt)
     tell(attempt)
     attempt.note(lambda: retain_archives(attempt.host, attempt.app))
+    attempt.note(lambda: remove_images(attempt.host, attempt.app))
     attempt.succeeded(drained, reason=left)
 
 

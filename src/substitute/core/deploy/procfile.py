@@ -31,7 +31,7 @@ def with_procfile(
         warn(f"{where}: {problem}.")
     commands = found.commands if found else {}
     start = app.start or commands.get(WEB, "")
-    if not start:
+    if not start and not app.is_contained:  # an image knows by itself
         holds = f"{where} of the commit has no line `{WEB}:`" if found else f"The commit has no {where}"
         raise SourceError(
             f"How to start {app.name} is not known.",
@@ -55,7 +55,7 @@ def with_procfile(
 
 def with_command(host: Host, app: App, slot: SlotRecord) -> App:
     """`app` with the command that starts it. Raises as `with_procfile` does."""
-    known = app.start and all(one.start for one in app.processes.values())
+    known = (app.start or app.is_contained) and all(one.start for one in app.processes.values())
     return app if known else with_procfile(host, app, slot)
 
 

@@ -374,6 +374,6 @@ def _is_taken(host: Host, slot: SlotRecord) -> bool:
 def _is_taken_from(host: Host, instance: InstanceRecord) -> bool:
     process = host.inspect(instance).process
     return any(
-        host.prober.holder(endpoint) and not (process and host.prober.owned(endpoint, process))
+        host.prober.holder(endpoint) and not (process and host.instances.owned(endpoint, process))
         for endpoint in instance.endpoints
     )

@@ -203,7 +203,7 @@ class App:
     """Paths of the repository. A commit that changes nothing there is not deployed."""
     user: str | None = None
     source: str = "git"
-    """What versions come from: ``git`` or ``archive``."""
+    """What versions come from: ``git``, ``archive`` or ``image``."""
     releases: int = 2
     """How many versions are kept as they were built."""
     notifies: bool = False
@@ -226,6 +226,16 @@ class App:
     """The values, once they were asked for."""
     pass_env: tuple[str, ...] = ()
     """Variables of whoever deploys that builds and hooks get."""
+    image: str = ""
+    """The image whose tags are deployed, or with ``{commit}`` in it the one that a commit was built to elsewhere."""
+    dockerfile: str = ""
+    """What an image is built by, in its directory."""
+    container_port: int | None = None
+    """The port that it listens on in its container; None: it listens on its own of this machine, as PORT says."""
+    engine: str = ""
+    """What runs its containers: ``podman`` or ``docker``; empty where it runs on this machine itself."""
+    image_id: str = ""
+    """The image of the version at hand, once that is known."""
     remembered: bool = False
     """Made from the journal, since substitute.toml does not say (see `core.state.remembered`): nothing can be built."""
     removed: bool = False
@@ -272,6 +282,11 @@ class App:
                 configured=False,
             )
         return replace(self, processes=found)
+
+    @property
+    def is_contained(self) -> bool:
+        """Whether its versions are images, which run in containers."""
+        return bool(self.image or self.dockerfile or self.image_id)
 
     @property
     def runs_once(self) -> bool:

@@ -18,6 +18,7 @@ IN_A_HOOK = "SUBSTITUTE_HOOK"
 """The variable that hooks have, and what they start: a daemon of theirs (pm2) may be for more than one slot."""
 IN_A_RUN = "SUBSTITUTE_RUN"
 """The variable with the number of a run, which its processes have. It goes on when the instances of its slot stop."""
+_ANY = "0.0.0.0"  # noqa: S104  # of a container's own network
 _SOCKET_PATH = 108
 """Bytes that a socket's path may have, its end included."""
 _USUAL = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -82,6 +83,11 @@ def whereabouts(slot: SlotRecord, instance: InstanceRecord | None = None) -> dic
     return place
 
 
+def _inside(port: int) -> dict[str, str]:
+    """Where a program is to listen that has a network of its own."""
+    return {"ADDRESS": f"0.0.0.0:{port}", "PORT": str(port), "HOST": _ANY, "BIND": _ANY}
+
+
 def instance_environment(
     app: App, slot: SlotRecord, caller: Mapping[str, str], instance: InstanceRecord | None = None
 ) -> dict[str, str]:
@@ -93,7 +99,8 @@ def instance_environment(
     # The address first: an app may have a variable of that name already.
     address = {"ADDRESS": str(listens[0])} if listens else {}
     given = {**app.secrets, **app.secret_values, **app.env}
-    return {**_of(caller, app.user), **address, **given, **whereabouts(slot, instance)}
+    inside = _inside(app.container_port) if app.image_id and app.container_port and listens else {}
+    return {**_of(caller, app.user), **address, **given, **whereabouts(slot, instance), **inside}
 
 
 def run_environment(app: App, slot: SlotRecord, caller: Mapping[str, str], run: RunRecord) -> dict[str, str]:
@@ -101,7 +108,8 @@ def run_environment(app: App, slot: SlotRecord, caller: Mapping[str, str], run: 
     given = {**app.secrets, **app.secret_values, **app.env}
     place = {"SUBSTITUTE_COMMIT": slot.commit or "", **origin(slot), IN_A_RUN: str(run.id)}
     cron = {"SUBSTITUTE_CRON": run.cron} if run.cron else {}
-    return {**apart(slot), **_of(caller, app.user), **given, **place, **cron}
+    own = {} if app.image_id else apart(slot)
+    return {**own, **_of(caller, app.user), **given, **place, **cron}
 
 
 def passed(app: App, environ: Mapping[str, str]) -> dict[str, str]:

@@ -63,6 +63,10 @@ class Version:
     secrets_from: Mapping[str, SecretSource] = field(default_factory=dict)
     """Where its secrets came from."""
     crons: Mapping[str, Cron] = field(default_factory=dict)
+    image_id: str = ""
+    """The image that it runs in; empty: on this machine itself."""
+    container_port: int | None = None
+    """As the app's."""
 
     @classmethod
     def of(cls, app: App, caller: Mapping[str, str]) -> Version:
@@ -88,6 +92,8 @@ class Version:
             secret_values={},
             processes=self.processes,
             crons=self.crons,
+            image_id=self.image_id,
+            container_port=self.container_port,
             secrets=secrets,
         )
 
@@ -146,7 +152,7 @@ def changed_keys(app: App, version: Version) -> list[str]:
 
     What `env_file` says is not among them: its values are kept nowhere.
     """
-    today = Version.of(app, version.caller)
+    today = replace(Version.of(app, version.caller), image_id=version.image_id)
     if not app.start:  # that of a Procfile changes with the commit
         today = replace(today, start=version.start)
     today = replace(today, processes=_as_the_procfile_said(app.processes, version.processes))

@@ -117,7 +117,7 @@ def _found(host: Host, endpoints: tuple[Endpoint, ...]) -> Stranger:
             f"What listens on {endpoints[0]} (pid {stranger.process.pid}) is kept by another root."
         )
     for endpoint in endpoints:
-        if not host.prober.owned(endpoint, stranger.process):
+        if not host.instances.owned(endpoint, stranger.process):
             holder = host.prober.holder(endpoint) or "nobody"
             raise UsageError(
                 f"{endpoint} is not that of the same app.",

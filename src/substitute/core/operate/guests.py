@@ -133,7 +133,7 @@ def _end(host: Host, guest: GuestRecord) -> None:
     version = _version(host, guest)
     process, signal = host.process_of(as_instance(guest)), version.stop_signal
     host.runtime.stop(guest.name, process, timeout=version.stop_timeout, signal=signal)
-    left = host.prober.marked(guest_origin(guest), {version.user}, host.root)
+    left = host.instances.marked(guest_origin(guest), {version.user}, host.root)
     end_all(host, guest.name, left, timeout=version.stop_timeout)
     host.journal.host_guest(replace(guest, process=None))
 

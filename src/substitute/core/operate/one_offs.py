@@ -9,11 +9,13 @@ from contextlib import nullcontext, suppress
 from shutil import which
 from typing import TYPE_CHECKING
 
+from substitute.core.deploy.enclosed import end_enclosed
 from substitute.core.deploy.running.instances import end_all
 from substitute.core.deploy.running.runs import (
     Place,
     carry_out,
     close_lost,
+    command_of,
     in_words,
     live_slot,
     note,
@@ -52,12 +54,13 @@ def run(host: Host, app: App, argv: Sequence[str], *, slot: SlotName | None = No
     place, record = _begin(host, app, argv, slot, detached=False)
 
     def start(on_start: Callable[[Process], None]) -> Finished:
+        command = command_of(host, place, record, argv, terminal=host.one_offs.is_at_terminal())
         return host.one_offs.attached(
-            argv,
-            directory=place.directory,
-            environment=place.environment(record),
+            command.argv,
+            directory=command.directory,
+            environment=command.environment,
             on_start=confined(host, place, record, on_start),
-            user=place.app.user,
+            user=command.user,
         )
 
     return carry_out(host, record, start)
@@ -109,13 +112,14 @@ def carry_on(host: Host, app: App, number: int) -> int:
 
     def start(on_start: Callable[[Process], None]) -> Finished:
         place = place_of(host, app, slot)
+        command = command_of(host, place, record, shlex.split(record.command))
         return host.one_offs.logged(
-            shlex.split(record.command),
+            command.argv,
             log_of(app, record),
-            directory=place.directory,
-            environment=place.environment(record),
+            directory=command.directory,
+            environment=command.environment,
             on_start=confined(host, place, record, on_start),
-            user=place.app.user,
+            user=command.user,
         )
 
     return carry_out(host, record, start)
@@ -141,7 +145,7 @@ def _begin(
                 user=host.user,
                 detached=detached,
             )
-            if detached:  # nobody would look into its log
+            if detached and not place.app.image_id:  # nobody would look into its log
                 _must_be_there(argv[0], place, place.environment(wanted))
             if record := note(host, wanted, live=not elsewhere):
                 return place, record
@@ -194,6 +198,8 @@ def stop(host: Host, run: RunRecord) -> None:
     assert run.process is not None  # noqa: S101  # it is under way
     slot = host.journal.app(run.app).slots[run.slot]
     killed = host.one_offs.end(run.process, timeout=slot.stop_timeout)
+    if slot.version and slot.version.image_id:
+        end_enclosed(host, run.name)
     left = started_by(host, slot, run, {slot.version.user if slot.version else None})
     end_all(host, run.name, left, timeout=0.0 if killed else slot.stop_timeout)
     deadline = host.clock.monotonic() + _UNTIL_NOTED

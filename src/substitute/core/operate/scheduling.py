@@ -11,7 +11,15 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.running.runs import carry_out, close_lost, in_words, note, place_of, under_way
+from substitute.core.deploy.running.runs import (
+    carry_out,
+    close_lost,
+    command_of,
+    in_words,
+    note,
+    place_of,
+    under_way,
+)
 from substitute.core.deploy.running.scheduler import crons_of
 from substitute.core.model.errors import SubstituteError
 from substitute.core.model.events import Warned
@@ -153,13 +161,14 @@ def carry_on(host: Host, app: App, run: RunRecord) -> None:
 
     def start(on_start: Callable[[Process], None]) -> Finished:
         place = place_of(host, app, slot)
+        command = command_of(host, place, run, ("/bin/sh", "-c", run.command))
         return host.one_offs.logged(
-            ("/bin/sh", "-c", run.command),
+            command.argv,
             log,
-            directory=place.directory,
-            environment=place.environment(run),
+            directory=command.directory,
+            environment=command.environment,
             on_start=confined(host, place, run, on_start),
-            user=place.app.user,
+            user=command.user,
             timeout=job.cron.timeout,
         )
 

@@ -205,7 +205,7 @@ def _instance(host: Host, one: InstanceRecord, seen: Inspection, *, looping: boo
 
 
 def _up_seconds(host: Host, seen: Inspection) -> float | None:
-    return round(host.prober.age(seen.process), 1) if seen.process else None
+    return round(host.instances.age(seen.process), 1) if seen.process else None
 
 
 def _guest(host: Host, guest: GuestRecord) -> dict[str, Any]:
@@ -217,7 +217,7 @@ def _guest(host: Host, guest: GuestRecord) -> dict[str, Any]:
         "directory": str(guest.directory),
         "port": guest.port,
         "pid": process.pid if process else None,
-        "up_seconds": round(host.prober.age(process), 1) if process else None,
+        "up_seconds": round(host.instances.age(process), 1) if process else None,
     }
 
 
@@ -232,7 +232,7 @@ def _crashes(instance: InstanceRecord, seen: Inspection) -> int | None:
 
 
 def _crash_loops(host: Host, instance: InstanceRecord, seen: Inspection) -> bool:
-    new = seen.process is None or host.prober.age(seen.process) < _LATELY
+    new = seen.process is None or host.instances.age(seen.process) < _LATELY
     return (_crashes(instance, seen) or 0) >= _MANY and new
 
 
@@ -277,7 +277,7 @@ def _state(
     if record.live is slot.name:
         # One that crashes at each boot is there for moments, and never listens.
         heard = any(
-            host.prober.owned(endpoint, process) is not None
+            host.instances.owned(endpoint, process) is not None
             for one, process in web
             for endpoint in one.endpoints
         )

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 from substitute.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from substitute.core.model.apps import Health
-    from substitute.core.model.programs import Process
     from substitute.core.model.slots import Endpoint
 
 
@@ -56,35 +54,11 @@ class Prober(Protocol):
     def holder(self, endpoint: Endpoint) -> str | None:
         """Who listens on the port (``node (pid 812)``), wildcard addresses included; None: it is free."""
 
-    def owned(self, endpoint: Endpoint, process: Process) -> bool | None:
-        """Whether every listener on the port belongs to `process`, its descendants or its group.
-
-        None while nobody listens.
-        """
-
-    def listens(self, endpoint: Endpoint, process: Process) -> bool:
-        """Whether `process` itself holds a socket that listens on the port."""
-
-    def listening(self, process: Process) -> frozenset[Endpoint]:
-        """Every address and port that `process`, its descendants or its group listen on, as far as it can be seen."""
-
     def bound(self, endpoint: Endpoint) -> frozenset[Endpoint]:
         """The addresses that are listened on and take what is sent to `endpoint`: itself, or all of this machine."""
 
     def connected(self, endpoint: Endpoint) -> Connected | None:
         """Who is connected to the endpoint, which is on this machine; None where the kernel does not tell."""
-
-    def marked(
-        self, marks: Mapping[str, str], users: Iterable[str | None], root: Path
-    ) -> Mapping[Process, str]:
-        """All that was started with the variables of `marks`, each with its name, whoever started it, wherever it is.
-
-        It runs as one of `users` (None: the owner of the root's state), and works in no other root than `root`. Who
-        asks, who started him, what he has started, and what a hook started are not among them.
-        """
-
-    def is_elsewhere(self, process: Process, root: Path) -> bool:
-        """Whether it works in another root than `root`: a journal that names it was copied from there."""
 
     def probe(self, endpoint: Endpoint, health: Health) -> Answer:
         """Ask once, as `health` says. Never raises."""
@@ -100,9 +74,3 @@ class Prober(Protocol):
         None stands for a page that was not asked for, since all together have `within` seconds: none is begun that
         may not end by then. Never raises.
         """
-
-    def alive(self, process: Process) -> bool:
-        """Whether it is still that process; a zombie is not."""
-
-    def age(self, process: Process) -> float:
-        """Seconds since it started."""

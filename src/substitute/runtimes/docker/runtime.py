@@ -41,12 +41,17 @@ _KEPT = ["running", "restarting", "paused"]
 _NO_SUCH, _NOT_SO = 404, 409
 
 
+def connect(base: Runtime, root: Path, *, in_unit: bool) -> Docker:
+    """Make the runtime of `root`; dockerd keeps its containers, whatever keeps all else."""
+    del in_unit
+    return Docker(base, root)
+
+
 class Docker(BesideBase):
     """See `core.ports.runtime.Runtime`. A container is found by its name, its main process by what dockerd says."""
 
-    def __init__(self, base: Runtime, root: Path, warn: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, base: Runtime, root: Path) -> None:
         """`base` keeps what has no container."""
-        del warn
         super().__init__(base)
         self._root = root.resolve()
         self._prefix = prefix_of(root)

@@ -119,6 +119,8 @@ def render(program: Program, names: Names, manager: Manager, environment_file: P
             f"EnvironmentFile={_path(environment_file)}",
             *_unset(program, manager),
             f"ExecStart={_command(program)}",
+            *([f"ExecStop=-:{' '.join(map(_quoted, program.stop_command))}"] if program.stop_command else []),
+            *(["Delegate=yes"] if program.delegates else []),
             *([f"User={_escaped(program.user)}"] if program.user else []),
             "",
             *_restart(manager),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from substitute.core.deploy.enclosed import Command, enclosed
 from substitute.core.model.events import Output
 
 if TYPE_CHECKING:
@@ -27,7 +28,27 @@ def run_commands(
     failure: type[DeploymentFailedError],
     limits: BuildLimits | None = None,
 ) -> None:
-    """Run them with the app's environment, as its user, within `limits`; `timeout` is for all of them.
+    """Run these lines of shell with the app's environment, as its user. See `run_all`."""
+    app = attempt.app
+    lines = []
+    for number, command in enumerate(commands, start=1):
+        shell = ("/bin/sh", "-c", command)
+        plain = Command(shell, attempt.slot.place(app), attempt.environment(), app.user)
+        name = f"{app.name}_{phase}_{attempt.id}_{number}"
+        lines.append((command, enclosed(attempt.host, app, plain, name=name)))
+    run_all(attempt, phase, lines, timeout=timeout, failure=failure, limits=limits)
+
+
+def run_all(
+    attempt: Attempt,
+    phase: Phase,
+    commands: Sequence[tuple[str, Command]],
+    *,
+    timeout: float,
+    failure: type[DeploymentFailedError],
+    limits: BuildLimits | None = None,
+) -> None:
+    """Run `commands`, each with what it is called, within `limits`; `timeout` is for all of them.
 
     Their output is shown and logged. Where there are `limits`, what they have left ends with the last one. Whoever
     kills this process finds them in the journal. Raises `failure`.
@@ -42,28 +63,28 @@ def run_commands(
             host.runtime.confine_build(app.name, process, limits)
 
     deadline = host.clock.monotonic() + timeout
-    for command in commands:
-        attempt.emit(Output(phase, f"$ {command}"))
+    for called, command in commands:
+        attempt.emit(Output(phase, f"$ {called}"))
         ended = host.commands.run(
-            ["/bin/sh", "-c", command],
-            directory=attempt.slot.place(app),
-            environment=attempt.environment(),
+            command.argv,
+            directory=command.directory,
+            environment=command.environment,
             on_line=attempt.show(phase),
             on_start=on_start,
             timeout=max(deadline - host.clock.monotonic(), 0.0),
-            user=app.user,
+            user=command.user,
             nice=limits.nice if limits else 0,
         )
         fact = "\n".join(f"  | {line}" for line in ended.tail)
         if ended.timed_out:
             raise failure(
-                f"The {phase} had not ended after {timeout:g}s: `{command}` was ended.",
+                f"The {phase} had not ended after {timeout:g}s: `{called}` was ended.",
                 fact=fact,
                 cure=f"If the {phase} needs longer, raise app.{app.name}.{phase}_timeout.",
             )
         if ended.status:
             raise failure(
-                f"The {phase} command `{command}` failed with exit status {ended.status}.",
+                f"The {phase} command `{called}` failed with exit status {ended.status}.",
                 fact=fact,
                 cure=_cure(attempt, phase, ended.status, limits),
             )

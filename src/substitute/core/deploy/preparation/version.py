@@ -57,6 +57,10 @@ def _build(attempt: Attempt) -> None:
         failure=BuildError,
         limits=app.build_limits,
     )
+    if app.is_contained:
+        from substitute.core.deploy.preparation.image import with_image  # noqa: PLC0415  # few are
+
+        attempt.app = app = with_image(attempt)
     if keeps_more(app):
         host.source(app).seal(attempt.slot.directory)
     host.journal.built(app.name, attempt.slot.name, attempt.plan.revision.commit)

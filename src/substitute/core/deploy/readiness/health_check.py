@@ -6,6 +6,7 @@ import signal
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from substitute.core.deploy.enclosed import of_engine
 from substitute.core.deploy.secrets import known
 from substitute.core.model.errors import ConfigError
 from substitute.core.ports.prober import Answer
@@ -65,10 +66,12 @@ def _command(host: Host, health: Health, program: Program) -> Answer:
     """Run it where the instance runs, and as it does. It is marked as the slot's, and ends with it at the latest."""
     limit = min(health.timeout, _LONGEST)
     try:
+        shell = ["/bin/sh", "-c", health.command]
+        engine = host.engine() if program.container else None
         ended = host.commands.run(
-            ["/bin/sh", "-c", health.command],
-            directory=program.directory,
-            environment=program.environment,
+            engine.entering(shell, program.name) if engine else shell,
+            directory=host.root if engine else program.directory,
+            environment={**program.environment, **of_engine(host)} if engine else program.environment,
             on_line=lambda _: None,
             on_start=lambda _: None,
             timeout=limit,

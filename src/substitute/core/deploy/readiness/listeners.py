@@ -36,7 +36,7 @@ class Elsewhere:
             return
         self._next = now + _PAUSE
         started, instance = self._started, self._started.instance
-        found = self._host.prober.listening(started.process)
+        found = self._host.instances.listening(started.process)
         if not found or not found.isdisjoint(instance.endpoints):  # it has just begun to listen there
             return
         self._since = now if self._since is None else self._since

@@ -83,8 +83,8 @@ def _other_slots(host: Host, slot: SlotRecord | None, endpoint: Endpoint) -> str
     other = host.journal.app(slot.app).slots[slot.name.other]
     user = other.version.user if other.version else None
     mains = [seen for one in other.instances if (seen := host.inspect(one).process)]
-    theirs = [*mains, *host.prober.marked(origin(other), {user}, host.root)]
-    if any(host.prober.owned(endpoint, process) for process in theirs):
+    theirs = [*mains, *host.instances.marked(origin(other), {user}, host.root)]
+    if any(host.instances.owned(endpoint, process) for process in theirs):
         return (
             f"It belongs to the instance of slot {other.name}: either both slots talk to one daemon, or it does not "
             "listen on $PORT alone."
@@ -226,7 +226,7 @@ def answers_in_time(host: Host, app: App, live: SlotRecord, instances: Sequence[
             return False
         running = {one.process for one in seen if one.process}
         lives |= running
-        boots = any(host.prober.age(process) < limit for process in running)
+        boots = any(host.instances.age(process) < limit for process in running)
         patience = limit if boots else PATIENCE
         if len(lives) > _LIVES * len(web) or host.clock.monotonic() - began >= patience:
             return False
@@ -276,13 +276,13 @@ def observe_for(host: Host, slot: SlotRecord, started: Sequence[Started], *, sec
 
 
 def _owned(host: Host, instance: InstanceRecord, process: Process) -> bool | None:
-    found = [host.prober.owned(endpoint, process) for endpoint in instance.endpoints]
+    found = [host.instances.owned(endpoint, process) for endpoint in instance.endpoints]
     return None if None in found else all(found)
 
 
 def _require_alive(host: Host, started: Started) -> None:
     instance, process = started.instance, started.process
-    if host.prober.alive(process):  # the kernel says so at once; its runtime knows how it ended
+    if host.instances.alive(process):  # the kernel says so at once; its runtime knows how it ended
         return
     seen = host.inspect(instance)
     if seen.process != process:
@@ -299,7 +299,7 @@ def _require_alive(host: Host, started: Started) -> None:
 def _not_ready(host: Host, started: Started, *, last: Answer) -> NotReadyError:
     instance, health = started.instance, started.health
     seen, more = last.seen, to_answer_well(instance, health, last)
-    found = host.prober.listening(started.process) if seen in {_NOTHING.seen, _REFUSED} else frozenset()
+    found = host.instances.listening(started.process) if seen in {_NOTHING.seen, _REFUSED} else frozenset()
     if found and found.isdisjoint(instance.endpoints):
         # The kernel knows where it listens instead: on another port, on ::1, on IPv6 alone.
         seen = f"it listens on {misses(found, instance.endpoints[0])}"

@@ -70,7 +70,7 @@ def drain(host: Host, app: App, slot: SlotRecord) -> Drained:
 def _is_cut_short(host: Host, slot: SlotRecord) -> bool:
     """Whether somebody who lives needs the slot at once."""
     who = in_a_hurry(host.journal, slot.app)
-    return who is not None and host.prober.alive(who)
+    return who is not None and host.instances.alive(who)
 
 
 def _tell_the_limit(

@@ -222,12 +222,14 @@ def _left_behind(host: Host, app: App, slot: SlotRecord, process_type: str = "")
     """By the marks that all have which was started for `slot`; not a daemon that the other slot's instance runs in."""
     processes = [*app.processes.values(), *(slot.version.processes.values() if slot.version else ())]
     users = {app.user, slot.version.user if slot.version else app.user, *(one.user for one in processes)}
-    found = without_runs(host, slot, host.prober.marked(origin(slot, process_type), users, host.root), users)
+    found = without_runs(
+        host, slot, host.instances.marked(origin(slot, process_type), users, host.root), users
+    )
     if not found:
         return {}
     other = host.journal.app(app.name).slots[slot.name.other]
     return {
         process: name
         for process, name in found.items()
-        if not any(host.prober.owned(endpoint, process) for endpoint in other.endpoints)
+        if not any(host.instances.owned(endpoint, process) for endpoint in other.endpoints)
     }

@@ -28,7 +28,7 @@ def start_again(host: Host, app: App, slot: SlotRecord, adopted: Adopted) -> Non
     """Have what keeps the adopted app start it, and return when it answers. Raises NotReadyError."""
     process, keeper = host.inspect(slot.web[0]).process, adopted.keeper
     what = f"The app that was adopted on port {slot.endpoints[0].port}"
-    if process and host.prober.owned(slot.endpoints[0], process):
+    if process and host.instances.owned(slot.endpoints[0], process):
         raise NotReadyError(f"{what} runs, but does not pass its health check.")
     if keeper is None:
         raise NotReadyError(
@@ -89,7 +89,7 @@ def _await_end(host: Host, slot: SlotRecord, keeper: Keeper) -> None:
     def left() -> Process | None:
         # A supervising program may hold the port itself, and outlives what it kept.
         process = host.inspect(slot.web[0]).process
-        return process if process and host.prober.owned(slot.endpoints[0], process) else None
+        return process if process and host.instances.owned(slot.endpoints[0], process) else None
 
     if process := wait_while(left, slot.stop_timeout, _TICK, clock=host.clock):
         raise RuntimeFailedError(

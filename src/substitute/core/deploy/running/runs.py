@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from substitute.core.deploy.enclosed import Command, enclosed
 from substitute.core.deploy.secrets import holding, keep
 from substitute.core.model.environment import IN_A_RUN, origin, run_environment
 from substitute.core.model.errors import LockedError, RuntimeFailedError, UsageError
@@ -16,7 +17,7 @@ from substitute.core.model.events import Notice, Warned
 from substitute.values import dataclass, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from substitute.core.host import Host
@@ -88,6 +89,14 @@ def place_of(host: Host, app: App, slot: SlotRecord) -> Place:
     return place
 
 
+def command_of(
+    host: Host, place: Place, run: RunRecord, argv: Sequence[str], *, terminal: bool = False
+) -> Command:
+    """What is run as `run`: `argv`, or what runs that in a container of the version's image."""
+    plain = Command(argv, place.directory, place.environment(run), place.app.user)
+    return enclosed(host, place.app, plain, name=run.name, terminal=terminal)
+
+
 def note(host: Host, run: RunRecord, *, live: bool = True) -> RunRecord | None:
     """Note `run` before it begins.
 
@@ -125,7 +134,7 @@ def under_way(host: Host, app: str) -> list[RunRecord]:
 
 
 def _is_under_way(host: Host, run: RunRecord) -> bool:
-    return run.process is not None and host.prober.alive(run.process) and host.is_ours(run.process)
+    return run.process is not None and host.instances.alive(run.process) and host.is_ours(run.process)
 
 
 def close_lost(host: Host, app: str) -> None:
@@ -156,7 +165,7 @@ def started_by(
     host: Host, slot: SlotRecord, run: RunRecord, users: Iterable[str | None]
 ) -> Mapping[Process, str]:
     """What was started by a run in `slot` and runs apart from a terminal, each with its name."""
-    return host.prober.marked({**origin(slot), IN_A_RUN: str(run.id)}, users, host.root)
+    return host.instances.marked({**origin(slot), IN_A_RUN: str(run.id)}, users, host.root)
 
 
 def await_none(host: Host, slot: SlotRecord, lock: Lock) -> None:

@@ -109,6 +109,17 @@ def retain_archives(host: Host, app: App) -> None:
     host.source(app).retain(wanted | set(host.journal.versions(app.name, app.releases)))
 
 
+def remove_images(host: Host, app: App) -> None:
+    """Have the engine let go of the images that no version needs which could be started. Raises RuntimeFailedError."""
+    engine = host.engine() if app.is_contained and not app.remembered else None
+    if engine is None:
+        return
+    wanted = host.journal.images(app.name)
+    for name, image in engine.held(app.name).items():
+        if image not in wanted:
+            engine.let_go(name)
+
+
 def _told(directory: Path, left: list[str] | None) -> str:
     if left is None:
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,15 @@ class KeptVersions(Builds):
         """All that can be started without being built, those of the slots too."""
         rows = self._db.execute("SELECT hash FROM kept WHERE app = ? ORDER BY hash", (app,))
         return [row["hash"] for row in rows]
+
+    def images(self, app: str) -> set[str]:
+        """The ids of the images of all versions that can be started without being built."""
+        rows = self._db.execute(
+            "SELECT version FROM slot WHERE app = ? UNION ALL"
+            " SELECT version FROM release WHERE app = ? AND hash IS NOT NULL",
+            (app, app),
+        )
+        return {json.loads(row["version"]).get("image_id", "") for row in rows if row["version"]} - {""}
 
     def discarded(self, app: str) -> list[Path]:
         """The directories that are to be removed."""

@@ -1,0 +1,54 @@
+"""Commands beside the instances of an app whose versions are images: each runs in a container of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from substitute.values import dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from substitute.core.host import Host
+    from substitute.core.model.apps import App
+
+OF_THIS_MACHINE = frozenset({"PATH", "HOME", "USER"})
+"""Variables that mean nothing in a container, which has its image's own."""
+
+_OF_ENGINES = frozenset({"XDG_RUNTIME_DIR", "REGISTRY_AUTH_FILE", "TMPDIR", "LANG"})
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is run, and how."""
+
+    argv: Sequence[str]
+    directory: Path
+    environment: Mapping[str, str]
+    user: str | None
+
+
+def enclosed(host: Host, app: App, command: Command, *, name: str, terminal: bool = False) -> Command:
+    """`command` in a container of the version's image, called `name`, where it runs in one; else as it is."""
+    container, engine = host.container(app), host.engine()
+    if container is None or engine is None:
+        return command
+    variables = sorted(command.environment.keys() - OF_THIS_MACHINE)
+    argv = engine.running(command.argv, container, name=name, variables=variables, terminal=terminal)
+    return Command(argv, host.root, {**command.environment, **of_engine(host)}, None)
+
+
+def of_engine(host: Host) -> dict[str, str]:
+    """What the engine's own program has of the environment of who typed the command: where it is, and its logins."""
+    return {
+        name: value
+        for name, value in host.environ.items()
+        if name in OF_THIS_MACHINE | _OF_ENGINES or name.startswith(("DOCKER_", "CONTAINERS_"))
+    }
+
+
+def end_enclosed(host: Host, name: str) -> None:
+    """End the container of such a command, which may have outlived the program that it was run by."""
+    if engine := host.engine():
+        engine.end(name)

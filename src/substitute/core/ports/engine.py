@@ -1,0 +1,86 @@
+"""The engine of containers on this machine: its images, and commands in containers of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from substitute.values import dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from substitute.core.model.programs import Container
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that the engine has."""
+
+    id: str
+    """``sha256:…``, of its content."""
+    digest: str = ""
+    """By which its registry gives exactly this one, as ``registry.example.com/shop@sha256:…``; empty: it was built or
+    loaded here."""
+    directory: str = "/"
+    """Where its programs start."""
+
+
+class Engine(Protocol):
+    """Podman, or Docker.
+
+    An image is held by a name of substitute's own, which lasts as long as a version needs it. So what there is to
+    remove, the engine itself tells, and what others have named stays.
+
+    What takes its time is an argument list, which is run as the commands of a build are: its output is shown, Ctrl-C
+    ends it, and who kills the deployer finds it in the journal.
+    """
+
+    @property
+    def name(self) -> str:
+        """``podman`` or ``docker``: the command of that name is its."""
+
+    def pulling(self, reference: str) -> Sequence[str]:
+        """What fetches an image from its registry, with the login that its user has there."""
+
+    def building(self, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
+        """What builds an image of `directory` by the Dockerfile `file`, and writes its id into `id_file`."""
+
+    def name_of(self, app: str, tag: str) -> str:
+        """What an image is called that is held for `app`: no other root has that name."""
+
+    def hold(self, image: str, app: str, tag: str) -> None:
+        """Give an image such a name. Raises RuntimeFailedError."""
+
+    def held(self, app: str) -> Mapping[str, str]:
+        """The names of all that is held for `app`, each with the id of its image. Raises RuntimeFailedError."""
+
+    def let_go(self, name: str) -> bool:
+        """Take a name away, and with the last one the image; False where a container needs that yet."""
+
+    def find(self, reference: str) -> Image | None:
+        """An image that it has, by its name, id or digest. Raises RuntimeFailedError where it does not answer."""
+
+    def load(self, archive: Path) -> Image:
+        """Take in the one image of an archive of `docker save` or `podman save`. Raises SourceError."""
+
+    def running(
+        self,
+        argv: Sequence[str],
+        container: Container,
+        *,
+        name: str,
+        variables: Collection[str],
+        terminal: bool = False,
+    ) -> Sequence[str]:
+        """What runs `argv` in a container of its own, called `name` in this root, with its input and output.
+
+        The values of `variables` are those that the program of this list has: other users see its arguments. It ends
+        with the status of `argv`, and passes signals on.
+        """
+
+    def entering(self, argv: Sequence[str], instance: str) -> Sequence[str]:
+        """What runs `argv` in the container of a running instance."""
+
+    def end(self, name: str) -> None:
+        """End the container of a command that was called `name`, if it is there. Never raises."""

@@ -1,0 +1,143 @@
+"""Podman and Docker, by their commands."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from substitute.core.model.errors import RuntimeFailedError, SourceError
+from substitute.core.ports.engine import Image
+from substitute.io.digest import sha256
+from substitute.linux.subprocesses import capture
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from substitute.core.model.programs import Container
+    from substitute.linux.subprocesses import Captured
+
+_PATIENCE = 60.0
+"""Seconds that the engine may take for an answer."""
+_LOADING = 1800.0
+"""Seconds that reading an archive may take."""
+_LOADED = ("Loaded image: ", "Loaded image(s): ", "Loaded image ID: ")
+
+
+class CommandEngine:
+    """See `core.ports.engine.Engine`. What both understand alike."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        self.name = name
+        self._prefix = f"substitute-{sha256(os.fsencode(root.resolve()))[:8]}"
+
+    def pulling(self, reference: str) -> Sequence[str]:
+        """With the login of `podman login` or `docker login`."""
+        return [self.name, "pull", reference]
+
+    def building(self, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
+        """Both have the same words for it."""
+        return [self.name, "build", "--file", str(file), "--iidfile", str(id_file), str(directory)]
+
+    def name_of(self, app: str, tag: str) -> str:
+        """On ``localhost``, where no registry is looked for."""
+        return f"localhost/{self._prefix}/{app}:{tag}"
+
+    def hold(self, image: str, app: str, tag: str) -> None:
+        """By `tag`."""
+        told = self._ask("tag", image, self.name_of(app, tag))
+        if told.status:
+            raise RuntimeFailedError(f"{self.name} does not keep the image {image}.", fact=told.err.strip())
+
+    def held(self, app: str) -> Mapping[str, str]:
+        """By the list of its images."""
+        form = "{{.Repository}}:{{.Tag}} {{.ID}}"
+        told = self._ask("image", "ls", "--no-trunc", "--format", form, self.name_of(app, "*"))
+        if told.status:
+            raise RuntimeFailedError(f"{self.name} does not tell what it has.", fact=told.err.strip())
+        found = (line.split() for line in told.out.splitlines())
+        return {name: f"sha256:{identity.removeprefix('sha256:')}" for name, identity in found}
+
+    def let_go(self, name: str) -> bool:
+        """By `image rm`, which takes away the name alone while there are others."""
+        return self._ask("image", "rm", name).status == 0
+
+    def find(self, reference: str) -> Image | None:
+        """By its description."""
+        told = self._ask("image", "inspect", reference)
+        if told.status:
+            if "no such" in told.err.lower() or "not known" in told.err.lower():
+                return None
+            raise RuntimeFailedError(f"{self.name} does not tell what it has.", fact=told.err.strip())
+        (found,) = json.loads(told.out)
+        digests = found.get("RepoDigests") or []
+        wanted = [one for one in digests if one.partition("@")[0] == _repository(reference)] or digests
+        identity = found["Id"].removeprefix("sha256:")
+        directory = (found.get("Config") or {}).get("WorkingDir") or "/"
+        return Image(f"sha256:{identity}", next(iter(wanted), ""), directory)
+
+    def load(self, archive: Path) -> Image:
+        """By what it says that it has loaded."""
+        told = self._ask("load", "--input", str(archive), limit=_LOADING)
+        names = [
+            line.removeprefix(said)
+            for line in told.out.splitlines()
+            for said in _LOADED
+            if line.startswith(said)
+        ]
+        image = self.find(names[0].split(",")[0].strip()) if names and not told.status else None
+        if image is None:
+            raise SourceError(
+                f"{archive} is no image that {self.name} can load.",
+                fact=told.err.strip() or told.out.strip(),
+                cure=f"Make it by `{self.name} save`.",
+            )
+        return image
+
+    def running(
+        self,
+        argv: Sequence[str],
+        container: Container,
+        *,
+        name: str,
+        variables: Collection[str],
+        terminal: bool = False,
+    ) -> Sequence[str]:
+        """In the foreground, removed at its end. An entrypoint of the image is not asked."""
+        mounts = [f"--volume={mount.source}:{mount.target}" for mount in container.mounts]
+        return [
+            *(self.name, "run", "--rm", "--interactive", *(["--tty"] if terminal else [])),
+            *(f"--name={self._prefix}-{name}", "--network=host", *mounts),
+            *(f"--env={variable}" for variable in variables),
+            *(f"--entrypoint={argv[0]}", container.image, *argv[1:]),
+        ]
+
+    def entering(self, argv: Sequence[str], instance: str) -> Sequence[str]:
+        """By `exec`."""
+        return [self.name, "exec", f"{self._prefix}-{instance}", *argv]
+
+    def end(self, name: str) -> None:
+        """By force: its client had the time to pass a signal on."""
+        with suppress(RuntimeFailedError):
+            self._ask("rm", "--force", f"{self._prefix}-{name}")
+
+    def _ask(self, *argv: str, limit: float = _PATIENCE) -> Captured:
+        try:
+            told = capture([self.name, *argv], timeout=limit)
+        except OSError as error:
+            raise RuntimeFailedError(
+                f"{self.name} cannot be run: {error.strerror}.",
+                cure=f"Install it: `apt install {self.name}`.",
+            ) from error
+        if told.timed_out:
+            raise RuntimeFailedError(f"{self.name} does not answer within {limit:g}s.")
+        return told
+
+
+def _repository(reference: str) -> str:
+    """Its name without tag or digest."""
+    name = reference.partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"

@@ -1,0 +1,1 @@
+"""Versions that are images of a registry."""

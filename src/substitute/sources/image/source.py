@@ -1,0 +1,219 @@
+"""Versions that are images: a tag becomes an image's id, which is the commit, and the slot has no files of it."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from substitute.core.model.errors import SourceError, UsageError
+from substitute.core.ports.source import Revision
+from substitute.io.files import write_atomically
+from substitute.linux.engine import CommandEngine
+from substitute.linux.subprocesses import capture
+from substitute.sources.places import Places
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from substitute.core.model.apps import App
+
+MARKER = ".substitute-image"
+"""The file in a slot that says which image it stands for."""
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGITS = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
+_TELLING, _WHOLE = 12, 64
+"""Digits by which a digest is told from a tag, and all that it has."""
+_TAIL = 5
+"""Lines of an error that are told."""
+
+
+def connect(
+    app: App,
+    environment: Mapping[str, str],  # noqa: ARG001  # the engine has the one of who deploys
+    notice: Callable[[str], None],
+    warn: Callable[[str], None],
+    places: Callable[[], Sequence[Path]],  # noqa: ARG001
+) -> Images:
+    """Make the source of `app`."""
+    return Images(app, notice, warn)
+
+
+class Images(Places):
+    """Images of one repository of a registry (see `core.ports.source.Source`)."""
+
+    ours = frozenset({MARKER})
+
+    def __init__(self, app: App, notice: Callable[[str], None], warn: Callable[[str], None]) -> None:
+        super().__init__(app.state_directory / "releases", None)
+        self._app = app.name
+        self._repository, self._tag = _split(app.image)
+        self._timeout = app.build_timeout
+        self._engine = CommandEngine(app.engine, app.root)
+        self._notice, self._warn = notice, warn
+
+    def resolve(
+        self,
+        directory: Path,  # noqa: ARG002  # there is nothing in the slot to get anything from
+        commit: str | None,
+        *,
+        fetch: bool = True,
+        ours: bool = False,  # noqa: ARG002
+        sha256: str | None = None,
+    ) -> Revision:
+        """Choose a tag, by default that of the configuration, or by its digest an image that was deployed.
+
+        What looks like a path is an archive of an image. One that is not here any more is fetched again by its digest.
+        """
+        if fetch and commit and "/" in commit:
+            return self._checked(self._loaded(Path(commit)), sha256)
+        if known := self._deployed(commit, whole=not fetch):
+            return self._checked(known, sha256)
+        tag = commit or self._tag or "latest"
+        if not _TAG.fullmatch(tag):
+            raise UsageError(
+                f"COMMIT {tag!r} is no tag of an image, and no digest of one that was deployed.",
+                cure=f"`substitute deploy TAG` deploys {self._repository}:TAG.",
+            )
+        reference = f"{self._repository}:{tag}"
+        number = self._fetched(reference)
+        return self._checked(Revision(number, reference, f"image {reference}", tag=tag), sha256)
+
+    def _loaded(self, archive: Path) -> Revision:
+        if not archive.is_file():
+            raise UsageError(f"There is no archive {archive}.", cure="Name a tag, or the file of an image.")
+        found = self._engine.load(archive)
+        self._engine.hold(found.id, self._app, _hash(found.id))
+        return Revision(_hash(found.id), archive.name, f"archive {archive}")
+
+    def _deployed(self, commit: str | None, *, whole: bool) -> Revision | None:
+        """The only image that was deployed and whose digest, or id, begins so; none for what may be a tag."""
+        digits = _DIGITS.fullmatch(commit.lower()) if commit else None
+        if digits is None:
+            return None
+        tags = [name.rpartition(":")[2] for name in self._engine.held(self._app)]
+        found = [one for one in tags if one.startswith(digits[1])]
+        if len(found) == 1 and (len(digits[1]) >= _TELLING or found[0] == digits[1]):
+            return Revision(found[0], self._repository, "image that was deployed")
+        if whole or len(digits[1]) == _WHOLE:
+            digest = f"{self._repository}@sha256:{digits[1]}"
+            self._notice(f"The image {digits[1][:10]} is not here any more: it is fetched again.")
+            self._fetched(digest)
+            return Revision(digits[1], digest, f"image {digest}")
+        return None
+
+    def _checked(self, revision: Revision, sha256: str | None) -> Revision:
+        if sha256 and sha256.lower().removeprefix("sha256:") != revision.commit:
+            raise UsageError(f"{revision.subject} is {revision.commit}, and not {sha256}.")
+        return revision
+
+    def _fetched(self, reference: str) -> str:
+        """Fetch an image and hold it; its digest. The name by which it was fetched stays where it was here before.
+
+        Where the registry does not answer, what is here under that name is used, and that is told.
+        """
+        before = self._engine.find(reference)
+        failure = ""
+        try:
+            told = capture(self._engine.pulling(reference), timeout=self._timeout)
+            if told.status or told.timed_out:
+                tail = told.err.strip().splitlines()[-_TAIL:]
+                failure = "\n".join(f"  | {line}" for line in tail) or "It did not end."
+        except OSError as error:
+            failure = f"{self._engine.name} cannot be run: {error.strerror}."
+        found = before if failure else self._engine.find(reference)
+        if found is None:
+            raise SourceError(
+                f"The image {reference} cannot be fetched.",
+                fact=failure,
+                cure=f"Try `{self._engine.name} pull {reference}`; `{self._engine.name} login` keeps a login.",
+            )
+        if failure:
+            self._warn(f"{reference} cannot be fetched; the one that is here already is used.\n{failure}")
+        number = found.digest.rpartition(":")[2] or _hash(found.id)
+        self._engine.hold(found.id, self._app, number)
+        if before is None:
+            self._engine.let_go(reference)
+        return number
+
+    def update(self, directory: Path, commit: str, *, clean: bool) -> None:  # noqa: ARG002
+        """Write into the slot which image it stands for."""
+        if not directory.exists():
+            directory.mkdir(parents=True)
+        elif any(directory.iterdir()) and not (directory / MARKER).exists():
+            raise UsageError(
+                f"{directory} is not empty, and holds no image.",
+                cure="Move it away, and a new one is made.",
+            )
+        write_atomically(directory / MARKER, f"{commit}\n", mode=0o644)
+
+    def returns(self, directory: Path, commit: str) -> bool:  # noqa: ARG002
+        """Yes: a name is all that changes."""
+        return True
+
+    def go_back(self, directory: Path, commit: str, *, left: str) -> None:  # noqa: ARG002
+        """As an update."""
+        self.update(directory, commit, clean=False)
+
+    def current(self, directory: Path) -> str | None:
+        """By the marker in the slot."""
+        with suppress(OSError):
+            return (directory / MARKER).read_text(encoding="utf-8").strip() or None
+        return None
+
+    def contract(self, directory: Path, commit: str, *, since: str | None) -> None:  # noqa: ARG002
+        """No image has a message that could say so."""
+        return
+
+    def untracked(self, directory: Path, names: Sequence[str]) -> list[str]:
+        """All that is there: an image puts nothing into the slot."""
+        return [name for name in names if (directory / name).exists()]
+
+    def restorable(self, directory: Path, name: str) -> bool:  # noqa: ARG002
+        """No: no image holds it."""
+        return False
+
+    def hide(self, directory: Path, names: Sequence[str]) -> None:
+        """Nothing looks at what changed."""
+
+    def written(self, directory: Path) -> list[str]:  # noqa: ARG002
+        """None: the app writes into its container, and into what it shares."""
+        return []
+
+    def overwrites(self, directory: Path, commit: str, names: Sequence[str]) -> list[str]:  # noqa: ARG002
+        """None."""
+        return []
+
+    def mark(self, directory: Path, written_before: Sequence[str] | None = None) -> None:
+        """Nothing is written there."""
+
+    def is_marked(self, directory: Path) -> bool:
+        """Whether it stands for an image."""
+        return self.current(directory) is not None
+
+    def changed(self, directory: Path, before: str, commit: str) -> None:  # noqa: ARG002
+        """It is not known."""
+        return
+
+    def absent(self, directory: Path, commit: str, paths: Sequence[str]) -> list[str]:  # noqa: ARG002
+        """It is not known."""
+        return []
+
+    def view(self, directory: Path, place: Path) -> Mapping[str, str]:  # noqa: ARG002
+        """Nothing: there are no commits for git to see."""
+        return {}
+
+    def retain(self, commits: Collection[str]) -> None:
+        """Nothing by itself: images go when no version needs them (`core.deploy.versions.images`)."""
+
+
+def _split(reference: str) -> tuple[str, str]:
+    """A repository, and the tag behind it."""
+    head, slash, last = reference.rpartition("/")
+    name, _, tag = last.partition(":")
+    return f"{head}{slash}{name}", tag
+
+
+def _hash(identity: str) -> str:
+    return identity.removeprefix("sha256:")
