@@ -267,6 +267,15 @@ def test_what_docker_cannot_start_is_told_in_its_words_and_leaves_nothing(root: 
     assert root.docker("ps", "--all", "--quiet", f"--filter=name={root.called()}") == ""
 
 
+def test_a_dockerd_whose_processes_are_not_of_this_machine_is_refused(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("substitute.runtimes.docker.runtime._cgroup", lambda _: "0::/")
+    with pytest.raises(RuntimeFailedError, match="does not see their processes"):
+        root.start()
+    assert root.docker("ps", "--all", "--quiet", f"--filter=name={root.called()}") == ""
+
+
 def test_it_is_held_to_its_limits(root: Root) -> None:
     limits = Limits(memory=64 << 20, cpu=0.5, tasks=50, nofile=333)
     root.start("sh -c 'ulimit -n; exec sleep 600'", limits=limits)

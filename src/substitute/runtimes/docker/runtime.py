@@ -79,10 +79,9 @@ class Docker(BesideBase):
         except Refused as refused:
             self._remove(container)
             raise RuntimeFailedError(f"{program.name} cannot be started.", fact=refused.fact) from refused
-        info = self._api.get(f"/containers/{container}/json")
+        info = self._settled(self._api.get(f"/containers/{container}/json"))
         process = _main(info)
         if process is None:
-            self._require_visible(info)
             ended = ending(info["State"]) or "unknown"
             self.stop(program.name, None, timeout=program.stop_timeout)  # else it would be tried for ever
             tail = [f"  | {line}" for line in log.lines(ended=True)[-10:]]
@@ -283,21 +282,27 @@ class Docker(BesideBase):
         with self._unless_ended():
             self._api.call("DELETE", f"/containers/{container}", query={"force": True, "v": True})
 
-    def _require_visible(self, info: Mapping[str, Any]) -> None:
-        """Raises RuntimeFailedError where dockerd runs elsewhere: its numbers would be those of strangers here."""
+    def _settled(self, info: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What dockerd tells of a container that was started, and of its end, if that has come already.
+
+        Raises RuntimeFailedError where dockerd runs elsewhere: its numbers would be those of strangers here.
+        """
         pid = info["State"]["Pid"]
+        if not pid or _main(info):
+            return info
 
-        def known() -> bool:
-            again = self._api.get(f"/containers/{info['Id']}/json")
-            return again["State"]["Pid"] != pid or _main(again) is not None
+        def noted() -> Mapping[str, Any] | None:
+            again: dict[str, Any] = self._api.get(f"/containers/{info['Id']}/json")
+            return again if again["State"]["Pid"] != pid else None
 
-        if pid and not wait_until(known, _REAP_PATIENCE, _TICK):
-            self._remove(info["Id"])
-            raise RuntimeFailedError(
-                "Docker runs its containers where this machine does not see their processes.",
-                fact=f"The main process of {info['Name'][1:]} would be {pid}.",
-                cure="Use a dockerd of this machine itself, in no virtual machine and in no container.",
-            )
+        if found := wait_until(noted, _REAP_PATIENCE, _TICK):
+            return found
+        self._remove(info["Id"])
+        raise RuntimeFailedError(
+            "Docker runs its containers where this machine does not see their processes.",
+            fact=f"The main process of {info['Name'][1:]} would be {pid}.",
+            cure="Use a dockerd of this machine itself, in no virtual machine and in no container.",
+        )
 
     # -- stopping -------------------------------------------------------------------------------
 
@@ -357,7 +362,7 @@ class Docker(BesideBase):
             self._api.call("POST", f"/containers/{info['Id']}/unpause")
 
     def _never_again(self, container: str) -> None:
-        """Have it not started again. dockerd refuses that of one that has just ended, until it has noted that."""
+        """Have it not started again. dockerd refuses that of one that ended just now, until it has noted the end."""
         deadline = time.monotonic() + _REAP_PATIENCE
         policy = {"RestartPolicy": {"Name": NOT_RESTARTED}}
         while True:
