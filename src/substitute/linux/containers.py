@@ -66,22 +66,27 @@ def proxies_like(pid: int) -> set[int]:
     }
 
 
-def main_process(name: str) -> Process | None:
+def main_process(name: str, noted: Path) -> Process | None:
     """The first process of the container that Podman calls `name`, where its watchman runs, as who asks.
 
-    It is the child of the watchman's that has a number of its own inside. Until `is_executed` it is not the program yet.
+    It is the child of the watchman's that has a number of its own inside; `noted` is the file in which Podman noted it
+    last. Where that is gone, all processes are looked through. Until `is_executed` it is not the program yet.
     """
-    for watchman in processes.every():
-        words = processes.command_line(watchman)
-        if (
-            processes.name(watchman) == _RESERVES
-            and _argument(words, "-n") == name
-            and processes.users(watchman) == {os.geteuid()}
-        ):
-            for child in processes.children(watchman):
-                if is_apart(child) and (found := processes.identify(child)):
-                    return found
+    try:
+        pids = {int(noted.read_text(encoding="ascii"))}
+    except (OSError, ValueError):
+        watchmen = [pid for pid in processes.every() if _watches(pid, name)]
+        pids = {child for watchman in watchmen for child in processes.children(watchman) if is_apart(child)}
+    for pid in pids:
+        found = processes.identify(pid)
+        if found and _watches(processes.parent(pid), name):
+            return found
     return None
+
+
+def is_watched(pid: int) -> bool:
+    """Whether it is the first process of a container of Podman's, or the watchman of one."""
+    return any(processes.name(one) == _RESERVES for one in (pid, processes.parent(pid)) if one)
 
 
 def is_executed(process: Process) -> bool:
@@ -115,6 +120,17 @@ def is_apart(pid: int) -> bool:
         here, there = (os.stat(f"/proc/{one}/ns/pid").st_ino for one in ("self", pid))  # noqa: PTH116
         return here != there
     return False
+
+
+def _watches(pid: int | None, name: str) -> bool:
+    """Whether `pid` is the watchman of the container that Podman calls `name`, and of the user who asks."""
+    words = processes.command_line(pid) if pid else []
+    return (
+        bool(words)
+        and Path(words[0]).name == _RESERVES
+        and _argument(words, "-n") == name
+        and processes.users(pid or 0) == {os.geteuid()}
+    )
 
 
 def _argument(words: list[str], option: str) -> str:
