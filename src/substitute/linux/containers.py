@@ -109,22 +109,27 @@ def first_process(container: str) -> Process | None:
     return min(first, key=lambda one: one.start_time, default=None)
 
 
-def main_process(name: str) -> Process | None:
+def main_process(name: str, noted: Path) -> Process | None:
     """The first process of the container that Podman calls `name`, where its watchman runs, as who asks.
 
-    It is the child of the watchman's that has a number of its own inside. It is the program once it `is_executed`.
+    It is the child of the watchman's that has a number of its own inside; `noted` is the file in which Podman noted it
+    last. Where that is gone, all processes are looked through. It is the program once it `is_executed`.
     """
-    for watchman in processes.every():
-        words = processes.command_line(watchman)
-        if (
-            processes.name(watchman) == _RESERVES
-            and _argument(words, "-n") == name
-            and processes.users(watchman) == {os.geteuid()}
-        ):
-            for child in processes.children(watchman):
-                if is_apart(child) and (found := processes.identify(child)):
-                    return found
+    try:
+        pids = {int(noted.read_text(encoding="ascii"))}
+    except (OSError, ValueError):
+        watchmen = [pid for pid in processes.every() if _watches(pid, name)]
+        pids = {child for watchman in watchmen for child in processes.children(watchman) if is_apart(child)}
+    for pid in pids:
+        found = processes.identify(pid)
+        if found and _watches(processes.parent(pid), name):
+            return found
     return None
+
+
+def is_watched(pid: int) -> bool:
+    """Whether it is the first process of a container of Podman's, or the watchman of one."""
+    return any(processes.name(one) == _RESERVES for one in (pid, processes.parent(pid)) if one)
 
 
 def is_executed(process: Process) -> bool:
@@ -164,6 +169,17 @@ def _is_in(pid: int, container: str) -> bool:
     with suppress(OSError):
         return container in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8", errors="replace")
     return False
+
+
+def _watches(pid: int | None, name: str) -> bool:
+    """Whether `pid` is the watchman of the container that Podman calls `name`, and of the user who asks."""
+    words = processes.command_line(pid) if pid else []
+    return (
+        bool(words)
+        and Path(words[0]).name == _RESERVES
+        and _argument(words, "-n") == name
+        and processes.users(pid or 0) == {os.geteuid()}
+    )
 
 
 def _argument(words: list[str], option: str) -> str:

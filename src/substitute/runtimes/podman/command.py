@@ -50,15 +50,19 @@ class Environment:
 
 
 def engine(podman: str) -> list[str]:
-    """How Podman is called. Control groups it makes by itself: below a unit they are its own, elsewhere nobody's."""
-    return [podman, "--cgroup-manager=cgroupfs"]
+    """How Podman is called. Control groups it makes by itself: below a unit they are its own, elsewhere nobody's.
+
+    What it does it would note in systemd's journal, among the lines of the program.
+    """
+    return [podman, "--cgroup-manager=cgroupfs", "--events-backend=file"]
 
 
 def run(
-    podman: str, name: str, program: Program, container: Container, file: Path, *, in_unit: bool
+    podman: str, name: str, program: Program, container: Container, *, note: Path, pid: Path, in_unit: bool
 ) -> list[str]:
-    """What runs the container `name` until it ends; `file` holds its environment, in the directory of the client.
+    """What runs the container `name` until it ends.
 
+    `note` holds its environment, in the directory of the client; the number of its main process is noted in `pid`.
     `in_unit` where it is executed as a unit of systemd's: then the unit's main process is conmon.
     """
     return [
@@ -81,7 +85,8 @@ def run(
             else []
         ),
         "--http-proxy=false",
-        f"--env-file={file.name}",  # a path may have what Podman takes for a list
+        f"--pidfile={pid}",
+        f"--env-file={note.name}",  # a path may have what Podman takes for a list
         *(f"--env={variable}" for variable in Environment.of(program).handed_on),
         container.image,
         *arguments(program.command),

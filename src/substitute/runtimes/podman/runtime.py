@@ -19,9 +19,8 @@ from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import SIGTERM, Inspection, Stopped
 from substitute.core.polling import wait_until
 from substitute.io.files import private_directory, write_atomically
-from substitute.linux.containers import is_executed, main_process
+from substitute.linux.containers import is_executed, is_watched, main_process
 from substitute.linux.processes import is_alive, signal_process
-from substitute.linux.processes import name as name_of
 from substitute.linux.programs import find_program
 from substitute.linux.subprocesses import capture
 from substitute.runtimes.containers import BesideBase
@@ -44,7 +43,6 @@ _FORGETTING = 60.0
 _STATUS = re.compile(r"exit status (\d+)")
 _SIGNALLED = 128
 """Podman and conmon exit with this and the number of the signal that ended their container."""
-_OWN = frozenset({"podman", "conmon"})
 
 
 def connect(base: Runtime, root: Path, *, in_unit: bool) -> Podman:
@@ -87,8 +85,8 @@ class Podman(BesideBase):
             process = None
         return Inspection(
             process,
-            # While the client is there, the base tells how the one before it ended.
-            exit="" if process or found.process else _in_words(found.exit),
+            # A client outlives its container for a moment, in which the base knows of the end before this one.
+            exit="" if found.process and not process else _in_words(found.exit),
             wanted=found.wanted,
             ready=found.ready,
             restarts=found.restarts,
@@ -111,6 +109,7 @@ class Podman(BesideBase):
         stopped = Stopped.of(ended, seconds=time.monotonic() - began)
         if stopped.killed or not clean:
             self._forget(name)
+        self._pid(name).unlink(missing_ok=True)
         self._note(name).unlink(missing_ok=True)
         return stopped
 
@@ -136,8 +135,9 @@ class Podman(BesideBase):
                 f"{program.name} cannot run in a container: Podman is used as root only.",
                 cure="Have root own the root directory.",
             )
-        called, note = self._called(program.name), self._note(program.name)
-        line = command.run(podman, called, program, container, note, in_unit=self._in_unit)
+        called = self._called(program.name)
+        note, pid = self._note(program.name), self._pid(program.name)
+        line = command.run(podman, called, program, container, note=note, pid=pid, in_unit=self._in_unit)
         forwarded = not self._in_unit or program.stop_signal in command.FORWARDED
         return replace(
             program,
@@ -184,12 +184,14 @@ class Podman(BesideBase):
         return self._run / f"{name}.container"
 
     def _is_container(self, name: str, process: Process | None) -> bool:
-        if self._note(name).exists():
-            return True
-        return (process is not None and name_of(process.pid) in _OWN) or self._main(name) is not None
+        """Whether `name` runs in a container; `process` is what its base or the journal takes for its main one."""
+        return self._note(name).exists() or (process is not None and is_watched(process.pid))
 
     def _main(self, name: str) -> Process | None:
-        return main_process(self._called(name))
+        return main_process(self._called(name), self._pid(name))
+
+    def _pid(self, name: str) -> Path:
+        return self._run / f"{name}.pid"
 
     # -- stopping -------------------------------------------------------------------------------
 
