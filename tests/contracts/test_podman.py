@@ -17,7 +17,7 @@ from substitute.core.model.programs import Container, Mount
 from substitute.core.model.slots import Endpoint
 from substitute.linux.listeners import on
 from substitute.linux.processes import command_line, every, is_alive, name, parent
-from substitute.probing.endpoints import Sockets
+from substitute.probing.instances import LocalInstances
 from substitute.values import replace
 from tests.contracts.podmans import Podmans
 from tests.contracts.runtimes import KINDS
@@ -192,7 +192,7 @@ def test_a_published_port_is_its_own(place: Place) -> None:
     process = place.runtime.start(replace(program, container=container))
     place.started.append(process)
     eventually(lambda: on(endpoint), "somebody holds the port")
-    assert Sockets().owned(endpoint, process)
+    assert LocalInstances().owned(endpoint, process)
 
     def answers() -> bool:
         try:
