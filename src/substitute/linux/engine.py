@@ -125,6 +125,14 @@ class CommandEngine:
         """By `exec`."""
         return [self.name, "exec", f"{self._prefix}-{instance}", *argv]
 
+    def image_of(self, instance: str) -> str:
+        """By the description of its container."""
+        with suppress(RuntimeFailedError):
+            told = self._ask("container", "inspect", "--format", "{{.Image}}", f"{self._prefix}-{instance}")
+            if not told.status:
+                return f"sha256:{told.out.strip().removeprefix('sha256:')}"
+        return ""
+
     def end(self, name: str) -> None:
         """By force: its client had the time to pass a signal on."""
         with suppress(RuntimeFailedError):

@@ -115,8 +115,12 @@ def with_engine(engine: str, beside: Runtime, kind: str, root: Path, journal: Jo
     """
     found, before = beside, (journal.fact(ENGINE_FACT) or "").split()
     engines = [*(one for one in before if one != engine), *([engine] if engine else [])]
+    former = former_place(journal) if engines else None
     for one in engines:
-        found = adapter(ENGINES, one, "runtime.kind")(found, root, in_unit=kind == "systemd")
+        make = adapter(ENGINES, one, "runtime.kind")
+        if former:  # containers are called after the place of their root
+            found = make(found, former, in_unit=kind == "systemd")
+        found = make(found, root, in_unit=kind == "systemd")
     if engines != before:
         journal.remember(ENGINE_FACT, " ".join(engines))
     return found
