@@ -70,7 +70,7 @@ audit: .venv/.dev
 check: lint audit test
 
 bench: .venv/.dev
-	@tools/packages $(DEBIAN) npm
+	@tools/packages $(DEBIAN) $(CONTAINERS) npm
 	$(BIN)/python -m bench.speed
 	$(BIN)/python -m bench.runtimes
 	$(BIN)/python -m bench.balancers
@@ -83,6 +83,7 @@ bench: .venv/.dev
 	$(BIN)/python -m bench.instances
 	$(BIN)/python -m bench.judge
 	$(BIN)/python -m bench.comparison
+	$(BIN)/python -m bench.containers
 
 MINUTES ?= 30
 soak: .venv/.dev
