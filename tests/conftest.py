@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
+from tests.contracts.dockerd import dockerd
 from tests.machines import UNAVAILABLE, Machine, reports_from_inside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.contracts.dockerd import Dockerd
 
 # A shell starts what runs in its background with SIGINT ignored; some tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -84,3 +92,16 @@ def machine(request: pytest.FixtureRequest) -> Machine:
     if isinstance(found, str):
         pytest.skip(found)
     return found
+
+
+@pytest.fixture(scope="session")
+def docker() -> Iterator[Dockerd]:
+    """A dockerd of the tests' own, which DOCKER_HOST names."""
+    with dockerd() as made:
+        before = os.environ.get("DOCKER_HOST")
+        os.environ["DOCKER_HOST"] = made.host
+        yield made
+        if before is None:
+            del os.environ["DOCKER_HOST"]
+        else:
+            os.environ["DOCKER_HOST"] = before

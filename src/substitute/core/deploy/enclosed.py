@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from substitute.core.host import Host
     from substitute.core.model.apps import App
+    from substitute.core.model.slots import Phase
 
 OF_THIS_MACHINE = frozenset({"PATH", "HOME", "USER"})
 """Variables that mean nothing in a container, which has its image's own."""
@@ -46,6 +47,11 @@ def of_engine(host: Host) -> dict[str, str]:
         for name, value in host.environ.items()
         if name in OF_THIS_MACHINE | _OF_ENGINES or name.startswith(("DOCKER_", "CONTAINERS_"))
     }
+
+
+def called(app: str, phase: Phase) -> str:
+    """The name of what runs for `app` in a phase of a deployment: one command after the other."""
+    return f"{app}_{phase}"
 
 
 def end_enclosed(host: Host, name: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from substitute.core.deploy.enclosed import called, end_enclosed
 from substitute.core.deploy.running.runs import close_lost
 from substitute.core.deploy.versions.release_guard import stays
 from substitute.core.model.events import Notice
+from substitute.core.model.slots import Phase
 
 if TYPE_CHECKING:
     from substitute.core.host import Host
@@ -24,6 +26,7 @@ def end_leftovers(host: Host, app: str, *, but: int | None) -> None:
             host.commands.end(process)
     if left:
         host.runtime.end_builds(app)
+        end_enclosed(host, called(app, Phase.RELEASE))
     host.journal.forget_commands(app)
     record = host.journal.app(app)
     for one in host.journal.unfinished(app):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.enclosed import Command, enclosed
+from substitute.core.deploy.enclosed import Command, called, enclosed, end_enclosed
 from substitute.core.model.events import Output
 
 if TYPE_CHECKING:
@@ -29,14 +29,17 @@ def run_commands(
     limits: BuildLimits | None = None,
 ) -> None:
     """Run these lines of shell with the app's environment, as its user. See `run_all`."""
-    app = attempt.app
+    app, name = attempt.app, called(attempt.app.name, phase)
     lines = []
-    for number, command in enumerate(commands, start=1):
+    for command in commands:
         shell = ("/bin/sh", "-c", command)
         plain = Command(shell, attempt.slot.place(app), attempt.environment(), app.user)
-        name = f"{app.name}_{phase}_{attempt.id}_{number}"
         lines.append((command, enclosed(attempt.host, app, plain, name=name)))
-    run_all(attempt, phase, lines, timeout=timeout, failure=failure, limits=limits)
+    try:
+        run_all(attempt, phase, lines, timeout=timeout, failure=failure, limits=limits)
+    except BaseException:  # a container may go on without the program that was ended
+        end_enclosed(attempt.host, name)
+        raise
 
 
 def run_all(
