@@ -81,27 +81,26 @@ def run_all(
         )
         if ended.timed_out or ended.status:
             fact = "\n".join(f"  | {told}" for told in ended.tail)
-            what, cure = _failure(attempt, phase, line, ended, timeout, limits)
-            raise failure(what, fact=fact, cure=cure)
+            what, cure = _told(phase, line, ended, timeout, limits)
+            raise failure(what, fact=fact, cure=cure.format(key=f"app.{app.name}"))
     if limits:
         host.runtime.end_builds(app.name)
     host.journal.forget_commands(app.name)
 
 
-def _failure(
-    attempt: Attempt, phase: Phase, line: str, ended: Finished, timeout: float, limits: BuildLimits | None
+def _told(
+    phase: Phase, line: str, ended: Finished, timeout: float, limits: BuildLimits | None
 ) -> tuple[str, str]:
-    """What went wrong, and what is to be done."""
-    name = attempt.app.name
+    """What went wrong, and what is to be done; ``{key}`` stands for the app's table."""
     if ended.timed_out:
         return (
             f"The {phase} had not ended after {timeout:g}s: `{line}` was ended.",
-            f"If the {phase} needs longer, raise app.{name}.{phase}_timeout.",
+            f"If the {phase} needs longer, raise {{key}}.{phase}_timeout.",
         )
     what = f"The {phase} command `{line}` failed with exit status {ended.status}."
     if limits and limits.memory is not None and ended.status in _KILLED:
         return (
             what,
-            f"The kernel may have killed it for its memory: raise app.{name}.build_limits.memory.",
+            "The kernel may have killed it for its memory: raise {key}.build_limits.memory.",
         )
     return what, f"Fix the {phase} and deploy again."
