@@ -128,6 +128,22 @@ def test_what_its_runtime_has_lost_is_known_and_stopped(place: Place) -> None:
     assert is_forgotten(place)
 
 
+def test_what_nobody_watches_any_more_is_stopped_and_forgotten(place: Place) -> None:
+    """Podman would think for ever that it runs."""
+    if place.kind != "podman on supervisord":
+        pytest.skip("a unit ends with its watchman")
+    process = polite(place)
+    watchman = parent(process.pid)
+    assert watchman
+    place.runtime.abandon()
+    for pid in (clients(place)[0], watchman):
+        os.kill(pid, signal.SIGKILL)
+    assert is_alive(process)
+    assert not place.runtime.stop("shop_a", process, timeout=10.0).killed
+    assert not is_alive(process)
+    assert is_forgotten(place)
+
+
 def test_one_whose_client_is_killed_while_it_starts_can_be_started_again(place: Place) -> None:
     for _ in range(3):
         child = os.fork()
