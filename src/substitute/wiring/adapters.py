@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import cached_property
 from importlib import import_module
 from types import SimpleNamespace
@@ -46,6 +47,8 @@ SOURCES = {
 }
 ENGINE = "engine"
 """The fact of a root's journal that says which engine may run containers of it."""
+_ADDRESS = "DOCKER_HOST"
+"""The variable, and the fact, that says where dockerd listens."""
 IN_USE = "balancers"
 """The fact that says which kinds of balancer may lead requests to the root's apps, and how each is set up."""
 
@@ -114,12 +117,23 @@ def with_engine(engine: str, beside: Runtime, kind: str, root: Path, journal: Jo
     That is the engine that is configured, and one that was before, and may run some yet.
     """
     found, before = beside, journal.fact(ENGINE) or ""
+    if engine or before:
+        _have_address(journal)
     for one in dict.fromkeys([before, engine]):
         if one:
             found = adapter(ENGINES, one, "runtime.kind")(found, root, in_unit=kind == "systemd")
     if engine and engine != before:
         journal.remember(ENGINE, engine)
     return found
+
+
+def _have_address(journal: Journal) -> None:
+    """Have the engine be the same for all: a guardian, a cron and the machine's boot have no variable of a shell."""
+    known, now = journal.fact(_ADDRESS), os.environ.get(_ADDRESS)
+    if now and now != known:
+        journal.remember(_ADDRESS, now)
+    elif known and not now:
+        os.environ[_ADDRESS] = known
 
 
 def balancer_of(
