@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import cached_property
 from importlib import import_module
 from types import SimpleNamespace
@@ -46,6 +47,8 @@ SOURCES = {
 }
 ENGINE_FACT = "engines"
 """The fact of a root's journal that says which engines may run containers of it, the present one at the end."""
+_ADDRESS = "DOCKER_HOST"
+"""The variable, and the fact, that says where dockerd listens."""
 IN_USE = "balancers"
 """The fact that says which kinds of balancer may lead requests to the root's apps, and how each is set up."""
 
@@ -115,6 +118,8 @@ def with_engine(engine: str, beside: Runtime, kind: str, root: Path, journal: Jo
     """
     found, before = beside, (journal.fact(ENGINE_FACT) or "").split()
     engines = [*(one for one in before if one != engine), *([engine] if engine else [])]
+    if engines:
+        _have_address(journal)
     former = former_place(journal) if engines else None
     for one in engines:
         make = adapter(ENGINES, one, "runtime.kind")
@@ -124,6 +129,15 @@ def with_engine(engine: str, beside: Runtime, kind: str, root: Path, journal: Jo
     if engines != before:
         journal.remember(ENGINE_FACT, " ".join(engines))
     return found
+
+
+def _have_address(journal: Journal) -> None:
+    """Have the engine be the same for all: a guardian, a cron and the machine's boot have no variable of a shell."""
+    known, now = journal.fact(_ADDRESS), os.environ.get(_ADDRESS)
+    if now and now != known:
+        journal.remember(_ADDRESS, now)
+    elif known and not now:
+        os.environ[_ADDRESS] = known
 
 
 def balancer_of(
