@@ -100,7 +100,7 @@ def open_site(
     def guardian(app: str) -> AbstractContextManager[Callable[[], None]]:
         from substitute.guardian.start import guarded  # noqa: PLC0415
 
-        return guarded(root, app, runtime)
+        return guarded(root, app, runtime, journal)
 
     def secret(source: SecretSource, on_start: Callable[[Process], None]) -> str:
         from substitute.linux.secret_values import read_secret  # noqa: PLC0415
