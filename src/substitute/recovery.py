@@ -28,6 +28,7 @@ def main(root: str, app: str, cause: str = "") -> int:
         else:
             up(site.host, [site.known(app)], guests=False, operation=RECOVERY)
         until = site.host.journal.app(app).looked_after
+        site.close()
     except SubstituteError as error:
         print(error, flush=True)  # noqa: T201
         return error.exit_status

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from substitute.core.model.records import RunRecord
     from substitute.core.ports.runtime import Runtime
+    from substitute.core.state.journal import Journal
 
 _KEPT = (
     "PATH",
@@ -35,11 +36,12 @@ _KEPT = (
 
 
 @contextmanager
-def guarded(root: Path, app: str, runtime: Runtime) -> Iterator[Callable[[], None]]:
+def guarded(root: Path, app: str, runtime: Runtime, journal: Journal) -> Iterator[Callable[[], None]]:
     """Have a small process settle `app` if this one dies inside; end it unused otherwise.
 
     It blocks on the lock that the deployer holds, so it must be gone before that is released; not where it is to go on
-    with what is left, which calling what is given says. One that an earlier deployment has left asleep is ended.
+    with what is left, and with `journal`, which calling what is given says. One that an earlier deployment has left
+    asleep is ended.
     """
     run = root / "deploy" / "run"
     _end_sleeping(run, app)
@@ -51,8 +53,13 @@ def guarded(root: Path, app: str, runtime: Runtime) -> Iterator[Callable[[], Non
         log=run / "guardian.log",
     )
     ends = [end]
+
+    def hand_over() -> None:
+        ends.clear()
+        journal.hand_over()
+
     try:
-        yield ends.clear
+        yield hand_over
     finally:
         for each in ends:
             each()

@@ -108,12 +108,8 @@ def remove_unfinished(directory: Path, of: str = "") -> None:
     """
     with suppress(OSError):
         for file in directory.iterdir():
-            unfinished = re.fullmatch(_UNFINISHED, file.name)
-            if (
-                unfinished
-                and file.name.startswith(f".{of}")
-                and not Path("/proc", unfinished["pid"]).exists()
-            ):
+            unfinished = file.name.startswith(f".{of}") and re.fullmatch(_UNFINISHED, file.name)
+            if unfinished and not Path("/proc", unfinished["pid"]).exists():
                 with suppress(OSError):
                     file.unlink()
 

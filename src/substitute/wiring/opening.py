@@ -140,7 +140,7 @@ def _host(
     def guardian(app: str) -> AbstractContextManager[Callable[[], None]]:
         from substitute.guardian.start import guarded  # noqa: PLC0415
 
-        return guarded(root, app, runtime)
+        return guarded(root, app, runtime, journal)
 
     @lru_cache(maxsize=1)
     def engine_here() -> Engine | None:

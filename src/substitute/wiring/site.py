@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from substitute import autostart as boot
 from substitute.core.model.errors import ConfigError, SubstituteError, UsageError
 from substitute.core.model.events import Warned
-from substitute.core.operate.status import observe, out_of_service
 from substitute.core.state.remembered import is_in_use
 from substitute.linux.init_system import Machine
 from substitute.runtimes.handover import RuntimeHandover
@@ -134,6 +132,8 @@ class Site:
 
     def status(self, name: str | None = None, *, check: bool = False) -> dict[str, Any]:
         """The ``status --json`` document; with `check` it names the apps that should serve and do not."""
+        from substitute.core.operate.status import observe, out_of_service  # noqa: PLC0415  # few commands ask
+
         chosen = self.chosen(name)
         seen = observe(self.host, chosen)
         checked = {"out_of_service": out_of_service(self.host, chosen)} if check else {}
@@ -174,6 +174,8 @@ class Site:
 
     def rest(self) -> None:
         """Have nothing bring the root back before the next boot but who types it."""
+        from substitute import autostart as boot  # noqa: PLC0415  # `down` alone
+
         try:
             boot.starter(self.root, Machine.this()).rest()
         except UsageError:  # there is nothing that would
@@ -186,6 +188,8 @@ class Site:
         self.host.journal.close()
 
     def _boot(self) -> dict[str, Any]:
+        from substitute import autostart as boot  # noqa: PLC0415  # `status` alone
+
         try:
             starter = boot.starter(self.root, Machine.this())
             where = starter.where()

@@ -98,9 +98,12 @@ class Apps(Facts):
         return dict(json.loads(row["environment"])) if row else {}
 
     def remember_environment(self, app: str, environment: Mapping[str, str]) -> None:
-        """Record what `environment` returns."""
-        with self._write() as db:
-            db.execute("UPDATE app SET environment = ? WHERE name = ?", (json.dumps(dict(environment)), app))
+        """Record what `environment` returns; nothing is written where it is so already."""
+        if self.environment(app) != environment:
+            with self._write() as db:
+                db.execute(
+                    "UPDATE app SET environment = ? WHERE name = ?", (json.dumps(dict(environment)), app)
+                )
 
     def waves(self, app: str) -> Waves | None:
         """In which waves the streams of `app` end, by the latest configuration that could be read."""

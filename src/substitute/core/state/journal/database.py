@@ -39,6 +39,7 @@ class Database:
         self.path = path
         self.damaged: Path | None = None
         """Where a damaged journal was put, that this one has taken the place of."""
+        self._is_handed_over = False
         self._reserve = path.with_name("journal.reserve")
         self._make_room()
         try:
@@ -143,9 +144,17 @@ class Database:
             return None
         return self._db.total_changes, self._db.execute("PRAGMA data_version").fetchone()[0]
 
+    def hand_over(self) -> None:
+        """Have `close` leave the file open, to the end of this process: another one goes on with it, and closes it.
+
+        The last to close brings all into one file, which waits for the disk twice. All that must be is on it by then.
+        """
+        self._is_handed_over = True
+
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        if not self._is_handed_over:
+            self._db.close()
 
     @contextmanager
     def _write(self, *, durably: bool = False) -> Iterator[sqlite3.Connection]:
