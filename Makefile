@@ -1,4 +1,4 @@
-# make setup | demo | test | test-long | lint | audit | check | bench | soak MINUTES=30
+# make setup | demo | test | test-containers | test-long | lint | audit | check | bench | soak MINUTES=30
 #
 # Everything lands in .venv. `setup` installs substitute and nothing else; what tests and lint need comes with them,
 # Debian's packages too where apt-get is there.
@@ -7,9 +7,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEBIAN := git git-lfs zip zstd haproxy nftables nginx nodejs wrk systemd dbus libpam-systemd iproute2 cron openssh-server curl openssl procps php-fpm libfcgi-bin puma
 
-ENGINES := npm golang-go docker.io podman postgresql debootstrap ruby-rails ruby-pg bundler capistrano
+CONTAINERS := docker.io podman runc tini docker-registry apache2-utils
+ENGINES := $(CONTAINERS) npm golang-go postgresql debootstrap ruby-rails ruby-pg bundler capistrano
 
-.PHONY: setup demo test test-long lint audit check bench soak docs clean
+.PHONY: setup demo test test-containers test-long lint audit check bench soak docs clean
 
 setup: .venv/.done
 
@@ -50,6 +51,12 @@ test-long: .venv/.dev
 	@tools/packages $(DEBIAN) $(ENGINES)
 	$(BIN)/pytest --numprocesses $(WORKERS) $(SPREAD) --durations 25 -m ""
 
+# Docker and Podman, the real ones: 400 MB to install, so a newcomer's `make test` does without.
+test-containers: export PYTHONDONTWRITEBYTECODE =
+test-containers: .venv/.dev
+	@tools/packages $(DEBIAN) $(CONTAINERS)
+	$(BIN)/pytest --numprocesses 2 $(SPREAD) --durations 15 -m "containers and not long"
+
 lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -63,7 +70,7 @@ audit: .venv/.dev
 check: lint audit test
 
 bench: .venv/.dev
-	@tools/packages $(DEBIAN) npm
+	@tools/packages $(DEBIAN) $(CONTAINERS) npm
 	$(BIN)/python -m bench.speed
 	$(BIN)/python -m bench.runtimes
 	$(BIN)/python -m bench.balancers
@@ -76,6 +83,7 @@ bench: .venv/.dev
 	$(BIN)/python -m bench.instances
 	$(BIN)/python -m bench.judge
 	$(BIN)/python -m bench.comparison
+	$(BIN)/python -m bench.containers
 
 MINUTES ?= 30
 soak: .venv/.dev

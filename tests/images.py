@@ -14,9 +14,7 @@ from typing import IO
 PYTHON = Path(sys.executable).resolve()
 """The program that is in it."""
 _PROGRAMS = ("sh", "true", "cat", "sleep", "env", "id", "ls", "kill")
-_PASSED_OVER = frozenset(
-    {"__pycache__", "test", "idlelib", "site-packages", "dist-packages", "lib2to3", "tkinter"}
-)
+_PASSED_OVER = frozenset({"test", "idlelib", "site-packages", "dist-packages", "lib2to3", "tkinter"})
 
 
 def write_python(out: IO[bytes]) -> None:

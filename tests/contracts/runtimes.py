@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.runtimes.docker.runtime import Docker
+from substitute.runtimes.podman.runtime import Podman
 from substitute.runtimes.supervisord import runtime as supervisord
 from substitute.runtimes.systemd import runtime as systemd
 from tests.machines import USER
@@ -22,10 +23,14 @@ CONNECT: dict[str, Callable[[Path], Runtime]] = {
     "systemd": systemd.connect,
     "systemd-user": systemd.connect,
     "docker": lambda run: Docker(supervisord.connect(run), run.parent.parent),
+    "podman on systemd": lambda run: Podman(systemd.connect(run), run, in_unit=True),
+    "podman on supervisord": lambda run: Podman(supervisord.connect(run), run, in_unit=False),
 }
 KINDS = [
     pytest.param("supervisord"),
     pytest.param("systemd", marks=pytest.mark.machine),
     pytest.param("systemd-user", marks=pytest.mark.machine(user=USER)),
     pytest.param("docker", marks=pytest.mark.containers),
+    pytest.param("podman on systemd", marks=[pytest.mark.machine, pytest.mark.containers]),
+    pytest.param("podman on supervisord", marks=pytest.mark.containers),
 ]

@@ -28,13 +28,17 @@ KINDS: dict[str, Kind] = {
     **traefiks.KINDS,
     **nginxes.KINDS,
 }
-WEIGHING = [name for name, kind in KINDS.items() if kind.weighs]
+RELATED = {"passive behind haproxy", "passive behind caddy", "nginx of the system"}
+"""What such a kind has in common with another one of `KINDS` is all that is ours: its whole suite is for `make
+test-long`, and here it switches under load."""
+USUAL = [pytest.param(name, marks=pytest.mark.long if name in RELATED else ()) for name in KINDS]
+WEIGHING = [one for one in USUAL if KINDS[str(one.values[0])].weighs]
 TURNS = int(os.environ.get("TURNS", "4"))
 STEP = 20
 """Requests between two operations, at least."""
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=USUAL)
 def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with site_in(tmp_path_factory.mktemp("kept"), KINDS[request.param]) as made:
         yield made
@@ -118,6 +122,7 @@ def test_the_same_routes_again_change_nothing(site: Site) -> None:
         assert say("two") == "b0 two"
 
 
+@pytest.mark.parametrize("kept", KINDS, indirect=True)
 def test_switches_at_saturation_fail_no_request(site: Site) -> None:
     with saturated(site) as running:
         for turn in range(TURNS):

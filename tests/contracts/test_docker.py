@@ -16,11 +16,11 @@ import pytest
 from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import Limits, Process, Program
 from substitute.core.model.slots import Endpoint
-from substitute.linux import listeners
-from substitute.linux.processes import identify, is_alive
+from substitute.linux.processes import is_alive
+from substitute.probing.instances import LocalInstances
 from substitute.runtimes.docker.api import Absent, Api, Silent
 from substitute.runtimes.docker.runtime import Docker
-from substitute.runtimes.root_prefix import prefix_of
+from substitute.runtimes.names import prefix_of
 from substitute.runtimes.supervisord import runtime as supervisord
 from tests.waiting import eventually
 
@@ -145,9 +145,7 @@ def test_what_was_stopped_stays_so_when_dockerd_starts_again_and_what_runs_comes
 
 
 def test_what_was_never_started_is_not_when_dockerd_starts_again(root: Root) -> None:
-    root.docker(
-        "create", "--name", root.called(), "--restart=unless-stopped", root.docker.images[True], "true"
-    )
+    root.docker("create", "--name", root.called(), "--restart=always", root.docker.images[True], "true")
     root.docker.end()
     root.docker.start()
     assert root.state() == "created"
@@ -269,6 +267,15 @@ def test_what_docker_cannot_start_is_told_in_its_words_and_leaves_nothing(root: 
     assert root.docker("ps", "--all", "--quiet", f"--filter=name={root.called()}") == ""
 
 
+def test_a_dockerd_whose_processes_are_not_of_this_machine_is_refused(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("substitute.runtimes.docker.runtime._cgroup", lambda _: "0::/")
+    with pytest.raises(RuntimeFailedError, match="does not see their processes"):
+        root.start()
+    assert root.docker("ps", "--all", "--quiet", f"--filter=name={root.called()}") == ""
+
+
 def test_it_is_held_to_its_limits(root: Root) -> None:
     limits = Limits(memory=64 << 20, cpu=0.5, tasks=50, nofile=333)
     root.start("sh -c 'ulimit -n; exec sleep 600'", limits=limits)
@@ -285,21 +292,20 @@ def test_one_that_takes_too_much_memory_is_told_as_such(root: Root) -> None:
     eventually(lambda: "out of memory" in root.runtime.inspect("shop_a").exit, "its end")
 
 
-def test_published_ports_are_held_by_a_process_of_docker_for_that_container_alone(root: Root) -> None:
+def test_a_published_port_is_held_by_a_process_of_docker_for_that_container_alone(root: Root) -> None:
     server = (
         f"{PYTHON} -c 'import socket, time; one = socket.create_server((\"0.0.0.0\", 80)); time.sleep(600)'"
     )
-    proxies = {}
+    found = {}
     for name in ("shop_a", "shop_b"):
         with socket.create_server(("127.0.0.1", 0)) as free:
             endpoint = Endpoint("127.0.0.1", free.getsockname()[1])
-        root.start(server, name=name, container=root.docker.container(root.run, {endpoint: 80}))
-        proxies[name] = root.runtime.proxies(name)
-        held = {listener.inode for listener in listeners.on(endpoint)}
-        assert held
-        assert held <= {inode for pid in proxies[name] for inode in _sockets(pid)}
+        process = root.start(server, name=name, container=root.docker.container(root.run, {endpoint: 80}))
+        found[endpoint] = process
         eventually(partial(_accepts, endpoint), "it answers")
-    assert proxies["shop_a"].isdisjoint(proxies["shop_b"])
+    for endpoint in found:
+        for other, process in found.items():
+            assert LocalInstances().owned(endpoint, process) is (other == endpoint)
 
 
 def test_the_lines_of_a_container_outlive_it(root: Root) -> None:
@@ -361,9 +367,3 @@ def test_a_docker_that_speaks_only_later_versions_is_asked_in_its_own(tmp_path: 
 def _accepts(endpoint: Endpoint) -> bool:
     with socket.socket() as connection:
         return connection.connect_ex((endpoint.host, endpoint.port)) == 0
-
-
-def _sockets(pid: int) -> set[int]:
-    assert identify(pid)
-    found = [str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir()]
-    return {int(one[8:-1]) for one in found if one.startswith("socket:[")}

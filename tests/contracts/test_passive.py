@@ -99,14 +99,16 @@ def test_slow_requests_straddle_swaps_in_quick_succession(site: Site) -> None:
     assert "upstream" not in log.read_text()  # nginx never met a refused or a reset connection
 
 
-PLACES = {
+PLACES = {  # a whole IPv4 is met from another machine, too
     "loopback of IPv6": ("::1", "127.0.0.1"),
     "every address": ("0.0.0.0", "127.0.0.1"),
     "every address of both families": ("::", "127.0.0.1"),
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "place", [pytest.param(one, marks=pytest.mark.long if one == "every address" else ()) for one in PLACES]
+)
 def test_an_app_may_listen_on(tmp_path: Path, place: str) -> None:
     host, door = PLACES[place]
     kind = replace(

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import Container, Process, Program
 from substitute.linux.processes import group_of, identify, is_alive, signal_group
+from tests.contracts.podmans import Podmans
 from tests.contracts.runtimes import CONNECT, KINDS
 from tests.waiting import eventually
 
@@ -30,6 +31,13 @@ SLEEPER_IN_QUOTES = f'{sys.executable} -S -E -c "import time; time.sleep(600)"'
 STUBBORN = (
     f"{sys.executable} -S -E -c 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     'print("ready", flush=True); time.sleep(600)\''
+)
+
+POLITE = (
+    "import signal, sys, time\n"
+    "def leave(number, _): print(signal.Signals(number).name, 'came', flush=True); sys.exit()\n"
+    "for one in (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1): signal.signal(one, leave)\n"
+    "print('ready', flush=True); time.sleep(600)\n"
 )
 
 
@@ -44,7 +52,8 @@ class Place:
         self.runtime = self.connect(run)
         self.file = run.parent / "shop" / "log" / "a.log"
         self.started: list[Process] = []
-        self.container: Container | None = None
+        self.podman = Podmans(run.parent) if kind.startswith("podman") else None
+        self.container: Container | None = self.podman.container(run) if self.podman else None
 
     def program(self, command: str, environment: dict[str, str], **more: Any) -> Program:
         environment = {"PATH": os.environ["PATH"], **environment}
@@ -69,12 +78,15 @@ class Place:
             signal_group(process, signal.SIGKILL)
         self.runtime.stop("shop_a", None, timeout=0.0)
         self.runtime.shutdown()
+        if self.podman:
+            self.podman.close()
 
 
 def made_at(request: pytest.FixtureRequest, kind: str, run: Path) -> Place:
     engine = request.getfixturevalue(kind) if kind == "docker" else None
     made = Place(kind, run)
-    made.container = engine.container(run) if engine else None
+    if engine:
+        made.container = engine.container(run)
     return made
 
 
@@ -86,8 +98,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 
 def test_it_starts_a_process_and_stops_it_with_sigterm(place: Place) -> None:
-    process = place.start()
+    (place.run / "polite.py").write_text(POLITE)
+    process = place.start(f"{sys.executable} -S -E polite.py")
     assert place.runtime.inspect("shop_a").process == process
+    place.logged("ready")
     stopped = place.runtime.stop("shop_a", process, timeout=10.0)
     assert not stopped.killed
     assert not is_alive(process)
@@ -108,14 +122,6 @@ def test_one_that_is_told_to_terminate_may_take_its_time_and_is_not_started_agai
     assert not place.runtime.stop("shop_a", process, timeout=10.0).killed
     assert place.runtime.inspect("shop_a").process is None
     assert place.log.count("told") == 1
-
-
-POLITE = (
-    "import signal, sys, time\n"
-    "def leave(number, _): print(signal.Signals(number).name, 'came', flush=True); sys.exit()\n"
-    "for one in (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1): signal.signal(one, leave)\n"
-    "print('ready', flush=True); time.sleep(600)\n"
-)
 
 
 @pytest.mark.parametrize("number", ["SIGQUIT", "SIGUSR1"])
@@ -244,7 +250,9 @@ def test_what_the_main_process_leaves_is_not_waited_for_until_the_limit(place: P
     """As with `npm start`, whose shell is gone at once."""
     script = place.run / "main.py"
     script.write_text(
-        "import os, time\nif os.fork():\n    time.sleep(600)\nprint('ready', flush=True)\ntime.sleep(600)\n"
+        "import os, signal, sys, time\n"
+        "if os.fork():\n    signal.signal(signal.SIGTERM, lambda *_: sys.exit())\n    time.sleep(600)\n"
+        "time.sleep(0.1)\nprint('ready', flush=True)\ntime.sleep(600)\n"
     )
     process = place.start(f"{sys.executable} -S -E main.py")
     place.logged("ready")
@@ -265,8 +273,10 @@ def test_it_outlives_the_deployer(place: Place) -> None:
         f"runtime = CONNECT[{place.kind!r}](Path({str(place.run)!r}))\n"
         "print(runtime.start(pickle.load(sys.stdin.buffer)).pid)"
     )
-    program = pickle.dumps(place.program("sleep 600", {"PATH": "/bin"}))
-    done = subprocess.run([sys.executable, "-c", code], input=program, capture_output=True, check=True)
+    program = place.program("sleep 600", {"PATH": "/bin"})
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=pickle.dumps(program), capture_output=True, check=True
+    )
     process = identify(int(done.stdout))
     assert process
     place.started.append(process)

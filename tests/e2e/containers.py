@@ -7,7 +7,6 @@ import os
 import subprocess
 from contextlib import suppress
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -18,6 +17,7 @@ from tests.images import PYTHON, write_python
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 ENGINES = [pytest.param("docker")]
 BASE = "localhost/python:test"
@@ -76,7 +76,8 @@ class ContainerSite(Site):
             "ps", *everything, "--no-trunc", "--filter", f"name={self.prefix}", "--format", form
         )
         return {
-            name.removeprefix(f"{self.prefix}-"): number for name, number in map(str.split, listed.splitlines())
+            name.removeprefix(f"{self.prefix}-"): number
+            for name, number in map(str.split, listed.splitlines())
         }
 
     def images(self) -> dict[str, str]:

@@ -262,7 +262,8 @@ def pm2(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(prefix / "node_modules" / ".bin")
 
 
-@pytest.mark.parametrize("mode", [pytest.param("fork", marks=pytest.mark.long), "cluster"])
+@pytest.mark.long
+@pytest.mark.parametrize("mode", ["fork", "cluster"])
 def test_an_app_that_pm2_keeps(site: Site, pm2: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     live = site.root.parent / "live"
     monkeypatch.setenv("PM2_HOME", str(site.root.parent / "pm2"))

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.linux.processes import identify, is_alive
-from tests.e2e.containers import BASE, DOCKERFILE, ENGINES, ContainerSite, fill
+from tests.e2e.containers import BASE, ENGINES, ContainerSite, fill
 from tests.e2e.site import fetch, killed
 from tests.e2e.traffic import under_load
 from tests.images import PYTHON
@@ -143,7 +142,9 @@ def test_whoever_is_stopped_in_the_middle_leaves_nothing(
             deployer.communicate(timeout=120)
         assert deployer.returncode != 0
         # The guardian is nobody's child: what it knows of the engine, the journal has told it.
-        eventually(lambda: where == "build" or set(site.containers()) == {"shop_a"}, "the guardian has settled")
+        eventually(
+            lambda: where == "build" or set(site.containers()) == {"shop_a"}, "the guardian has settled"
+        )
 
     assert under_load(site, stop, lambda: site.run("up")) == {"1"}
     eventually(lambda: works_on(site) == before, "nothing of it runs")
@@ -241,7 +242,7 @@ def test_commands_run_in_containers_of_their_own(site: ContainerSite) -> None:
     )
     told = site.run("deploy").stdout
     assert "released " in told
-    assert_only_runs(site, "shop_a", "shop_a_worker")
+    assert_only_runs(site, "shop_a", "shop_a_worker_1")
     command = site.command("run", "--", "sh", "-c", "cat; exit 7")
     done = subprocess.run(command, input="typed\n", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (7, "typed\n"), done.stderr
@@ -253,7 +254,7 @@ def test_commands_run_in_containers_of_their_own(site: ContainerSite) -> None:
     eventually(lambda: "a cron of 1" in site.run("logs", "--cron", "job").stdout, "the cron was run")
     site.configure(more='[app.shop.stop]\ntimeout = "2s"\n')
     site.run("stop", name)
-    eventually(lambda: set(site.containers()) == {"shop_a", "shop_a_worker"}, "its container ended with it")
+    eventually(lambda: set(site.containers()) == {"shop_a", "shop_a_worker_1"}, "its container ended with it")
     site.repository.commit("2")
     assert under_load(site, lambda: site.run("deploy")) == {"1", "2"}
     assert_only_runs(site, "shop_b")

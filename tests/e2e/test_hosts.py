@@ -112,10 +112,13 @@ def test_a_failure_ends_the_rollout_and_resume_goes_on(fleet: Fleet) -> None:
         for name, machine in fleet.machines.items()
     }
     assert released == {"web1": [new], "web2": [], "web3": []}
+    fleet.run("rollback", "--hosts", "all")
+    assert set(fleet.live().values()) == {old}
     fleet.configure()
     fleet.run("hosts", "setup")
 
 
+@pytest.mark.long
 def test_after_a_rollout_that_was_stopped_all_go_back_to_the_same(fleet: Fleet) -> None:
     old, new = old_and_new(fleet, FAILS_SOMEWHERE)
     fleet.machines["web3"].run("touch", f"{HOME}/broken")
@@ -190,6 +193,7 @@ def test_what_runs_on_the_hosts_does_not_need_who_has_started_it(fleet: Fleet) -
     eventually(lambda: set(fleet.live().values()) == {new}, "each host has come to its end")
 
 
+@pytest.mark.long
 def test_a_host_that_loses_its_power_settles_by_itself(fleet: Fleet) -> None:
     old, new = old_and_new(fleet, WAITS)
     with fleet.begun("deploy", "--hosts", "all", "--json") as driver:

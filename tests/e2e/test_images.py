@@ -41,7 +41,7 @@ class ImageSite(ContainerSite):
         for name in names:
             self.engine("build", "--quiet", "--tag", name, str(self.repository.directory))
             self.engine("push", name)
-        told = self.engine("image", "inspect", "--format", "{{join .RepoDigests \"\\n\"}}", names[0])
+        told = self.engine("image", "inspect", "--format", '{{join .RepoDigests "\\n"}}', names[0])
         self.engine("image", "rm", *names)
         (digest,) = [line for line in told.splitlines() if line.startswith(f"{self.name}@")]
         return digest.partition("@sha256:")[2]
@@ -56,7 +56,7 @@ class ImageSite(ContainerSite):
 def engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, Engine]]:
     found: Engine = request.getfixturevalue(request.param)
     fill(found)
-    yield request.param, found
+    return request.param, found
 
 
 @pytest.fixture
@@ -145,12 +145,17 @@ def test_an_archive_of_an_image_needs_no_registry(site: ImageSite, tmp_path: Pat
         name, archive = f"localhost/archived:{version}", tmp_path / f"{version}.tar"
         site.engine("build", "--quiet", "--tag", name, str(site.repository.directory))
         site.engine("save", "--output", str(archive), name)
-    number = site.engine("image", "inspect", "--format", "{{.Id}}", "localhost/archived:2").removeprefix("sha256:")
+    number = site.engine("image", "inspect", "--format", "{{.Id}}", "localhost/archived:2").removeprefix(
+        "sha256:"
+    )
     site.engine("image", "rm", "localhost/archived:1", "localhost/archived:2")
     site.run("deploy", str(tmp_path / "1.tar"))
     told = site.run("deploy", str(tmp_path / "2.tar"), "--sha256", "0" * 64, exit_status=2).stderr
     assert f"is {number}, and not 0000" in told
-    assert under_load(site, lambda: site.run("deploy", str(tmp_path / "2.tar"), "--sha256", number)) == {"1", "2"}
+    assert under_load(site, lambda: site.run("deploy", str(tmp_path / "2.tar"), "--sha256", number)) == {
+        "1",
+        "2",
+    }
     assert site.live() == number
     (tmp_path / "3.tar").write_text("no image")
     assert "is no image" in site.run("deploy", str(tmp_path / "3.tar"), exit_status=1).stderr
@@ -193,7 +198,9 @@ def test_as_many_images_stay_as_versions_are_kept_and_what_others_have_named(sit
         if version == 1:
             site.engine("tag", new, "localhost/somebodys:own")
     assert set(site.images().values()) == set(numbers[2:])
-    there = site.engine("image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").splitlines()
+    there = site.engine(
+        "image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"
+    ).splitlines()
     assert f"localhost/somebodys:own {numbers[0]}" in there
     assert numbers[1] not in "\n".join(there), "nobody else needs it"
     assert [line for line in there if line.startswith("localhost/python:test ")]

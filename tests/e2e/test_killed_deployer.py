@@ -1,7 +1,7 @@
 """SIGKILL to the deployer, whenever: the next command succeeds with nothing fixed by hand, and no request fails.
 
-Each second event is met with one of the two runtimes (where a phase ends, the next one begins), and the instants are
-the same each time. For each event with both, and more instants, or others: ``KILLS=200 SEED=7 pytest
+Each second event is met with one of the two runtimes (where a phase ends, the next one begins). The instants are the
+same each time, and with supervisord alone. For all with both, and more instants, or others: ``KILLS=200 SEED=7 pytest
 tests/e2e/test_killed_deployer.py``, as `make test-long` does.
 """
 
@@ -34,8 +34,8 @@ KILLS = int(os.environ.get("KILLS", "0"))
 """Random instants, for each runtime; where none were asked for, there are some."""
 SEED = int(os.environ.get("SEED", "1"))
 
-ON_BOTH = pytest.mark.parametrize(
-    "runtime", ["supervisord", pytest.param("systemd", marks=pytest.mark.machine)]
+ON_BOTH_IN_LONG = pytest.mark.parametrize(
+    "runtime", ["supervisord", pytest.param("systemd", marks=[pytest.mark.machine, pytest.mark.long])]
 )
 USUAL = {("supervisord", "deploy"), ("systemd", "deploy")}
 """What is tried at each change: the events of a restart and of a rollback are among those of a deployment."""
@@ -189,7 +189,7 @@ def test_killed_at_any_event_the_next_command_needs_nothing_fixed(
         assert event > 15
 
 
-@ON_BOTH
+@ON_BOTH_IN_LONG
 def test_killed_at_any_instant_and_once_more_the_next_command_needs_nothing_fixed(
     tmp_path: Path, runtime: str
 ) -> None:
@@ -214,7 +214,7 @@ def lasting(made: Killer, operation: str) -> float:
     return time.monotonic() - began
 
 
-@ON_BOTH
+@ON_BOTH_IN_LONG
 def test_killed_with_its_guardian_nothing_changes_until_the_next_command(
     tmp_path: Path, runtime: str
 ) -> None:

@@ -119,6 +119,7 @@ def test_a_worker_that_does_not_run_fails_the_deployment_and_the_old_ones_go_on(
     assert [name for name, one in instances(site, "a").items() if not one["pid"]] == []
 
 
+@SYSTEMD_IN_LONG
 def test_a_worker_may_finish_its_job_behind_the_deployment(site: Site) -> None:
     several(site, queue="background = true")
     site.run("deploy")

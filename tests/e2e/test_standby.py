@@ -85,6 +85,7 @@ def test_it_ends_when_somebody_says_so_and_a_rollback_starts_it_again(site: Site
     assert "Nothing of shop stands by" in site.run("standby", "end").stdout
 
 
+@SYSTEMD_IN_LONG
 def test_it_ends_at_its_time_with_nobody_typing(site: Site) -> None:
     stands_by(site, "1s")
     site.repository.commit("3")

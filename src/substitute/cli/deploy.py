@@ -97,7 +97,8 @@ def deploy(
     """Make COMMIT live without failing a request.
 
     COMMIT is a branch of origin, a tag or any commit; the default is the newest commit of the app's branch.
-    With source = "archive" it is a file or a directory that was built elsewhere.
+    With source = "archive" it is a file or a directory that was built elsewhere, with source = "image" a tag of the
+    image, or the file of one (`docker save`).
 
     The new version is fetched, built and started in the slot that is not live. When it passes its health check, it
     gets the traffic, and the old version finishes its requests and stops. If anything fails before that, or you type

@@ -175,8 +175,9 @@ def _rollout(
 def _archive(fleet: Fleet, app: str, command: str, commit: str | None) -> Path | None:
     """The file that is to be deployed, where that is one which is here."""
     section = fleet.apps[app]
-    is_archive = isinstance(section, dict) and section.get("source") == "archive"
+    source = section.get("source") if isinstance(section, dict) else None
     file = Path(commit or "")
+    is_archive = source == "archive" or (source == "image" and bool(file.suffix) and file.is_file())
     return file if command == "deploy" and is_archive and commit and file.exists() else None
 
 

@@ -53,7 +53,8 @@ def status_lines(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     if runtime := document.get("runtime"):
         told = f", {_running(runtime, paint)}" if "running" in runtime else ""
         advice = f" ({runtime['advice']})" if runtime.get("advice") else ""
-        yield f"runtime: {runtime['kind']}{told}{advice}"
+        engine = f", containers by {runtime['engine']}" if runtime.get("engine") else ""
+        yield f"runtime: {runtime['kind']}{engine}{told}{advice}"
     yield from _machine(document, paint)
 
 

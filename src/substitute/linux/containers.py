@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from ipaddress import IPv6Address
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.linux import processes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from substitute.core.model.programs import Process
 
 _CONTAINER = re.compile(r"\b(docker|libpod)[-/]([0-9a-f]{64})")
@@ -22,6 +22,7 @@ UNIT_LABEL = '{{index .Config.Labels "PODMAN_SYSTEMD_UNIT"}}'
 """What `podman inspect` is asked for the unit of a container that systemd starts (Quadlet has one)."""
 _PROXY = "docker-proxy"
 """It holds a published port outside the container: one process for IPv4, and one for IPv6."""
+_DAEMON = "dockerd"
 _RESERVES = "conmon"
 """Podman's watchman of one container, which holds its published ports."""
 _OF_MANY = frozenset(
@@ -50,9 +51,16 @@ def container_of(pid: int, port: int) -> tuple[str, str] | None:
 
 
 def proxies_like(pid: int) -> set[int]:
-    """Those that hold the same published port of the same container as `pid`, on another address; none for another."""
+    """Those that hold published ports for the container that `pid` runs in.
+
+    For a proxy itself: those that hold the same port of the same container, on another address; none for another.
+    Of the first process of a container of Podman's it is the watchman.
+    """
+    above = processes.parent(pid)
+    if above and processes.name(above) == _RESERVES:
+        return {above}
     if processes.name(pid) != _PROXY:
-        return set()
+        return _proxies_to(addresses_of(pid)) if is_elsewhere(pid) else set()
     port = _published(pid)
     return {
         other
@@ -61,28 +69,74 @@ def proxies_like(pid: int) -> set[int]:
     }
 
 
-def proxies_to(addresses: Collection[str]) -> set[int]:
-    """Those that hold published ports of the containers with these addresses. A user's program of that name is none."""
+def is_elsewhere(pid: int) -> bool:
+    """Whether it is on a network of its own, and not on this machine's. What can't be seen is not."""
+    with suppress(OSError):
+        here, there = (os.stat(f"/proc/{one}/ns/net").st_ino for one in ("self", pid))  # noqa: PTH116
+        return here != there
+    return False
+
+
+def addresses_of(pid: int) -> set[str]:
+    """The addresses of the network that `pid` is on, but for those that every network has."""
+    found = set()
+    with suppress(OSError):
+        table = Path(f"/proc/{pid}/net/fib_trie").read_text(encoding="ascii")
+        found |= set(re.findall(r"\|-- (\S+)\n\s+/32 host LOCAL", table))
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/net/if_inet6").read_text(encoding="ascii").splitlines():
+            found.add(str(IPv6Address(int(line.split()[0], 16))))
+    return {address for address in found if not address.startswith(("127.", "fe80:")) and address != "::1"}
+
+
+def _proxies_to(addresses: set[str]) -> set[int]:
+    """A user's program that calls itself so is none: dockerd starts them."""
     return {
         pid
         for pid in processes.every()
         if processes.name(pid) == _PROXY
-        and processes.program(pid) in {_PROXY, ""}
         and _published(pid).get("-container-ip") in addresses
-        and "dockerd" in processes.name(processes.parent(pid) or 1)
+        and processes.program(processes.parent(pid) or 1) in {_DAEMON, ""}
+        and 0 in processes.users(processes.parent(pid) or 1)
     }
 
 
-def main_process(container: str) -> Process | None:
+def first_process(container: str) -> Process | None:
     """The first process in the control group of the container with this id, which started the others, if any runs."""
-    found = [
-        process
-        for pid in processes.every()
-        if _is_in(pid, container) and (process := processes.identify(pid))
-    ]
+    found = [one for pid in processes.every() if _is_in(pid, container) and (one := processes.identify(pid))]
     inside = {one.pid for one in found}
     first = [one for one in found if processes.parent(one.pid) not in inside]
     return min(first, key=lambda one: one.start_time, default=None)
+
+
+def main_process(name: str, noted: Path) -> Process | None:
+    """The first process of the container that Podman calls `name`, where its watchman runs, as who asks.
+
+    It is the child of the watchman's that has a number of its own inside; `noted` is the file in which Podman noted it
+    last. Where that is gone, all processes are looked through. It is the program once it `is_executed`.
+    """
+    try:
+        pids = {int(noted.read_text(encoding="ascii"))}
+    except (OSError, ValueError):
+        watchmen = [pid for pid in processes.every() if _watches(pid, name)]
+        pids = {child for watchman in watchmen for child in processes.children(watchman) if is_apart(child)}
+    for pid in pids:
+        found = processes.identify(pid)
+        if found and _watches(processes.parent(pid), name):
+            return found
+    return None
+
+
+def is_watched(pid: int) -> bool:
+    """Whether it is the first process of a container of Podman's, or the watchman of one."""
+    return any(processes.name(one) == _RESERVES for one in (pid, processes.parent(pid)) if one)
+
+
+def is_executed(process: Process) -> bool:
+    """Whether the first process of a container of Podman's is what it was made for, and no more who makes it."""
+    watchman = processes.parent(process.pid)
+    maker = _argument(processes.command_line(watchman), "-r") if watchman else ""
+    return processes.name(process.pid) != Path(maker).name
 
 
 def client_of(engine: str, name: str) -> int | None:
@@ -115,6 +169,22 @@ def _is_in(pid: int, container: str) -> bool:
     with suppress(OSError):
         return container in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8", errors="replace")
     return False
+
+
+def _watches(pid: int | None, name: str) -> bool:
+    """Whether `pid` is the watchman of the container that Podman calls `name`, and of the user who asks."""
+    words = processes.command_line(pid) if pid else []
+    return (
+        bool(words)
+        and Path(words[0]).name == _RESERVES
+        and _argument(words, "-n") == name
+        and processes.users(pid or 0) == {os.geteuid()}
+    )
+
+
+def _argument(words: list[str], option: str) -> str:
+    """What follows `option`; empty where nothing does."""
+    return next((value for word, value in pairwise(words) if word == option), "")
 
 
 def _published(pid: int) -> dict[str, str]:

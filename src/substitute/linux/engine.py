@@ -31,6 +31,8 @@ class CommandEngine:
 
     def __init__(self, name: str, root: Path) -> None:
         self.name = name
+        self._found: dict[str, Image] = {}
+        """Those that were asked for by their ids, of which each is the same for ever."""
         self._prefix = f"substitute-{sha256(os.fsencode(root.resolve()))[:8]}"
 
     def pulling(self, reference: str) -> Sequence[str]:
@@ -66,6 +68,8 @@ class CommandEngine:
 
     def find(self, reference: str) -> Image | None:
         """By its description."""
+        if reference in self._found:
+            return self._found[reference]
         told = self._ask("image", "inspect", reference)
         if told.status:
             if "no such" in told.err.lower() or "not known" in told.err.lower():
@@ -76,7 +80,10 @@ class CommandEngine:
         wanted = [one for one in digests if one.partition("@")[0] == _repository(reference)] or digests
         identity = found["Id"].removeprefix("sha256:")
         directory = (found.get("Config") or {}).get("WorkingDir") or "/"
-        return Image(f"sha256:{identity}", next(iter(wanted), ""), directory)
+        image = Image(f"sha256:{identity}", next(iter(wanted), ""), directory)
+        if reference == image.id:
+            self._found[reference] = image
+        return image
 
     def load(self, archive: Path) -> Image:
         """By what it says that it has loaded."""
@@ -117,6 +124,14 @@ class CommandEngine:
     def entering(self, argv: Sequence[str], instance: str) -> Sequence[str]:
         """By `exec`."""
         return [self.name, "exec", f"{self._prefix}-{instance}", *argv]
+
+    def image_of(self, instance: str) -> str:
+        """By the description of its container."""
+        with suppress(RuntimeFailedError):
+            told = self._ask("container", "inspect", "--format", "{{.Image}}", f"{self._prefix}-{instance}")
+            if not told.status:
+                return f"sha256:{told.out.strip().removeprefix('sha256:')}"
+        return ""
 
     def end(self, name: str) -> None:
         """By force: its client had the time to pass a signal on."""

@@ -26,6 +26,8 @@ class Choice:
 
     kind: str
     advice: str = ""
+    engine: str = ""
+    """What runs containers beside it: ``podman``, ``docker``, or nothing."""
 
 
 KEEPER = "runtime"

@@ -14,9 +14,6 @@ _SHELL_WORDS = frozenset(
 )
 """Reserved words and builtins, which cannot be exec'ed."""
 
-_BY_THE_SHELL = frozenset("$`*?[]{}~<>#!")
-"""Where one of these is in a command, it may mean something to the shell."""
-
 
 def is_simple(command: str) -> bool:
     """Whether `command` is one simple command, so that it can replace the shell and get the signals itself."""
@@ -38,20 +35,3 @@ def is_simple(command: str) -> bool:
 def begins_with_assignment(command: str) -> bool:
     """Whether it sets variables for its program, as ``FOO=1 node www.js``."""
     return bool(re.match(_ASSIGNMENT, command.lstrip()))
-
-
-def arguments_of(command: str) -> list[str]:
-    """What the entrypoint of a container is given for `command`; nothing for an empty one: what the image says.
-
-    An image need not have a shell, so there is one only where the line takes it; a simple command replaces it then.
-    """
-    command = command.strip()
-    if not command:
-        return []
-    if not is_simple(command):
-        return ["/bin/sh", "-c", command]
-    if begins_with_assignment(command):
-        return ["/bin/sh", "-c", f"exec env {command}"]
-    if _BY_THE_SHELL & set(command):
-        return ["/bin/sh", "-c", f"exec {command}"]
-    return shlex.split(command)

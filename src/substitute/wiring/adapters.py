@@ -45,8 +45,8 @@ SOURCES = {
     "archive": "substitute.sources.archive.source:connect",
     "image": "substitute.sources.image.source:connect",
 }
-ENGINE = "engine"
-"""The fact of a root's journal that says which engine may run containers of it."""
+ENGINE_FACT = "engines"
+"""The fact of a root's journal that says which engines may run containers of it, the present one at the end."""
 _ADDRESS = "DOCKER_HOST"
 """The variable, and the fact, that says where dockerd listens."""
 IN_USE = "balancers"
@@ -114,16 +114,20 @@ def runtime_of(
 def with_engine(engine: str, beside: Runtime, kind: str, root: Path, journal: Journal) -> Runtime:
     """The runtime `beside`, of that `kind`, and what runs containers.
 
-    That is the engine that is configured, and one that was before, and may run some yet.
+    That is the engine that is configured, and each that was before, and may run some yet.
     """
-    found, before = beside, journal.fact(ENGINE) or ""
-    if engine or before:
+    found, before = beside, (journal.fact(ENGINE_FACT) or "").split()
+    engines = [*(one for one in before if one != engine), *([engine] if engine else [])]
+    if engines:
         _have_address(journal)
-    for one in dict.fromkeys([before, engine]):
-        if one:
-            found = adapter(ENGINES, one, "runtime.kind")(found, root, in_unit=kind == "systemd")
-    if engine and engine != before:
-        journal.remember(ENGINE, engine)
+    former = former_place(journal) if engines else None
+    for one in engines:
+        make = adapter(ENGINES, one, "runtime.kind")
+        if former:  # containers are called after the place of their root
+            found = make(found, former, in_unit=kind == "systemd")
+        found = make(found, root, in_unit=kind == "systemd")
+    if engines != before:
+        journal.remember(ENGINE_FACT, " ".join(engines))
     return found
 
 

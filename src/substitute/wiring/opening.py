@@ -6,6 +6,7 @@ import os
 import pwd
 import sys
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from substitute import config as configuration
@@ -24,7 +25,16 @@ from substitute.linux.processes import is_alive
 from substitute.probing.endpoints import Sockets
 from substitute.probing.instances import LocalInstances
 from substitute.runtimes.choice import KEEPER, choose
-from substitute.wiring.adapters import ENGINE, SOURCES, Later, adapter, balancer_of, runtime_of, with_engine
+from substitute.values import replace
+from substitute.wiring.adapters import (
+    ENGINE_FACT,
+    SOURCES,
+    Later,
+    adapter,
+    balancer_of,
+    runtime_of,
+    with_engine,
+)
 from substitute.wiring.as_root import tell_of_root
 from substitute.wiring.place import place_of
 from substitute.wiring.settings import (
@@ -98,6 +108,7 @@ def open_site(
         from substitute.core.operate.journal_recovery import recover_journal  # noqa: PLC0415
 
         recover_journal(host, apps.values())
+    choice = replace(choice, engine=config.runtime.engine)
     return Site(root, config, apps, host, choice, former, error, in_general=written.general is None)
 
 
@@ -131,6 +142,11 @@ def _host(
 
         return guarded(root, app, runtime)
 
+    @lru_cache(maxsize=1)
+    def engine_here() -> Engine | None:
+        name = engine or (journal.fact(ENGINE_FACT) or "").rpartition(" ")[2]
+        return _engine(name, root) if name else None
+
     def secret(source: SecretSource, on_start: Callable[[Process], None]) -> str:
         from substitute.linux.secret_values import read_secret  # noqa: PLC0415
 
@@ -158,14 +174,12 @@ def _host(
         files=_files,
         secret=secret,
         environ=dict(os.environ),
-        engine=lambda: _engine(engine or journal.fact(ENGINE) or "", root),
+        engine=engine_here,
         wait=wait,
     )
 
 
-def _engine(name: str, root: Path) -> Engine | None:
-    if not name:
-        return None
+def _engine(name: str, root: Path) -> Engine:
     from substitute.linux.engine import CommandEngine  # noqa: PLC0415  # few roots have containers
 
     return CommandEngine(name, root)

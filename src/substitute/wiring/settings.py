@@ -49,8 +49,8 @@ def _impossible(runtime_kind: str, app: App) -> ConfigError | None:
     """The error where an app wants what its runtime can't do: it is not left undone."""
     wanted = {
         "notify": app.notifies,
-        "standby.freeze": app.standby_is_frozen,
-        "limits": app.limits != Limits(),
+        "standby.freeze": app.standby_is_frozen and app.engine != "docker",
+        "limits": app.limits != Limits() and not app.engine,
         "build_limits.memory": app.build_limits.memory is not None,
         "build_limits.cpu": app.build_limits.cpu is not None,
     }

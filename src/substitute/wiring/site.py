@@ -143,6 +143,7 @@ class Site:
         place: dict[str, Any] = {"listen": fronts[0] if fronts and configured not in fronts else configured}
         if fronts:
             place |= {"listens": fronts, "configured": configured}
+        engine = {"engine": self.runtime.engine} if self.runtime.engine else {}
         return {
             "configuration": {
                 "problems": list(self.error.problems or (self.error.what,)) if self.error else []
@@ -150,7 +151,7 @@ class Site:
             "apps": seen["apps"],
             "guests": seen["guests"],
             "balancer": {"kind": balancer.kind, **place, **seen["balancer"]},
-            "runtime": {"kind": self.runtime.kind, "advice": self.runtime.advice},
+            "runtime": {"kind": self.runtime.kind, "advice": self.runtime.advice, **engine},
             "boot": self._boot(),
             "as_root": [app.name for app in chosen if runs_as_root(app)],
             **checked,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.running.enclosed import called, end_enclosed
+from substitute.core.deploy.enclosed import called, end_enclosed
 from substitute.core.deploy.running.runs import close_lost
 from substitute.core.deploy.versions.release_guard import stays
 from substitute.core.model.events import Notice

@@ -215,7 +215,7 @@ class _Settling:
                 found = answers_in_time(host, app, live)
             if found:
                 if (
-                    live.version is None and app.start and not app.remembered
+                    live.version is None and app.start and not app.remembered and not app.is_contained
                 ):  # an earlier version of substitute has started it
                     host.journal.proven(live, Version.of(app, host.environment(app, live)))
                 return Seen(live=True, other=False, other_may=False)

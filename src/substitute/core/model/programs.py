@@ -121,6 +121,11 @@ class Program:
     """What it is kept from, where the runtime can do so."""
     notifies: bool = False
     """It says READY=1 when it is (sd_notify)."""
+    delegates: bool = False
+    """It makes control groups of its own below its own, where the runtime gives it one."""
+    stop_command: tuple[str, ...] = ()
+    """What is executed to have it stop, before `stop_signal`, where the runtime can do that: a signal to the main
+    process would not come to who has to know."""
     outlived: bool = False
     """What it has started in sessions of their own goes on when it ends."""
     container: Container | None = None

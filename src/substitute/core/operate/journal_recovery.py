@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from substitute.core.model.apps import App
     from substitute.core.model.slots import Endpoint
     from substitute.core.ports.balancer import Traffic
+    from substitute.core.ports.engine import Engine
 
 
 def recover_journal(host: Host, apps: Iterable[App]) -> None:
@@ -102,11 +103,24 @@ def _slot(host: Host, app: App, name: SlotName, traffic: Mapping[Endpoint, Traff
         stop_timeout=app.stop_timeout,
         version=Version.of(app, host.caller),
     )
+    if app.is_contained and (engine := host.engine()):
+        version = replace(Version.of(app, host.caller), image_id=_image(engine, record))
+        record = replace(record, version=version)
     expected = (*record.instances, *workers_of(record, app.processes))
     seen = [(one, host.inspect(one).process) for one in expected]
     started = tuple(replace(one, process=process) for one, process in seen if process)
     # Only what serves is surely the finished build of a commit.
     return replace(record, started=started, intact=bool(started) and record.share > 0)
+
+
+def _image(engine: Engine, slot: SlotRecord) -> str:
+    """That of a container which is there, else what is held for its commit; empty where neither is."""
+    if image := engine.image_of(slot.web[0].name):
+        return image
+    with suppress(SubstituteError):
+        found = engine.find(engine.name_of(slot.app, slot.commit)) if slot.commit else None
+        return found.id if found else ""
+    return ""
 
 
 def _posted(host: Host, app: App) -> SlotName | None:

@@ -9,7 +9,7 @@ from contextlib import nullcontext, suppress
 from shutil import which
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.running.enclosed import end_enclosed
+from substitute.core.deploy.enclosed import end_enclosed
 from substitute.core.deploy.running.instances import end_all
 from substitute.core.deploy.running.runs import (
     Place,

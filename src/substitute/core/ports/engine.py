@@ -82,5 +82,8 @@ class Engine(Protocol):
     def entering(self, argv: Sequence[str], instance: str) -> Sequence[str]:
         """What runs `argv` in the container of a running instance."""
 
+    def image_of(self, instance: str) -> str:
+        """The id of the image of an instance's container; empty where there is none. Never raises."""
+
     def end(self, name: str) -> None:
         """End the container of a command that was called `name`, if it is there. Never raises."""

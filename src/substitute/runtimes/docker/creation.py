@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import Protection
-from substitute.runtimes.command_line import arguments_of
+from substitute.runtimes.containers import OF_THIS_MACHINE, arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 
 ROOT, NAME = "substitute.root", "substitute.name"
 """The labels by which the containers of a root are found."""
-UNLESS_STOPPED = "unless-stopped"
-"""Started again however it ends, and after a reboot; never what was stopped. `on-failure` leaves what exits with 0, and
-`always` brings back at boot what was stopped."""
+RESTARTED, NOT_RESTARTED = "always", "no"
+"""Started again however it ends, and after a reboot. What is stopped is told the other first: `always` would bring it
+back at boot. `unless-stopped` would not; but a dockerd that was killed, and is not told to leave containers alone
+(live-restore), stops them when it starts, and takes that for the user's wish. `on-failure` leaves what exits with 0."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OF_THIS_MACHINE = frozenset({"PATH", "HOME", "USER"})
-"""What they say means nothing in a container."""
 _BOUNDED = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
 """Docker's own default has no bound, and fills the disk."""
 
@@ -37,13 +36,13 @@ def creation(program: Program, container: Container, root: Path, *, log_driver: 
 
     A log that goes somewhere by the user's own configuration goes there, and dockerd keeps a copy to read.
     """
-    arguments = arguments_of(program.command)
-    if not all(map(_is_text, arguments)):
+    given = arguments(program.command)
+    if not all(map(_is_text, given)):
         raise RuntimeFailedError("The command cannot be carried: it is not UTF-8, or holds a NUL.")
     on_host = not container.published
     return {
         "Image": container.image,
-        **({"Cmd": arguments} if arguments else {}),
+        **({"Cmd": given} if given else {}),
         **({"User": program.user} if program.user else {}),
         "Env": list(_environment(program.environment)),
         "Labels": {
@@ -51,13 +50,14 @@ def creation(program: Program, container: Container, root: Path, *, log_driver: 
             NAME: program.name,
             **{f"substitute.{name.lower()}": value for name, value in program.fields.items()},
         },
+        "Healthcheck": {"Test": ["NONE"]},  # whether it is ready is asked from outside
         "StopSignal": program.stop_signal,
         "StopTimeout": max(1, round(program.stop_timeout)),
         "ExposedPorts": {f"{port}/tcp": {} for port in container.published.values()},
         "HostConfig": {
             "NetworkMode": "host" if on_host else "default",
             "PortBindings": _bindings(container),
-            "RestartPolicy": {"Name": UNLESS_STOPPED},
+            "RestartPolicy": {"Name": RESTARTED},
             "Mounts": [_mount(one.source, one.target) for one in container.mounts],
             "SecurityOpt": (
                 ["no-new-privileges"] if Protection.NO_NEW_PRIVILEGES in program.protections else []
@@ -72,7 +72,7 @@ def _environment(environment: Mapping[str, str]) -> Iterator[str]:
     for name, value in environment.items():
         if not _NAME.fullmatch(name) or not _is_text(value):
             raise RuntimeFailedError(f"The environment variable {name!r} cannot be set.")
-        if name not in _OF_THIS_MACHINE:
+        if name not in OF_THIS_MACHINE:
             yield f"{name}={value}"
 
 

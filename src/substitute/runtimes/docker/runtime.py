@@ -5,8 +5,9 @@ Every other program is kept by another runtime. So nothing but containers depend
 
 from __future__ import annotations
 
+import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +15,21 @@ from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import SIGTERM, Inspection, Process, Stopped
 from substitute.core.polling import wait_until
 from substitute.io.files import private_directory, write_atomically
-from substitute.linux.containers import main_process, proxies_to
+from substitute.linux.containers import first_process
 from substitute.linux.processes import identify, is_alive
+from substitute.runtimes.containers import BesideBase
 from substitute.runtimes.docker import notes
 from substitute.runtimes.docker.api import Absent, Api, Refused, Silent
-from substitute.runtimes.docker.creation import NAME, ROOT, UNLESS_STOPPED, creation, labels_of
+from substitute.runtimes.docker.creation import NAME, NOT_RESTARTED, RESTARTED, ROOT, creation, labels_of
 from substitute.runtimes.docker.endings import ending
 from substitute.runtimes.docker.logs import Written, last, now
 from substitute.runtimes.docker.notes import Note
-from substitute.runtimes.root_prefix import prefix_of
+from substitute.runtimes.names import prefix_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
-    from substitute.core.model.programs import BuildLimits, Container, Limits, Program
+    from substitute.core.model.programs import Container, Program
     from substitute.core.ports.runtime import Log, Runtime
 
 _KILL_PATIENCE = 10.0
@@ -46,12 +48,12 @@ def connect(base: Runtime, root: Path, *, in_unit: bool) -> Docker:
     return Docker(base, root)
 
 
-class Docker:
+class Docker(BesideBase):
     """See `core.ports.runtime.Runtime`. A container is found by its name, its main process by what dockerd says."""
 
     def __init__(self, base: Runtime, root: Path) -> None:
         """`base` keeps what has no container."""
-        self._base = base
+        super().__init__(base)
         self._root = root.resolve()
         self._prefix = prefix_of(root)
         self._run = root / "deploy" / "run"
@@ -63,6 +65,12 @@ class Docker:
             with suppress(Absent, Silent):  # then dockerd has no say in what it does not keep
                 self._clear(program.name, program.log)
             return self._base.start(program)
+        if os.geteuid() != 0:
+            raise RuntimeFailedError(
+                f"{program.name} cannot run in a container: Docker is used as root only.",
+                fact="Which process listens on a port of a container, another user cannot see.",
+                cure="Have root own the root directory.",
+            )
         self._clear(program.name, program.log)
         container = self._create(program, program.container)
         log = self._written(program.name, now())
@@ -71,10 +79,9 @@ class Docker:
         except Refused as refused:
             self._remove(container)
             raise RuntimeFailedError(f"{program.name} cannot be started.", fact=refused.fact) from refused
-        info = self._api.get(f"/containers/{container}/json")
+        info = self._settled(self._api.get(f"/containers/{container}/json"))
         process = _main(info)
         if process is None:
-            self._require_visible(info)
             ended = ending(info["State"]) or "unknown"
             self.stop(program.name, None, timeout=program.stop_timeout)  # else it would be tried for ever
             tail = [f"  | {line}" for line in log.lines(ended=True)[-10:]]
@@ -89,12 +96,10 @@ class Docker:
         info = self._known(name)
         if info is None:
             return self._base.inspect(name)
-        process, note = _main(info), self._note(name)
-        told = note is not None and process is not None and note.told == process
         return Inspection(
-            process,
+            _main(info),
             exit=ending(info["State"]),
-            wanted=info["State"]["Running"] and _is_restarted(info) and not told,
+            wanted=info["State"]["Running"] and info["HostConfig"]["RestartPolicy"]["Name"] == RESTARTED,
             restarts=info["RestartCount"],
         )
 
@@ -139,7 +144,7 @@ class Docker:
             info = self._find(name)
         except (Absent, Silent):
             note = self._note(name)
-            found = main_process(note.container) if note else None
+            found = first_process(note.container) if note else None
         else:
             found = _main(info) if info else None
         return found or self._base.trace(name)
@@ -150,43 +155,12 @@ class Docker:
             return {one["Labels"][NAME] for one in self._list(_KEPT)} | self._base.kept()
         return self._base.kept()
 
-    def release(self, name: str) -> bool:
-        """It is the only one that keeps containers."""
-        return self._base.release(name)
-
     def abandon(self) -> None:
         """Each container is told not to be started again; its process stays where it is."""
         with suppress(Absent, Silent, Refused):
             for one in self._list(_KEPT):
                 self._never_again(one["Id"])
         self._base.abandon()
-
-    def spawn(
-        self,
-        name: str,
-        argv: Sequence[str],
-        *,
-        directory: Path,
-        environment: Mapping[str, str],
-        log: Path,
-        stop_timeout: float = 0.0,
-    ) -> Callable[[], None]:
-        """It runs on this machine itself."""
-        return self._base.spawn(
-            name, argv, directory=directory, environment=environment, log=log, stop_timeout=stop_timeout
-        )
-
-    def confine(self, name: str, process: Process, limits: Limits) -> None:
-        """It was not started here, so it is in no container of ours."""
-        self._base.confine(name, process, limits)
-
-    def confine_build(self, name: str, process: Process, limits: BuildLimits) -> None:
-        """It runs on this machine itself."""
-        self._base.confine_build(name, process, limits)
-
-    def end_builds(self, name: str) -> None:
-        """They run on this machine itself."""
-        self._base.end_builds(name)
 
     def log(self, name: str, file: Path) -> Log:
         """By dockerd, where the name has a container by the time that it is read."""
@@ -231,12 +205,6 @@ class Docker:
                 self._remove(one["Id"])
                 self._note_file(one["Labels"][NAME]).unlink(missing_ok=True)
         self._base.shutdown()
-
-    def proxies(self, name: str) -> set[int]:
-        """The processes that hold the published ports of `name` for it, and for nobody else, where Docker has such."""
-        info = self._known(name)
-        networks = info["NetworkSettings"]["Networks"].values() if info else ()
-        return proxies_to({one[key] for one in networks for key in ("IPAddress", "GlobalIPv6Address")} - {""})
 
     # -- finding --------------------------------------------------------------------------------
 
@@ -310,58 +278,66 @@ class Docker:
         return found
 
     def _remove(self, container: str) -> None:
-        """With its anonymous volumes; what is gone already is no error."""
-        try:
+        """With its anonymous volumes."""
+        with self._unless_ended():
             self._api.call("DELETE", f"/containers/{container}", query={"force": True, "v": True})
-        except Refused as refused:
-            if refused.status not in {_NO_SUCH, _NOT_SO}:  # the latter: somebody is just removing it
-                raise
 
-    def _require_visible(self, info: Mapping[str, Any]) -> None:
-        """Raises RuntimeFailedError where dockerd runs elsewhere: its numbers would be those of strangers here."""
+    def _settled(self, info: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What dockerd tells of a container that was started, and of its end, if that has come already.
+
+        Raises RuntimeFailedError where dockerd runs elsewhere: its numbers would be those of strangers here.
+        """
         pid = info["State"]["Pid"]
+        if not pid or _main(info):
+            return info
 
-        def known() -> bool:
-            again = self._api.get(f"/containers/{info['Id']}/json")
-            return again["State"]["Pid"] != pid or _main(again) is not None
+        def noted() -> Mapping[str, Any] | None:
+            again: dict[str, Any] = self._api.get(f"/containers/{info['Id']}/json")
+            return again if again["State"]["Pid"] != pid else None
 
-        if pid and not wait_until(known, _REAP_PATIENCE, _TICK):
-            self._remove(info["Id"])
-            raise RuntimeFailedError(
-                "Docker runs its containers where this machine does not see their processes.",
-                fact=f"The main process of {info['Name'][1:]} would be {pid}.",
-                cure="Use a dockerd of this machine itself, in no virtual machine and in no container.",
-            )
+        if found := wait_until(noted, _REAP_PATIENCE, _TICK):
+            return found
+        self._remove(info["Id"])
+        raise RuntimeFailedError(
+            "Docker runs its containers where this machine does not see their processes.",
+            fact=f"The main process of {info['Name'][1:]} would be {pid}.",
+            cure="Use a dockerd of this machine itself, in no virtual machine and in no container.",
+        )
 
     # -- stopping -------------------------------------------------------------------------------
 
     def _begin_to_stop(self, name: str, info: Mapping[str, Any]) -> None:
-        """The stop signal, unless it had it already. dockerd takes that for the wish that it ends, and remembers it."""
+        """The stop signal, unless it had it already. It also ends the wait for a next try."""
         container, process = info["Id"], _main(info)
         note = self._note(name)
         if process and note and note.told == process:
             return
+        self._never_again(container)  # at no boot either
         if not info["State"]["Running"]:
-            self._never_again(container)  # it may have given up by itself, and would try again at boot
             return
         self._thaw(info)
-        try:
-            signal = info["Config"].get("StopSignal") or SIGTERM
+        signal = info["Config"].get("StopSignal") or SIGTERM
+        with self._unless_ended():
             self._api.call("POST", f"/containers/{container}/kill", query={"signal": signal})
-        except Refused as refused:
-            if refused.status != _NOT_SO:
-                raise
-            self._never_again(container)  # it ended by itself in this moment
         if process:
             private_directory(self._run)
             notes.write(self._note_file(name), Note(container, told=process))
+
+    @contextmanager
+    def _unless_ended(self) -> Iterator[None]:
+        """It may end, or be removed by somebody, at any moment: that is what is wanted."""
+        try:
+            yield
+        except Refused as refused:
+            if refused.status not in {_NO_SUCH, _NOT_SO}:
+                raise
 
     def _stop(self, name: str, info: Mapping[str, Any], deadline: float) -> Stopped:
         began = time.monotonic()
         self._begin_to_stop(name, info)
         killed = not self._ends_within(info["Id"], deadline - time.monotonic())
         if killed:
-            with suppress(Refused):  # it ended by itself in this moment
+            with self._unless_ended():
                 self._api.call("POST", f"/containers/{info['Id']}/kill", query={"signal": "SIGKILL"})
             if not self._ends_within(info["Id"], _KILL_PATIENCE):
                 raise RuntimeFailedError(
@@ -372,15 +348,13 @@ class Docker:
     def _ends_within(self, container: str, seconds: float) -> bool:
         """Whether it runs no more, and waits for no next try, within `seconds`."""
         try:
-            if seconds <= 0:
-                return not self._api.get(f"/containers/{container}/json")["State"]["Running"]
-            wait = f"/containers/{container}/wait"
-            self._api.call("POST", wait, query={"condition": "not-running"}, patience=seconds)
+            with self._unless_ended():
+                if seconds <= 0:
+                    return not self._api.get(f"/containers/{container}/json")["State"]["Running"]
+                wait = f"/containers/{container}/wait"
+                self._api.call("POST", wait, query={"condition": "not-running"}, patience=seconds)
         except Silent:
             return False
-        except Refused as refused:
-            if refused.status != _NO_SUCH:
-                raise
         return True
 
     def _thaw(self, info: Mapping[str, Any]) -> None:
@@ -388,7 +362,20 @@ class Docker:
             self._api.call("POST", f"/containers/{info['Id']}/unpause")
 
     def _never_again(self, container: str) -> None:
-        self._api.call("POST", f"/containers/{container}/update", {"RestartPolicy": {"Name": "no"}})
+        """Have it not started again. dockerd refuses that of one that ended just now, until it has noted the end."""
+        deadline = time.monotonic() + _REAP_PATIENCE
+        policy = {"RestartPolicy": {"Name": NOT_RESTARTED}}
+        while True:
+            try:
+                self._api.call("POST", f"/containers/{container}/update", policy)
+            except Refused as refused:
+                if refused.status == _NO_SUCH:
+                    return
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_TICK)
+            else:
+                return
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -432,11 +419,6 @@ def _cgroup(pid: int) -> str:
 
 def _is_of(info: Mapping[str, Any], root: Path) -> bool:
     return f"{ROOT}={(info['Config'].get('Labels') or {}).get(ROOT)}" == labels_of(root)
-
-
-def _is_restarted(info: Mapping[str, Any]) -> bool:
-    name: str = info["HostConfig"]["RestartPolicy"]["Name"]
-    return name == UNLESS_STOPPED
 
 
 def _earlier(log: Path) -> Path:

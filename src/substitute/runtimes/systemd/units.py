@@ -14,7 +14,7 @@ from substitute.core.model.programs import Protection
 from substitute.io.files import read_regular
 from substitute.linux.users import account, acting_as
 from substitute.runtimes.command_line import begins_with_assignment, is_simple
-from substitute.runtimes.root_prefix import prefix_of
+from substitute.runtimes.names import prefix_of
 from substitute.values import dataclass
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def render(program: Program, names: Names, manager: Manager, environment_file: P
             f"EnvironmentFile={_path(environment_file)}",
             *_unset(program, manager),
             f"ExecStart={_command(program)}",
+            *([f"ExecStop=-:{' '.join(map(_quoted, program.stop_command))}"] if program.stop_command else []),
+            *(["Delegate=yes"] if program.delegates else []),
             *([f"User={_escaped(program.user)}"] if program.user else []),
             "",
             *_restart(manager),

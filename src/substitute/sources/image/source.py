@@ -23,6 +23,8 @@ MARKER = ".substitute-image"
 """The file in a slot that says which image it stands for."""
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGITS = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
+_ENDINGS = (".tar", ".tar.gz", ".tgz")
+"""By which, or by a ``/``, a file is told from a tag."""
 _TELLING, _WHOLE = 12, 64
 """Digits by which a digest is told from a tag, and all that it has."""
 _TAIL = 5
@@ -66,7 +68,7 @@ class Images(Places):
 
         What looks like a path is an archive of an image. One that is not here any more is fetched again by its digest.
         """
-        if fetch and commit and "/" in commit:
+        if fetch and commit and ("/" in commit or commit.endswith(_ENDINGS)):
             return self._checked(self._loaded(Path(commit)), sha256)
         if known := self._deployed(commit, whole=not fetch):
             return self._checked(known, sha256)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.running.enclosed import Command, called, enclosed, end_enclosed
+from substitute.core.deploy.enclosed import Command, called, enclosed, end_enclosed
 from substitute.core.model.events import Output
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from substitute.core.model.errors import DeploymentFailedError
     from substitute.core.model.programs import BuildLimits, Process
     from substitute.core.model.slots import Phase
+    from substitute.core.ports.commands import Finished
 
 _KILLED = (-9, 137)
 """SIGKILL, to the command itself, or to what its shell waited for."""
@@ -68,8 +69,8 @@ def run_all(
             host.runtime.confine_build(app.name, process, limits)
 
     deadline = host.clock.monotonic() + timeout
-    for called, command in commands:
-        attempt.emit(Output(phase, f"$ {called}"))
+    for line, command in commands:
+        attempt.emit(Output(phase, f"$ {line}"))
         ended = host.commands.run(
             command.argv,
             directory=command.directory,
@@ -80,26 +81,28 @@ def run_all(
             user=command.user,
             nice=limits.nice if limits else 0,
         )
-        fact = "\n".join(f"  | {line}" for line in ended.tail)
-        if ended.timed_out:
-            raise failure(
-                f"The {phase} had not ended after {timeout:g}s: `{called}` was ended.",
-                fact=fact,
-                cure=f"If the {phase} needs longer, raise app.{app.name}.{phase}_timeout.",
-            )
-        if ended.status:
-            raise failure(
-                f"The {phase} command `{called}` failed with exit status {ended.status}.",
-                fact=fact,
-                cure=_cure(attempt, phase, ended.status, limits),
-            )
+        if ended.timed_out or ended.status:
+            fact = "\n".join(f"  | {told}" for told in ended.tail)
+            what, cure = _told(phase, line, ended, timeout, limits)
+            raise failure(what, fact=fact, cure=cure.format(key=f"app.{app.name}"))
     if limits:
         host.runtime.end_builds(app.name)
     host.journal.forget_commands(app.name)
 
 
-def _cure(attempt: Attempt, phase: Phase, status: int, limits: BuildLimits | None) -> str:
-    if limits and limits.memory is not None and status in _KILLED:
-        name = attempt.app.name
-        return f"The kernel may have killed it for its memory: raise app.{name}.build_limits.memory."
-    return f"Fix the {phase} and deploy again."
+def _told(
+    phase: Phase, line: str, ended: Finished, timeout: float, limits: BuildLimits | None
+) -> tuple[str, str]:
+    """What went wrong, and what is to be done; ``{key}`` stands for the app's table."""
+    if ended.timed_out:
+        return (
+            f"The {phase} had not ended after {timeout:g}s: `{line}` was ended.",
+            f"If the {phase} needs longer, raise {{key}}.{phase}_timeout.",
+        )
+    what = f"The {phase} command `{line}` failed with exit status {ended.status}."
+    if limits and limits.memory is not None and ended.status in _KILLED:
+        return (
+            what,
+            "The kernel may have killed it for its memory: raise {key}.build_limits.memory.",
+        )
+    return what, f"Fix the {phase} and deploy again."

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from substitute.core.deploy.enclosed import Command, of_engine
 from substitute.core.deploy.preparation.commands import run_all
-from substitute.core.deploy.running.enclosed import Command, of_engine
 from substitute.core.model.environment import passed
 from substitute.core.model.errors import BuildError
 from substitute.core.model.slots import Phase

@@ -12,7 +12,7 @@ from substitute.core.deploy.running.keeper import let_go
 from substitute.core.deploy.running.runs import without_runs
 from substitute.core.deploy.secrets import holding, keep
 from substitute.core.model.environment import origin
-from substitute.core.model.errors import UsageError
+from substitute.core.model.errors import RuntimeFailedError, UsageError
 from substitute.core.model.events import Notice
 from substitute.core.model.instances import WEB
 from substitute.core.model.versions import Version, health_of, stop_signal_of
@@ -51,6 +51,11 @@ def start_instances(
     require_free(host, slot, wanted)
     if caller is None:
         app, caller = host.proven(app, slot), host.environment(app, slot)
+    if app.is_contained and not app.image_id:
+        raise RuntimeFailedError(
+            f"Which image slot {slot.name} is to run in is not known.",
+            cure="`substitute deploy` brings a version of which it is.",
+        )
     app = holding(host, with_command(host, app, slot), slot)
     keep(host, slot.full_name, app.secrets_from, app.secret_values)
     host.journal.starting(slot, wanted, standby=standby)

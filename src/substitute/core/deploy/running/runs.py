@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.running.enclosed import Command, enclosed, end_enclosed
+from substitute.core.deploy.enclosed import Command, enclosed, end_enclosed
 from substitute.core.deploy.secrets import holding, keep
 from substitute.core.model.environment import IN_A_RUN, origin, run_environment
 from substitute.core.model.errors import LockedError, RuntimeFailedError, UsageError

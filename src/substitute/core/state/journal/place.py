@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from substitute.core.model.versions import written
 from substitute.core.state.journal.apps import insert_instance, register
 from substitute.core.state.journal.database import Database
 from substitute.core.state.journal.facts import forget_facts_of_place
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from substitute.core.model.apps import App
-    from substitute.core.model.records import AppRecord
+    from substitute.core.model.records import AppRecord, SlotRecord
 
 
 _DIRECTORIES = {
@@ -72,11 +73,11 @@ class Place(Database):
                 register(db, app, {name: slot.endpoints for name, slot in app.slots.items()})
                 for slot in record.slots.values():
                     db.execute(
-                        "UPDATE slot SET directory = ?, share = ?, hash = ?, intact = ?, committed = ?"
+                        "UPDATE slot SET directory = ?, share = ?, hash = ?, intact = ?, committed = ?, version = ?"
                         " WHERE app = ? AND name = ?",
                         (
                             str(slot.directory),
-                            *(slot.share, slot.commit, slot.intact, slot.name is record.live),
+                            *(slot.share, slot.commit, slot.intact, slot.name is record.live, _version(slot)),
                             *(app.name, slot.name),
                         ),
                     )
@@ -89,6 +90,11 @@ class Place(Database):
                         " VALUES (?, 'found', ?, ?, ?, ?, ?, 'succeeded')",
                         (app.name, record.live, record.live_slot.commit, now, now, now),
                     )
+
+
+def _version(slot: SlotRecord) -> str | None:
+    """What nothing but the journal and the engine knows: the image. All else is what the configuration says."""
+    return written(slot.version, slot.commit) if slot.version and slot.version.image_id else None
 
 
 def _move(db: sqlite3.Connection, root: str) -> None:

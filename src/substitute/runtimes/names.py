@@ -1,4 +1,4 @@
-"""What belongs to a root is called after, where a whole machine shares the names."""
+"""What a root calls its own on a machine that it shares with others."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ if TYPE_CHECKING:
 
 
 def prefix_of(root: Path) -> str:
-    """``substitute-1a2b3c4d``: with the hash of its path, so that no two roots collide."""
+    """``substitute-1a2b3c4d``: with the hash of the root's path, so that no two roots collide."""
     return f"substitute-{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:8]}"

@@ -1,0 +1,132 @@
+"""What runs programs in containers, beside the runtime that keeps all else of a root."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from substitute.core.model.programs import SIGTERM
+from substitute.runtimes.command_line import begins_with_assignment, is_simple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from substitute.core.model.programs import BuildLimits, Inspection, Limits, Process, Program, Stopped
+    from substitute.core.ports.runtime import Log, Runtime
+
+
+OF_THIS_MACHINE = frozenset({"PATH", "HOME", "USER"})
+"""Variables that mean nothing in a container, which has values of its own."""
+_BY_THE_SHELL = frozenset("$`*?[]{}~<>#!")
+"""Where one of these is in a command, it may mean something to the shell."""
+
+
+def arguments(command: str) -> list[str]:
+    """What the image's entrypoint is given for `Program.command`; nothing where the image says it itself.
+
+    An image need not have a shell, so there is one only where the line takes it; it gives way to a simple command.
+    """
+    command = command.strip()
+    if not command:
+        return []
+    if not is_simple(command):
+        return ["/bin/sh", "-c", command]
+    if begins_with_assignment(command):
+        return ["/bin/sh", "-c", f"exec env {command}"]
+    if _BY_THE_SHELL & set(command):
+        return ["/bin/sh", "-c", f"exec {command}"]
+    return shlex.split(command)
+
+
+class BesideBase:
+    """A runtime that leaves everything to another one: what is different for containers is said by who inherits.
+
+    See `core.ports.runtime.Runtime`.
+    """
+
+    def __init__(self, base: Runtime) -> None:
+        self._base = base
+
+    def start(self, program: Program) -> Process:
+        """By the base."""
+        return self._base.start(program)
+
+    def inspect(self, name: str) -> Inspection:
+        """By the base."""
+        return self._base.inspect(name)
+
+    def stop(self, name: str, process: Process | None, *, timeout: float, signal: str = SIGTERM) -> Stopped:
+        """By the base."""
+        return self._base.stop(name, process, timeout=timeout, signal=signal)
+
+    def terminate(self, name: str, process: Process | None, *, signal: str = SIGTERM) -> None:
+        """By the base."""
+        self._base.terminate(name, process, signal=signal)
+
+    def freeze(self, name: str) -> None:
+        """By the base."""
+        self._base.freeze(name)
+
+    def thaw(self, name: str) -> None:
+        """By the base."""
+        self._base.thaw(name)
+
+    def trace(self, name: str) -> Process | None:
+        """By the base."""
+        return self._base.trace(name)
+
+    def kept(self) -> set[str]:
+        """By the base."""
+        return self._base.kept()
+
+    def release(self, name: str) -> bool:
+        """By the base."""
+        return self._base.release(name)
+
+    def abandon(self) -> None:
+        """By the base."""
+        self._base.abandon()
+
+    def spawn(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        directory: Path,
+        environment: Mapping[str, str],
+        log: Path,
+        stop_timeout: float = 0.0,
+    ) -> Callable[[], None]:
+        """By the base."""
+        return self._base.spawn(
+            name, argv, directory=directory, environment=environment, log=log, stop_timeout=stop_timeout
+        )
+
+    def confine(self, name: str, process: Process, limits: Limits) -> None:
+        """By the base."""
+        self._base.confine(name, process, limits)
+
+    def confine_build(self, name: str, process: Process, limits: BuildLimits) -> None:
+        """By the base."""
+        self._base.confine_build(name, process, limits)
+
+    def end_builds(self, name: str) -> None:
+        """By the base."""
+        self._base.end_builds(name)
+
+    def log(self, name: str, file: Path) -> Log:
+        """By the base."""
+        return self._base.log(name, file)
+
+    def last_lines(self, name: str, file: Path, count: int) -> list[str]:
+        """By the base."""
+        return self._base.last_lines(name, file, count)
+
+    def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
+        """By the base."""
+        self._base.follow(logs, on_line)
+
+    def shutdown(self) -> None:
+        """By the base."""
+        self._base.shutdown()
