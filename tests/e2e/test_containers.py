@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import os
 import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,12 +16,13 @@ import pytest
 from tests.e2e.containers import BASE, ENGINES, ContainerSite, fill
 from tests.e2e.site import fetch, killed
 from tests.e2e.traffic import under_load
+from tests.images import PYTHON
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from tests.contracts.dockerd import Dockerd
     from tests.e2e.containers import Engine
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(300)]
@@ -157,3 +163,181 @@ def test_a_release_that_takes_too_long_is_ended_in_its_container_too(site: Conta
     assert "had not ended after 1s" in told
     assert "had left" not in told
     assert_only_runs(site)
+
+
+SEEN = """
+import http.server, os, signal, sys, threading
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        names = ("KEY", "FILED", "COLOR", "PORT", "HOST", "HOME")
+        told = {name: os.environ.get(name) for name in names}
+        told["env"] = open(".env").read()
+        told["media"] = sorted(os.listdir("media"))
+        self.wfile.write(repr(told).encode())
+
+    def log_message(self, *_):
+        pass
+
+server = http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Page)
+signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+open("media/" + open("version.txt").read().strip(), "w").close()
+server.serve_forever()
+"""
+
+
+def test_what_is_configured_and_shared_is_there_inside_and_on_no_command_line(site: ContainerSite) -> None:
+    (site.root / "shop.env").write_text("FILED=s3cret-file\n")
+    (site.root / "key").write_text("s3cret-key\n")
+    site.configure(
+        more='shared = ["media", ".env"]\nenv = { COLOR = "red" }\nenv_file = "shop.env"\n'
+        'secrets = { KEY = { file = "key" } }\n'
+    )
+    site.repository.commit("1", app=SEEN)
+    told = site.run("deploy").stdout
+    assert "deploy/shop/shared/.env is new, and empty" in told
+    (site.root / "deploy/shop/shared/.env").write_text("typed=1\n")
+    found = ast.literal_eval(fetch(site.url))
+    assert (found["KEY"], found["FILED"], found["COLOR"]) == ("s3cret-key", "s3cret-file", "red")
+    assert (found["PORT"], found["HOST"]) == (str(site.ports[0]), "127.0.0.1")
+    assert found["HOME"] != str(Path.home()) or os.geteuid() == 0
+    assert (found["env"], found["media"]) == ("typed=1\n", ["1"])
+    site.repository.commit("2", app=SEEN)
+    site.run("deploy")
+    assert ast.literal_eval(fetch(site.url))["media"] == ["1", "2"]
+    shown = site.run("run", "--", "sh", "-c", "echo $KEY $FILED; cat .env; ls media").stdout
+    assert shown.split() == ["s3cret-key", "s3cret-file", "typed=1", "1", "2"]
+    with site.popen("run", "--", "sh", "-c", "cat", stdin=subprocess.PIPE) as running:
+        eventually(lambda: len(site.containers()) == 2, "it runs in a container of its own")
+        lines = [entry.read_bytes() for entry in command_lines()]
+        assert any(f"{site.prefix}-run-2".encode() in line for line in lines)
+        assert not [line for line in lines if b"s3cret" in line]
+        assert running.stdin
+        running.stdin.close()
+        running.wait(timeout=60)
+
+
+def command_lines() -> Iterator[Path]:
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            entry.read_bytes()
+            yield entry
+
+
+def test_a_database_that_is_a_file_is_not_shared_by_itself(site: ContainerSite) -> None:
+    site.configure(more='shared = ["db.sqlite3"]\n')
+    told = site.run("deploy", exit_status=2).stderr
+    assert "db.sqlite3" in told
+    assert "share the directory" in told
+
+
+def test_commands_run_in_containers_of_their_own(site: ContainerSite) -> None:
+    worker = "sh -c 'trap \\\"exit 0\\\" TERM; while :; do sleep 0.05; done'"
+    site.configure(
+        more='release = ["echo released $SUBSTITUTE_COMMIT; cat version.txt"]\n'
+        f'[app.shop.health]\ncommand = "cat version.txt && test $PORT"\n[app.shop.process.worker]\nstart = "{worker}"\n'
+        '[app.shop.cron.job]\nat = "* * * * *"\ncommand = "echo a cron of $(cat version.txt)"\n'
+    )
+    told = site.run("deploy").stdout
+    assert "released " in told
+    assert_only_runs(site, "shop_a", "shop_a_worker_1")
+    command = site.command("run", "--", "sh", "-c", "cat; exit 7")
+    done = subprocess.run(command, input="typed\n", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (7, "typed\n"), done.stderr
+    site.run("run", "--", "nothing-of-that-name", exit_status=127)
+    name = site.run("run", "--detach", "--", "sh", "-c", "trap '' TERM; echo begun; while :; do sleep 0.1; done")
+    name = name.stdout.strip()
+    log = site.root / f"deploy/shop/log/{name}.log"
+    eventually(lambda: "begun" in log.read_text(), "it has begun")
+    eventually(lambda: "a cron of 1" in site.run("logs", "--cron", "job").stdout, "the cron was run")
+    site.configure(more='[app.shop.stop]\ntimeout = "2s"\n')
+    site.run("stop", name)
+    eventually(lambda: set(site.containers()) == {"shop_a", "shop_a_worker_1"}, "its container ended with it")
+    site.repository.commit("2")
+    assert under_load(site, lambda: site.run("deploy")) == {"1", "2"}
+    assert_only_runs(site, "shop_b")
+
+
+def test_a_port_inside_is_published_on_that_of_the_slot(site: ContainerSite) -> None:
+    site.image += "container_port = 8080\n"
+    site.configure()
+    site.run("deploy")
+    for version in ("2", "3"):
+        site.repository.commit(version)
+        assert under_load(site, lambda: site.run("deploy")) == {str(int(version) - 1), version}
+    assert under_load(site, lambda: site.run("rollback")) == {"2", "3"}
+
+
+def test_a_version_that_stands_by_or_is_held_is_a_container_that_runs(site: ContainerSite) -> None:
+    site.configure(more='[app.shop.standby]\nkeep = "10m"\n')
+    site.run("deploy")
+    site.repository.commit("2")
+    assert under_load(site, lambda: site.run("deploy")) == {"1", "2"}
+    stands_by = site.containers()["shop_a"]
+    assert under_load(site, lambda: site.run("rollback")) == {"1", "2"}
+    assert site.containers()["shop_a"] == stands_by, "nothing was started"
+    site.repository.commit("3")
+    assert under_load(site, lambda: site.run("deploy", "--hold")) == {"1"}
+    held = site.containers()["shop_b"]
+    assert under_load(site, lambda: site.run("promote")) == {"1", "3"}
+    assert site.containers()["shop_b"] == held
+
+
+def test_it_is_checked_drilled_taken_down_and_brought_up(site: ContainerSite) -> None:
+    site.run("deploy")
+    site.repository.commit("2")
+    assert under_load(site, lambda: site.run("check")) == {"1"}
+    told = site.run("drill").stdout
+    assert "0 failed" in told or "no request failed" in told.lower(), told
+    site.run("down")
+    assert_only_runs(site)
+    site.run("up")
+    site.assert_only_serves()
+
+
+def test_what_serves_moves_into_containers_and_out_again(site: ContainerSite) -> None:
+    """A root that has programs of supervisord's gets a Dockerfile, and loses it."""
+    image = site.image
+
+    def plain() -> None:
+        site.runtime, site.image = "supervisord", f'user = "{"root" if os.geteuid() == 0 else ""}"\n'
+        site.configure(start=f"{PYTHON} -S -E app.py")
+
+    def contained() -> None:
+        site.runtime, site.image = site.kind, image
+        site.configure()
+
+    plain()
+    site.run("deploy")
+    assert not site.containers()
+    site.repository.commit("2")
+    contained()
+    assert under_load(site, lambda: site.run("deploy")) == {"1", "2"}
+    assert_only_runs(site, "shop_b")
+    assert under_load(site, lambda: site.run("rollback"), lambda: site.run("rollback")) == {"1", "2"}
+    site.repository.commit("3")
+    plain()
+    assert under_load(site, lambda: site.run("deploy")) == {"2", "3"}
+    assert_only_runs(site)
+    site.assert_only_serves()
+
+
+def test_when_dockerd_was_killed_and_started_again_everything_is_as_it_was(
+    tmp_path: Path, docker: Dockerd
+) -> None:
+    fill(docker)
+    site = ContainerSite(tmp_path, docker, "docker")
+    try:
+        site.run("deploy")
+        docker.end(signal.SIGKILL)
+        docker.start()
+        site.run("up")
+        assert fetch(site.url) == "version 1\n"
+        site.assert_only_serves("a")
+        site.repository.commit("2")
+        assert under_load(site, lambda: site.run("deploy")) == {"1", "2"}
+        assert_only_runs(site, "shop_b")
+    finally:
+        site.close()

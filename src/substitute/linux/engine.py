@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from substitute.core.model.programs import Container
+    from substitute.core.model.programs import Container, Mount
     from substitute.linux.subprocesses import Captured
 
 _PATIENCE = 60.0
@@ -113,7 +113,7 @@ class CommandEngine:
         terminal: bool = False,
     ) -> Sequence[str]:
         """In the foreground, removed at its end. An entrypoint of the image is not asked."""
-        mounts = [f"--volume={mount.source}:{mount.target}" for mount in container.mounts]
+        mounts = [f"--mount={_mount(mount)}" for mount in container.mounts]
         return [
             *(self.name, "run", "--rm", "--interactive", *(["--tty"] if terminal else [])),
             *(f"--name={self._prefix}-{name}", "--network=host", *mounts),
@@ -149,6 +149,13 @@ class CommandEngine:
         if told.timed_out:
             raise RuntimeFailedError(f"{self.name} does not answer within {limit:g}s.")
         return told
+
+
+def _mount(mount: Mount) -> str:
+    """As a line of CSV, whose words may have a comma; what is not there is refused, and not made."""
+    words = ("type=bind", f"source={mount.source}", f"target={mount.target}")
+    quoted = ('"' + word.replace('"', '""') + '"' if set(word) & {",", '"'} else word for word in words)
+    return ",".join(quoted)
 
 
 def _repository(reference: str) -> str:

@@ -87,6 +87,12 @@ class SlotFiles:
         with self._theirs():
             path.mkdir(parents=True, exist_ok=True)
 
+    def touch(self, path: Path) -> None:
+        """Make an empty file (see `core.ports.files.Files.touch`)."""
+        with self._theirs():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+
     def move(self, path: Path, to: Path) -> None:
         """Move what nobody uses (see `core.ports.files.Files.move`)."""
         from substitute.linux.sqlite_files import is_database, settle_database  # noqa: PLC0415  rarely needed

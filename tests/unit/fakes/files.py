@@ -28,6 +28,9 @@ class NoFiles:
     def make(self, path: Path) -> None:
         raise AssertionError(path)
 
+    def touch(self, path: Path) -> None:
+        raise AssertionError(path)
+
     def move(self, path: Path, to: Path) -> None:
         raise AssertionError(path)
 

@@ -100,6 +100,9 @@ class ModelFiles:
         self._deed("make", path)
         self.data.contents.setdefault(path, frozenset())
 
+    def touch(self, path: Path) -> None:
+        raise AssertionError(path)  # no app of the model's is in a container
+
     def move(self, path: Path, to: Path) -> None:
         self._deed("move", path)
         if any(one.directory == path.parent for one in self.world.instances):

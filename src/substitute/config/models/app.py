@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 _HIGHEST_PORT = 65535
+_DATABASES = (".sqlite3", ".sqlite", ".db")
 
 
 class AppConfig(Table):
@@ -269,6 +270,7 @@ class AppConfig(Table):
         """The ports of the two slots may not overlap, and keys that mean nothing beside others not be written."""
         self.refuse_foreign(written, by="source")
         self._agree_on_an_image()
+        self._agree_on_sharing()
         if self.assets and self.standby.freeze:
             raise Refused(
                 "assets are asked of the version that stands by, and with standby.freeze that answers nothing: "
@@ -306,6 +308,15 @@ class AppConfig(Table):
             raise Refused("user means nothing in a container: its image says who runs there (USER)")
         if self.container_port and not (self.image or self.dockerfile):
             raise Refused("container_port is that of a container: write image or dockerfile")
+
+    def _agree_on_sharing(self) -> None:
+        """SQLite writes a log beside its database: beside a file that is mounted it is each container's own."""
+        for path in self.shared if self.image or self.dockerfile else ():
+            if path.endswith(_DATABASES):
+                raise Refused(
+                    f"{path} would be shared without the log that SQLite keeps beside it, and two versions at a time "
+                    'would spoil it: share the directory that it lies in, such as "data/"'
+                )
 
     def _agree_to_run_once(self) -> None:
         """Nothing may have two instances of it run at the same time."""

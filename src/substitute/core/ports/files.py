@@ -60,6 +60,9 @@ class Files(Protocol):
     def make(self, path: Path) -> None:
         """Make the directory `path`."""
 
+    def touch(self, path: Path) -> None:
+        """Make the empty file `path`, for its user alone, with the directories that lead to it."""
+
     def move(self, path: Path, to: Path) -> None:
         """Move what is at `path`, which nobody uses, to `to`, where nothing is, or nothing but an empty directory."""
 

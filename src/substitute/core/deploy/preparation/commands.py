@@ -51,18 +51,20 @@ def run_all(
     timeout: float,
     failure: type[DeploymentFailedError],
     limits: BuildLimits | None = None,
+    changes_files: bool = True,
 ) -> None:
     """Run `commands`, each with what it is called, within `limits`; `timeout` is for all of them.
 
     Their output is shown and logged. Where there are `limits`, what they have left ends with the last one. Whoever
-    kills this process finds them in the journal. Raises `failure`.
+    kills this process finds them in the journal. Without `changes_files` the slot can be changed back afterwards.
+    Raises `failure`.
     """
     host, app = attempt.host, attempt.app
     if not commands:
         return
 
     def on_start(process: Process) -> None:
-        host.journal.command_started(app.name, process)
+        host.journal.command_started(app.name, process, changes_files=changes_files)
         if limits:
             host.runtime.confine_build(app.name, process, limits)
 

@@ -29,16 +29,22 @@ def with_image(attempt: Attempt) -> App:
     engine = host.engine()
     if engine is None or not app.is_contained:
         return app
+    pulled = ""
     if app.dockerfile:
         found = _built(attempt, engine)
     elif app.source == "image":
         found = _had(engine, engine.name_of(app.name, commit))
     else:
         reference = app.image.replace("{commit}", commit)
+        before = engine.find(reference)
         _run(attempt, engine.pulling(reference))
         found = _had(engine, reference)
+        if before is None:
+            pulled = reference
     if app.source != "image":
         engine.hold(found.id, app.name, found.id.removeprefix("sha256:"))
+    if pulled:  # it is held by our name alone, and goes when no version needs it
+        engine.let_go(pulled)
     return replace(app, image_id=found.id)
 
 
@@ -68,4 +74,5 @@ def _run(attempt: Attempt, argv: Sequence[str]) -> None:
         timeout=app.build_timeout,
         failure=BuildError,
         limits=app.build_limits,
+        changes_files=False,
     )

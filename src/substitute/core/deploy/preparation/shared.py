@@ -207,8 +207,13 @@ class _Laying:
             self._set_aside(place, self.slot)
 
     def _make(self, place: _Place) -> None:
-        if place.is_directory and not self.files.look(place.shared):
+        if self.files.look(place.shared):
+            return
+        if place.is_directory:
             self.files.make(place.shared)
+        elif self.app.is_contained:  # what is not there can't be mounted, and what is mounted can't be made inside
+            self.files.touch(place.shared)
+            self._tell(f"{self._shown(place.shared)} is new, and empty.")
 
     def _require_readable(self, place: _Place) -> None:
         """A file of secrets that somebody has put there is neither out of the app's reach, nor within everybody's."""

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 class Commands(Builds):
     """Process groups that may outlive their deployer."""
 
-    def command_started(self, app: str, process: Process) -> None:
+    def command_started(self, app: str, process: Process, *, changes_files: bool = True) -> None:
         """Note the process group of a build or a hook, which may outlive its deployer, and change any file."""
-        with self._write(durably=self.overwritten(app) is not None) as db:
-            forget_overwritten_fact(db, app)
+        with self._write(durably=changes_files and self.overwritten(app) is not None) as db:
+            if changes_files:
+                forget_overwritten_fact(db, app)
             db.execute("INSERT INTO command (app, process) VALUES (?, ?)", (app, dump_process(process)))
 
     def commands(self, app: str) -> list[Process]:
