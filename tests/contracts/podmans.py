@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,10 +67,13 @@ class Podmans:
         """The container of the root in `place`, as Podman's own list has it."""
         return self("ps", "--all", "--format={{.Names}}", f"--filter=name={prefix_of(place)}")
 
-    def __call__(self, *arguments: str) -> str:
-        done = subprocess.run(["podman", *arguments], check=False, capture_output=True, text=True)
-        assert done.returncode == 0, f"{arguments}: {done.stderr}"
-        return done.stdout.strip()
+    def __call__(self, *arguments: str, **more: Any) -> str:
+        command = ["podman", *arguments]
+        done: subprocess.CompletedProcess[bytes] = subprocess.run(
+            command, check=False, capture_output=True, **more
+        )
+        assert done.returncode == 0, f"{arguments}: {done.stderr.decode()}"
+        return done.stdout.decode().strip()
 
     def container(self, directory: Path, **more: object) -> Container:
         """One that works in `directory`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from tests.unit.fakes.shop import make_app
 from tests.unit.test_config import loaded, problems
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tests.unit.fakes.shop import Shop
 
@@ -55,7 +54,10 @@ def test_what_means_nothing_in_a_container_is_refused(tmp_path: Path, text: str,
 
 
 def test_a_database_may_be_shared_where_its_log_is_shared_too(tmp_path: Path) -> None:
-    for text in ('dockerfile = "D"\nshared = ["data.db/", ".env"]\n', 'start = "s"\nshared = ["db.sqlite3"]\n'):
+    for text in (
+        'dockerfile = "D"\nshared = ["data.db/", ".env"]\n',
+        'start = "s"\nshared = ["db.sqlite3"]\n',
+    ):
         assert apps(loaded(tmp_path, BUILT + text), tmp_path)["shop"].shared
 
 
@@ -128,7 +130,9 @@ def images_of(root: Path, image: str = "r.example.com:5000/shop", told: list[str
     return Images(app, say, say)
 
 
-@pytest.mark.parametrize(("image", "commit", "tag"), [("", None, "latest"), (":stable", None, "stable"), (":stable", "v1", "v1")])
+@pytest.mark.parametrize(
+    ("image", "commit", "tag"), [("", None, "latest"), (":stable", None, "stable"), (":stable", "v1", "v1")]
+)
 def test_a_tag_is_pulled_and_is_from_then_on_its_digest(
     tmp_path: Path, script: Script, image: str, commit: str | None, tag: str
 ) -> None:
@@ -203,12 +207,14 @@ def test_a_version_remembers_its_image_and_one_of_before_has_none(tmp_path: Path
     earlier = Version.of(make_app(tmp_path), {}).dump()
     assert not {"image_id", "container_port"} & earlier.keys(), "an earlier substitute reads it"
     assert Version.load(json.loads(json.dumps(earlier))).image_id == ""
+    assert not Version.load(earlier).applied_to(replace(app, image_id="", dockerfile="D"), {}).is_contained
 
 
-class Held:
+class Held(CommandEngine):
     """An engine that holds images, and lets go of those that no container needs."""
 
     def __init__(self, names: Mapping[str, str], needed: Sequence[str] = ()) -> None:
+        super().__init__("none", Path("/"))
         self.names, self._needed = dict(names), needed
 
     def held(self, app: str) -> Mapping[str, str]:

@@ -93,6 +93,9 @@ class Version:
             processes=self.processes,
             crons=self.crons,
             image_id=self.image_id,
+            # One without runs on this machine itself, whatever later ones run in.
+            image=app.image if self.image_id else "",
+            dockerfile=app.dockerfile if self.image_id else "",
             container_port=self.container_port,
             secrets=secrets,
         )

@@ -211,7 +211,7 @@ class _Laying:
             return
         if place.is_directory:
             self.files.make(place.shared)
-        elif self.app.is_contained:  # what is not there can't be mounted, and what is mounted can't be made inside
+        elif self.app.is_contained:  # what is not there cannot be mounted, nor be made inside
             self.files.touch(place.shared)
             self._tell(f"{self._shown(place.shared)} is new, and empty.")
 
