@@ -116,7 +116,9 @@ class Host:
         with short_lock(self._run / ROUTES):
             record = self.journal.app(app)
             known = {name: slot.share for name, slot in record.slots.items()}
-            if record.waits_since is not None or known | dict(shares) != known:  # each write has the app read again
+            if (
+                record.waits_since is not None or known | dict(shares) != known
+            ):  # each write has the app read again
                 self.journal.share(app, shares)
             self.balancer.route(self.journal.backends())
         if record.waits_since is not None:
