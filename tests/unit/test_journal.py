@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -109,6 +111,20 @@ def test_a_fact_of_the_root_is_remembered(tmp_path: Path) -> None:
     journal.remember("runtime", "supervisord")
     assert journal.fact("runtime") == "supervisord"
     journal.close()
+
+
+def test_whoever_goes_on_with_a_journal_leaves_it_in_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    first = (
+        "import os, sys; from pathlib import Path; from substitute.core.state.journal import Journal; "
+        "it = Journal(Path(sys.argv[1])); it.remember('said', 'before'); it.hand_over(); it.close(); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", first, str(path)], check=True)
+    assert path.with_name("journal.db-wal").exists()
+    second = Journal(path)
+    assert second.fact("said") == "before"
+    second.close()
+    assert [file.name for file in tmp_path.glob("journal.db*")] == ["journal.db"]
 
 
 def test_an_app_is_read_again_when_anybody_has_written(tmp_path: Path) -> None:

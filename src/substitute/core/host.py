@@ -110,7 +110,10 @@ class Host:
         """
         with short_lock(self._run / ROUTES):
             record = self.journal.app(app)
-            self.journal.share(app, shares)
+            known = {name: slot.share for name, slot in record.slots.items()}
+            # Each write has the app read again.
+            if record.waits_since is not None or known | dict(shares) != known:
+                self.journal.share(app, shares)
             self.balancer.route(self.journal.backends())
         if record.waits_since is not None:
             self._tell_the_wait(record, self.clock.now() - record.waits_since)
