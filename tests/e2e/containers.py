@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-ENGINES = [pytest.param("docker")]
+ENGINES = [pytest.param("docker"), pytest.param("podman")]
 BASE = "localhost/python:test"
 COMMAND = f'["{PYTHON}", "-S", "-E", "app.py"]'
 DOCKERFILE = f"FROM {BASE}\nCOPY app.py version.txt /app/\nCMD {COMMAND}\n"

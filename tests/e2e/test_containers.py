@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from substitute.linux import processes
 from tests.e2e.containers import BASE, ENGINES, ContainerSite, fill
 from tests.e2e.site import fetch, killed
 from tests.e2e.traffic import under_load
@@ -118,8 +119,9 @@ def waiting_in(site: ContainerSite, where: str) -> None:
 
 
 def works_on(site: ContainerSite) -> set[str]:
-    """All containers of the engine that run, of builds too."""
-    return set(site.engine("ps", "--quiet", "--no-trunc").split())
+    """All containers of the engine that run, and of builds, which Podman does not list, what waits in them."""
+    waiting = {str(pid) for pid in processes.every() if WAITS in processes.command_line(pid)}
+    return waiting | set(site.engine("ps", "--quiet", "--no-trunc").split())
 
 
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "Ctrl-C"])

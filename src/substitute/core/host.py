@@ -116,9 +116,8 @@ class Host:
         with short_lock(self._run / ROUTES):
             record = self.journal.app(app)
             known = {name: slot.share for name, slot in record.slots.items()}
-            if (
-                record.waits_since is not None or known | dict(shares) != known
-            ):  # each write has the app read again
+            # Each write has the app read again.
+            if record.waits_since is not None or known | dict(shares) != known:
                 self.journal.share(app, shares)
             self.balancer.route(self.journal.backends())
         if record.waits_since is not None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import RuntimeFailedError, SourceError
 from substitute.core.ports.engine import Image
 from substitute.io.digest import sha256
+from substitute.linux import processes
 from substitute.linux.subprocesses import capture
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from pathlib import Path
 
     from substitute.core.model.programs import Container, Mount
     from substitute.linux.subprocesses import Captured
@@ -39,9 +41,23 @@ class CommandEngine:
         """With the login of `podman login` or `docker login`."""
         return [self.name, "pull", reference]
 
-    def building(self, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
-        """Both have the same words for it."""
-        return [self.name, "build", "--file", str(file), "--iidfile", str(id_file), str(directory)]
+    def building(self, app: str, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
+        """Both have the same words for it. Podman's own children get a control group of a known name."""
+        inside = [f"--cgroup-parent=/{self._builds(app)}"] if self.name == "podman" else []
+        engine = [self.name, *(["--cgroup-manager=cgroupfs"] if inside else [])]
+        return [*engine, "build", "--file", str(file), "--iidfile", str(id_file), *inside, str(directory)]
+
+    def end_builds(self, app: str) -> None:
+        """By that group: a killed `podman build` leaves its commands running. dockerd itself ends those of a client."""
+        for pid in processes.every() if self.name == "podman" else ():
+            with suppress(OSError):
+                groups = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8", errors="replace")
+                process = processes.identify(pid) if f":/{self._builds(app)}" in groups else None
+                if process:
+                    processes.signal_process(process, signal.SIGKILL)
+
+    def _builds(self, app: str) -> str:
+        return f"{self._prefix}-{app}-build"
 
     def name_of(self, app: str, tag: str) -> str:
         """On ``localhost``, where no registry is looked for."""

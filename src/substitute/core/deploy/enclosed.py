@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from substitute.core.model.slots import Phase
 from substitute.values import dataclass
 
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
     from substitute.core.host import Host
     from substitute.core.model.apps import App
-    from substitute.core.model.slots import Phase
 
 OF_THIS_MACHINE = frozenset({"PATH", "HOME", "USER"})
 """Variables that mean nothing in a container, which has its image's own."""
@@ -52,6 +52,13 @@ def of_engine(host: Host) -> dict[str, str]:
 def called(app: str, phase: Phase) -> str:
     """The name of what runs for `app` in a phase of a deployment: one command after the other."""
     return f"{app}_{phase}"
+
+
+def end_all_enclosed(host: Host, app: str) -> None:
+    """End what a killed deployer may have left in containers: of a build, and of a release."""
+    if engine := host.engine():
+        engine.end_builds(app)
+        engine.end(called(app, Phase.RELEASE))
 
 
 def end_enclosed(host: Host, name: str) -> None:

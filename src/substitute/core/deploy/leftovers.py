@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.enclosed import called, end_enclosed
+from substitute.core.deploy.enclosed import end_all_enclosed
 from substitute.core.deploy.running.runs import close_lost
 from substitute.core.deploy.versions.release_guard import stays
 from substitute.core.model.events import Notice
-from substitute.core.model.slots import Phase
 
 if TYPE_CHECKING:
     from substitute.core.host import Host
@@ -26,7 +25,7 @@ def end_leftovers(host: Host, app: str, *, but: int | None) -> None:
             host.commands.end(process)
     if left:
         host.runtime.end_builds(app)
-        end_enclosed(host, called(app, Phase.RELEASE))
+        end_all_enclosed(host, app)
     host.journal.forget_commands(app)
     record = host.journal.app(app)
     for one in host.journal.unfinished(app):

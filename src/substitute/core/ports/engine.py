@@ -43,8 +43,11 @@ class Engine(Protocol):
     def pulling(self, reference: str) -> Sequence[str]:
         """What fetches an image from its registry, with the login that its user has there."""
 
-    def building(self, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
+    def building(self, app: str, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
         """What builds an image of `directory` by the Dockerfile `file`, and writes its id into `id_file`."""
+
+    def end_builds(self, app: str) -> None:
+        """End what is left of such builds of `app`, where the program that ran them was killed. Never raises."""
 
     def name_of(self, app: str, tag: str) -> str:
         """What an image is called that is held for `app`: no other root has that name."""

@@ -51,7 +51,12 @@ def with_image(attempt: Attempt) -> App:
 def _built(attempt: Attempt, engine: Engine) -> Image:
     place = attempt.slot.place(attempt.app)
     id_file = attempt.app.state_directory / _ID
-    _run(attempt, engine.building(place, place / attempt.app.dockerfile, id_file))
+    name = attempt.app.name
+    try:
+        _run(attempt, engine.building(name, place, place / attempt.app.dockerfile, id_file))
+    except BaseException:  # what it has started may go on without it
+        engine.end_builds(name)
+        raise
     return _had(engine, id_file.read_text(encoding="utf-8").strip())
 
 
