@@ -61,6 +61,18 @@ def under_way(fleet: Fleet) -> list[str | None]:
     return [one and one["commit"] for one in found]
 
 
+def come_to_their_end(fleet: Fleet) -> None:
+    """Return when nothing is being deployed on any host; where that lasts, what runs there is shown."""
+    try:
+        eventually(lambda: not any(under_way(fleet)), "each host has come to its end")
+    except AssertionError as error:
+        for name, machine in fleet.machines.items():
+            error.add_note(
+                f"{name}:\n{machine.run('ps', '-eo', 'pid,ppid,ni,stat,wchan:20,etimes,args').stdout}"
+            )
+        raise
+
+
 def old_and_new(fleet: Fleet, build: str) -> tuple[str, str]:
     """The commit that is live everywhere, and a new one."""
     (old,) = set(fleet.live().values())
@@ -184,13 +196,13 @@ def test_what_runs_on_the_hosts_does_not_need_who_has_started_it(fleet: Fleet) -
         driver.communicate()
     for name in fleet.names:
         fleet.signal_relays(name, signal.SIGKILL)
-    (seen,) = {
-        one["status"]["apps"][0]["deployment"]["commit"]
-        for one in fleet.document("status", "--hosts", "all").values()
-    }
-    assert seen == new
+    assert set(under_way(fleet)) == {new}
     go_on(fleet, *fleet.names)
-    eventually(lambda: set(fleet.live().values()) == {new}, "each host has come to its end")
+    come_to_their_end(fleet)
+    last = {
+        name: one["history"] for name, one in fleet.document("history", "--hosts", "all", "-n", "1").items()
+    }
+    assert set(fleet.live().values()) == {new}, json.dumps(last, indent=1)
 
 
 @pytest.mark.long
