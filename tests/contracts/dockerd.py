@@ -137,6 +137,7 @@ def dockerd() -> Iterator[Dockerd]:
         shutil.which(name, path=path) for name in ("docker", "dockerd", "containerd", "tini")
     ):
         pytest.skip("needs root, Docker and tini")
+    maker = os.getpid()
     bridge = Path("/sys/class/net/docker0")
     had_bridge = bridge.exists()
     made = Dockerd(Path(tempfile.mkdtemp(prefix="docker-")))
@@ -145,11 +146,16 @@ def dockerd() -> Iterator[Dockerd]:
         made.fill()
         yield made
     finally:
-        made.close()
-        if bridge.exists() and not had_bridge:
-            subprocess.run(["ip", "link", "delete", bridge.name], check=False, capture_output=True)
-        mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-        for mount in reversed(mounted):
-            if Path(mount).is_relative_to(made.place):
-                subprocess.run(["umount", "--lazy", mount], check=True)
-        shutil.rmtree(made.place)
+        if os.getpid() == maker:  # a test inside a machine is a copy of this process, and ends all fixtures
+            _remove(made, bridge if not had_bridge else None)
+
+
+def _remove(made: Dockerd, bridge: Path | None) -> None:
+    made.close()
+    if bridge and bridge.exists():
+        subprocess.run(["ip", "link", "delete", bridge.name], check=False, capture_output=True)
+    mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in reversed(mounted):
+        if Path(mount).is_relative_to(made.place):
+            subprocess.run(["umount", "--lazy", mount], check=True)
+    shutil.rmtree(made.place)
