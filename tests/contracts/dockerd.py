@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _SHOWN = dict.fromkeys(["/usr", "/bin", "/lib", "/lib64", sys.prefix, sys.base_prefix])
 """What a container sees of this machine."""
+_MADE: list[Dockerd] = []
+"""None is thrown away: a test inside a machine is a copy of this process, and would complain of what runs on."""
 INIT = ["/usr/bin/tini", "--"]
 """An entrypoint that passes signals on. The first process of a container gets none that it does not handle."""
 
@@ -141,6 +143,7 @@ def dockerd() -> Iterator[Dockerd]:
     bridge = Path("/sys/class/net/docker0")
     had_bridge = bridge.exists()
     made = Dockerd(Path(tempfile.mkdtemp(prefix="docker-")))
+    _MADE.append(made)
     try:
         made.start()
         made.fill()
