@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import secrets
 import signal
 import subprocess
 from contextlib import suppress
@@ -104,7 +105,8 @@ def test_an_instance_that_is_killed_is_back_by_itself(site: ContainerSite) -> No
     site.assert_only_serves("a")
 
 
-WAITS = "echo waiting; trap '' TERM INT; while :; do sleep 0.1; done"
+WAITS = f"echo waiting; trap '' TERM INT; while :; do sleep 0.1; done; : {secrets.token_hex(8)}"
+"""By its end it is told from that of another run beside this one."""
 
 
 def waiting_in(site: ContainerSite, where: str) -> None:
@@ -121,7 +123,9 @@ def waiting_in(site: ContainerSite, where: str) -> None:
 def works_on(site: ContainerSite) -> set[str]:
     """All containers of the engine that run, and of builds, which Podman does not list, what waits in them."""
     waiting = {str(pid) for pid in processes.every() if WAITS in processes.command_line(pid)}
-    return waiting | set(site.engine("ps", "--quiet", "--no-trunc").split())
+    # Docker is a test's own, and Podman the whole machine's.
+    ours = [] if site.kind == "docker" else ["--filter", f"name={site.prefix}"]
+    return waiting | set(site.engine("ps", "--quiet", "--no-trunc", *ours).split())
 
 
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "Ctrl-C"])

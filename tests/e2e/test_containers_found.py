@@ -49,6 +49,7 @@ def test_a_root_that_was_moved_ends_the_containers_that_are_called_after_the_pla
     site: ContainerSite,
 ) -> None:
     site.run("deploy")
+    prefixes = [site.prefix]
     moved = site.root.with_name("moved")
 
     def move() -> None:
@@ -60,4 +61,6 @@ def test_a_root_that_was_moved_ends_the_containers_that_are_called_after_the_pla
     site.repository.commit("2")
     assert under_load(site, lambda: site.run("deploy")) == {"1", "2"}
     site.assert_only_serves("b")
-    assert len(site.engine("ps", "--quiet").split()) == 1
+    prefixes.append(site.prefix)
+    names = site.engine("ps", "--format", "{{.Names}}").split()
+    assert [name for name in names if name.startswith(tuple(prefixes))] == [f"{site.prefix}-shop_b"]
