@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from substitute.core.model.programs import Container, Mount
-from substitute.runtimes.names import prefix_of
+from substitute.linux.root_names import prefix_of
 
 SHOWN = tuple(
     Path(place)

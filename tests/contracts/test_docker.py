@@ -17,10 +17,10 @@ from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import Limits, Process, Program
 from substitute.core.model.slots import Endpoint
 from substitute.linux.processes import is_alive
+from substitute.linux.root_names import prefix_of
 from substitute.probing.instances import LocalInstances
 from substitute.runtimes.docker.api import Absent, Api, Silent
 from substitute.runtimes.docker.runtime import Docker
-from substitute.runtimes.names import prefix_of
 from substitute.runtimes.supervisord import runtime as supervisord
 from tests.waiting import eventually
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import RuntimeFailedError, SourceError
 from substitute.core.ports.engine import Image
-from substitute.io.digest import sha256
 from substitute.linux import processes
+from substitute.linux.root_names import prefix_of
 from substitute.linux.subprocesses import capture
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class CommandEngine:
         self.name = name
         self._found: dict[str, Image] = {}
         """Those that were asked for by their ids, of which each is the same for ever."""
-        self._prefix = f"substitute-{sha256(os.fsencode(root.resolve()))[:8]}"
+        self._prefix = prefix_of(root)
 
     def pulling(self, reference: str) -> Sequence[str]:
         """With the login of `podman login` or `docker login`."""

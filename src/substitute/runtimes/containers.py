@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from substitute.core.ports.runtime import Log, Runtime
 
 
-OF_THIS_MACHINE = frozenset({"PATH", "HOME", "USER"})
-"""Variables that mean nothing in a container, which has values of its own."""
 _BY_THE_SHELL = frozenset("$`*?[]{}~<>#!")
 """Where one of these is in a command, it may mean something to the shell."""
 

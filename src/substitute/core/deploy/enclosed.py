@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from substitute.core.model.environment import OF_THIS_MACHINE
 from substitute.core.model.slots import Phase
 from substitute.values import dataclass
 
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
 
     from substitute.core.host import Host
     from substitute.core.model.apps import App
-
-OF_THIS_MACHINE = frozenset({"PATH", "HOME", "USER"})
-"""Variables that mean nothing in a container, which has its image's own."""
 
 _OF_ENGINES = frozenset({"XDG_RUNTIME_DIR", "REGISTRY_AUTH_FILE", "TMPDIR", "LANG"})
 

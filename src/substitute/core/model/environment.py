@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 INHERITED = ("PATH", "HOME", "USER", "LANG", "TZ")
 """What is taken over from the deploying command; everything else a shell holds stays out."""
+OF_THIS_MACHINE = frozenset({"PATH", "HOME", "USER"})
+"""What means nothing in a container, which has its image's own."""
 IN_A_HOOK = "SUBSTITUTE_HOOK"
 """The variable that hooks have, and what they start: a daemon of theirs (pm2) may be for more than one slot."""
 IN_A_RUN = "SUBSTITUTE_RUN"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from substitute.core.model.environment import OF_THIS_MACHINE
 from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import Protection
-from substitute.runtimes.containers import OF_THIS_MACHINE, arguments
+from substitute.runtimes.containers import arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

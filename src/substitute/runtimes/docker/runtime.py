@@ -17,6 +17,7 @@ from substitute.core.polling import wait_until
 from substitute.io.files import private_directory, write_atomically
 from substitute.linux.containers import first_process
 from substitute.linux.processes import identify, is_alive
+from substitute.linux.root_names import prefix_of
 from substitute.runtimes.containers import BesideBase
 from substitute.runtimes.docker import notes
 from substitute.runtimes.docker.api import Absent, Api, Refused, Silent
@@ -24,7 +25,6 @@ from substitute.runtimes.docker.creation import NAME, NOT_RESTARTED, RESTARTED, 
 from substitute.runtimes.docker.endings import ending
 from substitute.runtimes.docker.logs import Written, last, now
 from substitute.runtimes.docker.notes import Note
-from substitute.runtimes.names import prefix_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

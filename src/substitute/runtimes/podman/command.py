@@ -6,9 +6,10 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from substitute.core.model.environment import OF_THIS_MACHINE
 from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import Protection
-from substitute.runtimes.containers import OF_THIS_MACHINE, arguments
+from substitute.runtimes.containers import arguments
 from substitute.values import dataclass
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from substitute.io.files import private_directory, write_atomically
 from substitute.linux.containers import is_executed, is_watched, main_process
 from substitute.linux.processes import is_alive, signal_process
 from substitute.linux.programs import find_program
+from substitute.linux.root_names import prefix_of
 from substitute.linux.subprocesses import capture
 from substitute.runtimes.containers import BesideBase
-from substitute.runtimes.names import prefix_of
 from substitute.runtimes.orphans import wait_or_kill
 from substitute.runtimes.podman import command
 from substitute.values import replace

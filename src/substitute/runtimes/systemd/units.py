@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from substitute.core.model.errors import ConfigError, RuntimeFailedError
 from substitute.core.model.programs import Protection
 from substitute.io.files import read_regular
+from substitute.linux.root_names import prefix_of
 from substitute.linux.users import account, acting_as
 from substitute.runtimes.command_line import begins_with_assignment, is_simple
-from substitute.runtimes.names import prefix_of
 from substitute.values import dataclass
 
 if TYPE_CHECKING:

@@ -207,7 +207,7 @@ class Images(Places):
         return {}
 
     def retain(self, commits: Collection[str]) -> None:
-        """Nothing by itself: images go when no version needs them (`core.deploy.versions.images`)."""
+        """Nothing by itself: images go when no version needs them (`core.deploy.versions.kept_versions`)."""
 
 
 def _split(reference: str) -> tuple[str, str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from substitute.core.ports.engine import Engine, Image
 
 _ID = ".substitute-image-id"
-"""The file in a slot that a build writes the id of its image into."""
+"""The file among an app's state that a build writes the id of its image into."""
 
 
 def with_image(attempt: Attempt) -> App:
