@@ -135,6 +135,7 @@ def test_a_service_of_the_users_own_by_that_name_is_noticed(site: Site, program:
     (program.file.parent / "own.yml").write_text(
         'http: {services: {shop: {loadBalancer: {servers: [{url: "http://127.0.0.1:9"}]}}}}\n'
     )
+    eventually(lambda: program.knows("shop"))
     with pytest.raises(BalancerError, match=r"weights of shop@file are http://127\.0\.0\.1:9 1, not"):
         impatient(program).route([site.shop(100, 0)])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -50,18 +51,21 @@ def test_from_an_earlier_substitute_over_a_changed_configuration_to_the_next_ver
     as_the_first_version_left_it(site)
     ports = site.ports
 
+    def configure(patience: str) -> None:
+        health = f'health = {{ path = "/up", timeout = "{patience}" }}\n'
+        site.configure(more='env = { MODE = "new" }\n' + health, start=f"{sys.executable} -E app.py")
+
     def failing() -> None:
         site.run("up")
         site.ports = (ports[1], ports[0])
-        site.configure(
-            more='env = { MODE = "new" }\nhealth = { path = "/up", timeout = "5s" }\n', start="python3 app.py"
-        )
+        configure("2s")
         site.repository.commit("2", app=WITHOUT_UP)
         failed = site.run("deploy", exit_status=1)
         assert "Slot a" in failed.stderr
         assert "still serves" in failed.stderr
 
     def mended() -> None:
+        configure("60s")
         site.repository.commit("3")
         site.run("deploy")
         site.assert_only_serves("b")
@@ -69,7 +73,9 @@ def test_from_an_earlier_substitute_over_a_changed_configuration_to_the_next_ver
     def back() -> None:
         assert "as it stands" in site.run("rollback").stdout
         site.assert_only_serves("a")
+        configure("2s")
         assert site.run("restart", exit_status=1).stderr  # it has the new health check, and no such page
+        configure("60s")
         site.run("deploy")
 
     assert under_load(site, failing, mended, back) == {"1", "3"}
