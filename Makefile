@@ -47,6 +47,7 @@ test-long: export EVERY = 1
 test-long: export EXAMPLES = 300
 test-long: export KILLS = 40
 test-long: export TURNS = 12
+test-long: export PAUSE = 0.002
 test-long: .venv/.dev
 	@tools/packages $(DEBIAN) $(ENGINES)
 	$(BIN)/pytest --numprocesses $(WORKERS) $(SPREAD) --durations 25 -m ""

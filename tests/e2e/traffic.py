@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from contextlib import ExitStack
 from http.client import HTTPConnection, IncompleteRead
@@ -19,17 +20,17 @@ if TYPE_CHECKING:
     from tests.e2e.site import Site
 
 _PATIENCE = 60.0
-ENOUGH = 50
+ENOUGH = 20
 """Requests of each client, before and after every operation."""
+PAUSE = float(os.environ.get("PAUSE", "0.01"))
+"""Seconds between the requests of a client. Three that hardly pause take a whole core from the operation, and from the
+tests beside it; `make test-long` has them."""
 _UPLOAD = random.Random("upload").randbytes(2 << 20)  # noqa: S311  # no secret, only reproducible
 
 
 def flowing(url: str, *, method: str = "GET", keepalive: bool = True, protocol: str = "HTTP/1.1") -> Load:
-    """One request after the other, some hundreds a second.
-
-    Beside a saturated processor each command takes twice as long, and the suite of the balancers has that.
-    """
-    return Load(url, method=method, keepalive=keepalive, protocol=protocol, connections=1, pause=0.002)
+    """One request after the other. What saturates a processor is in the suite of the balancers."""
+    return Load(url, method=method, keepalive=keepalive, protocol=protocol, connections=1, pause=PAUSE)
 
 
 FLOWING: dict[str, Callable[[str], list[Load]]] = {
