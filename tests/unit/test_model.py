@@ -8,7 +8,7 @@ The sequences are the same each time, so that a red one tells of the change and 
 ``SEQUENCES=50000 pytest tests/unit/test_model.py -k sequence``.
 
 `make test` kills a deployment at each of its deeds. Of all else it tries some moments: each kind of mishap, in each
-command, at each ninth moment, and another kind begins at another one (`typed.each`). `make test-long` tries each moment
+command, at each fifteenth moment, and another kind begins at another one (`typed.each`). `make test-long` tries each moment
 (``EVERY=1``), more sequences, and the rest of the matrices.
 """
 
@@ -59,7 +59,7 @@ def test_the_rules_hold_in_any_sequence() -> None:
     run_state_machine_as_test(
         Model,
         settings=settings(
-            max_examples=int(SEQUENCES or 60),
+            max_examples=int(SEQUENCES or 30),
             derandomize=not SEQUENCES,
             database=None,
             stateful_step_count=14,  # how one begins and ends costs as much as ten steps

@@ -72,8 +72,8 @@ DEPLOYMENTS = (
 """What is given up as a whole where one thing goes wrong, or is done as a whole."""
 
 
-EVERY = int(os.environ.get("EVERY", "9"))
-"""Which moments of a command are tried: 1 is each, 9 each ninth."""
+EVERY = int(os.environ.get("EVERY", "15"))
+"""Which moments of a command are tried: 1 is each, 15 each fifteenth."""
 
 
 def each(operator: Operator, command: str, what: What, *, every: int = EVERY) -> Iterator[Outcome]:
