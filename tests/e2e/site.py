@@ -20,6 +20,8 @@ from tests.ports import free_port
 from tests.waiting import eventually
 
 APP = Path(substitute.__file__).parent / "demo" / "app.py"
+POLITE = Path(__file__).with_name("polite_app.py")
+"""What is deployed where a test says nothing else."""
 
 
 def fetch(url: str, **headers: str) -> str:
@@ -61,7 +63,7 @@ def kill_all_in(directory: Path) -> None:
 
 
 class Repository(demo.Repository):
-    """A git repository of the sample app."""
+    """A git repository of an app with good manners."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -70,7 +72,7 @@ class Repository(demo.Repository):
     def commit(self, version: str, *, app: str | None = None, build: str = "true\n") -> str:
         """Commit a version; `app` replaces app.py, `build` is the text of build.sh."""
         if app is None:
-            shutil.copyfile(APP, self.directory / "app.py")
+            shutil.copyfile(POLITE, self.directory / "app.py")
         else:
             (self.directory / "app.py").write_text(app)
         (self.directory / "build.sh").write_text(build)

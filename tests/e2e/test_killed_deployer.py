@@ -1,8 +1,8 @@
 """SIGKILL to the deployer, whenever: the next command succeeds with nothing fixed by hand, and no request fails.
 
-Each second event is met with one of the two runtimes (where a phase ends, the next one begins). The instants are the
-same each time, and with supervisord alone. For all with both, and more instants, or others: ``KILLS=200 SEED=7 pytest
-tests/e2e/test_killed_deployer.py``, as `make test-long` does.
+Each third event is met with one of the two runtimes (the model of tests/unit is killed at each of its deeds). The
+instants are the same each time, and with supervisord alone. For all with both, and more instants, or others:
+``KILLS=200 SEED=7 pytest tests/e2e/test_killed_deployer.py``, as `make test-long` does.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def test_killed_at_any_event_the_next_command_needs_nothing_fixed(
 ) -> None:
     with killer(tmp_path, runtime) as made:
         following = cycle(["up", "up", operation])
-        for event in count(1 + 2 * (runtime == "systemd"), 1 if KILLS else 4):
+        for event in count(1 + 3 * (runtime == "systemd"), 1 if KILLS else 6):
             if not made.type_and_kill(operation, event=event):
                 break
             made.type(next(following))
@@ -198,7 +198,7 @@ def test_killed_at_any_instant_and_once_more_the_next_command_needs_nothing_fixe
     with killer(tmp_path, runtime) as made:
         operations = ["deploy", "rollback", "restart", "up"]
         lasts = {operation: lasting(made, operation) for operation in operations}
-        for _ in range(KILLS or 3):
+        for _ in range(KILLS or 2):
             for kill in (True, chance.random() < 1 / 2):
                 operation = chance.choice(operations)
                 after = chance.uniform(0, lasts[operation])
