@@ -142,7 +142,7 @@ def test_what_is_logged_is_the_programs_own_and_it_ends_at_its_limit(tmp_path: P
         directory=tmp_path,
         environment=ENVIRONMENT,
         on_start=started.append,
-        timeout=1.0,
+        timeout=3.0,
     )
     assert ended.timed_out
     assert (tmp_path / "log").read_text().split() == ["out", "err", "nothing", "?"]

@@ -368,7 +368,7 @@ def test_a_stream_that_never_ends_is_judged_by_its_status() -> None:
         endpoint,
         _,
     ):
-        assert Sockets().probe(endpoint, health(timeout=0.2)).good
+        assert Sockets().probe(endpoint, health(timeout=2.0)).good
 
 
 def test_a_closed_port_refuses_both_kinds() -> None:

@@ -193,7 +193,7 @@ def test_one_that_crashes_at_once_is_tried_again_and_can_be_stopped(place: Place
     place.start("sh -c 'echo trying; sleep 0.3; exit 3'")
     eventually(lambda: place.log.count("trying") >= 2, "a second try")
     eventually(lambda: "exit status 3" in place.runtime.inspect("shop_a").exit, "its exit status")
-    place.runtime.stop("shop_a", None, timeout=5.0)
+    place.runtime.stop("shop_a", None, timeout=60.0)
     tries = place.log.count("trying")
     place.start()
     assert place.log.count("trying") == tries
@@ -212,7 +212,7 @@ def test_how_it_ended_is_never_told_of_an_earlier_run(place: Place) -> None:
 
         eventually(known, "its end")
         assert set(told) <= {"", f"exit status {status}"}
-        place.runtime.stop("shop_a", None, timeout=5.0)
+        place.runtime.stop("shop_a", None, timeout=60.0)
 
 
 def test_one_that_ends_at_once_is_told_by_its_own_words(place: Place) -> None:
@@ -224,7 +224,7 @@ def test_one_that_ends_at_once_is_told_by_its_own_words(place: Place) -> None:
             reason = error.reason
         own = [line for line in reason.splitlines() if line.startswith("  | ")]
         assert not reason or (f"exit status {status}" in reason and own == [f"  | as {status}"])
-        place.runtime.stop("shop_a", None, timeout=5.0)
+        place.runtime.stop("shop_a", None, timeout=60.0)
 
 
 def test_sigterm_reaches_the_main_process_alone(place: Place) -> None:
@@ -239,7 +239,7 @@ def test_sigterm_reaches_the_main_process_alone(place: Place) -> None:
     script.write_text(main)
     process = place.start(f"{sys.executable} -S -E main.py")
     place.logged("child ready")
-    place.runtime.stop("shop_a", process, timeout=1.0)
+    place.runtime.stop("shop_a", process, timeout=3.0)
     before, left, _ = place.log.partition("the main process leaves")
     assert left
     assert "the child got it" not in before
@@ -338,7 +338,7 @@ def test_every_value_is_carried_faithfully(place: Place, values: list[str]) -> N
     entries = (place.run / "seen").read_bytes().decode().split("\0")
     seen = dict(entry.split("=", 1) for entry in entries if entry)
     (place.run / "seen").unlink()
-    place.runtime.stop("shop_a", process, timeout=5.0)
+    place.runtime.stop("shop_a", process, timeout=60.0)
     assert {name: seen.get(name) for name in environment} == environment
 
 
@@ -359,7 +359,7 @@ def test_every_argument_is_carried_faithfully(place: Place, arguments: list[str]
     eventually((place.run / "seen").exists, "the arguments")
     seen = literal_eval((place.run / "seen").read_text())
     (place.run / "seen").unlink()
-    place.runtime.stop("shop_a", process, timeout=5.0)
+    place.runtime.stop("shop_a", process, timeout=60.0)
     assert seen == arguments
 
 
@@ -383,7 +383,7 @@ def test_a_program_that_does_not_exist_is_refused_or_ends_and_says_so(place: Pla
 def test_what_it_writes_is_read_from_now_on(place: Place) -> None:
     process = place.start("echo before; sleep 600")
     place.logged("before")
-    place.runtime.stop("shop_a", process, timeout=5.0)
+    place.runtime.stop("shop_a", process, timeout=60.0)
     log = place.runtime.log("shop_a", place.file)
     place.start("echo one; echo two; sleep 600")
     seen: list[str] = []
@@ -404,7 +404,7 @@ def test_it_is_followed_across_a_restart(place: Place) -> None:
     def take(name: str, line: str) -> None:
         seen.append((name, line))
         if line == "first":
-            place.runtime.stop("shop_a", None, timeout=5.0)
+            place.runtime.stop("shop_a", None, timeout=60.0)
             place.start("echo second; sleep 600")
         if line == "second":
             raise KeyboardInterrupt

@@ -63,7 +63,7 @@ def test_a_start_never_costs_a_reload(place: Place, monkeypatch: pytest.MonkeyPa
     for number in range(3):  # a new unit, and a changed one
         process = place.runtime.start(place.program(f"sleep 60{number}", {}))
         place.runtime.inspect("shop_a")
-        place.runtime.stop("shop_a", process, timeout=5.0)
+        place.runtime.stop("shop_a", process, timeout=60.0)
         place.runtime.inspect("shop_a")
     assert called.count("StartUnit") == 3
     assert "Reload" not in called
@@ -80,7 +80,7 @@ def test_while_it_is_silent_the_control_group_tells_what_it_has_started(
     monkeypatch.setattr(place.runtime._bus, "property", silent)  # type: ignore[attr-defined]
     assert place.runtime.trace("shop_a") == process
     monkeypatch.undo()
-    place.runtime.stop("shop_a", None, timeout=5.0)
+    place.runtime.stop("shop_a", None, timeout=60.0)
 
 
 def test_what_a_main_process_left_behind_is_not_taken_for_it(
@@ -103,7 +103,7 @@ def test_it_survives_a_systemd_that_executes_itself_anew(place: Place) -> None:
     process = place.start()
     subprocess.run(["systemctl", "daemon-reexec"], check=True)
     assert place.runtime.inspect("shop_a").process == process
-    assert not place.runtime.stop("shop_a", process, timeout=5.0).killed
+    assert not place.runtime.stop("shop_a", process, timeout=60.0).killed
     assert is_alive(place.start())
 
 
@@ -118,7 +118,7 @@ def test_whatever_it_is_asked_while_systemd_executes_itself_anew_is_done(place: 
                     "shop_guardian", ["/bin/sleep", "60"], directory=place.run, environment={}, log=place.file
                 )
                 end()
-    assert not systemd.connect(place.run).stop("shop_a", process, timeout=5.0).killed
+    assert not systemd.connect(place.run).stop("shop_a", process, timeout=60.0).killed
 
 
 @pytest.mark.parametrize("target", ["multi-user.target", "rescue.target"])
@@ -163,7 +163,7 @@ def test_another_unit_of_the_same_name_is_not_taken_for_ours(
     foreign.write_text("[Service]\nExecStart=/bin/sleep 500\n")
     subprocess.run(["systemctl", "daemon-reload"], check=True)
     if known:
-        place.runtime.stop("shop_a", process, timeout=5.0)
+        place.runtime.stop("shop_a", process, timeout=60.0)
     with pytest.raises(RuntimeFailedError) as told:
         place.start()
     assert str(foreign) in told.value.reason
@@ -254,7 +254,7 @@ def test_nothing_that_it_left_behind_survives_a_stop(place: Place) -> None:
     process = place.start(f'{PYTHON} -c "{daemon}; import time; time.sleep(600)"')
     place.logged("away")
     assert len((cgroup(place) / "cgroup.procs").read_text().split()) >= 2
-    place.runtime.stop("shop_a", process, timeout=5.0)
+    place.runtime.stop("shop_a", process, timeout=60.0)
     assert not cgroup(place).exists()
 
 
@@ -324,7 +324,7 @@ def test_secrets_are_for_root_alone_and_nothing_is_left_of_a_root(place: Place) 
         ["systemctl", "cat", unit(place)], capture_output=True, text=True, check=True
     ).stdout
     assert "a secret" not in shown
-    place.runtime.stop("shop_a", process, timeout=5.0)
+    place.runtime.stop("shop_a", process, timeout=60.0)
     place.runtime.shutdown()
     assert not environment.parent.exists()
     assert not list(Path("/run/systemd/system").glob(f"{environment.parent.name}*"))
@@ -369,7 +369,7 @@ def test_the_sandbox_bites_and_each_part_of_it_can_be_turned_off(place: Place) -
         protections = frozenset(one for one in Protection if one is not off)
         process = place.runtime.start(place.program(tried, {}, protections=protections))
         seen = read_until(log, "tried")
-        place.runtime.stop("shop_a", process, timeout=5.0)
+        place.runtime.stop("shop_a", process, timeout=60.0)
         assert set(seen) - {"tried"} == found
 
 

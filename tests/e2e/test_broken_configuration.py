@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,7 +31,7 @@ def with_a_blog(site: Site, *, more: str = "") -> str:
     user = 'user = "root"\n' if 'user = "root"' in (site.root / "substitute.toml").read_text() else ""
     site.configure(
         more=f'{user}[app.blog]\nrepo = "{site.repository.directory}"\nports = [{ports[0]}, {ports[1]}]\n'
-        f'domains = ["blog.test"]\nstart = "python3 -S -E app.py"\n{user}{more}'
+        f'domains = ["blog.test"]\nstart = "{sys.executable} -S -E app.py"\n{user}{more}'
     )
     return f"http://127.0.0.1:{ports[0]}/"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,7 +50,7 @@ def test_nothing_of_a_build_outlives_its_deployer_on_systemd(site: Site) -> None
 @pytest.mark.machine
 def test_a_build_that_is_killed_for_its_memory_names_the_key(site: Site) -> None:
     site.configure(more='[app.shop.build_limits]\nmemory = "64M"\n')
-    site.repository.commit("2", build="exec python3 -S -E -c 'x = b\"1\" * (200 << 20)'\n")
+    site.repository.commit("2", build=f"exec {sys.executable} -S -E -c 'x = b\"1\" * (200 << 20)'\n")
     assert "raise app.shop.build_limits.memory" in site.run("deploy", exit_status=4).stderr
     site.runtime = "supervisord"
     site.configure(more='[app.shop.build_limits]\nmemory = "64M"\n')

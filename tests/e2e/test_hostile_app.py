@@ -59,7 +59,8 @@ assert len({GOOD, DEAF, FORKS, DEAF_CHILD, LEAKS, SLOW}) == 6
 def test_an_app_that_does_not_leave_is_made_to_and_the_next_ones_come(
     site: Site, source: str, killed: str
 ) -> None:
-    site.configure(more='[app.shop.stop]\ntimeout = "1s"\n')
+    if killed:
+        site.configure(more='[app.shop.stop]\ntimeout = "1s"\n')
     site.repository.commit("1", app=source)
     site.run("deploy")
     first = site.app()["slots"]["a"]["pid"]

@@ -244,7 +244,7 @@ def test_who_cannot_be_asked_is_named_and_nothing_begins(fleet: Fleet) -> None:
 
 @pytest.mark.long
 def test_one_that_is_cut_off_without_a_word_is_told_apart(fleet: Fleet) -> None:
-    fleet.configure(more_of_hosts='answer_timeout = "3s"')
+    fleet.configure(more_of_hosts='answer_timeout = "10s"')
     fleet.document("status", "--on", "web3")  # there is a connection, which is kept
     fleet.signal_relays("web3", signal.SIGSTOP)
     try:

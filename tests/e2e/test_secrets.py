@@ -77,7 +77,7 @@ def test_a_value_reaches_the_app_and_is_found_nowhere_else(site: Site, tmp_path:
         f"The secret KEY of shop cannot be read: `{manager} key` failed with exit status 7." in failed.stderr
     )
     assert "| not signed in" in failed.stderr
-    site.configure(more=secrets.replace(f"{manager} key", "cat").replace(" }, URL", ", timeout = 0.2 }, URL"))
+    site.configure(more=secrets.replace(f"{manager} key", "cat"))
     assert "had not ended" not in site.run("deploy", exit_status=1).stderr  # it has no input to wait for
     site.configure(
         more=secrets.replace(f"{manager} key", "sleep 60").replace(" }, URL", ", timeout = 0.2 }, URL")

@@ -55,9 +55,7 @@ def all_kept(site: Site) -> list[int]:
 
 
 def configure(site: Site, shared: str = "[]", *, clean: bool = False) -> None:
-    site.configure(
-        start="python3 -S -E app.py", more=f"shared = {shared}\nclean = {'true' if clean else 'false'}\n"
-    )
+    site.configure(more=f"shared = {shared}\nclean = {'true' if clean else 'false'}\n")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -177,7 +178,7 @@ def test_logs_follow_across_a_switch(site: Site, manager: str) -> None:
 @pytest.mark.machine
 def test_an_app_runs_as_its_user_within_its_limits(site: Site) -> None:
     site.configure(
-        start="id -un; echo home $HOME; ulimit -n; exec python3 -S -E app.py",
+        start=f"id -un; echo home $HOME; ulimit -n; exec {sys.executable} -S -E app.py",
         more='user = "deployer"\n[app.shop.limits]\nmemory = "256M"\ntasks = 64\nnofile = 999\n',
     )
     for parent in [site.root, *site.root.parents]:

@@ -28,7 +28,7 @@ def application(environ, start_response):
 def test_the_lines_that_are_named_mend_a_wrong_address_and_a_refused_host(site: Site) -> None:
     site.repository.commit("1", app=CHOOSY)
     wrong = free_port()
-    limits = '[app.shop.health]\ntimeout = "3s"\n'
+    limits = '[app.shop.health]\ntimeout = "8s"\n'
 
     site.configure(start=f"{GUNICORN} -b $BIND:{wrong} app:application", more=limits)
     said = site.run("deploy", exit_status=4).stderr

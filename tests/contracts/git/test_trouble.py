@@ -33,12 +33,12 @@ def test_a_git_that_hangs_is_ended_past_its_limit_and_the_key_is_named(place: Pl
 
 def test_a_commit_that_is_there_is_deployed_though_the_remote_hangs(place: Place) -> None:
     place.source().resolve(place.a, None)
-    limit = Limit(1.5, "app.shop.build_timeout")
+    limit = Limit(3.0, "app.shop.build_timeout")
     surroundings = {**IDENTITY, "GIT_SSH_COMMAND": "sleep 600; false"}
     said = (place.notices.append, place.warnings.append)
     source = Git("ssh://nowhere.example/shop.git", None, lambda: [place.a], surroundings, *said, limit=limit)
     assert source.resolve(place.a, place.first, ours=True).commit == place.first
-    assert "cannot be reached: `git fetch` did not end within 1.5s" in place.warnings[-1]
+    assert "cannot be reached: `git fetch` did not end within 3s" in place.warnings[-1]
     with pytest.raises(SourceError, match="did not end within"):
         source.resolve(place.a, None, ours=True)
     assert not (place.root / "shop_a.broken").exists()
