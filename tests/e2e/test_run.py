@@ -54,6 +54,7 @@ def detached(site: Site, *words: str) -> str:
     return site.run("run", "--detach", *words).stdout.strip()
 
 
+@SYSTEMD_IN_LONG
 def test_a_command_runs_as_an_instance_does_and_its_exit_status_is_that_of_run(site: Site) -> None:
     refused = site.run("run", "--", "true", exit_status=2).stderr
     assert "No version of shop is live" in refused

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KINDS = ["supervisord", "systemd"]
+BACK_IN_LONG = pytest.param(*KINDS[::-1], marks=pytest.mark.long)
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_a_root_changes_its_runtime_with_its_next_deployment(site: Site, before:
 
 
 @pytest.mark.machine
-@pytest.mark.parametrize(("before", "after"), [KINDS, KINDS[::-1]])
+@pytest.mark.parametrize(("before", "after"), [KINDS, BACK_IN_LONG])
 def test_a_client_that_keeps_its_connection_keeps_the_earlier_balancer_which_ends_with_it_or_with_down(
     site: Site, before: str, after: str
 ) -> None:
@@ -107,7 +108,7 @@ def asked(connection: HTTPConnection) -> str:
 
 
 @pytest.mark.machine
-@pytest.mark.parametrize(("before", "after"), [KINDS, KINDS[::-1]])
+@pytest.mark.parametrize(("before", "after"), [KINDS, BACK_IN_LONG])
 def test_a_deployment_that_fails_leaves_everything_with_the_earlier_one(
     site: Site, before: str, after: str
 ) -> None:

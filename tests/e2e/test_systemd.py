@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SYSTEM = pytest.param("--system", marks=pytest.mark.machine)
-BOTH = pytest.mark.parametrize(
-    "manager", [SYSTEM, pytest.param("--user", marks=pytest.mark.machine(user=USER))]
+SYSTEM_IN_LONG = pytest.mark.parametrize(
+    "manager",
+    [
+        pytest.param("--system", marks=[pytest.mark.machine, pytest.mark.long]),
+        pytest.param("--user", marks=pytest.mark.machine(user=USER)),
+    ],
 )
 USERS_IN_LONG = pytest.mark.parametrize(
     "manager", [SYSTEM, pytest.param("--user", marks=[pytest.mark.machine(user=USER), pytest.mark.long])]
@@ -53,7 +57,7 @@ def systemctl(manager: str, *arguments: str) -> str:
     ).stdout
 
 
-@BOTH
+@SYSTEM_IN_LONG
 def test_deploy_rollback_and_restart_fail_no_request(site: Site, manager: str) -> None:
     site.run("deploy")
     site.repository.commit("2")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(scope="module", params=haproxies.binaries())
+@pytest.fixture(scope="module", params=haproxies.USUAL)
 def binary(request: pytest.FixtureRequest) -> str:
     return haproxies.binaries()[request.param]
 
