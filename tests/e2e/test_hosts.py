@@ -29,19 +29,24 @@ FAILS_SOMEWHERE = f"test ! -e {HOME}/broken\n"
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Fleet]:
     with Fleet(3) as made:
-        made.configure(more_of_hosts='answer_timeout = "20s"\nlost_timeout = "60s"')
+        configure(made)
         made.run("hosts", "setup")
         yield made
+
+
+def configure(fleet: Fleet, *, answer_timeout: str = "20s") -> None:
+    limits = f'answer_timeout = "{answer_timeout}"\nlost_timeout = "60s"'
+    fleet.configure(more=RELEASE, more_of_hosts=limits)
 
 
 @pytest.fixture
 def fleet(machines: Fleet) -> Fleet:
     """With a version that is live everywhere: that of the test before, where it left one."""
-    for machine in machines.machines.values():
-        machine.run("rm", "-f", *(f"{HOME}/{name}" for name in ("begun", "go", "broken", "released")))
     if len(live := set(machines.live().values())) > 1 or None in live:
         machines.commit("old")
         machines.run("deploy", "--hosts", "all")
+    for machine in machines.machines.values():
+        machine.run("rm", "-f", *(f"{HOME}/{name}" for name in ("begun", "go", "broken", "released")))
     return machines
 
 
@@ -82,10 +87,9 @@ def old_and_new(fleet: Fleet, build: str) -> tuple[str, str]:
 
 
 def test_setup_makes_a_root_and_leaves_alone_what_is_there(machines: Fleet) -> None:
-    said = machines.document("hosts", "setup")
-    assert {one["host"]["substitute"] for one in said.values()} == {"present"}
-    assert {one["host"]["substitute.toml"] for one in said.values()} == {"the same"}
-    assert all("systemd" in one["host"]["boot"] for one in said.values())
+    said = machines.document("hosts", "setup", "--on", "web1")["web1"]["host"]
+    assert (said["substitute"], said["substitute.toml"]) == ("present", "the same")
+    assert "systemd" in said["boot"]
     before = (machines.root / "substitute.toml").read_text()
     (machines.root / "substitute.toml").write_text(before + "# changed\n")
     assert {one["host"]["substitute.toml"] for one in machines.document("hosts").values()} == {"another one"}
@@ -95,12 +99,10 @@ def test_setup_makes_a_root_and_leaves_alone_what_is_there(machines: Fleet) -> N
     kept = machines.machines["web1"].run("cat", f"{HOME}/shop/substitute.toml.before").stdout
     assert kept == before
     (machines.root / "substitute.toml").write_text(before)
-    machines.run("hosts", "setup")
+    machines.run("hosts", "setup", "--on", "web1")
 
 
 def test_a_failure_ends_the_rollout_and_resume_goes_on(fleet: Fleet) -> None:
-    fleet.configure(more=RELEASE)
-    fleet.run("hosts", "setup")
     old, new = old_and_new(fleet, FAILS_SOMEWHERE)
     fleet.machines["web2"].run("touch", f"{HOME}/broken")
     failed = fleet.run("deploy", "--hosts", "web", "--batch", "1", exit_status=1)
@@ -127,8 +129,6 @@ def test_a_failure_ends_the_rollout_and_resume_goes_on(fleet: Fleet) -> None:
     assert released == {"web1": [new], "web2": [], "web3": []}
     fleet.run("rollback", "--hosts", "all")
     assert set(fleet.live().values()) == {old}
-    fleet.configure()
-    fleet.run("hosts", "setup")
 
 
 @pytest.mark.long
@@ -244,7 +244,7 @@ def test_who_cannot_be_asked_is_named_and_nothing_begins(fleet: Fleet) -> None:
 
 @pytest.mark.long
 def test_one_that_is_cut_off_without_a_word_is_told_apart(fleet: Fleet) -> None:
-    fleet.configure(more_of_hosts='answer_timeout = "10s"')
+    configure(fleet, answer_timeout="10s")
     fleet.document("status", "--on", "web3")  # there is a connection, which is kept
     fleet.signal_relays("web3", signal.SIGSTOP)
     try:
@@ -253,7 +253,7 @@ def test_one_that_is_cut_off_without_a_word_is_told_apart(fleet: Fleet) -> None:
         assert found["web3"]["error"]["kind"] == "silent"
     finally:
         fleet.signal_relays("web3", signal.SIGKILL)
-        fleet.configure()
+        configure(fleet)
 
 
 def test_a_host_without_substitute_is_told_what_installs_it(fleet: Fleet) -> None:

@@ -62,7 +62,8 @@ def under_load(site: Site, *operations: Callable[[], object]) -> set[str]:
             for load in loads:
                 load.wait_for(ENOUGH)
         reports = [load.stop() for load in loads]
-    assert [failure for report in reports for failure in report.failures] == []
+    failures = [failure for report in reports for failure in report.failures]
+    assert failures == [], failures
     return {version for report in reports for version in report.versions}
 
 
