@@ -18,6 +18,6 @@ def eventually(
     while not reached():
         looked = time.monotonic()
         assert looked < deadline, f"not within {patience:g}s: {what}"
-        # To look may be work: what is waited for gets as much of the processor.
-        time.sleep(max(0.005, looked - began))
+        # To look may be work: what is waited for gets more of the processor.
+        time.sleep(max(0.01, 2 * (looked - began)))
         began = time.monotonic()
