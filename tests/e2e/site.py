@@ -36,7 +36,15 @@ def killed(pid: int) -> None:
     process = identify(pid)
     assert process
     signal_process(process, signal.SIGKILL)
-    eventually(lambda: not is_alive(process), f"{pid} is gone")
+    eventually(lambda: not is_alive(process) and not _other_threads(pid), f"{pid} is gone")
+
+
+def _other_threads(pid: int) -> list[Path]:
+    """Those that end after the first one: with the last of them its sockets are closed."""
+    try:
+        return [path for path in Path(f"/proc/{pid}/task").iterdir() if path.name != str(pid)]
+    except FileNotFoundError:
+        return []
 
 
 def working_in(directory: Path) -> set[int]:

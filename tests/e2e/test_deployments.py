@@ -261,6 +261,7 @@ def test_what_the_old_version_finishes_after_sigterm_is_not_told_as_cut(site: Si
 def test_after_a_crash_of_the_live_instance_no_get_fails_and_of_posts_only_those_in_flight(
     site: Site,
 ) -> None:
+    site.repository.commit("1", app=APP.read_text())  # of one thread: its socket ends with it
     site.run("deploy")
     before = site.app()["slots"]["a"]["pid"]
     with Load(site.url, connections=16) as gets, Load(site.url, method="POST", connections=4) as posts:
