@@ -138,7 +138,9 @@ def test_a_change_of_the_kind_fails_no_request_at_either_door(town: Town, before
     assert before in town.noted
 
 
-@pytest.mark.parametrize("after", [kind for kind in KINDS if kind != "passive"])
+@pytest.mark.parametrize(
+    "after", ["haproxy", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("nginx", "traefik"))]
+)
 def test_the_gate_goes_with_the_first_deployment_that_nobody_came_by_it_in(town: Town, after: str) -> None:
     town.alone("passive")
     town.command(after).route([town.site.shop(100, 0)])

@@ -34,9 +34,9 @@ def machines() -> Iterator[Fleet]:
         yield made
 
 
-def configure(fleet: Fleet, *, answer_timeout: str = "20s") -> None:
+def configure(fleet: Fleet, *, more: str = "", answer_timeout: str = "20s") -> None:
     limits = f'answer_timeout = "{answer_timeout}"\nlost_timeout = "60s"'
-    fleet.configure(more=RELEASE, more_of_hosts=limits)
+    fleet.configure(more=more, more_of_hosts=limits)
 
 
 @pytest.fixture
@@ -103,6 +103,8 @@ def test_setup_makes_a_root_and_leaves_alone_what_is_there(machines: Fleet) -> N
 
 
 def test_a_failure_ends_the_rollout_and_resume_goes_on(fleet: Fleet) -> None:
+    configure(fleet, more=RELEASE)
+    fleet.run("hosts", "setup")
     old, new = old_and_new(fleet, FAILS_SOMEWHERE)
     fleet.machines["web2"].run("touch", f"{HOME}/broken")
     failed = fleet.run("deploy", "--hosts", "web", "--batch", "1", exit_status=1)
@@ -129,6 +131,8 @@ def test_a_failure_ends_the_rollout_and_resume_goes_on(fleet: Fleet) -> None:
     assert released == {"web1": [new], "web2": [], "web3": []}
     fleet.run("rollback", "--hosts", "all")
     assert set(fleet.live().values()) == {old}
+    configure(fleet)
+    fleet.run("hosts", "setup")
 
 
 @pytest.mark.long

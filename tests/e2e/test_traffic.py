@@ -91,7 +91,9 @@ def test_what_is_in_flight_finishes_on_the_old_instance_and_is_told(crossing: Cr
         assert ended["drained"]["cut"] == 0
 
 
-@pytest.mark.parametrize("operation", OPERATIONS[:-1])
+@pytest.mark.parametrize(
+    "operation", ["deploy", *(pytest.param(one, marks=pytest.mark.long) for one in OPERATIONS[1:-1])]
+)
 def test_streams_that_outlive_the_drain_timeout_are_cut_after_it_and_counted(
     impatient: Site, operation: str
 ) -> None:
