@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from tests.e2e.site import Site
 
 _PATIENCE = 60.0
-ENOUGH = 10
-"""Requests of each client, before and after every operation."""
 PAUSE = float(os.environ.get("PAUSE", "0.02"))
 """Seconds between the requests of a client. Three that hardly pause take a whole core from the operation, and from the
 tests beside it; `make test-long` has them."""
+ENOUGH = round(0.2 / PAUSE)
+"""Requests of each client, before and after every operation."""
 _UPLOAD = random.Random("upload").randbytes(2 << 20)  # noqa: S311  # no secret, only reproducible
 
 
