@@ -42,7 +42,7 @@ def configure(site: Site, *, crons: bool = True) -> None:
     text = f'env = {{ JOBS = "{site.root}/jobs" }}\n'
     if crons:
         text += f'[app.shop.cron.job]\nat = "* * * * *"\ncommand = {json.dumps(JOB)}\n'
-        text += f'[app.shop.cron.stuck]\nat = "@yearly"\ncommand = {json.dumps(STUCK)}\ntimeout = "300ms"\n'
+        text += f'[app.shop.cron.stuck]\nat = "@yearly"\ncommand = {json.dumps(STUCK)}\ntimeout = "2s"\n'
     site.configure(more=text)
 
 

@@ -80,7 +80,7 @@ def test_a_websocket_of_the_old_version_is_closed_without_a_close_frame_and_that
     site.repository.commit("1", app=TRAFFIC)
     site.run("deploy")
     site.repository.commit("2", app=TRAFFIC)
-    found = drill(site, "deploy", *SHORT, "--websocket", "/websocket", exit_status=1)
+    found = drill(site, "deploy", *SHORT[:3], "3s", "--websocket", "/websocket", exit_status=1)
     assert found["outcome"] == "succeeded"
     assert {one["lane"] for one in found["failures"]} == {"websocket"}
     assert {one["phase"] for one in found["failures"]} <= {"stop", "after"}
