@@ -23,7 +23,7 @@ _KIND = 0x3FFF
 _ORIGINAL, _REPLY, _STATUS, _ID, _ZONE = 1, 2, 3, 12, 18
 _PROTOCOL, _NUMBER, _SOURCE, _DESTINATION = 2, 1, 2, 3
 _LED = struct.pack("=HHI", 8, _STATUS, socket.htonl(1 << 5))
-"""Only connections whose destination was changed: a busy machine has many more. Linux before 5.15 lists all the same."""
+"""Only connections whose destination was changed: a busy machine has many others. Linux before 5.15 lists them too."""
 _OPEN = frozenset(State) - {State.LISTEN, State.CLOSE, State.TIME_WAIT}
 
 
