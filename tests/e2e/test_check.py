@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from substitute.demo.load import Load
 from substitute.linux.processes import identify
 from tests.e2e.badly_mannered import badly_mannered
+from tests.e2e.traffic import flowing
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ def test_the_table_shows_each_with_its_cure(site: Site) -> None:
 def test_no_request_to_the_live_version_fails_during_a_check(site: Site) -> None:
     site.run("deploy")
     site.repository.commit("2")
-    with Load(site.url, connections=1) as get, Load(site.url, method="POST", connections=1) as post:
+    with flowing(site.url) as get, flowing(site.url, method="POST") as post:
         for load in (get, post):
             load.wait_for(50)
         assert checked(site)["passed"]

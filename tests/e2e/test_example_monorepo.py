@@ -12,7 +12,7 @@ import pytest
 
 from substitute.demo.load import Load
 from tests.e2e.test_examples import EXAMPLES
-from tests.e2e.traffic import ENOUGH
+from tests.e2e.traffic import ENOUGH, PAUSE
 from tests.ports import free_port
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def test_a_commit_deploys_the_apps_that_it_touches_and_no_request_to_either_fail
     with ExitStack() as stack:
         loads = {
             app: [
-                stack.enter_context(Load(site.url, method=method, connections=1, pause=0.01, host=host))
+                stack.enter_context(Load(site.url, method=method, connections=1, pause=PAUSE, host=host))
                 for method in ("GET", "POST")
             ]
             for app, host in {"web": "www.example.com", "api": "api.example.com"}.items()

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import pytest
 
 from substitute.demo.load import Load
+from tests.e2e.traffic import PAUSE
 from tests.e2e.visitors import Visitor, Visitors
 from tests.ports import free_ports
 from tests.waiting import eventually
@@ -57,7 +58,10 @@ def test_an_example_is_deployed_and_rolled_back_without_a_failed_request(
     site.run("deploy", patience=BUILDING)
     site.repository.commit("example 2", app=_app(name))
     # With pauses, or the build beside them would starve.
-    with Load(site.url, pause=0.01) as get, Load(site.url, method="POST", connections=2, pause=0.01) as post:
+    with (
+        Load(site.url, pause=PAUSE) as get,
+        Load(site.url, method="POST", connections=2, pause=PAUSE) as post,
+    ):
         for operation in ("deploy", "rollback"):
             for load in (get, post):
                 load.wait_for(50)

@@ -14,6 +14,7 @@ from substitute.demo.load import Load
 from substitute.linux.processes import identify, is_alive, signal_process
 from tests.contracts import nginxes
 from tests.e2e.site import fetch
+from tests.e2e.traffic import ENOUGH, PAUSE
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from tests.contracts.nginxes import UsersNginx
     from tests.e2e.site import Site
-
-ENOUGH = 100
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ def under_new_connections(site: Site, *operations: Callable[[], object]) -> set[
     """Run `operations` while GET and POST flow, each on a connection of its own; the versions that answered."""
     with ExitStack() as stack:
         loads = [
-            stack.enter_context(Load(site.url, method=method, keepalive=False, connections=2))
+            stack.enter_context(Load(site.url, method=method, keepalive=False, connections=2, pause=PAUSE))
             for method in ("GET", "POST")
         ]
         for operation in (lambda: None, *operations):

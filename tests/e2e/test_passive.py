@@ -19,7 +19,7 @@ from substitute.linux import listeners
 from substitute.linux.processes import identify, signal_process
 from tests.contracts.strict_client import accepts, get
 from tests.e2e.site import APP, Site, fetch
-from tests.e2e.traffic import under_load
+from tests.e2e.traffic import PAUSE, under_load
 from tests.ports import free_port
 from tests.waiting import eventually
 
@@ -237,7 +237,9 @@ def test_another_kind_takes_over_with_the_old_door_in_use_and_the_gate_goes_when
 
     def change() -> None:
         said.append(site.run("deploy", "--json").stdout)
-        with Load(f"http://{site.status()['balancer']['listen']}/", connections=2) as through_new:
+        with Load(
+            f"http://{site.status()['balancer']['listen']}/", connections=2, pause=PAUSE
+        ) as through_new:
             site.run("restart")
             assert through_new.stop().failures == []
 

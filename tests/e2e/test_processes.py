@@ -12,7 +12,7 @@ import pytest
 from substitute.demo.load import Load
 from tests.e2e.runtimes import BOTH, SYSTEMD_IN_LONG
 from tests.e2e.site import Site, fetch, killed
-from tests.e2e.traffic import ENOUGH, under_load
+from tests.e2e.traffic import ENOUGH, PAUSE, under_load
 from tests.ports import free_ports
 from tests.waiting import eventually
 
@@ -142,7 +142,7 @@ def test_a_worker_may_finish_its_job_behind_the_deployment(site: Site) -> None:
 def test_a_web_instance_that_crashes_leaves_the_requests_to_the_others(site: Site) -> None:
     site.run("deploy")
     pid = instances(site, "a")["shop_a_web_1"]["pid"]
-    with Load(site.url, connections=2) as load:
+    with Load(site.url, connections=2, pause=PAUSE) as load:
         load.wait_for(ENOUGH)
         killed(pid)
         load.wait_for(ENOUGH)
