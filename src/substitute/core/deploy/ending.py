@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.preparation.strays import tell
-from substitute.core.deploy.readiness.serving import who_serves
 from substitute.core.deploy.settle import settle
 from substitute.core.deploy.steps import Quietly
 from substitute.core.deploy.versions.kept_versions import remove_images, retain_archives
@@ -106,6 +105,8 @@ def _settle_at_last(attempt: Attempt, steps: Steps) -> Settled:
 
 def _half_moved(attempt: Attempt, error: SubstituteError) -> SubstituteError:
     """The new version is live, and its requests could not all be led to it: say where they go."""
+    from substitute.core.deploy.readiness.serving import who_serves  # noqa: PLC0415  # of a failure alone
+
     host, app, new = attempt.host, attempt.app, attempt.slot.name
     served = who_serves(host, app, error)
     if new not in served:
@@ -147,6 +148,8 @@ def _seen(attempt: Attempt, trouble: SubstituteError) -> tuple[SlotName | None, 
     record = attempt.host.journal.app(attempt.app.name)
     if record.live is None or record.stopped:
         return None, "It was stopped by hand." if record.live else ""
+    from substitute.core.deploy.readiness.serving import who_serves  # noqa: PLC0415  # as above
+
     served = who_serves(attempt.host, attempt.app, trouble)
     if not served:
         return record.live, trouble.reason
