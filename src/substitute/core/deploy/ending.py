@@ -55,6 +55,8 @@ def finish(attempt: Attempt) -> None:
     """After the commit: the old instance drains and stops. Nothing here can take the new one down."""
     left = ""
     try:
+        if _leaves_the_rest(attempt):
+            raise HandedOverError("Its guardian settles.")
         settled = _settle_at_last(attempt, attempt)
         live, drained = settled.live, settled.drained
     except HandedOverError as over:
@@ -77,6 +79,16 @@ def finish(attempt: Attempt) -> None:
     attempt.note(lambda: retain_archives(attempt.host, attempt.app))
     attempt.note(lambda: remove_images(attempt.host, attempt.app))
     attempt.succeeded(drained, reason=left)
+
+
+def _leaves_the_rest(attempt: Attempt) -> bool:
+    """Whether nothing is left to do but what the guardian would do anyway: it looks at all once more.
+
+    Whoever goes back at once has given all requests to what answered, and the balancer has been read back. To settle
+    here would come to the drain, and leave that to the guardian too.
+    """
+    leaving = attempt.host.journal.app(attempt.app.name).slots[attempt.slot.name.other]
+    return attempt.goes_back_at_once and any(one.process for one in leaving.instances)
 
 
 def _tell_of_standby(attempt: Attempt) -> None:
