@@ -251,8 +251,8 @@ class Supervisord:
         file = self._run / f"{program.name}.sh"
         with suppress(OSError):
             if file.read_bytes() == script.encode():
-                return  # a rollback waits for no disk
-        write_atomically(file, script, mode=0o700)
+                return
+        write_atomically(file, script, mode=0o700, durably=False)  # each start looks at it first
 
     def _register(self, program: Program, state: str) -> None:
         path = self._daemon.programs / f"{program.name}.conf"
