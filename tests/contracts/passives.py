@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from substitute.balancers.passive.balancer import Passive
 from substitute.core.model.slots import Endpoint
-from substitute.linux.connections import WILDCARDS
+from substitute.linux.listeners import WILDCARDS
 from tests.contracts.balanced_site import A, B, Kind
 from tests.contracts.strict_client import accepts
 from tests.waiting import eventually

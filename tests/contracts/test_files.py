@@ -51,6 +51,18 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_need_not_survive_a_power_loss_waits_for_no_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, waited = tmp_path / "file", list[int]()
+    monkeypatch.setattr(os, "fsync", waited.append)
+    write_atomically(path, "one", durably=False)
+    assert path.read_text() == "one"
+    assert not waited
+    write_atomically(path, "two")
+    assert len(waited) == 2  # the file, and its directory
+
+
 def test_several_files_are_replaced_in_their_order_and_wait_for_their_directory_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

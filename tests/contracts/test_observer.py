@@ -19,7 +19,7 @@ import pytest
 from substitute.core.check.late_answers import LATE
 from substitute.core.model.slots import Endpoint
 from substitute.core.ports.observer import Heard, Hold, Progress, Request
-from substitute.linux.connections import PROBE_MARK
+from substitute.linux.probe_group import PROBE_MARK
 from substitute.linux.processes import identify, signal_group
 from substitute.probing import platforms
 from substitute.probing.observer import OutsideObserver

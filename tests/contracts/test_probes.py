@@ -18,7 +18,7 @@ from substitute.core.model.programs import Process
 from substitute.core.model.slots import Endpoint
 from substitute.core.ports.prober import Page
 from substitute.linux import sock_diag
-from substitute.linux.connections import PROBE_MARK
+from substitute.linux.probe_group import PROBE_MARK
 from substitute.linux.processes import boot_id, identify, name, signal_group
 from substitute.probing.endpoints import Sockets
 from substitute.probing.instances import LocalInstances

@@ -164,11 +164,20 @@ def test_status_imports_nothing_that_only_other_commands_errors_or_runtimes_need
     assert {"substitute.core.operate.status", "substitute.balancers.haproxy.balancer"} <= loaded
 
 
-def test_a_rollback_imports_nothing_that_makes_a_version() -> None:
-    code = "import sys, substitute.core.deploy.deployment, substitute.sources.git.source; print(*sys.modules)"
+@pytest.mark.parametrize("runtime", ["supervisord", "systemd"])
+def test_a_rollback_imports_nothing_that_makes_a_version(runtime: str) -> None:
+    used = ("core.deploy.deployment", "sources.git.source", f"runtimes.{runtime}.runtime")
+    code = f"import sys, {', '.join(f'substitute.{name}' for name in used)}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    making = ("core.deploy.preparation.version", "core.deploy.preparation.commands", "sources.git.commits")
-    assert not set(done.stdout.split()) & {"shutil", *(f"substitute.{name}" for name in making)}
+    making = (
+        "preparation.version",
+        "preparation.commands",
+        "preparation.shared",
+        "starting",
+        "running.draining",
+    )
+    ours = {"substitute.sources.git.commits", *(f"substitute.core.deploy.{name}" for name in making)}
+    assert not set(done.stdout.split()) & {"shutil", "hashlib", "ctypes", *ours}
 
 
 def test_a_command_leaves_the_journal_in_one_file(tmp_path: Path) -> None:

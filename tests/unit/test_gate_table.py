@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from substitute.balancers.passive.rules import Passage, leading, passages, reached, refusing, table_name
 from substitute.core.model.slots import Endpoint, SlotName
 from substitute.core.ports.balancer import Backend, Server
-from substitute.linux.connections import LED_BIT, PROBE_MARK
+from substitute.linux.connections import LED_BIT
+from substitute.linux.probe_group import PROBE_MARK
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from substitute.cli.command import argument, command, option
+from substitute.cli.command import command, option
 from substitute.cli.options import (
     Call,
     app_option,
     batch_option,
+    commit_argument,
     host_options,
     json_option,
     now_option,
@@ -20,20 +19,6 @@ from substitute.cli.options import (
 from substitute.core.model.apps import Canary
 from substitute.core.model.errors import UsageError
 from substitute.values import replace
-
-if TYPE_CHECKING:
-    import click
-
-
-def _refuse_options(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    import click  # noqa: PLC0415
-
-    if value is not None and (not value or value.startswith("-")):
-        raise click.BadParameter(f"{value!r} cannot be a commit.", ctx, parameter)
-    return value
-
-
-commit_argument = argument("commit", required=False, callback=_refuse_options, plain=bool)
 
 
 @command

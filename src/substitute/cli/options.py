@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from substitute.cli.command import Parameter, declared, option
+from substitute.cli.command import Parameter, argument, declared, option
 from substitute.values import dataclass, field
 
 if TYPE_CHECKING:
@@ -118,6 +118,17 @@ def directory() -> click.Path:
     import click  # noqa: PLC0415
 
     return click.Path(file_okay=False, path_type=Path)
+
+
+def _refuse_options(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    import click  # noqa: PLC0415
+
+    if value is not None and (not value or value.startswith("-")):
+        raise click.BadParameter(f"{value!r} cannot be a commit.", ctx, parameter)
+    return value
+
+
+commit_argument = argument("commit", required=False, callback=_refuse_options, plain=bool)
 
 
 def number(least: int, most: int | None = None) -> Callable[[], click.IntRange]:

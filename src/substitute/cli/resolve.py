@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from substitute.cli.command import command, option
-from substitute.cli.deploy import commit_argument
-from substitute.cli.options import Call, app_option, json_option, root_option, wait_option
+from substitute.cli.options import (
+    Call,
+    app_option,
+    commit_argument,
+    json_option,
+    root_option,
+    wait_option,
+)
 
 
 @command

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from substitute.cli.command import command, option
-from substitute.cli.deploy import commit_argument
 from substitute.cli.options import (
     Call,
     app_option,
+    commit_argument,
     host_options,
     json_option,
     now_option,

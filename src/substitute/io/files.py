@@ -17,14 +17,17 @@ _UNFINISHED = r"(?s)\..+\.(?P<pid>[0-9]+)\.[0-9a-f]{8}"
 """What a file is called until it is whole: a hidden name, with the process that writes it."""
 
 
-def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
+def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o600, durably: bool = True) -> None:
     """Replace `path` with `content` in one step that survives a power loss.
 
     A reader sees the old content or the new, never a part. The file gets exactly `mode`, whatever the
     umask. Raises OSError; then the old file is untouched.
+
+    Not `durably` waits for no disk: for what is written anew after a power loss, which may leave the old or nothing.
     """
-    _replace(path, content, mode)
-    _sync_directory(path.parent)
+    _replace(path, content, mode, durably=durably)
+    if durably:
+        _sync_directory(path.parent)
 
 
 def write_all_atomically(contents: Mapping[Path, str]) -> None:
@@ -38,7 +41,7 @@ def write_all_atomically(contents: Mapping[Path, str]) -> None:
         _sync_directory(directory)
 
 
-def _replace(path: Path, content: str | bytes, mode: int) -> None:
+def _replace(path: Path, content: str | bytes, mode: int, *, durably: bool = True) -> None:
     data = content.encode() if isinstance(content, str) else content
     temporary = _beside(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -47,7 +50,8 @@ def _replace(path: Path, content: str | bytes, mode: int) -> None:
             os.fchmod(stream.fileno(), mode)
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
+            if durably:
+                os.fsync(stream.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

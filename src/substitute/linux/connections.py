@@ -10,6 +10,7 @@ from substitute.core.model.errors import UnobservedError
 from substitute.core.polling import wait_until
 from substitute.core.ports.prober import Connected
 from substitute.linux import sock_diag
+from substitute.linux.listeners import WILDCARDS
 from substitute.linux.sock_diag import State
 
 if TYPE_CHECKING:
@@ -17,16 +18,12 @@ if TYPE_CHECKING:
 
     from substitute.core.model.slots import Endpoint
 
-PROBE_MARK = 0x53554253
-"""The socket mark of a probe: the gate lets it through to an instance that gets no traffic yet."""
 LED_BIT = 0x8000
 """Connections that the gate leads elsewhere come from the client's port with this bit flipped: a range of their own.
 In the client's own they would meet sockets in TIME_WAIT of connections that came directly, and a SYN that does is
 answered a second late."""
 SPARE_ADDRESS = "127.0.0.3"
 """What led connections within loopback come from instead, where clients use the whole range of ports."""
-WILDCARDS = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # not bound
-"""Hosts that mean every address, and the one to ask at."""
 
 _PATIENCE = 2.0
 _TICK = 0.005

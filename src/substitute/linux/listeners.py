@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from substitute.core.model.slots import Endpoint
 
-_WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared, not bound
+WILDCARDS = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # not bound
+"""Hosts that mean every address, and the one to ask at."""
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared, not bound
 
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTEN = b"0A"
@@ -49,7 +51,7 @@ def on(endpoint: Endpoint) -> list[Listener]:
     return [
         listener
         for listener in found
-        if listener.address in _WILDCARDS or addresses & _WILDCARDS or listener.address in addresses
+        if listener.address in _EVERYWHERE or addresses & _EVERYWHERE or listener.address in addresses
     ]
 
 
@@ -91,7 +93,7 @@ def _packed(text: bytes) -> bytes:
 
 def _addresses(host: str) -> frozenset[str]:
     if host in {"", "*"}:
-        return _WILDCARDS
+        return _EVERYWHERE
     with suppress(ValueError):
         address = ipaddress.ip_address(host.partition("%")[0])
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

@@ -1,4 +1,4 @@
-"""A group whose programs are probes: the gate lets their connections through, as it does what carries the mark.
+"""What marks a probe: the gate lets its connections through, by their mark or by the group of the program.
 
 Only who opens a socket can set its mark, and the command of a health check knows nothing of marks.
 """
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from substitute.linux.users import Account
 
+PROBE_MARK = 0x53554253
+"""The socket mark of a probe: the gate lets it through to an instance that gets no traffic yet."""
 PROBE_GROUP = 60953
 """Nobody's: systemd lists the numbers from 60706 to 61183 as unused, and a container of 65536 users has it, too."""
 _NEEDED = (1 << 6) | (1 << 12)

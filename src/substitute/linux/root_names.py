@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING
+
+from substitute.io.digest import sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,4 +13,4 @@ if TYPE_CHECKING:
 
 def prefix_of(root: Path) -> str:
     """``substitute-1a2b3c4d``: with the hash of the root's path, so that no two roots collide."""
-    return f"substitute-{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:8]}"
+    return f"substitute-{sha256(os.fsencode(root.resolve()))[:8]}"

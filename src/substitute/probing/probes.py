@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from substitute.core.ports.prober import Answer
 from substitute.http.failures import FailedError
-from substitute.linux.connections import PROBE_MARK, WILDCARDS
+from substitute.linux.listeners import WILDCARDS
+from substitute.linux.probe_group import PROBE_MARK
 from substitute.probing.requests import ask
 from substitute.probing.side_by_side import side_by_side
 

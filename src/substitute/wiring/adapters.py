@@ -13,7 +13,6 @@ from substitute.balancers.handover import BalancerHandover, Leaving
 from substitute.core.model.errors import ConfigError, RuntimeFailedError
 from substitute.core.state.ownership import former_place
 from substitute.runtimes.choice import KEEPER
-from substitute.runtimes.handover import RuntimeHandover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -103,6 +102,8 @@ def runtime_of(
     for other, place in others:
         earlier: Runtime = adapter(RUNTIMES, other, "")(place, warn)
         if _keeps_something(earlier) or any(map(earlier.trace, names)):
+            from substitute.runtimes.handover import RuntimeHandover  # noqa: PLC0415  # few roots change theirs
+
             found = RuntimeHandover(found, earlier)
             keepers.append(other)
     keeper = "systemd" if "systemd" in keepers else "supervisord"

@@ -8,7 +8,6 @@ from substitute.core.model.errors import ConfigError, SubstituteError, UsageErro
 from substitute.core.model.events import Warned
 from substitute.core.state.remembered import is_in_use
 from substitute.linux.init_system import Machine
-from substitute.runtimes.handover import RuntimeHandover
 from substitute.values import dataclass, field
 from substitute.wiring.adapters import RUNTIMES, adapter, other_runtimes
 from substitute.wiring.as_root import runs_as_root
@@ -159,6 +158,8 @@ class Site:
 
     def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
         """As the runtime does, and across a change of the runtime while it is followed."""
+        from substitute.runtimes.handover import RuntimeHandover  # noqa: PLC0415  # `logs` alone
+
         runtime = self.host.runtime
         if not isinstance(runtime, RuntimeHandover):
             for other in other_runtimes(self.runtime.kind, Machine.this()):

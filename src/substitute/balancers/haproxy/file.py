@@ -14,6 +14,7 @@ Servers = dict[tuple[str, str], tuple[str, int]]
 """Address and weight of each server, by its backend's name and its own."""
 SERVER = re.compile(r" +server (\S+) (\S+) weight (\d+)( backup)?")
 """The line of one."""
+_APP = "backend app_"
 
 
 def description(text: str) -> str:
@@ -33,7 +34,7 @@ def servers(text: str) -> Servers:
 
 def apps(text: str) -> set[str]:
     """Those that have a backend. No app's name has an underscore; those of its further backends do."""
-    found = {section[4:] for section, _ in lines(text) if section.startswith("app_")}
+    found = {line[len(_APP) :] for line in text.splitlines() if line.startswith(_APP)}
     return {name for name in found if "_" not in name}
 
 

@@ -231,4 +231,4 @@ def _leads_away(passage: Passage) -> bool:
 
 
 def _listens_everywhere(endpoint: Endpoint) -> bool:
-    return any(found.address in connections.WILDCARDS for found in listeners.on(endpoint))
+    return any(found.address in listeners.WILDCARDS for found in listeners.on(endpoint))

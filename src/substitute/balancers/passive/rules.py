@@ -15,8 +15,9 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from substitute.core.model.slots import Endpoint
-from substitute.linux.connections import LED_BIT, PROBE_MARK, SPARE_ADDRESS, WILDCARDS
-from substitute.linux.probe_group import PROBE_GROUP
+from substitute.linux.connections import LED_BIT, SPARE_ADDRESS
+from substitute.linux.listeners import WILDCARDS
+from substitute.linux.probe_group import PROBE_GROUP, PROBE_MARK
 from substitute.linux.shared_names import root_hash
 from substitute.values import dataclass, replace
 

@@ -40,7 +40,6 @@ from substitute.core.model.events import (
 from substitute.core.model.slots import Phase, SlotName
 from substitute.core.model.unexpected import expected
 from substitute.core.state.deployment_log import Transcript
-from substitute.core.state.waiting import CLEANUP, what_goes_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -188,6 +187,8 @@ class Attempt:
 
     def _goes_on(self, by: str) -> None:
         """Tell who typed Ctrl-C, where that does not end the deployment, what goes on and for how long."""
+        from substitute.core.state.waiting import what_goes_on  # noqa: PLC0415  # of an interruption alone
+
         candidate = self.plan.slot if self.id is not None else None
         told = what_goes_on(
             by,
@@ -252,6 +253,8 @@ class Attempt:
 
     def close(self, error: SubstituteError) -> None:
         """Write the failure into the journal, before anything is settled; where it can't be written, settle yet."""
+        from substitute.core.state.waiting import CLEANUP  # noqa: PLC0415  # of a failure alone
+
         self._outcome = "interrupted" if isinstance(error, InterruptedByUserError) else "failed"
         self._lock.phase(CLEANUP)
         with suppress(Exception):

@@ -25,19 +25,19 @@ from substitute.core.deploy.running.bypass import require_led_here
 from substitute.core.deploy.running.instances import require_no_strangers
 from substitute.core.deploy.running.keeper import require_keeper
 from substitute.core.deploy.settle import settle
-from substitute.core.deploy.unchanged import already_live
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.errors import SubstituteError, UsageError
 from substitute.core.model.events import Notice, Warned
 from substitute.core.model.unexpected import expected
 from substitute.core.state.hand_lock import locks_on, require_unlocked
-from substitute.core.state.hurry import hurrying
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from substitute.core.deploy.choosing import Choose
     from substitute.core.deploy.plan import Plan
+    from substitute.core.deploy.settle import Settled
+    from substitute.core.deploy.unchanged import AlreadyLive
     from substitute.core.host import Host
     from substitute.core.model.apps import App
 
@@ -116,6 +116,8 @@ def _operate(
         require_unlocked(host.journal, app.name)
     with ExitStack() as hurry:
         if now:
+            from substitute.core.state.hurry import hurrying  # noqa: PLC0415  # seldom typed
+
             hurry.enter_context(hurrying(host.journal, app.name, host.one_offs.myself()))
         _carry_out(host, app, operation, choose, spared=spared, at_hand=hurry.close, hold_for=hold_for)
 
@@ -139,7 +141,7 @@ def _carry_out(
             settled = settle(host, app, interrupts=interrupts)
             with interrupts.allowed():
                 plan, took = _choose(attempt, choose)
-                same = already_live(host, app, plan, settled) if operation == "deploy" else None
+                same = _already_live(host, app, plan, settled) if operation == "deploy" else None
                 if same and spared and not same.changed:
                     host.emit(same.unchanged(app))
                     return
@@ -222,6 +224,12 @@ def _make_room(attempt: Attempt, plan: Plan, interrupts: Interrupts | None = Non
     host.journal.end_standby(app.name)
     host.journal.end_hold(app.name, reason=f"`{attempt.operation}` needed its slot.")
     settle(host, app, interrupts=interrupts)
+
+
+def _already_live(host: Host, app: App, plan: Plan, settled: Settled) -> AlreadyLive | None:
+    from substitute.core.deploy.unchanged import already_live  # noqa: PLC0415  # of a deployment alone
+
+    return already_live(host, app, plan, settled)
 
 
 def _choose(attempt: Attempt, choose: Choose) -> tuple[Plan, float]:

@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.preparation.strays import tell
-from substitute.core.deploy.readiness.serving import who_serves
 from substitute.core.deploy.settle import settle
 from substitute.core.deploy.steps import Quietly
 from substitute.core.deploy.versions.kept_versions import remove_images, retain_archives
@@ -56,6 +55,8 @@ def finish(attempt: Attempt) -> None:
     """After the commit: the old instance drains and stops. Nothing here can take the new one down."""
     left = ""
     try:
+        if _leaves_the_rest(attempt):
+            raise HandedOverError("Its guardian settles.")
         settled = _settle_at_last(attempt, attempt)
         live, drained = settled.live, settled.drained
     except HandedOverError as over:
@@ -78,6 +79,16 @@ def finish(attempt: Attempt) -> None:
     attempt.note(lambda: retain_archives(attempt.host, attempt.app))
     attempt.note(lambda: remove_images(attempt.host, attempt.app))
     attempt.succeeded(drained, reason=left)
+
+
+def _leaves_the_rest(attempt: Attempt) -> bool:
+    """Whether nothing is left to do but what the guardian would do anyway: it looks at all once more.
+
+    Whoever goes back at once has given all requests to what answered, and the balancer has been read back. To settle
+    here would come to the drain, and leave that to the guardian too.
+    """
+    leaving = attempt.host.journal.app(attempt.app.name).slots[attempt.slot.name.other]
+    return attempt.goes_back_at_once and any(one.process for one in leaving.instances)
 
 
 def _tell_of_standby(attempt: Attempt) -> None:
@@ -106,6 +117,8 @@ def _settle_at_last(attempt: Attempt, steps: Steps) -> Settled:
 
 def _half_moved(attempt: Attempt, error: SubstituteError) -> SubstituteError:
     """The new version is live, and its requests could not all be led to it: say where they go."""
+    from substitute.core.deploy.readiness.serving import who_serves  # noqa: PLC0415  # of a failure alone
+
     host, app, new = attempt.host, attempt.app, attempt.slot.name
     served = who_serves(host, app, error)
     if new not in served:
@@ -147,6 +160,8 @@ def _seen(attempt: Attempt, trouble: SubstituteError) -> tuple[SlotName | None, 
     record = attempt.host.journal.app(attempt.app.name)
     if record.live is None or record.stopped:
         return None, "It was stopped by hand." if record.live else ""
+    from substitute.core.deploy.readiness.serving import who_serves  # noqa: PLC0415  # as above
+
     served = who_serves(attempt.host, attempt.app, trouble)
     if not served:
         return record.live, trouble.reason

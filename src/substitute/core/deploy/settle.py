@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING
 
 from substitute.core.deploy.decision import Seen, Step, decide
 from substitute.core.deploy.leftovers import end_hold, end_leftovers, end_standby
-from substitute.core.deploy.readiness.early_exit import explained
 from substitute.core.deploy.readiness.readiness import PATIENCE, answers, answers_in_time, await_ready
 from substitute.core.deploy.running.completion import complete
-from substitute.core.deploy.running.draining import drain, stop_and_count
 from substitute.core.deploy.running.instances import remains, start_instances, stop_others
 from substitute.core.deploy.running.keeper import start_again
 from substitute.core.deploy.running.scheduler import keep_scheduler
@@ -242,6 +240,8 @@ class _Settling:
             return
         if any(host.running(one) for one in live.web):
             raise NotReadyError(f"Slot {live.name} runs, but does not pass its health check.")
+        from substitute.core.deploy.readiness.early_exit import explained  # noqa: PLC0415  # most often it runs
+
         self._make_way(live)
         host.emit(Notice(f"Slot {live.name} should be live and does not run: starting it."))
         with explained(host, app, live):
@@ -276,8 +276,7 @@ class _Settling:
                     continue
                 if self.steps.in_background:
                     raise HandedOverError("It finishes its requests.")
-                with self.steps.phase(Phase.DRAIN), self._waiting():
-                    drained = drain(self.host, self.app, slot)
+                drained = self._drain(slot)
                 if live and slot.share and self._gave_out(live, slot):
                     self._go_back(slot)
                     return None
@@ -287,6 +286,13 @@ class _Settling:
             except Exception as error:  # noqa: BLE001  # it goes on as it is; the others need not wait for it
                 self.left.append(expected(error))
         return drained
+
+    def _drain(self, slot: SlotRecord) -> Drained:
+        """Wait for its requests in flight."""
+        from substitute.core.deploy.running.draining import drain  # noqa: PLC0415  # where somebody leaves
+
+        with self.steps.phase(Phase.DRAIN), self._waiting():
+            return drain(self.host, self.app, slot)
 
     def _stays(self, slot: SlotRecord, wanted: Desired) -> bool:
         """Whether `slot` runs on; without requests also without its workers. False where it does not run: it leaves."""
@@ -313,8 +319,7 @@ class _Settling:
         """Freeze it when its requests are finished. That it can't be frozen costs processor time, and nothing else."""
         if self.steps.in_background:
             raise HandedOverError("It finishes its requests.")
-        with self.steps.phase(Phase.DRAIN), self._waiting():
-            drained = drain(self.host, self.app, slot)
+        drained = self._drain(slot)
         if not drained.cut:
             for one in slot.web:
                 self.host.runtime.freeze(one.name)
@@ -328,6 +333,8 @@ class _Settling:
         return decide(seen) is Step.GO_BACK
 
     def _stop(self, slot: SlotRecord, drained: Drained) -> Drained:
+        from substitute.core.deploy.running.draining import stop_and_count  # noqa: PLC0415  # as above
+
         self.steps.hook("pre_stop")
         behind = self._behind(slot)
         with self.steps.phase(Phase.STOP):

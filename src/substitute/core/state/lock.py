@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import LockedError
-from substitute.core.state.queue import Turn
-from substitute.core.state.waiting import how_to_end
 from substitute.values import asdict, dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from substitute.core.state.queue import Turn
 
 RECOVERY = "recovery"
 """The operation of a guardian."""
@@ -83,6 +83,8 @@ def deployment_lock(
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if wait:
+            from substitute.core.state.queue import Turn  # noqa: PLC0415  # seldom typed
+
             with Turn(path) as turn:
                 _acquire(descriptor, patience, wait, tell=tell, turn=turn)
         else:
@@ -123,6 +125,8 @@ def _locked(holder: Holder | None, waited: float) -> LockedError:
     if holder is None:
         cure = "Wait for it; `substitute status` shows how far it is."
     else:
+        from substitute.core.state.waiting import how_to_end  # noqa: PLC0415  # of this error alone
+
         suspended = _is_suspended(holder.pid)
         cure = how_to_end(holder.operation, holder.phase, holder.pid, suspended=suspended)
     if not waited:

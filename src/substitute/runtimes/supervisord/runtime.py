@@ -14,7 +14,6 @@ from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import SIGTERM, Inspection, Process, Stopped
 from substitute.core.polling import wait_while
 from substitute.io.files import private_directory, write_atomically
-from substitute.io.rotation import read_tail, rotate_where_large
 from substitute.linux.processes import (
     children,
     command_line,
@@ -24,10 +23,7 @@ from substitute.linux.processes import (
     started_with,
 )
 from substitute.linux.users import account
-from substitute.runtimes.orphans import wait_or_kill
-from substitute.runtimes.supervisord import launcher
 from substitute.runtimes.supervisord.daemon import Daemon
-from substitute.runtimes.supervisord.lives import latest_ending, lives
 from substitute.runtimes.supervisord.refusals import Absent, Fault, Silent
 
 if TYPE_CHECKING:
@@ -91,6 +87,8 @@ class Supervisord:
         info = self._info(program.name)
         process = identify(info["pid"], zombie=True) if info and info["pid"] else None
         if process is None:
+            from substitute.runtimes.supervisord.lives import latest_ending  # noqa: PLC0415  # of this error alone
+
             self.stop(program.name, None, timeout=program.stop_timeout)  # else it would be tried for ever
             ending = latest_ending(self._daemon.log, program.name)
             tail = [f"  | {line}" for line in log.lines(ended=True)[-10:]]
@@ -106,6 +104,8 @@ class Supervisord:
         info = self._info(name)
         if info is None:
             return Inspection(None)
+        from substitute.runtimes.supervisord.lives import lives  # noqa: PLC0415  # few are asked of it
+
         process = identify(info["pid"]) if info["pid"] else None
         known = lives(self._daemon.log, name)
         pids = tuple(life.pid for life in known)
@@ -118,6 +118,8 @@ class Supervisord:
 
     def stop(self, name: str, process: Process | None, *, timeout: float, signal: str = SIGTERM) -> Stopped:
         """Through supervisord, so that it does not start it again; an orphan directly."""
+        from substitute.runtimes.orphans import wait_or_kill  # noqa: PLC0415  # a rollback to a standby stops nothing
+
         began = time.monotonic()
         told = self._begin_to_stop(name, process, signal)
         ended = [wait_or_kill(name, one, began + timeout, signal) for one in told]
@@ -138,6 +140,8 @@ class Supervisord:
     def last_lines(self, name: str, file: Path, count: int) -> list[str]:
         """Read them from its file."""
         del name
+        from substitute.io.rotation import read_tail  # noqa: PLC0415  # of an error alone
+
         return read_tail(file, count)
 
     def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
@@ -155,6 +159,8 @@ class Supervisord:
 
     def trace(self, name: str) -> Process | None:
         """By its launcher's note, in a directory that is the owner's alone; by who keeps it where that was removed."""
+        from substitute.runtimes.supervisord import launcher  # noqa: PLC0415  # few ask for it
+
         process = launcher.noted(self._run / f"{name}.run")
         return process if process and is_alive(process) else self._child_of_removed(name)
 
@@ -231,6 +237,9 @@ class Supervisord:
         return self._state(name)
 
     def _prepare(self, program: Program) -> None:
+        from substitute.io.rotation import rotate_where_large  # noqa: PLC0415  # a rollback to a standby starts nothing
+        from substitute.runtimes.supervisord import launcher  # noqa: PLC0415
+
         become = account(program.user)
         private_directory(program.log.parent)
         log = os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -242,8 +251,8 @@ class Supervisord:
         file = self._run / f"{program.name}.sh"
         with suppress(OSError):
             if file.read_bytes() == script.encode():
-                return  # a rollback waits for no disk
-        write_atomically(file, script, mode=0o700)
+                return
+        write_atomically(file, script, mode=0o700, durably=False)  # each start looks at it first
 
     def _register(self, program: Program, state: str) -> None:
         path = self._daemon.programs / f"{program.name}.conf"

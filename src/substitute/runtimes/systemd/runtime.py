@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import time
 from contextlib import suppress
 from functools import cached_property
@@ -20,12 +19,8 @@ from substitute.core.model.programs import SIGTERM, Inspection, Process, Stopped
 from substitute.core.polling import wait_until
 from substitute.io.files import private_directory, write_atomically
 from substitute.linux.processes import identify, signal_process
-from substitute.runtimes.orphans import wait_or_kill
 from substitute.runtimes.systemd import units
 from substitute.runtimes.systemd.bus import Bus, Gone, Refused, Silent, address_of
-from substitute.runtimes.systemd.control_groups import main_process, place_of
-from substitute.runtimes.systemd.endings import ending, known_ending
-from substitute.runtimes.systemd.journal import Journal, Written
 from substitute.runtimes.systemd.transient import (
     confine,
     confine_build,
@@ -39,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from substitute.core.model.programs import BuildLimits, Limits, Program
+    from substitute.runtimes.systemd.journal import Written
 
 _TICK = 0.002
 _KILL_PATIENCE = 10.0
@@ -87,6 +83,8 @@ class Systemd:
         except Refused as refused:
             raise RuntimeFailedError(f"{program.name} cannot be started.", fact=refused.fact) from refused
         if process is None:
+            from substitute.runtimes.systemd.endings import known_ending  # noqa: PLC0415  # of this error alone
+
             ending = known_ending(self._bus, unit)
             self.stop(program.name, None, timeout=program.stop_timeout)  # else it would be tried again
             tail = [f"  | {line}" for line in log.lines(ended=True)[-10:]]
@@ -98,6 +96,8 @@ class Systemd:
 
     def inspect(self, name: str) -> Inspection:
         """Ask systemd; one that is gone knows nothing. Raises Silent."""
+        from substitute.runtimes.systemd.endings import ending  # noqa: PLC0415  # few are asked of it
+
         unit = self._names.service(name)
         try:
             state = self._bus.property(unit, "Unit", "ActiveState")
@@ -127,6 +127,8 @@ class Systemd:
             if not signal_process(process, Signals[signal]):
                 raise
         if orphan:
+            from substitute.runtimes.orphans import wait_or_kill  # noqa: PLC0415  # there is seldom one
+
             ended.append(wait_or_kill(name, orphan, began + timeout, signal))
         return Stopped.of(ended, seconds=time.monotonic() - began)
 
@@ -137,11 +139,15 @@ class Systemd:
     def log(self, name: str, file: Path) -> Written:
         """What the journal gets of its unit."""
         del file
+        from substitute.runtimes.systemd.journal import Written  # noqa: PLC0415  # slow to import, for ctypes
+
         return Written(self._names.service(name), user=self._user)
 
     def last_lines(self, name: str, file: Path, count: int) -> list[str]:
         """Read them from the journal."""
         del file
+        from substitute.runtimes.systemd.journal import Journal  # noqa: PLC0415  # as above
+
         with suppress(OSError):
             found = Journal([self._names.service(name)], user=self._user).last(count)
             return [line for _, line in found]
@@ -149,6 +155,8 @@ class Systemd:
 
     def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
         """Follow the units in one journal, so that their lines come in the order they were written in."""
+        from substitute.runtimes.systemd.journal import Journal  # noqa: PLC0415  # as above
+
         names = {self._names.service(name): name for name in logs}
         journal = Journal(list(names), user=self._user)
         for name, (_, count) in logs.items():
@@ -184,6 +192,8 @@ class Systemd:
         try:
             return self._main(unit)
         except Silent:
+            from substitute.runtimes.systemd.control_groups import main_process, place_of  # noqa: PLC0415  # seldom
+
             return main_process(place_of(unit, self._names.slice, user=self._user))
         except Refused:
             return None
@@ -239,6 +249,8 @@ class Systemd:
     def confine(self, name: str, process: Process, limits: Limits) -> None:
         """A transient scope. How many files may be open is the kernel's own limit."""
         if limits.nofile is not None:
+            import resource  # noqa: PLC0415  # few set it
+
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (limits.nofile, limits.nofile))
         if properties := limit_properties(limits):
             confine(self._bus, self._names, name, process, properties)

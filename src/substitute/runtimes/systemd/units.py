@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import ConfigError, RuntimeFailedError
 from substitute.core.model.programs import Protection
 from substitute.io.files import read_regular
+from substitute.linux.programs import find_program
 from substitute.linux.root_names import prefix_of
 from substitute.linux.users import account, acting_as
 from substitute.runtimes.command_line import begins_with_assignment, is_simple
@@ -66,7 +67,7 @@ class Names:
 
     root: Path
 
-    @property
+    @cached_property
     def prefix(self) -> str:
         """``substitute-1a2b3c4d``."""
         return prefix_of(self.root)
@@ -217,7 +218,7 @@ def _words(program: Program) -> list[str]:
         binary: str | None = str(program.directory / words[0])
     else:
         places = (str(program.directory / place) for place in _path_of(program))
-        binary = shutil.which(words[0], path=":".join(places))
+        binary = find_program(words[0], path=":".join(places))
     return [binary, *words] if binary and _is_executable(Path(binary), program.user) else []
 
 

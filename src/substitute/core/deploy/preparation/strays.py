@@ -9,8 +9,6 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.preparation.kept import Kept
-from substitute.core.deploy.preparation.shared import laid_before, names_of
 from substitute.core.model.errors import SharedError, SourceError
 from substitute.core.model.events import Warned
 
@@ -55,6 +53,8 @@ def rescue(attempt: Attempt) -> None:
 
 
 def _keep(attempt: Attempt, names: Sequence[str]) -> Path:
+    from substitute.core.deploy.preparation.kept import Kept  # noqa: PLC0415  # there is seldom anything to keep
+
     host, app, slot = attempt.host, attempt.app, attempt.slot
     files = host.files(app)
     try:
@@ -85,7 +85,8 @@ def tell(attempt: Attempt) -> None:
         source = host.source(app)
         if not slot.commit or not source.is_marked(slot.directory):
             return
-        if written := _besides(source.written(slot.directory), _shared(attempt)):
+        written = source.written(slot.directory)
+        if written and (written := _besides(written, _shared(attempt))):
             wrote = f"{app.name} wrote in slot {slot.name}: {_listed(written)}."
             lacks = f"Slot {attempt.slot.name}, which is live now, does not have it."
             attempt.emit(Warned(f"{wrote} {lacks} {_cure(app, written)}"))
@@ -100,6 +101,8 @@ def _besides(names: Sequence[str], left_out: Sequence[str]) -> list[str]:
 
 def _shared(attempt: Attempt) -> list[str]:
     """All that is shared, and all that was: links that stand in a slot still."""
+    from substitute.core.deploy.preparation.shared import laid_before, names_of  # noqa: PLC0415  # slow to import
+
     app = attempt.app
     return [*names_of(app), *laid_before(attempt.host, app)]
 

@@ -7,15 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.readiness.health_check import health_check, program_of
-from substitute.core.deploy.readiness.listeners import Elsewhere
-from substitute.core.deploy.readiness.unready import (
-    asked_for,
-    misses,
-    table_of,
-    to_answer_well,
-    to_listen,
-    wrote,
-)
 from substitute.core.model.environment import origin
 from substitute.core.model.errors import NotReadyError, RuntimeFailedError
 from substitute.core.model.versions import health_of
@@ -110,6 +101,8 @@ class _Waiting:
     """One instance that is waited for."""
 
     def __init__(self, host: Host, slot: SlotRecord | None, started: Started) -> None:
+        from substitute.core.deploy.readiness.listeners import Elsewhere  # noqa: PLC0415  # of what was just started
+
         self._host = host
         self._slot = slot
         self._started = started
@@ -250,6 +243,8 @@ class Watch:
             last = self._asks[at]()
             self._bad[at] = 0 if last.good else self._bad[at] + 1
             if self._bad[at] == 2:
+                from substitute.core.deploy.readiness.unready import wrote  # noqa: PLC0415  # of an error alone
+
                 raise NotReadyError(
                     f"{one.instance.subject} stopped passing its health check while it was watched with real requests "
                     "(verify).",
@@ -297,6 +292,15 @@ def _require_alive(host: Host, started: Started) -> None:
 
 
 def _not_ready(host: Host, started: Started, *, last: Answer) -> NotReadyError:
+    from substitute.core.deploy.readiness.unready import (  # noqa: PLC0415  # of this error alone
+        asked_for,
+        misses,
+        table_of,
+        to_answer_well,
+        to_listen,
+        wrote,
+    )
+
     instance, health = started.instance, started.health
     seen, more = last.seen, to_answer_well(instance, health, last)
     found = host.instances.listening(started.process) if seen in {_NOTHING.seen, _REFUSED} else frozenset()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.readiness.early_exit import explained
 from substitute.core.deploy.readiness.readiness import answers_in_time, await_ready
 from substitute.core.deploy.running.instances import start_instances
 from substitute.core.deploy.running.workers import have_run, processes_of, workers_of
@@ -31,11 +30,16 @@ def complete(
     if host.adopted(live):
         return []
     web = live.web if len(live.web) > 1 else ()
-    missing = []
-    for have, one in (
+    wanted = [
         *((_have_answer, one) for one in web),
         *((have_run, one) for one in workers_of(live, processes_of(app, live))),
-    ):
+    ]
+    if not wanted:
+        return []
+    from substitute.core.deploy.readiness.early_exit import explained  # noqa: PLC0415  # many apps are one process
+
+    missing = []
+    for have, one in wanted:
         try:
             with waiting(), explained(host, app, live):
                 have(host, app, live, one)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.procfile import with_command
 from substitute.core.deploy.readiness.health_check import program_of
 from substitute.core.deploy.readiness.readiness import require_free
 from substitute.core.deploy.readiness.started import LogTail, Started
@@ -47,6 +46,8 @@ def start_instances(
     starts as it was proven. It is proven when it is ready. Raises RuntimeFailedError where a port is taken or the
     runtime cannot start one.
     """
+    from substitute.core.deploy.procfile import with_command  # noqa: PLC0415  # a rollback to a standby starts nothing
+
     wanted = tuple(instances)
     require_free(host, slot, wanted)
     if caller is None:

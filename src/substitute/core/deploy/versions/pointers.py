@@ -52,4 +52,4 @@ def _note(app: App, said: str) -> None:
     with suppress(OSError):
         if read_regular(file).decode(errors="replace") == said:
             return
-    write_atomically(file, said)
+    write_atomically(file, said, durably=False)  # settling looks at it after a power loss
