@@ -233,7 +233,9 @@ class App:
     container_port: int | None = None
     """The port that it listens on in its container; None: it listens on its own of this machine, as PORT says."""
     engine: str = ""
-    """What runs its containers: ``podman`` or ``docker``; empty where it runs on this machine itself."""
+    """What runs its containers: ``podman``, ``docker`` or ``kubernetes``; empty: it runs on this machine itself."""
+    replicas: int = 1
+    """How many of it run in a slot that a cluster keeps."""
     image_id: str = ""
     """The image of the version at hand, once that is known."""
     remembered: bool = False

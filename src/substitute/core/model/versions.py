@@ -67,6 +67,7 @@ class Version:
     """The image that it runs in; empty: on this machine itself."""
     container_port: int | None = None
     """As the app's."""
+    replicas: int = 1
 
     @classmethod
     def of(cls, app: App, caller: Mapping[str, str]) -> Version:
@@ -97,6 +98,7 @@ class Version:
             image=app.image if self.image_id else "",
             dockerfile=app.dockerfile if self.image_id else "",
             container_port=self.container_port,
+            replicas=self.replicas,
             secrets=secrets,
         )
 

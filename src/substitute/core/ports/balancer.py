@@ -22,6 +22,9 @@ class Server:
     share: int
     claimed: bool = True
     """An instance of ours runs there, or is about to. Else whoever listens on it is a stranger, and left alone."""
+    checked: bool = False
+    """It is on another machine, which may go without a word: the balancer looks at it itself, and passes over it while
+    it does not answer."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,10 @@ def remembered(journal: Journal, root: Path, name: str, *, removed: bool = False
         build_timeout=0.0,
         clean=False,
         start=version.start if version else "",
-        slots={one.name: Slot(one.name, one.directory, one.endpoints) for one in record.slots.values()},
+        slots={
+            one.name: Slot(one.name, one.directory, one.endpoints, one.clustered)
+            for one in record.slots.values()
+        },
         domains=journal.domains(name),
         assets=journal.assets(name),
         env=version.env if version else {},

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from substitute.core.model.errors import SourceError, UsageError
 from substitute.core.ports.source import Revision
 from substitute.io.files import write_atomically
-from substitute.linux.engine import CommandEngine
 from substitute.linux.subprocesses import capture
 from substitute.sources.places import Places
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from substitute.core.model.apps import App
+    from substitute.core.ports.engine import Engine
 
 MARKER = ".substitute-image"
 """The file in a slot that says which image it stands for."""
@@ -36,10 +36,12 @@ def connect(
     environment: Mapping[str, str],  # noqa: ARG001  # the engine has the one of who deploys
     notice: Callable[[str], None],
     warn: Callable[[str], None],
+    *,
     places: Callable[[], Sequence[Path]],  # noqa: ARG001
+    engine: Callable[[], Engine | None],
 ) -> Images:
     """Make the source of `app`."""
-    return Images(app, notice, warn)
+    return Images(app, engine(), notice, warn)
 
 
 class Images(Places):
@@ -47,13 +49,22 @@ class Images(Places):
 
     ours = frozenset({MARKER})
 
-    def __init__(self, app: App, notice: Callable[[str], None], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, app: App, engine: Engine | None, notice: Callable[[str], None], warn: Callable[[str], None]
+    ) -> None:
+        """`engine` has the images; without one, none can be chosen."""
         super().__init__(app.state_directory / "releases", None)
         self._app = app.name
         self._repository, self._tag = _split(app.image)
         self._timeout = app.build_timeout
-        self._engine = CommandEngine(app.engine, app.root)
+        self._has = engine
         self._notice, self._warn = notice, warn
+
+    @property
+    def _engine(self) -> Engine:
+        if self._has is None:
+            raise SourceError("Nothing here runs containers.", cure="Set runtime.kind in substitute.toml.")
+        return self._has
 
     def resolve(
         self,

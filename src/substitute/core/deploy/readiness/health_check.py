@@ -54,8 +54,8 @@ def program_of(host: Host, app: App, slot: SlotRecord, instance: InstanceRecord)
 
 def _requests(host: Host, health: Health, instance: InstanceRecord) -> Answer:
     """The first bad answer of an endpoint, else the last one."""
-    answer = Answer(good=True, seen="")
-    for endpoint in instance.endpoints:
+    answer = Answer(good=False, seen="nowhere does any of it answer")
+    for endpoint in host.answering(instance):
         answer = host.prober.probe(endpoint, health)
         if not answer.good:
             break

@@ -175,8 +175,8 @@ def _look(host: Host, started: Started, ask: Ask, waited: float) -> tuple[_Verdi
         holder = next(filter(None, map(host.prober.holder, instance.endpoints)), "another process")
         seen = f"{holder} listens there, not the instance that was started"
         return _Verdict.STRANGE, Answer(good=False, seen=seen)
-    if started.program.notifies and not host.inspect(instance).ready:
-        return _Verdict.UNASKED, Answer(good=False, seen="it has not said READY=1")
+    if started.program.notifies and not (its := host.inspect(instance)).ready:
+        return _Verdict.UNASKED, Answer(good=False, seen=its.awaited or "it has not said READY=1")
     answer = ask()
     return _Verdict.GOOD if answer.good else _Verdict.BAD, answer
 
