@@ -184,14 +184,20 @@ def _clusters(raw: Mapping[str, object], apps: Mapping[str, dict[str, Any]]) -> 
     """What a cluster cannot do for an app, or has to know; and apps that would have several pods where none does."""
     kind = _table(raw, "runtime").get("kind", "auto")
     balancer = _table(raw, "balancer").get("kind", _HAPROXY)
+    if kind == "kubernetes" and not _table(raw, "cluster").get("nodes"):
+        yield Problem(
+            ("cluster", "nodes"),
+            "missing; expected the addresses of its nodes: `kubectl get nodes -o wide` tells them",
+            clash=("runtime", "kind"),
+        )
     for name, app in apps.items():
         contained = bool(app.get("image") or app.get("dockerfile"))
         if kind != "kubernetes" or not contained:
-            if app.get("replicas"):
+            if app.get("replicas", 1) != 1:
                 yield Problem(("app", name, "replicas"), 'needs runtime.kind = "kubernetes", and an image')
             continue
         for (table, key), why in _NOT_IN_A_CLUSTER.items():
-            if (_table(app, table) if table else app).get(key):
+            if (_table(app, table) if table else app).get(key) not in {None, False, 1}:
                 at = ("app", name, *filter(None, [table]), key)
                 yield Problem(at, f"means nothing in a cluster: {why}", clash=("runtime", "kind"))
         if not app.get("container_port"):

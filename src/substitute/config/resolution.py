@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.config.values import parse_memory, parse_processors
-from substitute.core.model.apps import RUNS, App, Order, ProcessType, Trials, Waves
+from substitute.core.model.apps import App, Order, ProcessType, Trials, Waves
 from substitute.core.model.crons import Cron
+from substitute.core.model.health import RUNS
 from substitute.core.model.programs import BuildLimits, Limits, Protection
 from substitute.core.model.secrets import SecretSource
 from substitute.core.model.slots import Endpoint, Slot, SlotName
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 def apps(config: Config, root: Path) -> dict[str, App]:
     """The apps of `config` by name; `root` is absolute."""
-    runtime = config.runtime
-    return {name: _app(name, app, root, runtime.engine, runtime.nodes) for name, app in config.app.items()}
+    nodes = config.cluster.nodes if config.runtime.kind == "kubernetes" else ()
+    return {name: _app(name, app, root, config.runtime.engine, nodes) for name, app in config.app.items()}
 
 
 def _app(name: str, app: AppConfig, root: Path, engine: str, nodes: Sequence[str]) -> App:

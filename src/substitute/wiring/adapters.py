@@ -139,8 +139,8 @@ def with_engine(engine: str, beside: Runtime, kind: str, root: Path, journal: Jo
 
 def remember_cluster(journal: Journal, config: Config, root: Path) -> None:
     """Have the journal know how the cluster of `config` is reached: a guardian and a boot have no KUBECONFIG."""
-    runtime = config.runtime
-    if runtime.kind != CLUSTER:
+    cluster = config.cluster
+    if config.runtime.kind != CLUSTER:
         return
     from substitute.runtimes.kubernetes.access import Settings  # noqa: PLC0415  # few roots have one
 
@@ -148,12 +148,12 @@ def remember_cluster(journal: Journal, config: Config, root: Path) -> None:
     usual = Settings.load(known).kubeconfig if known else str(Path.home() / ".kube" / "config")
     # Of several files the first one is that of kubectl, too, where they say the same.
     here = os.environ.get("KUBECONFIG", "").split(":")[0]
-    file = runtime.kubeconfig or here or usual
+    file = cluster.kubeconfig or here or usual
     settings = Settings(
         str(root / Path(file).expanduser()),
-        runtime.context or "",
-        runtime.namespace or "",
-        runtime.claim or "",
+        cluster.context or "",
+        cluster.namespace or "",
+        cluster.claim or "",
     ).dump()
     if settings != known:
         journal.remember(CLUSTER, settings)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from substitute.core.model.apps import Health
+    from substitute.core.model.health import Health
     from substitute.core.model.slots import Endpoint
 
 SIGTERM = "SIGTERM"

@@ -10,8 +10,9 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from substitute.core.model.apps import Health, Order, ProcessType
+from substitute.core.model.apps import Order, ProcessType
 from substitute.core.model.crons import load_crons
+from substitute.core.model.health import Health
 from substitute.core.model.instances import WEB
 from substitute.core.model.programs import SIGTERM, Limits, Protection
 from substitute.core.model.secrets import load_sources

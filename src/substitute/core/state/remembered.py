@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.model.apps import App, Health, Order
+from substitute.core.model.apps import App, Order
+from substitute.core.model.health import Health
 from substitute.core.model.programs import Limits, Protection
 from substitute.core.model.slots import Slot, SlotName
 

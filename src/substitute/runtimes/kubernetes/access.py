@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 _PLUGIN_PATIENCE = 60.0
 """Seconds that a credential plugin has: it may ask a cloud."""
 _PLUGIN_KIND = "client.authentication.k8s.io"
-_CURE = "`kubectl config view` shows what the file says; runtime.kubeconfig and runtime.context choose."
+_CURE = "`kubectl config view` shows what the file says; cluster.kubeconfig and cluster.context choose."
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the table ``[runtime]`` says of a cluster, every default filled in but those of the kubeconfig."""
+    """What the table ``[cluster]`` says of a cluster, every default filled in but those of the kubeconfig."""
 
     kubeconfig: str
     context: str = ""

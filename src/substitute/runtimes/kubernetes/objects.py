@@ -6,9 +6,9 @@ import base64
 import math
 from typing import TYPE_CHECKING, Any
 
-from substitute.core.model.apps import ANY_GOOD
 from substitute.core.model.environment import OF_THIS_MACHINE
 from substitute.core.model.errors import RuntimeFailedError
+from substitute.core.model.health import ANY_GOOD
 from substitute.core.model.programs import Protection
 from substitute.runtimes.containers import arguments
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from substitute.core.model.apps import Health
+    from substitute.core.model.health import Health
     from substitute.core.model.programs import Container, Limits, Program
 
 ROOT, NAME, STARTED = "substitute/root", "substitute/name", "substitute/started"
@@ -130,7 +130,7 @@ def pod_spec(container: Container, *, claim: str, grace: int) -> dict[str, Any]:
         raise RuntimeFailedError(
             "What is shared has no place in this cluster.",
             fact=f"{', '.join(str(one.target) for one in container.mounts)} would be on one node, and not on others.",
-            cure="Make a PersistentVolumeClaim with ReadWriteMany, and name it: runtime.claim.",
+            cure="Make a PersistentVolumeClaim with ReadWriteMany, and name it: cluster.claim.",
         )
     volumes = [{"name": _CLAIM, "persistentVolumeClaim": {"claimName": claim}}] if container.mounts else []
     return {

@@ -247,7 +247,7 @@ class Kubernetes(BesideBase):
                 raise RuntimeFailedError(
                     f"There is a {kind} {name_of(name)} in the namespace {self._api.namespace} already.",
                     fact=whose,
-                    cure="Give this root a namespace of its own: runtime.namespace.",
+                    cure="Give this root a namespace of its own: cluster.namespace.",
                 )
 
     def _apply(self, program: Program, container: Container) -> Process:
@@ -276,7 +276,7 @@ class Kubernetes(BesideBase):
         if found is None:
             raise RuntimeFailedError(
                 f"There is no PersistentVolumeClaim {claim} in the namespace {self._api.namespace}.",
-                cure="Make it, or name another one: runtime.claim.",
+                cure="Make it, or name another one: cluster.claim.",
             )
         modes = found["spec"].get("accessModes") or []
         if "ReadWriteMany" not in modes:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from substitute.core.host import Host
-    from substitute.core.model.apps import App, Health
+    from substitute.core.model.apps import App
+    from substitute.core.model.health import Health
     from substitute.core.model.instances import InstanceRecord
     from substitute.core.model.programs import Program
     from substitute.core.model.records import SlotRecord
