@@ -197,7 +197,8 @@ def _clusters(raw: Mapping[str, object], apps: Mapping[str, dict[str, Any]]) -> 
                 yield Problem(("app", name, "replicas"), 'needs runtime.kind = "kubernetes", and an image')
             continue
         for (table, key), why in _NOT_IN_A_CLUSTER.items():
-            if (_table(app, table) if table else app).get(key) not in {None, False, 1}:
+            value = (_table(app, table) if table else app).get(key)
+            if value and (key, value) != ("instances", 1):
                 at = ("app", name, *filter(None, [table]), key)
                 yield Problem(at, f"means nothing in a cluster: {why}", clash=("runtime", "kind"))
         if not app.get("container_port"):
