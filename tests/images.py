@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
 import subprocess
 import sys
 import sysconfig
 import tarfile
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
-from typing import IO
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 PYTHON = Path(sys.executable).resolve()
 """The program that is in it."""
@@ -49,3 +57,66 @@ def _add(tar: tarfile.TarFile, path: str, seen: set[str]) -> None:
     tar.add(path, recursive=False)
     if Path(path).is_symlink():
         _add(tar, os.path.join(os.path.dirname(path), os.readlink(path)), seen)  # noqa: PTH118, PTH115, PTH120
+
+
+@cache
+def python_layer() -> bytes:
+    """What `write_python` writes, once for all images of a session."""
+    out = io.BytesIO()
+    write_python(out)
+    return out.getvalue()
+
+
+def layer(files: Mapping[str, bytes]) -> bytes:
+    """A tar of these files, by their paths in it."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for path, content in files.items():
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.size, entry.mode = len(content), 0o755
+            tar.addfile(entry, io.BytesIO(content))
+    return out.getvalue()
+
+
+def write_archive(
+    out: IO[bytes],
+    name: str,
+    layers: Sequence[bytes],
+    command: Sequence[str],
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Write an image as an OCI archive, which needs no engine; its digest."""
+    blobs: dict[str, bytes] = {}
+
+    def blob(content: bytes, kind: str) -> dict[str, object]:
+        digest = sha256(content).hexdigest()
+        blobs[digest] = content
+        media = f"application/vnd.oci.image.{kind}"
+        return {"mediaType": media, "digest": f"sha256:{digest}", "size": len(content)}
+
+    held = [blob(content, "layer.v1.tar") for content in layers]
+    variables = {"PATH": "/usr/local/bin:/usr/bin:/bin", **environment}
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+    configuration = {
+        "architecture": machine,
+        "os": "linux",
+        "config": {"Cmd": list(command), "Env": [f"{key}={value}" for key, value in variables.items()]},
+        "rootfs": {"type": "layers", "diff_ids": [one["digest"] for one in held]},
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": blob(json.dumps(configuration).encode(), "config.v1+json"),
+        "layers": held,
+    }
+    image = blob(json.dumps(manifest).encode(), "manifest.v1+json")
+    called = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}
+    files = {
+        "oci-layout": b'{"imageLayoutVersion": "1.0.0"}',
+        "index.json": json.dumps(
+            {"schemaVersion": 2, "manifests": [{**image, "annotations": called}]}
+        ).encode(),
+        **{f"blobs/sha256/{digest}": content for digest, content in blobs.items()},
+    }
+    out.write(layer(files))
+    return str(image["digest"])
