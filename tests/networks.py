@@ -59,7 +59,9 @@ class Network:
         """Give a machine its eth0 with that address. It has to be plugged in again when it has booted again."""
         port = f"port{host}"
         self._on("link", "delete", port, check=False)  # where it was plugged in before
-        self._on("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(machine.init))
+        # Always the same card: the others would go on asking for the old one.
+        card = ["eth0", "address", f"02:00:00:00:00:{host:02x}", "netns", str(machine.init)]
+        self._on("link", "add", port, "type", "veth", "peer", "name", *card)
         self._on("link", "set", port, "master", "switch", "up")
         machine.run("ip", "address", "add", f"{self.address(host)}/24", "dev", "eth0")
         machine.run("ip", "link", "set", "eth0", "up")
