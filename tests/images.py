@@ -10,7 +10,6 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -21,30 +20,56 @@ if TYPE_CHECKING:
 
 PYTHON = Path(sys.executable).resolve()
 """The program that is in it."""
-_PROGRAMS = ("sh", "true", "cat", "sleep", "env", "id", "ls", "kill")
+_SHELL = [Path("/bin") / name for name in ("sh", "true", "cat", "sleep", "env", "id", "ls", "kill")]
 _PASSED_OVER = frozenset({"test", "idlelib", "site-packages", "dist-packages", "lib2to3", "tkinter"})
 
 
 def write_python(out: IO[bytes]) -> None:
     """Write a tar of Python, a shell and a few programs, with the libraries that they need, each where it is here."""
-    programs = [PYTHON, *(Path("/bin") / name for name in _PROGRAMS)]
     stdlib = Path(sysconfig.get_path("stdlib")).resolve()
-    needed = [*programs, *(stdlib / "lib-dynload").glob("*.so")]
-    told = subprocess.run(["ldd", *needed], capture_output=True, text=True, check=False).stdout
+    found = []
+    for place, directories, files in os.walk(stdlib):
+        directories[:] = [
+            one for one in directories if one not in _PASSED_OVER and not one.startswith("config-")
+        ]
+        found += [Path(place, name) for name in files]
+    _write(out, [PYTHON, *_SHELL], found)
+
+
+def python_layer(script: Path) -> bytes:
+    """As `write_python`, but with no more of Python than a script imports at its top: a quarter, and it counts."""
+    ask = (
+        "import runpy, sys; runpy.run_path(sys.argv[1]); import encodings.idna\n"
+        "print(*(m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)), sep='\\n')\n"
+        "print(*(m.__cached__ for m in sys.modules.values() if getattr(m, '__cached__', None)), sep='\\n')"
+    )
+    command = [str(PYTHON), "-S", "-E", "-c", ask, str(script)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    needed = [Path(line) for line in told.splitlines() if Path(line).exists()]
+    out = io.BytesIO()
+    _write(out, [PYTHON, *_SHELL], needed)
+    return out.getvalue()
+
+
+def program_layer(program: Path) -> bytes:
+    """One program, with the libraries that it needs."""
+    out = io.BytesIO()
+    _write(out, [program], [])
+    return out.getvalue()
+
+
+def _write(out: IO[bytes], programs: Sequence[Path], more: Sequence[Path]) -> None:
+    """Write a tar of these, with the libraries that they need."""
+    linked = [*programs, *(path for path in more if path.suffix == ".so")]
+    told = subprocess.run(["ldd", *linked], capture_output=True, text=True, check=False).stdout
     libraries = {Path(found.rstrip(":")) for found in re.findall(r"/\S+\.so\S*", told)}
     with tarfile.open(fileobj=out, mode="w|") as tar:
         seen: set[str] = set()
         for top in ("/bin", "/lib", "/lib64"):
             if Path(top).is_symlink():
                 _add(tar, top, seen)
-        for path in (*programs, *sorted(libraries)):
+        for path in (*programs, *sorted(libraries), *more):
             _add(tar, str(path), seen)
-        for place, directories, files in os.walk(stdlib):
-            directories[:] = [
-                one for one in directories if one not in _PASSED_OVER and not one.startswith("config-")
-            ]
-            for name in files:
-                _add(tar, os.path.join(place, name), seen)  # noqa: PTH118
 
 
 def _add(tar: tarfile.TarFile, path: str, seen: set[str]) -> None:
@@ -57,14 +82,6 @@ def _add(tar: tarfile.TarFile, path: str, seen: set[str]) -> None:
     tar.add(path, recursive=False)
     if Path(path).is_symlink():
         _add(tar, os.path.join(os.path.dirname(path), os.readlink(path)), seen)  # noqa: PTH118, PTH115, PTH120
-
-
-@cache
-def python_layer() -> bytes:
-    """What `write_python` writes, once for all images of a session."""
-    out = io.BytesIO()
-    write_python(out)
-    return out.getvalue()
 
 
 def layer(files: Mapping[str, bytes]) -> bytes:
