@@ -7,6 +7,7 @@ python -m tests.clusters down [DIRECTORY]
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,11 +76,18 @@ def _keep(nodes: int, directory: Path) -> None:
 
 def _down(directory: Path) -> None:
     pid = int((directory / "pid").read_text())
-    process = Path(f"/proc/{pid}")
-    if process.exists() and str(directory) in (process / "cmdline").read_text():
+    if _keeps(pid, directory):
         os.kill(pid, signal.SIGTERM)
-        eventually(lambda: not process.exists(), "the cluster is gone")
-    subprocess.run(["rm", "-r", str(directory)], check=True)
+        eventually(lambda: not _keeps(pid, directory), "the cluster is gone")
+    shutil.rmtree(directory)
+
+
+def _keeps(pid: int, directory: Path) -> bool:
+    """Whether that process runs, and is the one of that directory."""
+    try:
+        return str(directory) in Path(f"/proc/{pid}/cmdline").read_text()
+    except FileNotFoundError:
+        return False
 
 
 if __name__ == "__main__":
