@@ -164,9 +164,7 @@ class Cluster:
     def get(self, path: str) -> Any:
         """What the API answers to a GET, as the administrator: ``/api/v1/nodes``. Quicker than kubectl by far."""
         host = self._network.address(_CONTROL)
-        connection = http.client.HTTPSConnection(
-            host, settings.API_PORT, context=self._context, timeout=_PATIENCE
-        )
+        connection = http.client.HTTPSConnection(host, settings.API_PORT, context=self._context, timeout=10.0)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()

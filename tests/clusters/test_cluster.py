@@ -15,6 +15,7 @@ import pytest
 
 from tests.clusters.cluster import Cluster, start_cluster
 from tests.clusters.images import PORT, write_app
+from tests.e2e.registries import registry
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -150,6 +151,18 @@ def test_a_job_runs_another_command_of_the_image(cluster: Cluster) -> None:
     cluster.kubectl("wait", "job/said", "--for=condition=complete", "--timeout=120s")
     assert cluster.kubectl("logs", "job/said") == "done\n"
     cluster.kubectl("delete", "job/said")
+
+
+def test_an_image_comes_from_a_registry_by_its_digest(cluster: Cluster, tmp_path: Path) -> None:
+    with (tmp_path / "app.tar").open("wb") as out:
+        write_app(out, "shop:v2", "v2")
+    with registry(tmp_path / "registry", host=cluster.here) as there:
+        cluster.trust_registry(there.address)
+        image = there.push(tmp_path / "app.tar", "shop:v2")
+        cluster.kubectl("run", "fetched", f"--image={image}", "--port=8080")
+        cluster.kubectl("wait", "pod/fetched", "--for=condition=Ready", "--timeout=120s")
+        assert "v2 fetched listens" in cluster.kubectl("logs", "fetched")
+        cluster.kubectl("delete", "pod/fetched")
 
 
 def test_a_drained_node_has_no_pod_of_the_app(shop: Cluster) -> None:
