@@ -86,6 +86,7 @@ class Balancer(Protocol):
         When it returns, every new request obeys. Idempotent, and cheap when nothing changes. A restart of
         the balancer at any moment keeps the routes. Raises BalancerError when the balancer did not
         demonstrably obey; then nothing was taken from an instance that is not named otherwise.
+        Of a slot whose servers are all checked, one must answer it before anything is taken from the other slot.
 
         What only a reload changes (see `pending`) stays as it is, unless a share cannot be given without.
         """
