@@ -1,4 +1,4 @@
-"""An app for clusters. It says which version and which pod answers: ``v1 shop-7d9f``; what is posted comes after it.
+"""An app for clusters. It says which version and which pod answers: ``v1 shop-7d9f``; what is posted comes back.
 
     /                  the name
     /healthz           200, unless the version is ``sick``
@@ -57,7 +57,7 @@ class Answers(BaseHTTPRequestHandler):
         if asked.path == "/slow":
             time.sleep(float(parse_qs(asked.query)["seconds"][0]))
         healthy = asked.path != "/healthz" or VERSION != "sick"
-        said = NAME.encode() + b"\n" + body
+        said = body or NAME.encode() + b"\n"
         self.send_response(200 if healthy else 503)
         self.send_header("X-Version", VERSION)
         self.send_header("Content-Length", str(len(said)))
