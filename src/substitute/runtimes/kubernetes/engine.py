@@ -63,7 +63,7 @@ class ClusterEngine:
 
     def name_of(self, app: str, tag: str) -> str:
         """A name of this process alone: the registry has its own."""
-        return f"{app}:{tag}"
+        return f"{self._prefix}/{app}:{tag}"
 
     def hold(self, image: str, app: str, tag: str) -> None:
         """Keep in mind what the name stands for: nobody but the registry keeps images."""
@@ -80,7 +80,9 @@ class ClusterEngine:
 
     def find(self, reference: str) -> Image | None:
         """What its registry has by that name; what has a digest already is not asked for. Raises RuntimeFailedError."""
-        reference = self._held.get(reference, reference)
+        if reference.startswith(f"{self._prefix}/"):
+            held = self._held.get(reference)
+            return Image(held, held) if held else None
         if "@" in reference:
             return Image(reference, reference)
         told = self._ask(self.pulling(reference))
