@@ -149,6 +149,7 @@ class Cluster:
             text=True,
             check=False,
             timeout=_PATIENCE + 60,
+            env={"PATH": _PATH, "HOME": str(self.directory)},  # neither somebody's ~/.kube nor his proxy
         )
         assert not check or done.returncode == 0, f"kubectl {arguments}: {done.stderr}"
         return done.stdout
