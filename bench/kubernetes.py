@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.clusters.cluster import Cluster, start_cluster
 from tests.clusters.images import PORT
-from tests.clusters.site import ClusterSite, push
+from tests.clusters.site import ClusterSite, home, push
 from tests.e2e.registries import registry
 
 from bench.swaps import Seen, loaded_at
@@ -44,9 +44,7 @@ def main(rounds: int) -> None:
         images = stack.enter_context(registry(place / "registry", host=cluster.here))
         cluster.trust_registry(images.address)
         references = {tag: push(images, place, tag) for tag in ("v1", "v2")}
-        conf = place / "registries.conf"
-        conf.write_text(f'[[registry]]\nlocation = "{images.address}"\ninsecure = true\n')
-        os.environ["CONTAINERS_REGISTRIES_CONF"] = str(conf)
+        os.environ["HOME"] = str(home(place, images))
         site = ClusterSite(place / "site", cluster, images, "ours", (30091, 30092))
         rows = [
             _row("`substitute deploy`", *ours(place, site, rounds)),

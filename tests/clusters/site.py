@@ -62,6 +62,14 @@ class ClusterSite(Site):
             self.cluster.kubectl("delete", "namespace", self.namespace, "--wait=false")
 
 
+def home(place: Path, registry: Registry) -> Path:
+    """A home directory whose user asks `registry` without TLS."""
+    settings = place / "home" / ".config" / "containers" / "registries.conf"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f'[[registry]]\nlocation = "{registry.address}"\ninsecure = true\n')
+    return place / "home"
+
+
 def push(registry: Registry, directory: Path, tag: str, version: str = "") -> str:
     """Bring a version of the app to the registry; its reference by digest."""
     archive = directory / f"shop-{tag}.tar"

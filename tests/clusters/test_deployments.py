@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.clusters.cluster import Cluster, start_cluster
-from tests.clusters.site import ClusterSite, push
+from tests.clusters.site import ClusterSite, home, push
 from tests.e2e.registries import Registry, registry
 from tests.e2e.site import fetch
 from tests.e2e.traffic import under_load
@@ -37,11 +37,8 @@ def images(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         cluster.trust_registry(made.address)
         for tag in ("v1", "v2", "sick"):
             push(made, place, tag)
-        (place / "registries.conf").write_text(
-            f'[[registry]]\nlocation = "{made.address}"\ninsecure = true\n'
-        )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("CONTAINERS_REGISTRIES_CONF", str(place / "registries.conf"))
+            patch.setenv("HOME", str(home(place, made)))
             yield made
 
 
