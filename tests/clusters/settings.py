@@ -163,7 +163,7 @@ def node_files(number: int, name: str, *, grace: int) -> dict[str, str]:
         f"{PKI}/kube-proxy.json": json.dumps(proxy),
         f"{PKI}/containerd.toml": _CONTAINERD,
         f"{PKI}/start-node": _START,
-        "/etc/cni/net.d/pods.conflist": json.dumps(
+        f"{PKI}/cni/pods.conflist": json.dumps(
             {"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge, ports]}
         ),
     }
@@ -179,7 +179,7 @@ version = 2
   disable_apparmor = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
-    conf_dir = "/etc/cni/net.d"
+    conf_dir = "{PKI}/cni"
   [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = "{REGISTRIES}"
 """
