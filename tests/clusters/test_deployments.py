@@ -87,8 +87,11 @@ def test_a_crash_at_boot_is_found_at_once_with_its_last_words(site: ClusterSite)
 
 
 def test_an_image_that_is_not_there_is_said(site: ClusterSite) -> None:
-    failed = site.run("deploy", "v9", exit_status=2)
-    assert f"{site.registry.address}/shop:v9" in failed.stderr
+    failed = site.run("deploy", "v9", exit_status=4)
+    image = f"{site.registry.address}/shop:v9"
+    assert f"The image {image} cannot be fetched." in failed.stderr
+    assert "manifest unknown" in failed.stderr
+    assert f"`skopeo inspect --format '{{{{.Digest}}}}' docker://{image}`; `skopeo login`" in failed.stderr
 
 
 def test_status_logs_and_down_know_a_cluster(site: ClusterSite) -> None:

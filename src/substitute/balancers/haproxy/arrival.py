@@ -56,9 +56,7 @@ class Move:
         return [
             slot
             for slot in SlotName
-            if self._wanted(slot)
-            and (self.gain(slot) or loser_serves)
-            and not any(self._there(slot, looks))
+            if self._wanted(slot) and (self.gain(slot) or loser_serves) and not any(self._there(slot, looks))
         ]
 
     def incomplete(self, looks: Mapping[tuple[str, str], Look]) -> bool:

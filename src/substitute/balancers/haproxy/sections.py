@@ -367,9 +367,7 @@ def choice(backend: Backend, condition: str, *, of: SlotName | None = None) -> l
     """
     if checks.among(backend):
         return [
-            *checks.drawn(
-                backend, lambda name, slot: condition.format(name) if of in {None, slot} else ""
-            )
+            *checks.drawn(backend, lambda name, slot: condition.format(name) if of in {None, slot} else "")
         ]
     left, found = Counter(server.slot for server in backend.servers), []
     for name, server in of_servers(backend):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import socket
-from functools import cached_property
+import time
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -24,6 +26,8 @@ _MANAGER = "substitute"
 """The field manager of what is applied: the server tells its fields from those that others have set."""
 _APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 _UNAUTHORIZED, _NOT_FOUND, _CONFLICT = 401, 404, 409
+_RECENT = 0.05
+"""Seconds for which a list is told again that was asked for: who waits looks more often than a cluster changes."""
 _KINDS = {
     "Deployment": "apis/apps/v1",
     "Pod": "api/v1",
@@ -44,11 +48,18 @@ class Refused(RuntimeFailedError):  # noqa: N818
     """Of its answer."""
 
 
+@lru_cache(maxsize=4)
+def api_of(settings: Settings) -> Api:
+    """The one of this process."""
+    return Api(settings)
+
+
 class Api:
-    """The API of one namespace."""
+    """The API of one namespace. Not for several threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._recent: dict[str, tuple[float, list[dict[str, Any]]]] = {}
         self._connection: http.client.HTTPSConnection | None = None
 
     @cached_property
@@ -76,9 +87,10 @@ class Api:
     def list(self, kind: str, labels: Mapping[str, str]) -> list[dict[str, Any]]:
         """The objects with these labels. Raises as `get` does."""
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
-        found: list[dict[str, Any]] = self._json("GET", self._path(kind), {"labelSelector": selector})[
-            "items"
-        ]
+        when, found = self._recent.get(f"{kind} {selector}", (-math.inf, []))
+        if time.monotonic() - when >= _RECENT:
+            found = self._json("GET", self._path(kind), {"labelSelector": selector})["items"]
+            self._recent[f"{kind} {selector}"] = time.monotonic(), found
         return found
 
     def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,6 +149,8 @@ class Api:
         form: str = "application/json",
     ) -> bytes:
         """What it answers. Raises Silent and Refused."""
+        if method != "GET":
+            self._recent.clear()
         target = self._access.path + path + (f"?{urlencode(query)}" if query else "")
         status, answer = self._exchange(method, target, body, form)
         if status == _UNAUTHORIZED and self._credentials.renew():

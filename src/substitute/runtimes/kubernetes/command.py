@@ -22,12 +22,14 @@ from substitute.core.model.programs import Container, Mount
 from substitute.linux.root_names import prefix_of
 from substitute.runtimes.kubernetes import objects, pods
 from substitute.runtimes.kubernetes.access import Settings
-from substitute.runtimes.kubernetes.api import Api, Refused, Silent
+from substitute.runtimes.kubernetes.api import Refused, Silent, api_of
 from substitute.runtimes.kubernetes.logs import Written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
+
+    from substitute.runtimes.kubernetes.api import Api
 
 _PAUSE = 0.2
 _GRACE = 30
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     container = Container(
         told["image"], tuple(Mount(Path(source), Path(target)) for source, target in told["mounts"])
     )
-    command = _Command(Api(settings), settings, root, told["name"])
+    command = _Command(api_of(settings), settings, root, told["name"])
     signal.signal(signal.SIGTERM, command.stop)
     signal.signal(signal.SIGINT, command.stop)
     environment = {name: os.environ[name] for name in told["variables"] if name in os.environ}

@@ -12,7 +12,7 @@ from substitute.core.ports.engine import Image
 from substitute.linux.root_names import prefix_of
 from substitute.linux.subprocesses import capture
 from substitute.runtimes.kubernetes.access import Settings
-from substitute.runtimes.kubernetes.api import Api
+from substitute.runtimes.kubernetes.api import api_of
 from substitute.runtimes.kubernetes.objects import CONTAINER, ROOT, name_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ClusterEngine:
         self._root = root.resolve()
         self._prefix = prefix_of(root)
         self._settings = settings
-        self._api = Api(settings)
+        self._api = api_of(settings)
         self._held: dict[str, str] = {}
 
     def pulling(self, reference: str) -> Sequence[str]:

@@ -19,7 +19,7 @@ from substitute.linux.root_names import prefix_of
 from substitute.runtimes.containers import BesideBase
 from substitute.runtimes.kubernetes import pods as states
 from substitute.runtimes.kubernetes.access import Settings
-from substitute.runtimes.kubernetes.api import Api, Refused, Silent
+from substitute.runtimes.kubernetes.api import Refused, Silent, api_of
 from substitute.runtimes.kubernetes.logs import Written, last, now
 from substitute.runtimes.kubernetes.objects import (
     NAME,
@@ -68,7 +68,7 @@ class Kubernetes(BesideBase):
         self._root = root.resolve()
         self._prefix = prefix_of(root)
         self._settings = settings
-        self._api = Api(settings)
+        self._api = api_of(settings)
 
     # -- what is there --------------------------------------------------------------------------
 
@@ -179,11 +179,10 @@ class Kubernetes(BesideBase):
                 self._base.thaw(name)
 
     def trace(self, name: str) -> Process | None:
-        """By its Deployment, which lasts as long as anything of it may run."""
+        """By its Deployment, which lasts as long as anything of it may run. It leaves no other trace."""
         with suppress(Silent, Refused):
-            found = self._find(name)
-            if found and _wanted(found):
-                return _process(found)
+            if self._find(name):
+                return self.inspect(name).process
         return self._base.trace(name)
 
     def kept(self) -> set[str]:

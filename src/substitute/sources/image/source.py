@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,10 +127,10 @@ class Images(Places):
 
         Where the registry does not answer, what is here under that name is used, and that is told.
         """
-        before = self._engine.find(reference)
+        before, argv = self._engine.find(reference), self._engine.pulling(reference)
         failure = ""
         try:
-            told = capture(self._engine.pulling(reference), timeout=self._timeout)
+            told = capture(argv, timeout=self._timeout)
             if told.status or told.timed_out:
                 tail = told.err.strip().splitlines()[-_TAIL:]
                 failure = "\n".join(f"  | {line}" for line in tail) or "It did not end."
@@ -140,7 +141,7 @@ class Images(Places):
             raise SourceError(
                 f"The image {reference} cannot be fetched.",
                 fact=failure,
-                cure=f"Try `{self._engine.name} pull {reference}`; `{self._engine.name} login` keeps a login.",
+                cure=f"Try `{shlex.join(argv)}`; `{argv[0]} login` keeps a login.",
             )
         if failure:
             self._warn(f"{reference} cannot be fetched; the one that is here already is used.\n{failure}")
