@@ -1,4 +1,4 @@
-"""Nothing is taken from a slot before HAProxy itself reaches the one that is to have it, on whatever machines that is."""
+"""Nothing is taken from a slot before HAProxy itself reaches the one that is to have it instead, wherever that is."""
 
 from __future__ import annotations
 
@@ -56,9 +56,7 @@ class Move:
         return [
             slot
             for slot in SlotName
-            if self._wanted(slot)
-            and (self.gain(slot) or loser_serves)
-            and not any(self._there(slot, looks))
+            if self._wanted(slot) and (self.gain(slot) or loser_serves) and not any(self._there(slot, looks))
         ]
 
     def incomplete(self, looks: Mapping[tuple[str, str], Look]) -> bool:

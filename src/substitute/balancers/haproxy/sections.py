@@ -286,7 +286,7 @@ def _hold(backend: Backend, *, adjustable: bool) -> list[str]:
     return [
         f"    retries {max(round(1000 * backend.hold / every), 1)}",
         f"    timeout connect {every}ms",
-        "    option redispatch 1",
+        f"    option redispatch {checks.TRIES if checks.among(backend) else 1}",
         without_a_port,
         f'    http-error status 503 content-type text/html string "{_CHANGING}" {headers}',
         wait,
@@ -367,9 +367,7 @@ def choice(backend: Backend, condition: str, *, of: SlotName | None = None) -> l
     """
     if checks.among(backend):
         return [
-            *checks.drawn(
-                backend, lambda name, slot: condition.format(name) if of in {None, slot} else ""
-            )
+            *checks.drawn(backend, lambda name, slot: condition.format(name) if of in {None, slot} else "")
         ]
     left, found = Counter(server.slot for server in backend.servers), []
     for name, server in of_servers(backend):
