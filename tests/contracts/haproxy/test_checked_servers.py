@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.balancers.haproxy import arrival, file
+from substitute.balancers.haproxy import arrival, checks, file
 from substitute.balancers.haproxy import socket as api
 from substitute.balancers.haproxy.names import CANARY_HEADER, PREVIEW_HEADER
 from substitute.core.model.errors import UnmovedError
 from substitute.core.ports.balancer import Preview
+from substitute.http import exchange
 from tests.contracts import nodes as machines
 from tests.contracts.balanced_site import A, B, Site
 from tests.contracts.haproxies import meanwhile, path, restart
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not shutil.which("nft"), reason="only root makes a network of its own"
 )
+CLIENTS = 8
+MORE_THAN_THE_KERNEL_KEEPS = 32 << 20
 ENOUGH = 400
 """Requests after which it is no chance that an instance has had none."""
 
@@ -112,6 +115,36 @@ def test_a_machine_that_loses_its_power_costs_no_request_that_may_be_repeated(
         assert set(after) == {"a0", "a2"}
         assert min(after.values()) > ENOUGH / 4, "each has as many as the others"
     assert running.failures == []
+
+
+def test_what_is_in_flight_there_is_lost_where_it_may_not_be_repeated_and_nothing_else(
+    site: Site, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "_UNANSWERED_ONCE", 3)
+    nodes.start_all()
+    site.balancer.route([nodes.shop(100, 0)])
+    eventually(lambda: sees(site, "a0", "a1", "a2", "b0", "b1", "b2"))
+    with load(site.listen, clients=CLIENTS, methods=("POST",)) as posts:
+        with load(site.listen) as both, load(site.listen, methods=("GET",), keepalive=False) as gets:
+            gets.wait_for_more(ENOUGH)
+            nodes.fail(1)
+            eventually(lambda: sees(site, "a0", "a2", "b0", "b2"))
+            assert set(reached(both)) == {"a0", "a2"}
+        assert gets.failures == []
+        assert [failed for failed in both.failures if not failed.startswith("POST")] == []
+        assert set(reached(posts)) == {"a0", "a2"}
+    assert len(posts.failures) <= CLIENTS, "each was sent once, and may have arrived"
+
+
+def test_an_upload_is_not_cut_because_the_app_is_busy(site: Site, nodes: Nodes) -> None:
+    nodes.start("a0")
+    site.balancer.route([nodes.shop(100, 0)])
+    body = b"x" * MORE_THAN_THE_KERNEL_KEEPS
+    asked = exchange.request("POST", "/late/4", [("Host", "x"), ("Content-Length", str(len(body)))], body)
+    with exchange.connect(f"http://{site.listen}", 60.0) as connection:
+        reply = exchange.ask(connection, asked, 60.0)
+    assert reply.head.status == 200
+    assert len(reply.body) == len("a0") + len(body)
 
 
 def test_a_slot_that_is_nowhere_gets_nothing_and_nothing_is_taken_from_the_other(
