@@ -60,7 +60,8 @@ async def answer(path: str, headers: dict[str, str], body: bytes) -> bytes:
 
     ``/wait`` until ``/release``; ``/sleep/SECONDS``; ``/status/CODE``; ``/headers``; ``/half``: the last byte after
     ``/release``; ``/events``: so does an event stream; ``/peer``: the client's address; ``/assets/NAME``: 404 but from
-    the app of that name, which answers ``/assets/NAME/wait`` after ``/release``. ``/late/SECONDS``: a body is read after them.
+    the app of that name, which answers ``/assets/NAME/wait`` after ``/release``; ``/late/SECONDS``: a
+    body is read after them.
     """
     _, verb, value, then = (*path.split("/"), "", "", "")[:4]
     if verb == "wait" or (then == "wait" and value == NAME):

@@ -61,11 +61,16 @@ def site(kept: Site) -> Site:
 
 def sees(site: Site, *names: str) -> bool:
     """Whether HAProxy counts exactly these as there, having looked at them all."""
-    said = api.ask(site.run_directory, api.WORKER, "show stat -1 4 -1").splitlines()
-    rows = [row for row in csv.DictReader(said[:1] + said) if row["# pxname"] == "app_shop"]
-    states = {row["svname"]: row["status"] for row in rows if row["check_status"] not in {"", "INI"}}
+    rows = [row for row in statistics(site) if row["check_status"] not in {"", "INI"}]
+    states = {row["svname"]: row["status"] for row in rows}
     up = {name for name, state in states.items() if state.startswith("UP")}
     return len(states) == 2 * machines.COUNT and up == set(names)
+
+
+def statistics(site: Site) -> list[dict[str, str]]:
+    """What HAProxy says of the app's first backend, and of each server there."""
+    said = api.ask(site.run_directory, api.WORKER, "show stat -1 6 -1")
+    return [row for row in csv.DictReader(said.splitlines()) if row["# pxname"] == "app_shop"]
 
 
 def reached(running: Load) -> Counter[str]:
@@ -99,6 +104,7 @@ def test_a_switch_fails_nothing_where_one_of_the_new_ones_is_not_there(
         assert min(after.values()) > ENOUGH / 4, "each has as many as the others"
     assert running.failures == []
     assert others.failures == []
+    assert site.observed()[nodes.endpoint("b2")].requests == 0, "none had to be tried again"
 
 
 def test_a_machine_that_loses_its_power_costs_no_request_that_may_be_repeated(
@@ -310,8 +316,7 @@ def test_requests_wait_while_none_of_the_live_ones_is_there(
 
 
 def waiting(site: Site) -> int:
-    rows = api.ask(site.run_directory, api.WORKER, "show stat -1 6 -1").splitlines()
-    return sum(int(row.split(",")[4]) for row in rows if row.startswith("app_shop,BACKEND,"))
+    return sum(int(row["scur"]) for row in statistics(site) if row["svname"] == "BACKEND")
 
 
 def test_where_none_has_a_share_they_are_refused_at_once(site: Site, nodes: Nodes) -> None:
@@ -319,6 +324,7 @@ def test_where_none_has_a_share_they_are_refused_at_once(site: Site, nodes: Node
     site.balancer.route([nodes.shop(100, 0)])
     site.balancer.route([nodes.shop(0, 0)])
     assert {get(site.listen, method=method)[0] for method in ("GET", "POST")} == {503}
+    assert {row["wretr"] for row in statistics(site) if row["svname"] == "BACKEND"} == {"0"}
 
 
 def with_assets(backend: Backend, spare: SlotName) -> Backend:
