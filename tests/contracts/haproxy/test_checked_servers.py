@@ -315,6 +315,20 @@ def test_requests_wait_while_none_of_the_live_ones_is_there(
     assert set(later.answers) == {"a1"}
 
 
+def test_requests_wait_for_the_next_version_where_two_may_not_run_at_once(site: Site, nodes: Nodes) -> None:
+    nodes.start("a0", "a1", "a2")
+    site.balancer.route([replace(nodes.shop(100, 0), hold=30.0)])
+    with load(site.listen) as running:
+        site.balancer.route([replace(nodes.shop(0, 0), hold=30.0, waits=True)])
+        eventually(lambda: waiting(site) == CLIENTS)
+        for name in ("a0", "a1", "a2"):
+            nodes.stop(name)
+        nodes.start("b1")
+        site.balancer.route([replace(nodes.shop(0, 100), hold=30.0)])
+        assert set(reached(running)) == {"b1"}
+    assert running.failures == []
+
+
 def waiting(site: Site) -> int:
     return sum(int(row["scur"]) for row in statistics(site) if row["svname"] == "BACKEND")
 
