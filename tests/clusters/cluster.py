@@ -20,6 +20,7 @@ import pytest
 from tests.clusters import settings
 from tests.clusters.certificates import Authority
 from tests.clusters.images import write_pause
+from tests.clusters.watches import enough_watches
 from tests.machines import UNAVAILABLE, Machine
 from tests.networks import Network
 from tests.waiting import eventually
@@ -246,6 +247,7 @@ class Cluster:
 
     def start(self) -> None:
         """Boot all machines, and return when all nodes are ready."""
+        self._stack.enter_context(enough_watches())
         self._stack.enter_context(self._network)
         for machine in (self._control, *self._machines.values()):
             self._stack.callback(machine.down)
@@ -253,12 +255,12 @@ class Cluster:
         self._authority = Authority(self.directory / "pki")
         certificate, key = self._authority.issue("admin", "admin", group="system:masters")
         self._write_kubeconfig("admin", {"client-certificate": str(certificate), "client-key": str(key)})
-        pause = self.directory / "pause.tar"
-        with pause.open("wb") as file:
-            write_pause(file, settings.PAUSE)
         self._control.await_boot(0)
         self._install_control()
         self._start_control()
+        pause = self.directory / "pause.tar"
+        with pause.open("wb") as file:
+            write_pause(file, settings.PAUSE)
         for name, machine in self._machines.items():
             machine.await_boot(0)
             self._install_node(name)

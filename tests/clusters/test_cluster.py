@@ -215,6 +215,7 @@ def test_nothing_is_left_of_it(tmp_path: Path) -> None:
     before = descendants()
     with start_cluster(tmp_path / "whole", nodes=1) as cluster:
         traces = traces_of(cluster)
+        assert len(descendants()) > len(before)
     assert not [path for path in traces if path.exists()]
     assert descendants() <= before
 

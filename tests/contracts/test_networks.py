@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(bool(UNAVAILABLE), reason=UNAVAILABLE)
 
 
+GREETS = 9000
+GREETER = f"""
+import socket
+import sys
+server = socket.create_server(("", {GREETS}))
+held = []
+while True:
+    held.append(server.accept()[0])
+    held[-1].send(b"x")
+"""
+
+
 @pytest.fixture(scope="module")
 def pair() -> Iterator[tuple[Network, Machine, Machine]]:
     """Two machines at 21 and 22."""
@@ -27,10 +40,10 @@ def pair() -> Iterator[tuple[Network, Machine, Machine]]:
         yield network, one, other
 
 
-def says(address: str) -> str:
-    """What somebody says who connects: there is a port at which nobody listens."""
+def says(address: str, port: int = 9) -> str:
+    """What somebody says who connects: at the usual port nobody listens."""
     try:
-        socket.create_connection((address, 9), timeout=1.0)
+        socket.create_connection((address, port), timeout=1.0).close()
     except ConnectionRefusedError:
         return "refused"
     except OSError:
@@ -51,8 +64,15 @@ def test_one_that_lost_its_power_is_silent_and_comes_back_with_its_disk(
 ) -> None:
     network, one, _ = pair
     one.run("touch", "/srv/kept", "/var/lib/containerd/kept", "/run/lost")
-    network.pull(21)
-    one.power_off()
+    one.run("systemd-run", "--unit=greeter", sys.executable, "-c", GREETER)
+    eventually(lambda: says(network.address(21), GREETS) == "open", "somebody listens there")
+    with socket.create_connection((network.address(21), GREETS), timeout=30.0) as client:
+        assert client.recv(1) == b"x"
+        network.pull(21)
+        one.power_off()
+        client.settimeout(1.0)
+        with pytest.raises(TimeoutError):
+            client.recv(1)  # neither an end nor a reset
     assert says(network.address(21)) == "silent"
     one.power_on()
     network.plug(one, 21)

@@ -1,4 +1,4 @@
-"""Nothing is taken from a slot before HAProxy itself reaches the one that is to have it, on whatever machines that is."""
+"""Nothing is taken from a slot before HAProxy itself reaches the one that is to have it instead, wherever that is."""
 
 from __future__ import annotations
 

@@ -21,6 +21,8 @@ INTERVAL, IN_DOUBT, TWICE = 0.5, 0.1, 2
 
 A machine that is gone answers nothing, not even that nobody listens: a look takes half a second then.
 """
+TRIES = 2
+"""Of a request at a server, one after the other, before it is tried at another one."""
 _UNANSWERED, _UNANSWERED_ONCE = 2, 30
 """Seconds after which a connection ends whose machine has acknowledged nothing.
 
@@ -67,14 +69,18 @@ def kept_alive(backend: Backend) -> list[str]:
 
 
 def balance(backend: Backend) -> list[str]:
-    """How one of its backends that try again chooses a server: each time another one, and not at once.
+    """How one of its backends that tries again chooses a server.
 
-    A round robin would try all of them again and again without a pause, where all refuse, and soon give up. A machine
-    that answers nothing costs a request one try.
+    HAProxy pauses only before it tries the same one again. Where all refuse, it would soon have tried all of them in
+    vain without any pause: so each is tried twice. It obeys that only where a hash chooses: here, of a random number.
     """
     if not among(backend):
         return ["    balance roundrobin"]
-    return ["    balance leastconn", "    option redispatch 1"]
+    return [
+        "    balance hash rand",
+        "    hash-type consistent sdbm avalanche",
+        f"    option redispatch {TRIES}",
+    ]
 
 
 def drawn(backend: Backend, condition: Callable[[str, SlotName], str]) -> Iterator[str]:

@@ -286,7 +286,7 @@ def _hold(backend: Backend, *, adjustable: bool) -> list[str]:
     return [
         f"    retries {max(round(1000 * backend.hold / every), 1)}",
         f"    timeout connect {every}ms",
-        "    option redispatch 1",
+        f"    option redispatch {checks.TRIES if checks.among(backend) else 1}",
         without_a_port,
         f'    http-error status 503 content-type text/html string "{_CHANGING}" {headers}',
         wait,
