@@ -49,6 +49,39 @@ class ClusterSite(Site):
         found: list[dict[str, Any]] = json.loads(told)["items"]
         return found
 
+    def claim(self, name: str, mode: str) -> None:
+        """A PersistentVolumeClaim that offers `mode`; what it has lies on the first node, and pods are placed there."""
+        node = next(iter(self.cluster.nodes))
+        at = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+        volume = {
+            "capacity": {"storage": "1Gi"},
+            "accessModes": [mode],
+            "storageClassName": f"{self.namespace}-{name}",
+            "local": {"path": f"/data/{self.namespace}"},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [at]}]}},
+        }
+        claim = {
+            "accessModes": [mode],
+            "storageClassName": f"{self.namespace}-{name}",
+            "resources": {"requests": {"storage": "1Gi"}},
+        }
+        self.cluster.machine(node).run("mkdir", "-p", f"/data/{self.namespace}")
+        head = {"apiVersion": "v1"}
+        self.cluster.apply(
+            {
+                **head,
+                "kind": "PersistentVolume",
+                "metadata": {"name": f"{self.namespace}-{name}"},
+                "spec": volume,
+            },
+            {
+                **head,
+                "kind": "PersistentVolumeClaim",
+                "metadata": {"name": name, "namespace": self.namespace},
+                "spec": claim,
+            },
+        )
+
     def names(self) -> set[str]:
         """Of which slots pods are there."""
         return {pod["metadata"]["labels"]["substitute/name"] for pod in self.pods()}
