@@ -1,4 +1,4 @@
-# make setup | demo | test | test-containers | test-long | lint | audit | check | bench | soak MINUTES=30
+# make setup | demo | test | test-containers | test-kubernetes | test-long | lint | audit | check | bench | soak MINUTES=30
 #
 # Everything lands in .venv. `setup` installs substitute and nothing else; what tests and lint need comes with them,
 # Debian's packages too where apt-get is there.
@@ -8,9 +8,11 @@ BIN := .venv/bin
 DEBIAN := git git-lfs zip zstd haproxy nftables nginx nodejs wrk systemd dbus libpam-systemd iproute2 cron openssh-server curl openssl procps php-fpm libfcgi-bin puma
 
 CONTAINERS := docker.io podman runc tini docker-registry apache2-utils
-ENGINES := $(CONTAINERS) npm golang-go postgresql debootstrap ruby-rails ruby-pg bundler capistrano
+# Go is not among them: Debian's is too old, and tools/kubernetes/build says which one it needs.
+KUBERNETES := containerd runc containernetworking-plugins skopeo docker-registry apache2-utils
+ENGINES := $(CONTAINERS) $(KUBERNETES) npm golang-go postgresql debootstrap ruby-rails ruby-pg bundler capistrano
 
-.PHONY: setup demo test test-containers test-long lint audit check bench soak docs clean
+.PHONY: setup demo test test-containers test-kubernetes test-long lint audit check bench soak docs clean
 
 setup: .venv/.done
 
@@ -50,6 +52,7 @@ test-long: export TURNS = 12
 test-long: export PAUSE = 0.002
 test-long: .venv/.dev
 	@tools/packages $(DEBIAN) $(ENGINES)
+	-@tools/kubernetes/build
 	$(BIN)/pytest --numprocesses $(WORKERS) $(SPREAD) --durations 25 -m ""
 
 # Docker and Podman, the real ones: 400 MB to install, so a newcomer's `make test` does without.
@@ -57,6 +60,13 @@ test-containers: export PYTHONDONTWRITEBYTECODE =
 test-containers: .venv/.dev
 	@tools/packages $(DEBIAN) $(CONTAINERS)
 	$(BIN)/pytest --numprocesses 2 $(SPREAD) --durations 15 -m "containers and not long"
+
+# Kubernetes, the real one, on machines of the tests: its first run builds it.
+test-kubernetes: export PYTHONDONTWRITEBYTECODE =
+test-kubernetes: .venv/.dev
+	@tools/packages $(DEBIAN) $(KUBERNETES)
+	@tools/kubernetes/build
+	$(BIN)/pytest --numprocesses 1 $(SPREAD) --durations 15 -m "kubernetes and not long"
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

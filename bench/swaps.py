@@ -127,12 +127,17 @@ def deployment(site: BenchSite, commit: str) -> float:
 
 def loaded(site: BenchSite, act: Callable[[], object]) -> list[Seen]:
     """Do `act` under load; return what became of the requests, for each of `METHODS`."""
+    return loaded_at(f"http://127.0.0.1:{site.listen}/", site.root.parent, act)
+
+
+def loaded_at(url: str, place: Path, act: Callable[[], object]) -> list[Seen]:
+    """The same at any address; `place` gets the scripts of wrk."""
     running = []
     for method in METHODS:
-        script = site.root.parent / f"{method}.lua"
+        script = place / f"{method}.lua"
         script.write_text(SCRIPT % method)
         command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{LONGEST}s", "--timeout=60s", f"-s{script}"]
-        command.append(f"http://127.0.0.1:{site.listen}/")
+        command.append(url)
         running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
     try:
         time.sleep(1)

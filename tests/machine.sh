@@ -3,7 +3,8 @@
 #
 # Namespaces of its own, on an overlay of this machine's / (what is written is kept until the end, beside nothing
 # of the real one). DIR/init.pid is its init here; enter it by `nsenter -t PID -a`. When init dies, as in a power
-# cut or a `systemctl reboot`, it boots again with the same files. /tmp and /run are new at each boot.
+# cut or a `systemctl reboot`, it boots again with the same files; while there is a file DIR/off it waits with that.
+# /tmp and /run are new at each boot.
 set -euo pipefail
 D=$1 G=/sys/fs/cgroup NAME=substitute-$$
 if [ -z "${2:-}" ]; then  # a mount namespace first, so that nothing that is mounted here is left over
@@ -15,11 +16,11 @@ fi
 if [ -d $G/unified ] && [ "${UNIFIED:-}" ]; then
   GROUPS_OF="$G/unified/$NAME" V1=
 elif [ -d $G/unified ]; then
-  GROUPS_OF="$G/unified/$NAME" V1="memory cpu cpuacct pids devices blkio systemd"
+  GROUPS_OF="$G/unified/$NAME" V1="memory cpu cpuacct pids devices blkio systemd ${ENGINE:+cpuset freezer}"
   for c in $V1; do GROUPS_OF="$GROUPS_OF $G/$c/$NAME"; done
 else
   GROUPS_OF="$G/$NAME" V1=
-  echo "+memory +cpu +pids" >$G/cgroup.subtree_control 2>/dev/null || true
+  for c in memory cpu pids ${ENGINE:+cpuset io}; do echo "+$c" >$G/cgroup.subtree_control 2>/dev/null || true; done
 fi
 sweep() { # empty groups that a machine left
   for group in $GROUPS_OF; do
@@ -43,7 +44,11 @@ mount -t tmpfs -o mode=755 tmpfs "$D/disk"
 mkdir "$D/disk/upper" "$D/disk/work" "$D/disk/root"
 
 boot() {
-  for group in $GROUPS_OF; do mkdir -p "$group"; echo "$BASHPID" >"$group/cgroup.procs"; done
+  for group in $GROUPS_OF; do
+    mkdir -p "$group"
+    case $group in $G/cpuset/*) for of in cpus mems; do cat $G/cpuset/cpuset.$of >"$group/cpuset.$of"; done ;; esac
+    echo "$BASHPID" >"$group/cgroup.procs"
+  done
   exec setpriv --pdeathsig KILL setsid unshare --mount --uts --ipc --pid --cgroup --net --fork --kill-child \
     --propagation private /bin/bash -euc '
   D=$1 V1=$2 R=$1/disk/root
@@ -72,6 +77,9 @@ boot() {
     mkdir -p "$own/upper" "$own/work" "$R$shown"
     mount -t overlay overlay -o "lowerdir=$shown,upperdir=$own/upper,workdir=$own/work" "$R$shown"
   done <<<"$SHOWN"
+  for plain in ${ENGINE:+/var/lib/containerd /var/lib/kubelet}; do  # an overlay can lie on these, not on an overlay
+    mkdir -p $D/disk/plain$plain $R$plain; mount --bind $D/disk/plain$plain $R$plain
+  done
   for n in null zero full random urandom tty; do touch $R/dev/$n; mount --bind /dev/$n $R/dev/$n; done
   mkdir $R/dev/pts
   mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts $R/dev/pts
@@ -103,4 +111,5 @@ while true; do
   wait "$unshared" || true
   [ -e "$D/disk/installed" ] || exit 1  # it did not get as far as an init
   sweep
+  while [ -e "$D/off" ]; do sleep 0.05; done
 done

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pytest
 
+from tests.waiting import eventually
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -47,18 +49,19 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Machine:
     """A machine, from entering to leaving. What is written to its disk survives `reboot`, /tmp and /run do not."""
 
-    def __init__(self, *, unified: bool = False) -> None:
-        """With `unified` it has cgroup v2 alone, whatever controllers that has here."""
-        self._unified = "1" if unified else ""
+    def __init__(self, *, unified: bool = False, engine: bool = False, shows: tuple[Path, ...] = ()) -> None:
+        """With `unified` it has cgroup v2 alone, whatever controllers that has here.
+
+        With `engine` it has all controllers, and /var/lib/containerd and /var/lib/kubelet are no overlays: containers
+        can run in it. The directories of `shows` are seen inside, wherever they lie here.
+        """
+        self._shows = shows
+        self._options = {"UNIFIED": "1" if unified else "", "ENGINE": "1" if engine else ""}
         self._directory = Path(tempfile.mkdtemp(prefix="machine-"))
         self._power: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self._power = subprocess.Popen(
-            [Path(__file__).with_name("machine.sh"), self._directory],
-            start_new_session=True,
-            env={**os.environ, "UNIFIED": self._unified, "SHOWN": "\n".join(_shown())},
-        )
+        self.switch_on()
         try:
             self.await_boot(0)
             for path in _NEEDED:
@@ -70,6 +73,14 @@ class Machine:
 
     def __exit__(self, *_: object) -> None:
         self.down()
+
+    def switch_on(self) -> None:
+        """Begin to boot; `await_boot` waits. It ends with the thread that called this."""
+        self._power = subprocess.Popen(
+            [Path(__file__).with_name("machine.sh"), self._directory],
+            start_new_session=True,
+            env={**os.environ, **self._options, "SHOWN": "\n".join(_shown(self._shows))},
+        )
 
     @property
     def init(self) -> int:
@@ -90,6 +101,19 @@ class Machine:
         """Cut the power, and boot again from the same disk."""
         before = self.init
         os.kill(before, signal.SIGKILL)
+        self.await_boot(before)
+
+    def power_off(self) -> None:
+        """Cut the power until `power_on`: all that runs in it is gone at once."""
+        (self._directory / "off").touch()
+        init = self.init
+        os.kill(init, signal.SIGKILL)
+        eventually(lambda: not Path(f"/proc/{init}").exists(), "the machine is dead")
+
+    def power_on(self) -> None:
+        """Boot again from the same disk, and return when all is up."""
+        before = self.init
+        (self._directory / "off").unlink()
         self.await_boot(before)
 
     def command(self, *argv: str, user: str | None = None) -> list[str]:
@@ -167,9 +191,10 @@ class Machine:
         self.run("chmod", "a+rx", *(str(parent) for parent in [path, *path.parents]))
 
 
-def _shown() -> list[str]:
+def _shown(more: tuple[Path, ...]) -> list[str]:
     """What of outside would be hidden, and is needed; a directory within another one is shown with it."""
-    hidden = [path for path in _NEEDED if any(path.is_relative_to(new) for new in _NEW_THERE)]
+    wanted = dict.fromkeys((*_NEEDED, *more))
+    hidden = [path for path in wanted if any(path.is_relative_to(new) for new in _NEW_THERE)]
     return [str(path) for path in hidden if not any(path.is_relative_to(o) for o in hidden if o != path)]
 
 

@@ -35,8 +35,10 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             if "upgrade" in headers:
                 await echo(reader, writer, headers["sec-websocket-key"])
                 break
-            body = await reader.readexactly(int(headers.get("content-length", 0)))
             path = line.split()[1]
+            if path.startswith("/late/"):
+                await asyncio.sleep(float(path.removeprefix("/late/")))
+            body = await reader.readexactly(int(headers.get("content-length", 0)))
             if path == "/peer":
                 body, path = writer.get_extra_info("peername")[0].encode(), "/echo"
             said = await answer(path, headers, body)
@@ -58,7 +60,8 @@ async def answer(path: str, headers: dict[str, str], body: bytes) -> bytes:
 
     ``/wait`` until ``/release``; ``/sleep/SECONDS``; ``/status/CODE``; ``/headers``; ``/half``: the last byte after
     ``/release``; ``/events``: so does an event stream; ``/peer``: the client's address; ``/assets/NAME``: 404 but from
-    the app of that name, which answers ``/assets/NAME/wait`` after ``/release``.
+    the app of that name, which answers ``/assets/NAME/wait`` after ``/release``; ``/late/SECONDS``: a
+    body is read after them.
     """
     _, verb, value, then = (*path.split("/"), "", "", "")[:4]
     if verb == "wait" or (then == "wait" and value == NAME):

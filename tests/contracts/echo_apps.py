@@ -42,9 +42,9 @@ class Instance:
         eventually(lambda: not self.is_alive(), f"{self.pid} is gone")
 
 
-def instances(wanted: Mapping[str, Endpoint]) -> list[Instance]:
-    """Start one for each name, and return when all of them listen."""
-    parent = _parent(os.getpid())
+def instances(wanted: Mapping[str, Endpoint], *within: str) -> list[Instance]:
+    """Start one for each name, and return when all of them listen. A command put before runs them elsewhere."""
+    parent = _parent(os.getpid(), *within)
     assert parent.stdin
     assert parent.stdout
     waits = "WAITS" in os.environ
@@ -59,7 +59,7 @@ def instances(wanted: Mapping[str, Endpoint]) -> list[Instance]:
 
 
 @cache
-def _parent(_pid: int) -> subprocess.Popen[str]:
+def _parent(_pid: int, *within: str) -> subprocess.Popen[str]:
     """The process that forks them, one for each process that asks; it ends with it."""
-    command = [sys.executable, "-S", "-E", str(_APP)]
+    command = [*within, sys.executable, "-S", "-E", str(_APP)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

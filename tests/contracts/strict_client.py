@@ -47,9 +47,14 @@ class Load:
 
 @contextmanager
 def load(
-    listen: Endpoint, clients: int = 8, *, keepalive: bool = True, methods: tuple[str, ...] = ("GET", "POST")
+    listen: Endpoint,
+    clients: int = 8,
+    *,
+    keepalive: bool = True,
+    methods: tuple[str, ...] = ("GET", "POST"),
+    answered: bool = True,
 ) -> Iterator[Load]:
-    """Requests without a pause, by default half of them POST, while the block runs."""
+    """Requests without a pause, by default half of them POST, while the block runs; at first all are `answered`."""
     with ExitStack() as stack:
         share = clients // len(methods)
         loads = [
@@ -58,7 +63,8 @@ def load(
             if method in methods
         ]
         running = Load([stack.enter_context(one) for one in loads])
-        running.wait_for_more()
+        if answered:
+            running.wait_for_more()
         yield running
         running.wait_for_more()
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.core.model.apps import Health
+from substitute.core.model.health import Health
 from substitute.core.model.programs import Process
 from substitute.core.model.slots import Endpoint
 from substitute.core.ports.prober import Page

@@ -271,6 +271,19 @@ def test_a_host_without_substitute_is_told_what_installs_it(fleet: Fleet) -> Non
         fleet.machines["web1"].run("mv", f"{link}.away", link)
 
 
+def test_all_go_down_and_come_up_again(fleet: Fleet) -> None:
+    old, _ = old_and_new(fleet, "true\n")
+    ended = fleet.events("down", "--hosts", "all")[-1]
+    assert {one["host"]: one["state"] for one in ended["hosts"]} == dict.fromkeys(fleet.names, "succeeded")
+    states = [
+        one["status"]["apps"][0]["slots"]["a"]["state"]
+        for one in fleet.document("status", "--hosts", "all").values()
+    ]
+    assert "live" not in states
+    fleet.run("up", "--hosts", "all")
+    assert set(fleet.live().values()) == {old}
+
+
 def test_hosts_can_be_locked_and_a_rollout_then_begins_nowhere(fleet: Fleet) -> None:
     fleet.run("lock", "no deploys on Friday", "--on", "web2")
     try:

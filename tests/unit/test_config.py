@@ -200,7 +200,7 @@ def test_a_wrong_value_is_refused_with_what_was_expected(tmp_path: Path, line: s
         ('[balancer]\ntrusted_proxies = ["all"]\n', "an IP address or a network"),
         ('[balancer]\nlisten = "[::x]:80"\n', "an IPv6 address in the brackets"),
         ('[balancer]\nlisten = "a b:80"\n', "an IP address or a host name"),
-        ('[runtime]\nkind = "upstart"\n', 'expected "auto", "systemd", "supervisord", "podman" or "docker"'),
+        ('[runtime]\nkind = "upstart"\n', '"docker" or "kubernetes"'),
         ("[apps.x]\n", 'apps: unknown key; did you mean "app"?'),
         ("[app.Shop]\n", 'app.Shop: found "Shop", expected a name of a-z'),
         ("[app.run]\n", "an app may not be called run"),

@@ -127,7 +127,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
 def images_of(root: Path, image: str = "r.example.com:5000/shop", told: list[str] | None = None) -> Images:
     app = replace(make_app(root), source="image", image=image, engine="docker")
     say = (told if told is not None else []).append
-    return Images(app, say, say)
+    return Images(app, CommandEngine("docker", root), say, say)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.core.deploy.deployment import deploy
-from substitute.core.model.apps import RUNS, Order, ProcessType
+from substitute.core.model.apps import Order, ProcessType
 from substitute.core.model.errors import SubstituteError
+from substitute.core.model.health import RUNS
 from substitute.core.model.programs import Inspection, Limits
 from substitute.core.model.slots import SlotName
 from tests.unit.fakes.logs import Written

@@ -45,6 +45,7 @@ apps = st.builds(
                 Endpoint, host=st.sampled_from(("127.0.0.1", "::1", "app.lan")), port=st.integers(1, 65535)
             ),
             share=st.integers(0, 100),
+            checked=st.booleans(),
         ),
         max_size=4,
     ).map(tuple),
@@ -65,6 +66,11 @@ def placed(root: list[Backend]) -> dict[tuple[str, str], tuple[str, int]]:
                 last = 0 if app.spare in {None, server.slot} else 100
                 found[f"app_{app.app}_other_{server.slot}", name] = (str(server.endpoint), 0)
                 found[f"app_{app.app}_last", name] = (str(server.endpoint), last)
+        if any(server.checked for server in app.servers):
+            shared = any(server.share for server in app.servers)
+            found[f"app_{app.app}", "wait"] = ("127.0.0.1:0", int(shared))
+            if app.assets:
+                found[f"app_{app.app}_last", "wait"] = ("127.0.0.1:0", int(app.spare is not None))
     return found
 
 

@@ -11,9 +11,9 @@ from substitute.core.deploy.deployment import deploy, rollback
 from substitute.core.deploy.readiness.readiness import await_ready
 from substitute.core.deploy.readiness.started import LogTail, Started
 from substitute.core.deploy.settle import settle
-from substitute.core.model.apps import Health
 from substitute.core.model.errors import DeploymentFailedError, NotReadyError, SubstituteError
 from substitute.core.model.events import Output, PhaseStarted, Warned
+from substitute.core.model.health import Health
 from substitute.core.model.instances import other_instances
 from substitute.core.model.programs import Process
 from substitute.core.model.slots import Endpoint, Phase, SlotName

@@ -9,9 +9,10 @@ import pytest
 
 from substitute.core.deploy.deployment import deploy, rollback
 from substitute.core.deploy.procfile import with_procfile
-from substitute.core.model.apps import RUNS, Order, ProcessType
+from substitute.core.model.apps import Order, ProcessType
 from substitute.core.model.errors import DeploymentFailedError, NothingServesError
 from substitute.core.model.events import Unchanged, Warned
+from substitute.core.model.health import RUNS
 from substitute.core.model.procfile import parse
 from substitute.core.model.programs import Limits
 from substitute.core.model.slots import SlotName

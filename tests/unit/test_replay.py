@@ -18,7 +18,7 @@ from tests.unit.fakes.prober import FakeProber
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from substitute.core.model.apps import Health
+    from substitute.core.model.health import Health
     from substitute.core.model.slots import Endpoint
     from tests.unit.fakes.shop import Shop
 

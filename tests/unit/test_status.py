@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from substitute.console.tables import status_lines
 from substitute.core.deploy.deployment import deploy, restart
-from substitute.core.model.apps import RUNS, Order, ProcessType
+from substitute.core.model.apps import Order, ProcessType
+from substitute.core.model.health import RUNS
 from substitute.core.model.programs import Limits
 from substitute.core.operate import manual
 from substitute.core.operate.root import down, up

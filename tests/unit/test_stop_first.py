@@ -8,8 +8,9 @@ import pytest
 
 from substitute.config import apps
 from substitute.core.deploy.deployment import deploy
-from substitute.core.model.apps import RUNS, Order, ProcessType
+from substitute.core.model.apps import Order, ProcessType
 from substitute.core.model.errors import DeploymentFailedError
+from substitute.core.model.health import RUNS
 from substitute.core.model.programs import Limits
 from substitute.core.model.slots import SlotName
 from substitute.core.operate.status import out_of_service

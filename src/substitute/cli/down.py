@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from substitute.cli.command import command, option
-from substitute.cli.options import Call, app_option, json_option, root_option, wait_option
+from substitute.cli.options import Call, app_option, host_options, json_option, root_option, wait_option
 
 
 @command
@@ -12,6 +12,7 @@ from substitute.cli.options import Call, app_option, json_option, root_option, w
 @option("--of-supervisord", is_flag=True, hidden=True, help="Where systemd keeps it, leave it to that.")
 @json_option
 @root_option
+@host_options
 def down(call: Call, app: str | None, *, of_supervisord: bool) -> None:
     """Let running requests finish, then stop every instance, the balancer and the runtime.
 

@@ -43,6 +43,7 @@ def collisions(raw: Mapping[str, object]) -> Iterator[Problem]:
     yield from _of_haproxy_alone(_table(raw, "balancer"), apps)
     yield from _orders(raw, apps)
     yield from _images(_table(raw, "runtime"), apps)
+    yield from _clusters(raw, apps)
 
 
 def _ports(claims: list[_Claim]) -> Iterator[Problem]:
@@ -164,9 +165,54 @@ def _images(runtime: Mapping[str, Any], apps: Mapping[str, dict[str, Any]]) -> I
             if app.get(key):
                 yield Problem(
                     ("app", name, key),
-                    'needs runtime.kind = "podman" or "docker"',
+                    'needs runtime.kind = "podman", "docker" or "kubernetes"',
                     clash=("runtime", "kind") if "kind" in runtime else (),
                 )
+
+
+_NOT_IN_A_CLUSTER = {
+    ("", "dockerfile"): "have it built elsewhere, and name the image",
+    ("", "instances"): "write replicas, which the cluster places",
+    ("standby", "freeze"): "no cluster stops its pods' processors",
+    ("limits", "tasks"): "a pod has no such limit",
+    ("limits", "nofile"): "a pod has no such limit",
+}
+"""Keys that mean nothing for an app whose instances a cluster keeps, and why."""
+
+
+def _clusters(raw: Mapping[str, object], apps: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
+    """What a cluster cannot do for an app, or has to know; and apps that would have several pods where none does."""
+    kind = _table(raw, "runtime").get("kind", "auto")
+    balancer = _table(raw, "balancer").get("kind", _HAPROXY)
+    if kind == "kubernetes" and not _table(raw, "cluster").get("nodes"):
+        yield Problem(
+            ("cluster", "nodes"),
+            "missing; expected the addresses of its nodes: `kubectl get nodes -o wide` tells them",
+            clash=("runtime", "kind"),
+        )
+    for name, app in apps.items():
+        contained = bool(app.get("image") or app.get("dockerfile"))
+        if kind != "kubernetes" or not contained:
+            if app.get("replicas", 1) != 1:
+                yield Problem(("app", name, "replicas"), 'needs runtime.kind = "kubernetes", and an image')
+            continue
+        for (table, key), why in _NOT_IN_A_CLUSTER.items():
+            value = (_table(app, table) if table else app).get(key)
+            if value and (key, value) != ("instances", 1):
+                at = ("app", name, *filter(None, [table]), key)
+                yield Problem(at, f"means nothing in a cluster: {why}", clash=("runtime", "kind"))
+        if not app.get("container_port"):
+            yield Problem(
+                ("app", name),
+                "needs container_port, the port that the app listens on in its pod",
+                clash=("runtime", "kind"),
+            )
+        if balancer != _HAPROXY:
+            yield Problem(
+                ("balancer", "kind"),
+                f'runtime.kind = "kubernetes" needs "haproxy", which looks at the nodes: {balancer} does not',
+                clash=("runtime", "kind"),
+            )
 
 
 def _called(name: str) -> str:

@@ -25,7 +25,8 @@ def document(config: Config) -> dict[str, Any]:
     `env` holds the variables of `env_file` too, with `HIDDEN` for their values; so is a password in `repo`.
     """
     found = {name: _document(value) for name, value in _entries(config)}
-    return found if config.hosts.groups else {name: one for name, one in found.items() if name != "hosts"}
+    unused = {*(() if config.hosts.groups else ["hosts"]), *(() if config.cluster.nodes else ["cluster"])}
+    return {name: one for name, one in found.items() if name not in unused}
 
 
 def _document(value: object) -> Any:
@@ -46,6 +47,8 @@ def describe(config: Config) -> str:
     """The configuration with every default filled in, as TOML that loads again."""
     tables = _tables(("balancer",), config.balancer), _tables(("runtime",), config.runtime)
     blocks = [block for table in tables for block in table]
+    if config.cluster.nodes:
+        blocks += _tables(("cluster",), config.cluster)
     if config.hosts.groups:
         blocks += _tables(("hosts",), config.hosts)
     for name, app in config.app.items():

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.config.values import parse_memory, parse_processors
-from substitute.core.model.apps import RUNS, App, Order, ProcessType, Trials, Waves
+from substitute.core.model.apps import App, Order, ProcessType, Trials, Waves
 from substitute.core.model.crons import Cron
+from substitute.core.model.health import RUNS
 from substitute.core.model.programs import BuildLimits, Limits, Protection
 from substitute.core.model.secrets import SecretSource
 from substitute.core.model.slots import Endpoint, Slot, SlotName
 from substitute.values import replace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from substitute.config.envfile import EnvFile
     from substitute.config.models import Config
     from substitute.config.models.app import AppConfig
@@ -24,10 +27,11 @@ if TYPE_CHECKING:
 
 def apps(config: Config, root: Path) -> dict[str, App]:
     """The apps of `config` by name; `root` is absolute."""
-    return {name: _app(name, app, root, config.runtime.engine) for name, app in config.app.items()}
+    nodes = config.cluster.nodes if config.runtime.kind == "kubernetes" else ()
+    return {name: _app(name, app, root, config.runtime.engine, nodes) for name, app in config.app.items()}
 
 
-def _app(name: str, app: AppConfig, root: Path, engine: str) -> App:
+def _app(name: str, app: AppConfig, root: Path, engine: str, nodes: Sequence[str]) -> App:
     return App(
         name=name,
         root=root,
@@ -40,7 +44,7 @@ def _app(name: str, app: AppConfig, root: Path, engine: str) -> App:
         clean=app.clean,
         shared=app.shared,
         start=app.start or "",
-        slots={slot: Slot(slot, root / f"{name}_{slot}", _endpoints(app, slot)) for slot in SlotName},
+        slots={slot: _slot(name, app, slot, root, nodes) for slot in SlotName},
         domains=app.domains,
         env=app.env,
         health=app.health.resolved(),
@@ -75,7 +79,8 @@ def _app(name: str, app: AppConfig, root: Path, engine: str) -> App:
         image=app.image or "",
         dockerfile=app.dockerfile or "",
         container_port=app.container_port,
-        engine=engine if app.image or app.dockerfile else "",
+        engine=engine if _is_contained(app) else "",
+        replicas=app.replicas,
         releases=app.releases,
         processes={process: _process(own, app) for process, own in app.process.items()},
         crons={cron: _cron(own) for cron, own in app.cron.items()},
@@ -111,9 +116,16 @@ def _build_limits(limits: BuildLimitsConfig) -> BuildLimits:
     )
 
 
-def _endpoints(app: AppConfig, slot: SlotName) -> tuple[Endpoint, ...]:
-    first = app.ports[list(SlotName).index(slot)]
-    return tuple(Endpoint(app.host, first + number) for number in range(app.instances))
+def _is_contained(app: AppConfig) -> bool:
+    return bool(app.image or app.dockerfile)
+
+
+def _slot(name: str, app: AppConfig, slot: SlotName, root: Path, nodes: Sequence[str]) -> Slot:
+    """Its instances, or where a cluster keeps them each of its `nodes`: there the port leads to wherever they are."""
+    first, directory = app.ports[list(SlotName).index(slot)], root / f"{name}_{slot}"
+    if nodes and _is_contained(app):
+        return Slot(slot, directory, tuple(Endpoint(node, first) for node in nodes), clustered=True)
+    return Slot(slot, directory, tuple(Endpoint(app.host, first + number) for number in range(app.instances)))
 
 
 def _process(own: ProcessConfig, app: AppConfig) -> ProcessType:

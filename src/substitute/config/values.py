@@ -202,6 +202,20 @@ def _image(text: str) -> str:
     return text
 
 
+def _line(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("a line of text")
+    return text
+
+
+def _kubernetes_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
+        raise ValueError("a name of a-z, 0-9 and -, of at most 63 characters")
+    return text
+
+
+Line = text("a line of text", _line)
+KubernetesName = text("a name of a-z, 0-9 and -", _kubernetes_name)
 ImageName = text('the name of an image, such as "registry.example.com/shop"', _image)
 Watched = List(
     text("text in quotes", _inside), 'a list of paths in the repository, such as ["apps/web", "packages"]'
@@ -304,6 +318,7 @@ def _health_path(text: str) -> str:
 
 HealthPath = text('a path, such as "/up"', _health_path)
 Host = text("an IP address or a host name", parse_host)
+Nodes = List(text("text in quotes", parse_host), 'a list of addresses, such as ["10.0.0.11", "10.0.0.12"]')
 HostHeader = text('a host, such as "shop.example.com"', parse_host_header)
 Listen = text('"HOST:PORT"', parse_listen)
 Domains = List(text("text in quotes", parse_domain), 'a list of domains, such as ["shop.example.com"]')

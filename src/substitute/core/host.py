@@ -254,6 +254,10 @@ class Host:
             return known
         return self.inspect(instance).process
 
+    def answering(self, instance: InstanceRecord) -> Sequence[Endpoint]:
+        """Those of its endpoints at which it is to be asked now."""
+        return self.instances.answering(instance.name, instance.endpoints)
+
     def adopted(self, slot: SlotRecord) -> Adopted | None:
         """What is remembered of the app in `slot` where that was adopted, and not started here."""
         return self._adopted(slot.app, slot.name)
@@ -336,8 +340,10 @@ class Host:
             user=settings.user,
             limits=settings.limits,
             protections=settings.protections,
-            notifies=settings.notifies,
+            notifies=settings.notifies or slot.clustered,
             fields=self._fields(app, slot, instance),
+            replicas=app.replicas if instance.endpoints else 1,
+            health=settings.health,
         )
 
     def container(self, app: App, endpoints: Sequence[Endpoint] = ()) -> Container | None:
@@ -348,8 +354,7 @@ class Host:
         engine = self.engine() if app.image_id else None
         if engine is None:
             return None
-        image = engine.find(app.image_id)
-        inside = Path(image.directory if image else "/")
+        inside = Path(engine.directory_of(app.image_id) if app.shared else "/")
         port = app.container_port
         return Container(
             app.image_id,

@@ -100,6 +100,11 @@ class CommandEngine:
             self._found[reference] = image
         return image
 
+    def directory_of(self, image: str) -> str:
+        """By its description."""
+        found = self.find(image)
+        return found.directory if found else "/"
+
     def load(self, archive: Path) -> Image:
         """By what it says that it has loaded."""
         told = self._ask("load", "--input", str(archive), limit=_LOADING)

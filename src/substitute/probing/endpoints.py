@@ -13,7 +13,7 @@ from substitute.linux import listeners, processes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from substitute.core.model.apps import Health
+    from substitute.core.model.health import Health
     from substitute.core.ports.prober import Answer, Connected, Page
 
 

@@ -13,7 +13,7 @@ from substitute.linux import listeners, processes
 from substitute.linux.users import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from substitute.core.model.programs import Process
 
@@ -53,6 +53,10 @@ class LocalInstances:
         for pid in _family(process):
             wanted -= listeners.sockets_of(pid)
         return not wanted
+
+    def answering(self, name: str, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:  # noqa: ARG002
+        """All."""
+        return endpoints
 
     def listens(self, endpoint: Endpoint, process: Process) -> bool:
         """By its descriptors."""

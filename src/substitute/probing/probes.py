@@ -17,7 +17,7 @@ from substitute.probing.side_by_side import side_by_side
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from substitute.core.model.apps import Health
+    from substitute.core.model.health import Health
     from substitute.core.model.slots import Endpoint
     from substitute.core.ports.prober import Page
 

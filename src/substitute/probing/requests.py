@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
-    from substitute.core.model.apps import Health
+    from substitute.core.model.health import Health
     from substitute.core.model.slots import Endpoint
     from substitute.http.answer import Head
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,11 @@ from substitute.runtimes.choice import KEEPER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from substitute.config import Config
     from substitute.core.ports.balancer import Balancer
+    from substitute.core.ports.engine import Engine
+    from substitute.core.ports.instances import Instances
     from substitute.core.ports.runtime import Runtime
     from substitute.core.state.journal import Journal
     from substitute.linux.init_system import Machine
@@ -37,6 +39,7 @@ RUNTIMES = {
 ENGINES = {
     "podman": "substitute.runtimes.podman.runtime:connect",
     "docker": "substitute.runtimes.docker.runtime:connect",
+    "kubernetes": "substitute.runtimes.kubernetes.runtime:connect",
 }
 """Runtimes of containers: each leaves all else to a runtime beside it."""
 SOURCES = {
@@ -46,6 +49,8 @@ SOURCES = {
 }
 ENGINE_FACT = "engines"
 """The fact of a root's journal that says which engines may run containers of it, the present one at the end."""
+CLUSTER = "kubernetes"
+"""The kind of runtime, and the fact, that says how a cluster is reached."""
 _ADDRESS = "DOCKER_HOST"
 """The variable, and the fact, that says where dockerd listens."""
 IN_USE = "balancers"
@@ -123,13 +128,59 @@ def with_engine(engine: str, beside: Runtime, kind: str, root: Path, journal: Jo
         _have_address(journal)
     former = former_place(journal) if engines else None
     for one in engines:
-        make = adapter(ENGINES, one, "runtime.kind")
+        connect = adapter(ENGINES, one, "runtime.kind")
+        make = partial(connect, settings=journal.fact(CLUSTER)) if one == CLUSTER else connect
         if former:  # containers are called after the place of their root
             found = make(found, former, in_unit=kind == "systemd")
         found = make(found, root, in_unit=kind == "systemd")
     if engines != before:
         journal.remember(ENGINE_FACT, " ".join(engines))
     return found
+
+
+def remember_cluster(journal: Journal, config: Config, root: Path) -> None:
+    """Have the journal know how the cluster of `config` is reached: a guardian and a boot have no KUBECONFIG."""
+    cluster = config.cluster
+    if config.runtime.kind != CLUSTER:
+        return
+    from substitute.runtimes.kubernetes.access import Settings  # noqa: PLC0415  # few roots have one
+
+    known = journal.fact(CLUSTER)
+    usual = Settings.load(known).kubeconfig if known else str(Path.home() / ".kube" / "config")
+    # Of several files the first one is that of kubectl, too, where they say the same.
+    here = os.environ.get("KUBECONFIG", "").split(":")[0]
+    file = cluster.kubeconfig or here or usual
+    settings = Settings(
+        str(root / Path(file).expanduser()),
+        cluster.context or "",
+        cluster.namespace or "",
+        cluster.claim or "",
+    ).dump()
+    if settings != known:
+        journal.remember(CLUSTER, settings)
+
+
+def instances_of(here: Instances, journal: Journal, root: Path, base: Runtime) -> Instances:
+    """What is asked of instances, where a cluster has or had some; else those of this machine alone."""
+    settings = journal.fact(CLUSTER)
+    if not settings:
+        return here
+    from substitute.runtimes.kubernetes.access import Settings  # noqa: PLC0415  # as above
+    from substitute.runtimes.kubernetes.instances import ClusterInstances  # noqa: PLC0415
+    from substitute.runtimes.kubernetes.runtime import Kubernetes  # noqa: PLC0415
+
+    return ClusterInstances(here, Kubernetes(base, root, Settings.load(settings)))
+
+
+def engine_of(name: str, root: Path, journal: Journal) -> Engine:
+    """What runs containers: the engine of that name."""
+    if name == CLUSTER:
+        from substitute.runtimes.kubernetes.engine import connect  # noqa: PLC0415  # as above
+
+        return connect(root, journal.fact(CLUSTER) or "")
+    from substitute.linux.engine import CommandEngine  # noqa: PLC0415  # few roots have containers
+
+    return CommandEngine(name, root)
 
 
 def _have_address(journal: Journal) -> None:

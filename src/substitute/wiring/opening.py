@@ -32,6 +32,9 @@ from substitute.wiring.adapters import (
     Later,
     adapter,
     balancer_of,
+    engine_of,
+    instances_of,
+    remember_cluster,
     runtime_of,
     with_engine,
 )
@@ -99,6 +102,7 @@ def open_site(
         emit(Warned(text))
 
     runtime = runtime_of(choice.kind, run, machine, journal, warn, names=_names(journal, apps.values()))
+    remember_cluster(journal, config, root)
     runtime = with_engine(config.runtime.engine, runtime, choice.kind, root, journal)
     balancer = balancer_of(config, root, runtime, journal, warn)
     host = _host(
@@ -133,7 +137,12 @@ def _host(
         remember_source(journal, app)
         connect = adapter(SOURCES, app.source, f"app.{app.name}.source")
         found: Source = connect(
-            app, dict(os.environ), lambda text: emit(Notice(text)), warn, lambda: journal.places(app.name)
+            app,
+            dict(os.environ),
+            lambda text: emit(Notice(text)),
+            warn,
+            places=lambda: journal.places(app.name),
+            engine=engine_here,
         )
         return found
 
@@ -145,7 +154,7 @@ def _host(
     @lru_cache(maxsize=1)
     def engine_here() -> Engine | None:
         name = engine or (journal.fact(ENGINE_FACT) or "").rpartition(" ")[2]
-        return _engine(name, root) if name else None
+        return engine_of(name, root, journal) if name else None
 
     def secret(source: SecretSource, on_start: Callable[[Process], None]) -> str:
         from substitute.linux.secret_values import read_secret  # noqa: PLC0415
@@ -157,7 +166,7 @@ def _host(
         journal=journal,
         balancer=balancer,
         runtime=runtime,
-        instances=LocalInstances((root / "deploy").stat().st_uid),
+        instances=instances_of(LocalInstances((root / "deploy").stat().st_uid), journal, root, runtime),
         prober=Sockets(),
         strangers=cast("Strangers", Later("substitute.probing.strangers:Listening")),
         observer=cast("Observer", Later("substitute.probing.observer:OutsideObserver")),
@@ -177,12 +186,6 @@ def _host(
         engine=engine_here,
         wait=wait,
     )
-
-
-def _engine(name: str, root: Path) -> Engine:
-    from substitute.linux.engine import CommandEngine  # noqa: PLC0415  # few roots have containers
-
-    return CommandEngine(name, root)
 
 
 def _files(app: App) -> Files:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from substitute.core.model.programs import Process
@@ -27,6 +27,9 @@ class FakeInstances:
     def owned(self, endpoint: Endpoint, process: Process) -> bool | None:
         running = self.world.running.get(self.world.name_on(endpoint.port))
         return None if running is None else running == process
+
+    def answering(self, name: str, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
+        return endpoints
 
     def listens(self, endpoint: Endpoint, process: Process) -> bool:
         return False

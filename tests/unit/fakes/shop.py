@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from substitute.core.host import Host
-from substitute.core.model.apps import App, Health
+from substitute.core.model.apps import App
 from substitute.core.model.events import Notice
+from substitute.core.model.health import Health
 from substitute.core.model.slots import Endpoint, Slot, SlotName
 from substitute.core.state.journal import Journal
 from tests.unit.fakes.balancer import FakeBalancer

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.model.apps import App, Health, Order, ProcessType, Waves
+from substitute.core.model.apps import App, Order, ProcessType, Waves
 from substitute.core.model.crons import Cron
+from substitute.core.model.health import Health
 from substitute.core.model.programs import Limits
 from substitute.core.model.secrets import SecretSource
 from substitute.core.model.slots import Endpoint, Slot, SlotName

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from substitute.core.model.apps import Health
+from substitute.core.model.health import Health
 from substitute.core.model.slots import Endpoint
 from substitute.core.ports.commands import Finished
 from tests.unit.world.apps import HEALTHY

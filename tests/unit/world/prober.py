@@ -10,7 +10,7 @@ from substitute.core.ports.prober import Answer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from substitute.core.model.apps import Health
+    from substitute.core.model.health import Health
     from substitute.core.model.slots import Endpoint
     from substitute.core.ports.prober import Connected, Page
     from tests.unit.world.instances import Instance

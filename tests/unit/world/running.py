@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from substitute.core.model.environment import IN_A_RUN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from substitute.core.model.programs import Process
@@ -33,6 +33,9 @@ class ModelInstances:
         self.world.look(*(one.name for one in self.world.instances if one.endpoint == endpoint))
         instance = self.world.on(endpoint)
         return instance.process == process if instance else None
+
+    def answering(self, name: str, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
+        return endpoints
 
     def listens(self, endpoint: Endpoint, process: Process) -> bool:
         return False

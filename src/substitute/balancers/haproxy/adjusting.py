@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from substitute.balancers.haproxy import file
 from substitute.balancers.haproxy.configuration import placed
-from substitute.balancers.haproxy.names import OF_LAST
+from substitute.balancers.haproxy.names import OF_LAST, of_backend, of_servers
 from substitute.balancers.haproxy.sections import is_address
 
 if TYPE_CHECKING:
@@ -35,10 +35,15 @@ def adjusted(text: str, backends: Sequence[Backend]) -> str:
 
 def serves(text: str, backends: Sequence[Backend]) -> bool:
     """Whether it gives each of `backends` the shares that it is to have. Nobody fails without `assets`."""
-    there = file.servers(text)
+    there, checked = file.servers(text), file.checked(text)
     return all(
         there.get(key) == (str(endpoint), weight)
         for backend in backends
         for key, (endpoint, weight) in placed(backend)
         if weight and not key[0].endswith(OF_LAST)
+    ) and all(
+        (of_backend(backend), name) in checked
+        for backend in backends
+        for name, server in of_servers(backend)
+        if server.share and server.checked
     )

@@ -26,6 +26,18 @@ class ServerState:
     weight: int
     admitted: bool
     """Neither in maintenance nor draining by hand, which no weight undoes."""
+    checked: bool = False
+    """It is looked at by itself, and does not follow another one."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What came of looking at a server that is checked; see ``show stat``."""
+
+    answers: bool
+    """It was looked at, and counts as there. One that was not yet counts as there too, for HAProxy."""
+    saw: str
+    """In HAProxy's words."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,10 @@ def servers(answer: str) -> dict[Key, ServerState]:
         ):  # a unix socket, which leads to HAProxy itself, has no port
             host = fields[17] if fields[17] != "-" else fields[4]  # the name as configured, not what it means
             found[fields[1], fields[3]] = ServerState(
-                Endpoint(host, int(fields[18])), int(fields[7]), admitted=fields[6] == "0"
+                Endpoint(host, int(fields[18])),
+                int(fields[7]),
+                admitted=fields[6] == "0",
+                checked=fields[13] != "0",
             )
     return found
 
@@ -91,6 +106,17 @@ def traffic(answer: str) -> dict[Endpoint, Traffic]:
                 ),
                 before,
             )
+    return found
+
+
+def looks(answer: str) -> dict[Key, Look]:
+    """Read ``show stat``: the servers that are looked at."""
+    found = {}
+    for row in _rows(answer):
+        if status := row["check_status"].removeprefix("* "):  # in the middle of the next look
+            answered = row["status"].startswith("UP") and status == "L4OK"
+            saw = ": ".join(filter(None, (row["check_desc"], row["last_chk"])))
+            found[row["pxname"], row["svname"]] = Look(answered, saw or "not looked at yet")
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from substitute.balancers.haproxy import checks
 from substitute.balancers.haproxy.names import (
     ASSETS,
     LASTS,
@@ -17,7 +18,15 @@ from substitute.balancers.haproxy.names import (
     of_backend,
     of_servers,
 )
-from substitute.balancers.haproxy.sections import MOST_COPIES, REPEATABLE, choice, passing_on, server, telling
+from substitute.balancers.haproxy.sections import (
+    MOST_COPIES,
+    REPEATABLE,
+    choice,
+    passing_on,
+    server,
+    telling,
+    waiting,
+)
 from substitute.core.model.slots import SlotName
 
 if TYPE_CHECKING:
@@ -81,7 +90,11 @@ def others(backend: Backend, *, adjustable: bool) -> Iterator[str]:
             f"    timeout server {_ASSET_SECONDS}s",
             *passing_on(to="last"),
             *choice(backend, "always_true", of=slot),
-            *(server(name, each.endpoint, 0, adjustable=adjustable) for name, each in mine),
+            *checks.kept_alive(backend),
+            *(
+                server(name, each.endpoint, 0, checks.following(backend, name, each), adjustable=adjustable)
+                for name, each in mine
+            ),
             f"    server last unix@/proc/self/cwd/{ONWARD[LASTS[slot.other]]} send-proxy-v2 pool-max-conn 0",
         )
 
@@ -93,11 +106,18 @@ def last(backend: Backend, *, adjustable: bool) -> Iterator[str]:
     """
     yield from (
         f"backend {of_backend(backend)}{OF_LAST}",
-        "    balance roundrobin",
+        *checks.balance(backend),
+        *checks.kept_alive(backend),
         *telling(name=" ".join(LASTS.values())),
     )
-    for slot in SlotName:
-        yield from choice(backend, f"so_name {LASTS[slot]}", of=slot)
+    if checks.among(backend):
+        yield from checks.drawn(backend, lambda _, slot: f"so_name {LASTS[slot]}")
+    else:
+        for slot in SlotName:
+            yield from choice(backend, f"so_name {LASTS[slot]}", of=slot)
     for name, each in of_servers(backend):
         weight = 0 if backend.spare in {None, each.slot} else 100
-        yield server(name, each.endpoint, weight, adjustable=adjustable)
+        more = checks.following(backend, name, each)
+        yield server(name, each.endpoint, weight, more, adjustable=adjustable)
+    if checks.among(backend):
+        yield from waiting(waits=backend.spare is not None, adjustable=adjustable)

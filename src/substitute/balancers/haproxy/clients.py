@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from substitute.balancers.haproxy import checks
 from substitute.balancers.haproxy.names import (
     CANARY_HEADER,
     CLIENT_COOKIE,
@@ -19,6 +20,8 @@ from substitute.balancers.haproxy.names import (
 from substitute.core.model.slots import SlotName
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from substitute.core.ports.balancer import Backend
 
 
@@ -70,6 +73,8 @@ def staying(backend: Backend) -> list[str]:
             f"    http-request set-var(txn.below) int({int(slot is SlotName.A)}) if {new} no }}",
         ]
     of = {SlotName.A: "{ var(txn.below) -m int le 0 }", SlotName.B: "{ var(txn.below) -m int gt 0 }"}
+    if checks.among(backend):
+        return [*lines, *_of_slot(backend, of)]
     for slot in SlotName:
         mine = [server for server, each in of_servers(backend) if each.slot is slot]
         for left, server in zip(range(len(mine), 0, -1), mine, strict=True):
@@ -79,3 +84,16 @@ def staying(backend: Backend) -> list[str]:
                 f"    use-server {server} if {of[slot]} {{ srv_weight({name}/{server}) gt 0 }}{chance}",
             ]
     return lines
+
+
+def _of_slot(backend: Backend, drawn: Mapping[SlotName, str]) -> Iterator[str]:
+    """The same where not all servers are there: one that is, of the slot that it is to be."""
+    name = of_backend(backend)
+    firsts = {server.slot: server_name for server_name, server in reversed([*of_servers(backend)])}
+    for slot in SlotName:
+        yield f"    http-request set-var(txn.slot) str({slot}) if {{ var(txn.preview) -m str {name}/{slot} }}"
+    unset = "!{ var(txn.slot) -m found }"
+    for slot, first in firsts.items():
+        has_share = f"{{ srv_weight({name}/{first}) gt 0 }}"
+        yield f"    http-request set-var(txn.slot) str({slot}) if {unset} {drawn[slot]} {has_share}"
+    yield from checks.drawn(backend, lambda _, slot: f"var(txn.slot) -m str {slot}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.balancers.haproxy import assets, names, sections
+from substitute.balancers.haproxy import assets, checks, names, sections
 from substitute.core.model.slots import SlotName
 from substitute.io.digest import sha256
 
@@ -69,8 +69,11 @@ def placed(backend: Backend) -> Iterator[tuple[tuple[str, str], tuple[Endpoint, 
             last = 100 if backend.spare not in {None, server.slot} else 0
             yield (names.of_backend(backend) + names.OF_OTHER[server.slot], name), (server.endpoint, 0)
             yield (names.of_backend(backend) + names.OF_LAST, name), (server.endpoint, last)
-    if backend.hold:
-        yield (names.of_backend(backend), names.WAIT), (names.NOWHERE, int(backend.waits))
+    if backend.hold or checks.among(backend):
+        yield (names.of_backend(backend), names.WAIT), (names.NOWHERE, int(checks.waits(backend)))
+    if backend.assets and checks.among(backend):
+        key = names.of_backend(backend) + names.OF_LAST, names.WAIT
+        yield key, (names.NOWHERE, int(backend.spare is not None))
 
 
 def _render(

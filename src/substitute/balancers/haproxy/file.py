@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from substitute.balancers.haproxy.names import EARLIER, MAP
+from substitute.balancers.haproxy.names import EARLIER, MAP, OF_LAST, WAIT
+from substitute.core.model.slots import SlotName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Servers = dict[tuple[str, str], tuple[str, int]]
 """Address and weight of each server, by its backend's name and its own."""
-SERVER = re.compile(r" +server (\S+) (\S+) weight (\d+)( backup)?")
+SERVER = re.compile(r" +server (\S+) (\S+) weight (\d+)( backup| (?:check|track) .+)?")
 """The line of one."""
 _APP = "backend app_"
 
@@ -30,6 +31,34 @@ def servers(text: str) -> Servers:
         for section, line in lines(text)
         if (found := SERVER.fullmatch(line))
     }
+
+
+def checked(text: str) -> set[tuple[str, str]]:
+    """Those of them that are looked at: in one backend of an app, and the others follow."""
+    return {
+        (section, found[1])
+        for section, line in lines(text)
+        if (found := SERVER.fullmatch(line)) and (found[4] or "").startswith(" check ")
+    }
+
+
+def shares(text: str, app: str) -> dict[SlotName, int]:
+    """What each slot of `app` has, of new requests."""
+    return _of_slots(text, f"app_{app}")
+
+
+def spare(text: str, app: str) -> SlotName | None:
+    """The slot of `app` that is asked first for an asset which the other does not have."""
+    last = _of_slots(text, f"app_{app}{OF_LAST}")
+    return next((slot.other for slot, weight in last.items() if weight), None)
+
+
+def _of_slots(text: str, backend: str) -> dict[SlotName, int]:
+    found = dict.fromkeys(SlotName, 0)
+    for (section, name), (_, weight) in servers(text).items():
+        if section == backend and name != WAIT:
+            found[SlotName(name[0])] = max(found[SlotName(name[0])], weight)
+    return found
 
 
 def apps(text: str) -> set[str]:

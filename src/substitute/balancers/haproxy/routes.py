@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.balancers.haproxy import file, leaving
+from substitute.balancers.haproxy import arrival, file, leaving
 from substitute.balancers.haproxy import program as haproxy
 from substitute.balancers.haproxy import socket as api
 from substitute.balancers.haproxy.adjusting import adjusted, serves
@@ -14,7 +14,7 @@ from substitute.balancers.haproxy.socket import Silent
 from substitute.core.model.errors import BalancerError, RuntimeFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from substitute.balancers.haproxy.daemon import Daemon
@@ -40,8 +40,10 @@ class Routes:
 
         What its worker runs by is asked of it (`description`), so a command that was killed half-way leaves
         nothing that the next does not notice. One that crashes meanwhile comes back, and is told again.
+
+        Who is on another machine has to be reached first: until then the file says what it said, whatever restarts.
         """
-        self._daemon.patiently(lambda: self._route(backends))
+        self._carefully(self._route, backends)
 
     def pending(self, backends: Sequence[Backend]) -> str:
         """An app that is new to it, and what changed in ``[balancer]`` or in ``assets``."""
@@ -67,11 +69,18 @@ class Routes:
     def reload(self, backends: Sequence[Backend]) -> None:
         """A worker with another file takes the listening sockets; the one before finishes what it has."""
 
-        def act() -> None:
+        def act(backends: Sequence[Backend]) -> None:
             self._reload(backends)
             self._obey(backends)
 
-        self._daemon.patiently(act)
+        self._carefully(act, backends)
+
+    def _carefully(self, act: Callable[[Sequence[Backend]], None], backends: Sequence[Backend]) -> None:
+        moved = arrival.moves(self._daemon.written(), backends)
+        self._daemon.patiently(lambda: act(arrival.first(backends, moved)))
+        if moved:
+            self._daemon.patiently(lambda: arrival.wait(self._run, moved))
+            self._daemon.patiently(lambda: self._route(backends))
 
     def _route(self, backends: Sequence[Backend]) -> None:
         running, written = self._daemon.running(), self._daemon.written()

@@ -8,7 +8,7 @@ from collections import Counter
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from substitute.balancers.haproxy import clients, log_format
+from substitute.balancers.haproxy import checks, clients, log_format
 from substitute.balancers.haproxy.names import (
     AGAIN,
     DRILL_HEADER,
@@ -173,7 +173,7 @@ def _waiting(backends: Sequence[Backend]) -> list[str]:
     """Apps whose requests wait: the backend that keeps connections would not know where to wait."""
     return [
         f"    use_backend {app} if {{ var(txn.app) -m str {app} }} {{ srv_weight({app}/{WAIT}) gt 0 }}"
-        for app in (of_backend(backend) for backend in backends if backend.hold)
+        for app in (of_backend(each) for each in backends if each.hold and not checks.among(each))
     ]
 
 
@@ -182,6 +182,9 @@ def _several(backends: Sequence[Backend]) -> list[str]:
     lines = []
     for backend in backends:
         count = Counter(server.slot for server in backend.servers)
+        if checks.among(backend):
+            lines += _alone(backend)
+            continue
         most = count.total() - (len(count) > 1)
         if most > 1:
             alone = (
@@ -191,6 +194,18 @@ def _several(backends: Sequence[Backend]) -> list[str]:
                 f"    use_backend {of_backend(backend)}{KEPT} if {alone} {REPEATABLE} !{{ so_name again }}"
             )
     return lines
+
+
+def _alone(backend: Backend) -> list[str]:
+    """The same where not all servers are there: how many are does not tell whether both slots have a share."""
+    app = of_backend(backend)
+    firsts = {server.slot: name for name, server in reversed([*of_servers(backend)])}
+    neither = "" if len(firsts) == 1 else f" one_slot_of_{app}"
+    use = f"    use_backend {app}{KEPT} if {{ var(txn.app) -m str {app} }} {{ nbsrv({app}) gt 0 }}"
+    return [
+        *(f"    acl one_slot_of_{app} srv_weight({app}/{name}) eq 0" for name in firsts.values() if neither),
+        f"{use}{neither} {REPEATABLE} !{{ so_name again }}",
+    ]
 
 
 def _forwarding(settings: Settings) -> list[str]:
@@ -243,13 +258,14 @@ def fresh(backend: Backend, *, adjustable: bool) -> list[str]:
     """The backend that opens a connection for each request, and repeats none. Its servers have the weights."""
     return [
         f"backend {of_backend(backend)}",
-        "    balance roundrobin",
+        *checks.balance(backend),
+        *checks.kept_alive(backend),
         *telling(name="again"),
         *clients.staying(backend),
         *_marking(),
         # A weight of 0 drains. `disabled` would be maintenance, which cuts and cannot be undone by a weight.
         *(
-            server(name, each.endpoint, each.share, adjustable=adjustable)
+            server(name, each.endpoint, each.share, checks.watched(each), adjustable=adjustable)
             for name, each in of_servers(backend)
         ),
         *_hold(backend, adjustable=adjustable),
@@ -263,17 +279,26 @@ def _hold(backend: Backend, *, adjustable: bool) -> list[str]:
     Each try looks at the weights anew.
     """
     if not backend.hold:
-        return []
-    wait = server(WAIT, NOWHERE, int(backend.waits), adjustable=adjustable)
+        return waiting(waits=checks.waits(backend), adjustable=adjustable) if checks.among(backend) else []
+    every = _CONNECT_MS if checks.among(backend) else _WAIT_MS
     headers = f"hdr Cache-Control no-store hdr Retry-After {_RETRY_AFTER}"
+    without_a_port, wait = waiting(waits=checks.waits(backend), adjustable=adjustable)
     return [
-        f"    retries {max(round(1000 * backend.hold / _WAIT_MS), 1)}",
-        f"    timeout connect {_WAIT_MS}ms",
-        "    option redispatch 1",
+        f"    retries {max(round(1000 * backend.hold / every), 1)}",
+        f"    timeout connect {every}ms",
+        f"    option redispatch {checks.TRIES if checks.among(backend) else 1}",
+        without_a_port,
+        f'    http-error status 503 content-type text/html string "{_CHANGING}" {headers}',
+        wait,
+    ]
+
+
+def waiting(*, waits: bool, adjustable: bool) -> list[str]:
+    """The server that is nobody, for as long as there is no other one."""
+    return [
         # An address without a port means the client's port.
         "    http-request set-dst-port int(0)",
-        f'    http-error status 503 content-type text/html string "{_CHANGING}" {headers}',
-        f"{wait} backup" if adjustable else wait,
+        server(WAIT, NOWHERE, int(waits), " backup" if adjustable else "", adjustable=adjustable),
     ]
 
 
@@ -294,10 +319,14 @@ def kept(backend: Backend, *, keep: bool, adjustable: bool) -> list[str]:
         "    option redispatch 1",
         "    retries 2",
         f"    http-request disable-l7-retry if {{ be_conn gt {MOST_COPIES} }}",
+        *checks.kept_alive(backend),
         *passing_on(to="again"),
         *_marking(),
         *choice(backend, f"srv_weight({of_backend(backend)}/{{}}) gt 0"),
-        *(server(name, each.endpoint, 0, adjustable=adjustable) for name, each in of_servers(backend)),
+        *(
+            server(name, each.endpoint, 0, checks.following(backend, name, each), adjustable=adjustable)
+            for name, each in of_servers(backend)
+        ),
         f"    server again unix@/proc/self/cwd/{PAUSE} send-proxy-v2 pool-max-conn 0",
     ]
 
@@ -336,6 +365,10 @@ def choice(backend: Backend, condition: str, *, of: SlotName | None = None) -> l
 
     Only those `of` a slot, where it is named.
     """
+    if checks.among(backend):
+        return [
+            *checks.drawn(backend, lambda name, slot: condition.format(name) if of in {None, slot} else "")
+        ]
     left, found = Counter(server.slot for server in backend.servers), []
     for name, server in of_servers(backend):
         if of not in {None, server.slot}:
@@ -347,11 +380,11 @@ def choice(backend: Backend, condition: str, *, of: SlotName | None = None) -> l
     return [*by_chance, *(rule for _, rule in sorted(found, key=itemgetter(0)))]
 
 
-def server(name: str, endpoint: Endpoint, weight: int, *, adjustable: bool) -> str:
+def server(name: str, endpoint: Endpoint, weight: int, more: str = "", *, adjustable: bool) -> str:
     """The line of an endpoint; of what is `adjustable` at run time, only that it is there."""
     if adjustable:
-        return f"    server {name} {endpoint} weight {weight}"
-    return f"    server {name} {'an address' if is_address(endpoint.host) else endpoint}"
+        return f"    server {name} {endpoint} weight {weight}{more}"
+    return f"    server {name} {'an address' if is_address(endpoint.host) else endpoint}{more}"
 
 
 def is_address(host: str) -> bool:

@@ -124,6 +124,11 @@ def unused_for(run_directory: Path, backend: str) -> int:
     return answers.unused_for(ask(run_directory, WORKER, "show info", "show stat -1 2 -1"), backend)
 
 
+def looks(run_directory: Path) -> Mapping[answers.Key, answers.Look]:
+    """What the worker sees of the servers that it looks at. Raises `Silent`."""
+    return answers.looks(ask(run_directory, WORKER, "show stat -1 4 -1"))
+
+
 def processes(run_directory: Path, name: str = MASTER) -> answers.Processes | None:
     """The master's own account, or None where no master is. Raises `Hung`."""
     for _ in range(_ATTEMPTS):
@@ -152,6 +157,8 @@ def _command(key: answers.Key, address: str, weight: int, now: answers.ServerSta
     if now and str(now.endpoint) != address:
         host, _, port = address.rpartition(":")
         commands.append(f"set server {server} addr {host.strip('[]')} port {port}")
+        if now.checked and not weight:  # what was seen was seen at the other address
+            commands.append(f"set server {server} health down")
     if now and not now.admitted:
         commands.append(f"set server {server} state ready")
     return ";".join([*commands, f"set server {server} weight {weight}"])

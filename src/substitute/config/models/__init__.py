@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from substitute.config.models.app import AppConfig
 from substitute.config.models.balancer import BalancerConfig
+from substitute.config.models.cluster import ClusterConfig
 from substitute.config.models.cron import CronConfig
 from substitute.config.models.deployment import (
     CanaryConfig,
@@ -39,6 +40,7 @@ class Config(Table):
 
     balancer = table(BalancerConfig)
     runtime = table(RuntimeConfig)
+    cluster = table(ClusterConfig)
     hosts = table(HostsConfig)
     app = key(
         Named(AppName, Inner(AppConfig), "a table", missing="a table [app.NAME] for each app"),
@@ -50,6 +52,7 @@ SECTIONS: Mapping[tuple[str, ...], type[Table]] = {
     (): Config,
     ("balancer",): BalancerConfig,
     ("runtime",): RuntimeConfig,
+    ("cluster",): ClusterConfig,
     ("hosts",): HostsConfig,
     ("app", "NAME"): AppConfig,
     ("app", "NAME", "health"): HealthConfig,

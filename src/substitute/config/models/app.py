@@ -75,8 +75,9 @@ class AppConfig(Table):
     )
     image = optional(
         ImageName,
-        'The image that the app runs in, if `runtime.kind` is `podman` or `docker`. With `source = "image"`: the '
-        "repository of a registry, whose tags `deploy` takes; a tag here is the one that `deploy` takes without TAG. "
+        "The image that the app runs in, if `runtime.kind` is `podman`, `docker` or `kubernetes`. With "
+        '`source = "image"`: the repository of a registry, whose tags `deploy` takes; a tag here is the one that '
+        "`deploy` takes without TAG. "
         "Else with `{commit}` in it: what something else has built of that commit (docs/containers.md).",
         example="registry.example.com/shop:{commit}",
     )
@@ -169,6 +170,12 @@ class AppConfig(Table):
     instances = key(
         Instances,
         "How many instances of the app run in a slot. Each has its own $PORT; requests are spread over them.",
+        default=1,
+    )
+    replicas = key(
+        Instances,
+        "How many pods a slot has, if `runtime.kind` is `kubernetes`: the cluster places them, and their node's port "
+        "leads to them (docs/kubernetes.md).",
         default=1,
     )
     order = key(

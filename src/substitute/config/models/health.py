@@ -16,7 +16,7 @@ from substitute.config.values import (
     choice,
     text,
 )
-from substitute.core.model.apps import Health
+from substitute.core.model.health import Health
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -5,7 +5,7 @@ from __future__ import annotations
 from substitute.config.tables import Table, key
 from substitute.config.values import choice
 
-ENGINES = ("podman", "docker")
+ENGINES = ("podman", "docker", "kubernetes")
 """Those that run containers."""
 
 
@@ -16,8 +16,9 @@ class RuntimeConfig(Table):
         choice("auto", "systemd", "supervisord", *ENGINES),
         "Which runtime: systemd, or a supervisord that substitute starts. `auto` is `systemd` if it is the init and "
         "keeps this user's programs after a logout (root's always, others' with `loginctl enable-linger`), else "
-        "`supervisord`. With `podman` or `docker` apps that have an `image` or a `dockerfile` run in containers, and "
-        "all else as with `auto` (docs/containers.md).",
+        "`supervisord`. With `podman` or `docker` apps that have an `image` or a `dockerfile` run in containers "
+        "(docs/containers.md), with `kubernetes` in pods of a cluster (docs/kubernetes.md), and all else as with "
+        "`auto`.",
         default="auto",
     )
 

@@ -42,6 +42,7 @@ def check(
     stands in the history as a check. Raises as `deploy` does where the candidate does not become ready, and UsageError
     where a version is live that nothing may run beside.
     """
+    _require_sight(app)
     with working_on(host, app, CHECK) as (attempt, interrupts), given_up_on_error(attempt):
         settle(host, app, interrupts=interrupts)
         _require_room(app, host.journal.app(app.name))
@@ -58,6 +59,15 @@ def check(
         end_left_behind(host, app, attempt.slot, timeout=0.0)
         host.journal.gone(app.name, attempt.slot.name)
         return attempt.checked(judge(seen))
+
+
+def _require_sight(app: App) -> None:
+    if any(slot.clustered for slot in app.slots.values()):
+        raise UsageError(
+            f"How {app.name} stops cannot be watched from here: its pods run on other machines.",
+            cure="Check its image on this machine first, in a root whose runtime.kind is podman or docker. "
+            "`substitute drill` tells whether a deployment into the cluster fails a request.",
+        )
 
 
 def _require_room(app: App, record: AppRecord) -> None:

@@ -13,7 +13,7 @@ from substitute.core.ports.observer import Request
 
 if TYPE_CHECKING:
     from substitute.core.deploy.attempt import Attempt
-    from substitute.core.model.apps import Health
+    from substitute.core.model.health import Health
 
 LATE = 0.03
 """Seconds. What is this late twice waits for an acknowledgement."""

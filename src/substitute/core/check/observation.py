@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from substitute.core.deploy.readiness.started import Started
     from substitute.core.host import Host
-    from substitute.core.model.apps import Health
+    from substitute.core.model.health import Health
     from substitute.core.model.instances import InstanceRecord
     from substitute.core.model.programs import Process
     from substitute.core.model.records import SlotRecord

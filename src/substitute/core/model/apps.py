@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from substitute.core.model.health import RUNS, Health
 from substitute.core.model.instances import WEB
 from substitute.core.model.programs import SIGTERM, BuildLimits, Limits, Protection
 from substitute.values import dataclass, field, replace
@@ -16,36 +17,6 @@ if TYPE_CHECKING:
     from substitute.core.model.crons import Cron
     from substitute.core.model.secrets import SecretSource
     from substitute.core.model.slots import Slot, SlotName
-
-ANY_GOOD = "200-399"
-"""The statuses that are good where no others are named."""
-
-
-@dataclass(frozen=True)
-class Health:
-    """When an instance counts as ready: `successes` good answers in a row."""
-
-    kind: str
-    """``http`` or ``tcp``."""
-    path: str
-    host: str | None
-    timeout: float
-    interval: float
-    successes: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    status: str = ANY_GOOD
-    """The good ones: ranges and single ones, as ``200,204,301-302``."""
-    expect: str = ""
-    """A text that the answer must hold."""
-    command: str = ""
-    """What is run instead of a request; with it no endpoint is needed."""
-    warm: tuple[str, ...] = ()
-    """Paths that are asked for once, when the instance is ready."""
-
-    def accepts(self, status: int) -> bool:
-        """Whether an answer with `status` is good."""
-        ranges = (one.partition("-") for one in self.status.split(","))
-        return any(int(low) <= status <= int(high or low) for low, _, high in ranges)
 
 
 @dataclass(frozen=True)
@@ -124,10 +95,6 @@ class ProcessType:
     """The old version's instances finish their job behind the deployment."""
     configured: bool = True
     """False: only the Procfile names it."""
-
-
-RUNS = Health("runs", "", None, timeout=30.0, interval=0.1, successes=1)
-"""What answers no requests is ready when it has stayed up for a moment."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +200,9 @@ class App:
     container_port: int | None = None
     """The port that it listens on in its container; None: it listens on its own of this machine, as PORT says."""
     engine: str = ""
-    """What runs its containers: ``podman`` or ``docker``; empty where it runs on this machine itself."""
+    """What runs its containers: ``podman``, ``docker`` or ``kubernetes``; empty: it runs on this machine itself."""
+    replicas: int = 1
+    """How many of it run in a slot that a cluster keeps."""
     image_id: str = ""
     """The image of the version at hand, once that is known."""
     remembered: bool = False

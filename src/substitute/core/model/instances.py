@@ -31,7 +31,7 @@ class InstanceRecord:
     name: str
     """What its runtime calls it: ``shop_a``, ``shop_a_worker_1``."""
     endpoints: tuple[Endpoint, ...]
-    """Where it listens: one for a web instance, none for others."""
+    """Where it listens: one for a web instance, none for others; of a workload in a cluster, one of each node."""
     process: Process | None = None
     """None until it is started."""
     is_guest: bool = False
@@ -75,10 +75,11 @@ def instance_name(app: str, slot: SlotName, process_type: str, number: int, *, a
 
 
 def web_instances(
-    app: str, slot: SlotName, directory: Path, endpoints: tuple[Endpoint, ...]
+    app: str, slot: SlotName, directory: Path, endpoints: tuple[Endpoint, ...], *, clustered: bool = False
 ) -> tuple[InstanceRecord, ...]:
-    """The web instances that a slot has, one for each endpoint."""
-    alone = len(endpoints) == 1
+    """The web instances that a slot has: one for each endpoint, or a workload that a cluster has, for all of them."""
+    places = [endpoints] if clustered else [(endpoint,) for endpoint in endpoints]
+    alone = len(places) == 1
     return tuple(
         InstanceRecord(
             app=app,
@@ -87,9 +88,9 @@ def web_instances(
             process_type=WEB,
             number=number,
             name=instance_name(app, slot, WEB, number, alone=alone),
-            endpoints=(endpoint,),
+            endpoints=place,
         )
-        for number, endpoint in enumerate(endpoints, start=1)
+        for number, place in enumerate(places, start=1)
     )
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from substitute.core.model.health import Health
     from substitute.core.model.slots import Endpoint
 
 SIGTERM = "SIGTERM"
@@ -24,6 +25,10 @@ class Process:
 
     `start_time` is field 22 of ``/proc/PID/stat`` (clock ticks since boot); `boot_id` is
     ``/proc/sys/kernel/random/boot_id``. No signal is sent on a pid alone.
+
+    What a cluster keeps is many processes, which come and go on other machines. As one it is known by the uid of its
+    workload and by when that was started: then `boot_id` holds the uid and `start_time` the time, and `pid` is 0,
+    which no process has.
     """
 
     pid: int
@@ -94,7 +99,7 @@ class Container:
     """The id of an image that the engine of this machine has (``sha256:…``). What a tag means may change."""
     mounts: tuple[Mount, ...] = ()
     published: Mapping[Endpoint, int] = field(default_factory=dict)
-    """The port inside that each endpoint of this machine leads to; without any it is on this machine's own network."""
+    """The port inside that each endpoint leads to; without any it is on this machine's own network."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ class Program:
     protections: frozenset[Protection] = frozenset(Protection)
     """What it is kept from, where the runtime can do so."""
     notifies: bool = False
-    """It says READY=1 when it is (sd_notify)."""
+    """Its runtime knows when it is ready: the program says READY=1 to it (sd_notify), or a cluster asks it itself."""
     delegates: bool = False
     """It makes control groups of its own below its own, where the runtime gives it one."""
     stop_command: tuple[str, ...] = ()
@@ -133,6 +138,10 @@ class Program:
     entrypoint; `directory` is none that the program sees, and `user` is one of the image's."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """What its log lines are marked with, where the runtime's log has a place for that."""
+    replicas: int = 1
+    """How many of it a cluster runs, wherever it chooses."""
+    health: Health | None = None
+    """By what a cluster itself judges each of them, where it can."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +156,8 @@ class Inspection:
     """The runtime keeps it running, or is about to start it again."""
     ready: bool = True
     """False while a program that notifies has not said that it is."""
+    awaited: str = ""
+    """What it is not ready for, in words, where its runtime knows more than that it has not said so."""
     restarts: int | None = None
     """How often it was started again by itself, where the runtime counts."""
     pids: tuple[int, ...] = ()

@@ -46,6 +46,8 @@ class SlotRecord:
     """The instances that were started here, or were about to be, and are not known to be gone."""
     standby_until: float | None = None
     """Seconds since the epoch, infinity for ever: so long what was live before stays. None: it is not to stay."""
+    clustered: bool = False
+    """As the slot's."""
 
     def place(self, app: App) -> Path:
         """Where in it `app` is built and started."""
@@ -70,7 +72,9 @@ class SlotRecord:
     def web(self) -> tuple[InstanceRecord, ...]:
         """Its instances that answer requests: those that were started, else those that it would have."""
         started = tuple(one for one in self.started if one.process_type == WEB)
-        return started or web_instances(self.app, self.name, self.directory, self.endpoints)
+        return started or web_instances(
+            self.app, self.name, self.directory, self.endpoints, clustered=self.clustered
+        )
 
     @property
     def others(self) -> tuple[InstanceRecord, ...]:
@@ -177,6 +181,7 @@ def unregistered(app: App) -> AppRecord:
             name=slot.name,
             directory=slot.directory,
             endpoints=slot.endpoints,
+            clustered=slot.clustered,
             share=0,
             commit=None,
             intact=False,

@@ -93,3 +93,5 @@ class Slot:
     name: SlotName
     directory: Path
     endpoints: tuple[Endpoint, ...]
+    clustered: bool = False
+    """A cluster keeps what runs there: all endpoints, one of each of its nodes, are those of one workload."""

@@ -10,8 +10,9 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from substitute.core.model.apps import Health, Order, ProcessType
+from substitute.core.model.apps import Order, ProcessType
 from substitute.core.model.crons import load_crons
+from substitute.core.model.health import Health
 from substitute.core.model.instances import WEB
 from substitute.core.model.programs import SIGTERM, Limits, Protection
 from substitute.core.model.secrets import load_sources
@@ -67,6 +68,7 @@ class Version:
     """The image that it runs in; empty: on this machine itself."""
     container_port: int | None = None
     """As the app's."""
+    replicas: int = 1
 
     @classmethod
     def of(cls, app: App, caller: Mapping[str, str]) -> Version:
@@ -97,6 +99,7 @@ class Version:
             image=app.image if self.image_id else "",
             dockerfile=app.dockerfile if self.image_id else "",
             container_port=self.container_port,
+            replicas=self.replicas,
             secrets=secrets,
         )
 

@@ -14,11 +14,11 @@ from substitute.core.deploy.running.instances import end_all
 from substitute.core.deploy.secrets import ask, keep, known
 from substitute.core.excerpt import excerpt
 from substitute.core.interrupts import Interrupts, ends_soon
-from substitute.core.model.apps import Health
 from substitute.core.model.crons import SCHEDULER
 from substitute.core.model.environment import guest_environment, guest_origin
 from substitute.core.model.errors import UsageError
 from substitute.core.model.events import Notice, Output
+from substitute.core.model.health import Health
 from substitute.core.model.instances import WEB, InstanceRecord
 from substitute.core.model.programs import Limits, Program, Protection
 from substitute.core.model.records import GuestRecord

@@ -102,6 +102,7 @@ def _slot(host: Host, app: App, name: SlotName, traffic: Mapping[Endpoint, Traff
         drain_timeout=app.drain_timeout,
         stop_timeout=app.stop_timeout,
         version=Version.of(app, host.caller),
+        clustered=slot.clustered,
     )
     if app.is_contained and (engine := host.engine()):
         version = replace(Version.of(app, host.caller), image_id=_image(engine, record))

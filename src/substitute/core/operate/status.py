@@ -177,7 +177,7 @@ def _slot(
         "adopted": adopted.called if (adopted := host.adopted(slot)) else None,
         "directory": str(slot.directory),
         "port": slot.endpoints[0].port,
-        "pid": process.pid if process else None,
+        "pid": (process and process.pid) or None,
         "share": _share(seen),
         "in_flight": sum(one.in_flight for one in seen),
         "up_seconds": _up_seconds(host, inspected),
@@ -196,11 +196,12 @@ def _instance(host: Host, one: InstanceRecord, seen: Inspection, *, looping: boo
         "process": one.process_type,
         "number": one.number,
         "port": one.endpoints[0].port if one.endpoints else None,
-        "pid": seen.process.pid if seen.process else None,
+        "pid": (seen.process and seen.process.pid) or None,
         "up_seconds": _up_seconds(host, seen),
         "restarts": _crashes(one, seen),
         "crash_looping": looping,
         "last_exit": "" if seen.process else seen.exit,
+        **({"awaited": seen.awaited} if seen.awaited and not seen.ready else {}),
     }
 
 

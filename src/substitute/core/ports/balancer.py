@@ -22,6 +22,9 @@ class Server:
     share: int
     claimed: bool = True
     """An instance of ours runs there, or is about to. Else whoever listens on it is a stranger, and left alone."""
+    checked: bool = False
+    """It is on another machine, which may go without a word: the balancer looks at it itself, and passes over it while
+    it does not answer."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Balancer(Protocol):
         When it returns, every new request obeys. Idempotent, and cheap when nothing changes. A restart of
         the balancer at any moment keeps the routes. Raises BalancerError when the balancer did not
         demonstrably obey; then nothing was taken from an instance that is not named otherwise.
+        Of a slot whose servers are all checked, one must answer it before anything is taken from the other slot.
 
         What only a reload changes (see `pending`) stays as it is, unless a share cannot be given without.
         """

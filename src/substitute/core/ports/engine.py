@@ -64,6 +64,9 @@ class Engine(Protocol):
     def find(self, reference: str) -> Image | None:
         """An image that it has, by its name, id or digest. Raises RuntimeFailedError where it does not answer."""
 
+    def directory_of(self, image: str) -> str:
+        """Where the programs of an image start, by its id. Raises RuntimeFailedError."""
+
     def load(self, archive: Path) -> Image:
         """Take in the one image of an archive of `docker save` or `podman save`. Raises SourceError."""
 

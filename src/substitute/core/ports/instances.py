@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from substitute.core.model.programs import Process
@@ -25,6 +25,12 @@ class Instances(Protocol):
         """Whether every listener on the port belongs to `process`, its descendants or its group.
 
         None while nobody listens.
+        """
+
+    def answering(self, name: str, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
+        """Those of the `endpoints` of the instance `name` at which it can answer now.
+
+        On one machine these are all of them; in a cluster those at the nodes that some of it is on.
         """
 
     def listens(self, endpoint: Endpoint, process: Process) -> bool:

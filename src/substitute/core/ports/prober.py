@@ -9,7 +9,7 @@ from substitute.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from substitute.core.model.apps import Health
+    from substitute.core.model.health import Health
     from substitute.core.model.slots import Endpoint
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.model.apps import App, Health, Order
+from substitute.core.model.apps import App, Order
+from substitute.core.model.health import Health
 from substitute.core.model.programs import Limits, Protection
 from substitute.core.model.slots import Slot, SlotName
 
@@ -37,7 +38,10 @@ def remembered(journal: Journal, root: Path, name: str, *, removed: bool = False
         build_timeout=0.0,
         clean=False,
         start=version.start if version else "",
-        slots={one.name: Slot(one.name, one.directory, one.endpoints) for one in record.slots.values()},
+        slots={
+            one.name: Slot(one.name, one.directory, one.endpoints, one.clustered)
+            for one in record.slots.values()
+        },
         domains=journal.domains(name),
         assets=journal.assets(name),
         env=version.env if version else {},

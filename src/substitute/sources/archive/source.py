@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from substitute.core.model.apps import App
+    from substitute.core.ports.engine import Engine
     from substitute.linux.users import Account
     from substitute.sources.archive.store import Stored
 
@@ -36,7 +37,9 @@ def connect(
     environment: Mapping[str, str],  # noqa: ARG001  # it starts nothing that would need it
     notice: Callable[[str], None],
     warn: Callable[[str], None],  # noqa: ARG001
+    *,
     places: Callable[[], Sequence[Path]],  # noqa: ARG001
+    engine: Callable[[], Engine | None],  # noqa: ARG001
 ) -> Archives:
     """Make the source of `app`."""
     return Archives(app.root, app.state_directory, notice, become=account(app.user))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from substitute.core.model.apps import App
+    from substitute.core.ports.engine import Engine
     from substitute.core.ports.source import Revision
     from substitute.linux.users import Account
     from substitute.sources.git.commits import Commits
@@ -33,7 +34,9 @@ def connect(
     environment: Mapping[str, str],
     notice: Callable[[str], None],
     warn: Callable[[str], None],
+    *,
     places: Callable[[], Sequence[Path]],
+    engine: Callable[[], Engine | None],  # noqa: ARG001
 ) -> Git:
     """Make the source of `app`; git gets `environment`, and `places` are where versions of it are."""
     limit = Limit(app.build_timeout, f"app.{app.name}.build_timeout")

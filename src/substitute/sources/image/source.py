@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING
 from substitute.core.model.errors import SourceError, UsageError
 from substitute.core.ports.source import Revision
 from substitute.io.files import write_atomically
-from substitute.linux.engine import CommandEngine
 from substitute.linux.subprocesses import capture
 from substitute.sources.places import Places
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from substitute.core.model.apps import App
+    from substitute.core.ports.engine import Engine
 
 MARKER = ".substitute-image"
 """The file in a slot that says which image it stands for."""
@@ -36,10 +37,12 @@ def connect(
     environment: Mapping[str, str],  # noqa: ARG001  # the engine has the one of who deploys
     notice: Callable[[str], None],
     warn: Callable[[str], None],
+    *,
     places: Callable[[], Sequence[Path]],  # noqa: ARG001
+    engine: Callable[[], Engine | None],
 ) -> Images:
     """Make the source of `app`."""
-    return Images(app, notice, warn)
+    return Images(app, engine(), notice, warn)
 
 
 class Images(Places):
@@ -47,13 +50,22 @@ class Images(Places):
 
     ours = frozenset({MARKER})
 
-    def __init__(self, app: App, notice: Callable[[str], None], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, app: App, engine: Engine | None, notice: Callable[[str], None], warn: Callable[[str], None]
+    ) -> None:
+        """`engine` has the images; without one, none can be chosen."""
         super().__init__(app.state_directory / "releases", None)
         self._app = app.name
         self._repository, self._tag = _split(app.image)
         self._timeout = app.build_timeout
-        self._engine = CommandEngine(app.engine, app.root)
+        self._has = engine
         self._notice, self._warn = notice, warn
+
+    @property
+    def _engine(self) -> Engine:
+        if self._has is None:
+            raise SourceError("Nothing here runs containers.", cure="Set runtime.kind in substitute.toml.")
+        return self._has
 
     def resolve(
         self,
@@ -115,10 +127,10 @@ class Images(Places):
 
         Where the registry does not answer, what is here under that name is used, and that is told.
         """
-        before = self._engine.find(reference)
+        before, argv = self._engine.find(reference), self._engine.pulling(reference)
         failure = ""
         try:
-            told = capture(self._engine.pulling(reference), timeout=self._timeout)
+            told = capture(argv, timeout=self._timeout)
             if told.status or told.timed_out:
                 tail = told.err.strip().splitlines()[-_TAIL:]
                 failure = "\n".join(f"  | {line}" for line in tail) or "It did not end."
@@ -129,7 +141,7 @@ class Images(Places):
             raise SourceError(
                 f"The image {reference} cannot be fetched.",
                 fact=failure,
-                cure=f"Try `{self._engine.name} pull {reference}`; `{self._engine.name} login` keeps a login.",
+                cure=f"Try `{shlex.join(argv)}`; `{argv[0]} login` keeps a login.",
             )
         if failure:
             self._warn(f"{reference} cannot be fetched; the one that is here already is used.\n{failure}")

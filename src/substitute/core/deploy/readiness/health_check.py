@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from substitute.core.host import Host
-    from substitute.core.model.apps import App, Health
+    from substitute.core.model.apps import App
+    from substitute.core.model.health import Health
     from substitute.core.model.instances import InstanceRecord
     from substitute.core.model.programs import Program
     from substitute.core.model.records import SlotRecord
@@ -54,8 +55,8 @@ def program_of(host: Host, app: App, slot: SlotRecord, instance: InstanceRecord)
 
 def _requests(host: Host, health: Health, instance: InstanceRecord) -> Answer:
     """The first bad answer of an endpoint, else the last one."""
-    answer = Answer(good=True, seen="")
-    for endpoint in instance.endpoints:
+    answer = Answer(good=False, seen="nowhere does any of it answer")
+    for endpoint in host.answering(instance):
         answer = host.prober.probe(endpoint, health)
         if not answer.good:
             break

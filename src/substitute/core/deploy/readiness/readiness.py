@@ -163,13 +163,14 @@ def _look(host: Host, started: Started, ask: Ask, waited: float) -> tuple[_Verdi
         return (_Verdict.GOOD if waited >= _UP_FOR else _Verdict.UNASKED), Answer(good=True, seen="it runs")
     owned = _owned(host, instance, started.process)
     if owned is None:
-        return _Verdict.UNASKED, _NOTHING
+        awaited = host.inspect(instance).awaited if started.program.notifies else ""
+        return _Verdict.UNASKED, Answer(good=False, seen=awaited) if awaited else _NOTHING
     if not owned:
         holder = next(filter(None, map(host.prober.holder, instance.endpoints)), "another process")
         seen = f"{holder} listens there, not the instance that was started"
         return _Verdict.STRANGE, Answer(good=False, seen=seen)
-    if started.program.notifies and not host.inspect(instance).ready:
-        return _Verdict.UNASKED, Answer(good=False, seen="it has not said READY=1")
+    if started.program.notifies and not (its := host.inspect(instance)).ready:
+        return _Verdict.UNASKED, Answer(good=False, seen=its.awaited or "it has not said READY=1")
     answer = ask()
     return _Verdict.GOOD if answer.good else _Verdict.BAD, answer
 

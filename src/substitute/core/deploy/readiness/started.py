@@ -10,7 +10,7 @@ from substitute.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from substitute.core.model.apps import Health
+    from substitute.core.model.health import Health
     from substitute.core.model.instances import InstanceRecord
     from substitute.core.model.programs import Process, Program
     from substitute.core.ports.runtime import Log

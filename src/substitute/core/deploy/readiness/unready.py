@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from substitute.core.model.apps import ANY_GOOD
+from substitute.core.model.health import ANY_GOOD
 from substitute.core.model.instances import WEB
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from substitute.core.model.apps import Health
+    from substitute.core.model.health import Health
     from substitute.core.model.instances import InstanceRecord
     from substitute.core.model.slots import Endpoint
     from substitute.core.ports.prober import Answer

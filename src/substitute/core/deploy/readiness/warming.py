@@ -22,7 +22,7 @@ def warm(host: Host, started: Iterable[Started], show: Callable[[str], None]) ->
     for one in started:
         limit = one.health.timeout
         for path in one.health.warm:
-            for endpoint in one.instance.endpoints:
+            for endpoint in host.answering(one.instance):
                 asked = host.clock.monotonic()
                 left = began + limit - asked
                 if left <= 0:

@@ -228,16 +228,16 @@ def register(db: sqlite3.Connection, app: App, endpoints: Mapping[SlotName, tupl
     led = (json.dumps(app.domains), json.dumps(app.assets), app.hold if app.runs_once else None)
     db.execute("UPDATE app SET domains = ?, assets = ?, hold = ? WHERE name = ?", (*led, app.name))
     for slot in app.slots.values():
-        where = (dump_endpoints(endpoints[slot.name]), str(_place(db, app.name, slot)))
+        where = (dump_endpoints(endpoints[slot.name]), slot.clustered, str(_place(db, app.name, slot)))
         limits = (app.drain_timeout, app.stop_timeout)
         db.execute(
             "INSERT OR IGNORE INTO slot"
-            " (endpoints, directory, drain_timeout, stop_timeout, app, name)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            " (endpoints, clustered, directory, drain_timeout, stop_timeout, app, name)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (*where, *limits, app.name, slot.name),
         )
         db.execute(
-            "UPDATE slot SET endpoints = ?, directory = ? WHERE app = ? AND name = ?"
+            "UPDATE slot SET endpoints = ?, clustered = ?, directory = ? WHERE app = ? AND name = ?"
             " AND NOT EXISTS (SELECT 1 FROM instance WHERE instance.app = slot.app AND instance.slot = slot.name)",
             (*where, app.name, slot.name),
         )
@@ -297,6 +297,7 @@ def _slot(row: sqlite3.Row, instances: tuple[sqlite3.Row, ...]) -> SlotRecord:
         version=read(row["version"], row["hash"]),
         started=tuple(_instance(one, directory) for one in instances),
         standby_until=row["standby_until"],
+        clustered=bool(row["clustered"]),
     )
 
 

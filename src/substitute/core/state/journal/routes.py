@@ -50,7 +50,13 @@ class Routes(Deployments):
         for row, record in zip(rows, records, strict=True):
             begun = {deployment.slot for deployment in self.unfinished(record.name)}
             servers = tuple(
-                Server(slot.name, endpoint, slot.share, claimed=slot.in_use or slot.name in begun)
+                Server(
+                    slot.name,
+                    endpoint,
+                    slot.share,
+                    claimed=slot.in_use or slot.name in begun,
+                    checked=slot.clustered,
+                )
                 for slot in sorted(record.slots.values(), key=lambda slot: slot.name)
                 for endpoint in slot.endpoints
                 # An idle one may still be said to have what another app was given since.

@@ -106,6 +106,8 @@ CREATE TABLE hold (
 ALTER TABLE app ADD COLUMN hold REAL;
 ALTER TABLE app ADD COLUMN waits_since REAL;
 """,
+    # What runs in a slot is kept by a cluster.
+    "ALTER TABLE slot ADD COLUMN clustered INTEGER NOT NULL DEFAULT 0;",
 )
 """What takes a journal from each version of the schema to the next; the first makes an empty file a journal.
 

@@ -1,0 +1,1 @@
+"""Kubernetes: a cluster keeps the instances of a slot, wherever it chooses."""

@@ -1,0 +1,220 @@
+"""Calls to an API server: REST and JSON over one connection that is kept."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import socket
+import time
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from substitute.core.model.errors import RuntimeFailedError
+from substitute.runtimes.kubernetes.access import Credentials, read
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+    from substitute.runtimes.kubernetes.access import Access, Settings
+
+_PATIENCE = 10.0
+"""Seconds for an answer. API servers give up after 60, but nothing that is asked here takes so long."""
+_MANAGER = "substitute"
+"""The field manager of what is applied: the server tells its fields from those that others have set."""
+_APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
+_UNAUTHORIZED, _NOT_FOUND, _CONFLICT = 401, 404, 409
+_RECENT = 0.05
+"""Seconds for which a list is told again that was asked for: who waits looks more often than a cluster changes."""
+_KINDS = {
+    "Deployment": "apis/apps/v1",
+    "Pod": "api/v1",
+    "Secret": "api/v1",
+    "Service": "api/v1",
+    "PersistentVolumeClaim": "api/v1",
+}
+
+
+class Silent(RuntimeFailedError):  # noqa: N818
+    """The API server does not answer: what it keeps is not known. What runs in the cluster goes on without it."""
+
+
+class Refused(RuntimeFailedError):  # noqa: N818
+    """The API server says no."""
+
+    status = 0
+    """Of its answer."""
+
+
+@lru_cache(maxsize=4)
+def api_of(settings: Settings) -> Api:
+    """The one of this process."""
+    return Api(settings)
+
+
+class Api:
+    """The API of one namespace. Not for several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._recent: dict[str, tuple[float, list[dict[str, Any]]]] = {}
+        self._connection: http.client.HTTPSConnection | None = None
+
+    @cached_property
+    def _access(self) -> Access:
+        return read(self._settings)
+
+    @cached_property
+    def _credentials(self) -> Credentials:
+        return Credentials(self._access)
+
+    @property
+    def namespace(self) -> str:
+        """Where everything is made. Raises RuntimeFailedError where the kubeconfig cannot be used."""
+        return self._access.namespace
+
+    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+        """The object; None where there is none of that name. Raises Silent and Refused."""
+        try:
+            return self._json("GET", self._path(kind, name))
+        except Refused as refused:
+            if refused.status == _NOT_FOUND:
+                return None
+            raise
+
+    def list(self, kind: str, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The objects with these labels. Raises as `get` does."""
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+        when, found = self._recent.get(f"{kind} {selector}", (-math.inf, []))
+        if time.monotonic() - when >= _RECENT:
+            found = self._json("GET", self._path(kind), {"labelSelector": selector})["items"]
+            self._recent[f"{kind} {selector}"] = time.monotonic(), found
+        return found
+
+    def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make an object, or what is there the same (server-side apply): to do so twice changes nothing."""
+        path = self._path(body["kind"], body["metadata"]["name"])
+        return self._json("PATCH", path, {"fieldManager": _MANAGER, "force": "true"}, body, _APPLY)
+
+    def merge(self, kind: str, name: str, change: Mapping[str, Any]) -> bool:
+        """Change some fields of an object. False where there is none of that name."""
+        return self._there("PATCH", self._path(kind, name), {"fieldManager": _MANAGER}, change, _MERGE)
+
+    def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make an object. Raises Refused (409) where there is one of that name."""
+        return self._json("POST", self._path(body["kind"]), {"fieldManager": _MANAGER}, body)
+
+    def delete(self, kind: str, name: str, *, grace: int | None = None) -> bool:
+        """Remove an object; a pod gets `grace` seconds from its stop signal on. False where there is none."""
+        query = {} if grace is None else {"gracePeriodSeconds": str(grace)}
+        return self._there("DELETE", self._path(kind, name), query)
+
+    def log(self, pod: str, **query: str) -> str:
+        """What the container of a pod wrote."""
+        told = self._call("GET", f"{self._path('Pod', pod)}/log", query)
+        return told.decode(errors="replace")
+
+    def _there(self, *arguments: Any) -> bool:
+        try:
+            self._json(*arguments)
+        except Refused as refused:
+            if refused.status == _NOT_FOUND:
+                return False
+            raise
+        return True
+
+    def _path(self, kind: str, name: str = "") -> str:
+        place = f"/{_KINDS[kind]}/namespaces/{quote(self.namespace)}/{kind.lower()}s"
+        return f"{place}/{quote(name)}" if name else place
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        form: str = "application/json",
+    ) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._call(method, path, query, body, form))
+        return found
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        form: str = "application/json",
+    ) -> bytes:
+        """What it answers. Raises Silent and Refused."""
+        if method != "GET":
+            self._recent.clear()
+        target = self._access.path + path + (f"?{urlencode(query)}" if query else "")
+        status, answer = self._exchange(method, target, body, form)
+        if status == _UNAUTHORIZED and self._credentials.renew():
+            self._close()
+            status, answer = self._exchange(method, target, body, form)
+        if status >= 400:
+            raise _refused(status, answer)
+        return answer
+
+    def _exchange(self, method: str, target: str, body: object, form: str) -> tuple[int, bytes]:
+        """One question and its answer. A kept connection may have been closed meanwhile: then over a new one."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Accept": "application/json", "Content-Type": form}
+        try:
+            if token := self._credentials.token():
+                headers["Authorization"] = f"Bearer {token}"
+            while True:
+                kept = self._connection
+                connection = kept or self._connect()
+                try:
+                    connection.request(method, target, data, headers)
+                    told = connection.getresponse()
+                    return told.status, told.read()
+                except (OSError, http.client.HTTPException) as error:
+                    self._close()
+                    # What was made twice is the same, and what a POST has made is found when it is refused as there.
+                    if kept is None or isinstance(error, TimeoutError):
+                        raise
+        except (OSError, http.client.HTTPException) as error:
+            raise Silent(
+                f"The cluster's API server {self._access.host}:{self._access.port} does not answer.",
+                fact=f"{type(error).__name__}: {error}",
+                cure="What runs there goes on. `kubectl cluster-info` asks it, too.",
+            ) from error
+
+    def _connect(self) -> http.client.HTTPSConnection:
+        self._connection = _Connection(self._access, self._credentials)
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+
+class _Connection(http.client.HTTPSConnection):
+    """One on which a small question is sent at once, and whose server is verified by the name that it is to have."""
+
+    def __init__(self, access: Access, credentials: Credentials) -> None:
+        super().__init__(access.host, access.port, timeout=_PATIENCE)
+        self._tls: ssl.SSLContext = credentials.context()
+        self._server_name = credentials.server_name
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self.host, self.port), self.timeout)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = self._tls.wrap_socket(plain, server_hostname=self._server_name)
+
+
+def _refused(status: int, answer: bytes) -> Refused:
+    try:
+        said = str(json.loads(answer)["message"])
+    except (ValueError, KeyError, TypeError):
+        said = answer.decode(errors="replace").strip()
+    refused = Refused("The cluster refuses.", fact=f"{said} (status {status})")
+    refused.status = status
+    return refused

@@ -1,0 +1,139 @@
+"""The program that runs a command in a pod of its own: it makes the pod, passes its output on, and ends as it does.
+
+``python -m substitute.runtimes.kubernetes.command SPECIFICATION COMMAND…``; the specification is JSON, and holds no
+value of a variable: those are in this program's own environment, since others see its arguments.
+
+A pod that is never started again, and no Job: a Job makes another one where a node was lost, and nobody knows then how
+far a migration had come.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from substitute.core.model.errors import RuntimeFailedError
+from substitute.core.model.programs import Container, Mount
+from substitute.linux.root_names import prefix_of
+from substitute.runtimes.kubernetes import objects, pods
+from substitute.runtimes.kubernetes.access import Settings
+from substitute.runtimes.kubernetes.api import Refused, Silent, api_of
+from substitute.runtimes.kubernetes.logs import Written
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+    from substitute.runtimes.kubernetes.api import Api
+
+_PAUSE = 0.2
+_GRACE = 30
+"""Seconds from the stop signal on, which is what a cluster gives by default."""
+_CANNOT = 126
+"""The exit status of what cannot be run, as in a shell."""
+_BEGINNING = "1970-01-01T00:00:00Z"
+_SIGNALLED = 128
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run it; the exit status of the command."""
+    told, argv = json.loads(arguments[0]), list(arguments[1:])
+    settings, root = Settings.load(told["settings"]), Path(told["root"])
+    container = Container(
+        told["image"], tuple(Mount(Path(source), Path(target)) for source, target in told["mounts"])
+    )
+    command = _Command(api_of(settings), settings, root, told["name"])
+    signal.signal(signal.SIGTERM, command.stop)
+    signal.signal(signal.SIGINT, command.stop)
+    environment = {name: os.environ[name] for name in told["variables"] if name in os.environ}
+    try:
+        return command.run(argv, container, environment)
+    except RuntimeFailedError as error:
+        sys.stderr.write(f"{error.reason}\n")
+        return _CANNOT
+
+
+class _Command:
+    """One command in its pod."""
+
+    def __init__(self, api: Api, settings: Settings, root: Path, name: str) -> None:
+        self._api, self._settings, self._root, self._name = api, settings, root, name
+        self._signal = 0
+        self._is_told = False
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """The signal that this program got: the pod gets its own, at the next look."""
+        del frame
+        self._signal = number
+
+    def run(self, argv: Sequence[str], container: Container, environment: dict[str, str]) -> int:
+        """Make it, follow it to its end, and remove it. Raises RuntimeFailedError."""
+        name, prefix = self._name, prefix_of(self._root)
+        pod = self._pod(argv, container, prefix)
+        self._api.apply(objects.secret(name, prefix, environment))
+        try:
+            self._api.create(pod)
+            return self._follow(objects.name_of(name))
+        finally:
+            self._api.delete("Pod", objects.name_of(name), grace=0)
+            self._api.delete("Secret", objects.name_of(name))
+
+    def _pod(self, argv: Sequence[str], container: Container, prefix: str) -> dict[str, Any]:
+        own = objects.labels(prefix, self._name)
+        its: dict[str, Any] = {
+            "name": objects.CONTAINER,
+            "image": container.image,
+            "imagePullPolicy": "IfNotPresent",
+            "command": argv[:1],
+            "args": argv[1:],
+            "envFrom": [{"secretRef": {"name": objects.name_of(self._name)}}],
+            "securityContext": {"allowPrivilegeEscalation": False},
+        }
+        if places := objects.mounts(container, self._root):
+            its["volumeMounts"] = places
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": objects.name_of(self._name), "labels": own},
+            "spec": {
+                **objects.pod_spec(container, claim=self._settings.claim, grace=_GRACE),
+                "restartPolicy": "Never",
+                "containers": [its],
+            },
+        }
+
+    def _follow(self, name: str) -> int:
+        """Pass its output on until it has ended."""
+        seen: list[pods.Pod] = []
+        written = Written(self._api, lambda: seen, _BEGINNING)
+        while True:
+            try:
+                found = self._api.get("Pod", name)
+            except (Silent, Refused):  # it goes on without who asks
+                time.sleep(_PAUSE)
+                continue
+            if found is None:
+                sys.stderr.write("Its pod was removed.\n")
+                return _SIGNALLED + signal.SIGKILL
+            seen[:] = [found]
+            status = pods.exit_status(found)
+            for line in written.lines(ended=status is not None):
+                sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+            if status is not None:
+                return _SIGNALLED + self._signal if self._signal else status
+            if why := pods.obstacle([found], ()):
+                raise RuntimeFailedError("The cluster cannot run it.", fact=why)
+            if self._signal and not self._is_told:
+                self._is_told = True
+                self._api.delete("Pod", name, grace=_GRACE)
+            time.sleep(_PAUSE)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

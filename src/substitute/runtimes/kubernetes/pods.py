@@ -1,0 +1,130 @@
+"""What the states of pods mean, in words. Nothing here asks anybody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+Pod = dict[str, Any]
+
+_HOPELESS = frozenset(
+    {
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+    }
+)
+"""What a container waits for that does not come by itself, at least not soon."""
+_SIGNALLED = 128
+"""More than that is the number of a signal, as in a shell."""
+_KILLED = 137
+
+
+def staying(pods: Iterable[Pod]) -> list[Pod]:
+    """Those that are not told to end."""
+    return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+
+
+def is_ready(pod: Pod) -> bool:
+    """Whether it is, by the cluster's own judgement."""
+    conditions = pod["status"].get("conditions") or ()
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def ready(pods: Iterable[Pod]) -> list[Pod]:
+    """Those of `pods` that are, and stay."""
+    return [pod for pod in staying(pods) if is_ready(pod)]
+
+
+def nodes(pods: Iterable[Pod]) -> set[str]:
+    """The addresses of the nodes that `pods` are on, as the cluster knows them."""
+    return {one["ip"] for pod in pods for one in pod["status"].get("hostIPs") or _host(pod)}
+
+
+def _host(pod: Pod) -> list[Mapping[str, str]]:
+    address = pod["status"].get("hostIP")
+    return [{"ip": address}] if address else []
+
+
+def restarts(pods: Iterable[Pod]) -> int:
+    """How often their containers were started again."""
+    return sum(one["restartCount"] for pod in pods for one in _containers(pod))
+
+
+def has_begun(pod: Pod) -> bool:
+    """Whether its container runs, or has run."""
+    return any("running" in state or "terminated" in state for state in _states(pod)) or restarts([pod]) > 0
+
+
+def is_up(pods: Sequence[Pod]) -> bool:
+    """Whether any of it runs: not where each one of them ends again and again before it is ready."""
+    there = staying(pods)
+    return bool(ready(there)) or not restarts(there)
+
+
+def obstacle(pods: Iterable[Pod], conditions: Iterable[Mapping[str, Any]]) -> str:
+    """Why none of `pods` will run as things are; empty where there is no reason known.
+
+    `conditions` are those of their Deployment: where no pod can be made at all, it says why.
+    """
+    for one in conditions:
+        if one["type"] == "ReplicaFailure" and one["status"] == "True":
+            return str(one.get("message", one.get("reason", "")))
+    for pod in pods:
+        for state in _states(pod):
+            waiting = state.get("waiting") or {}
+            if waiting.get("reason") in _HOPELESS:
+                return ": ".join(filter(None, [waiting["reason"], waiting.get("message", "")]))
+    return ""
+
+
+def unscheduled(pods: Iterable[Pod]) -> str:
+    """Why the cluster has no node for one of them, in its words; empty where it has."""
+    for pod in pods:
+        for one in pod["status"].get("conditions") or ():
+            if one["type"] == "PodScheduled" and one["status"] == "False":
+                return str(one.get("message", ""))
+    return ""
+
+
+def ending(pods: Iterable[Pod]) -> str:
+    """How the last container of them ended that did, in words; empty where none did."""
+    found = [
+        ended
+        for pod in pods
+        for one in _containers(pod)
+        for state in (one.get("lastState") or {}, one.get("state") or {})
+        if (ended := state.get("terminated"))
+    ]
+    latest = max(found, key=lambda one: one.get("finishedAt") or "", default=None)
+    return _in_words(latest) if latest else ""
+
+
+def exit_status(pod: Pod) -> int | None:
+    """That of its container, once it has ended."""
+    for state in _states(pod):
+        if ended := state.get("terminated"):
+            return int(ended["exitCode"])
+    return None
+
+
+def _in_words(ended: Mapping[str, Any]) -> str:
+    code = int(ended["exitCode"])
+    if ended.get("reason") == "OOMKilled":
+        return "SIGKILL (it used more memory than limits.memory)"
+    if code == _KILLED:
+        return "SIGKILL"
+    return f"signal {code - _SIGNALLED}" if code > _SIGNALLED else f"exit status {code}"
+
+
+def _containers(pod: Pod) -> list[dict[str, Any]]:
+    return pod["status"].get("containerStatuses") or []
+
+
+def _states(pod: Pod) -> list[dict[str, Any]]:
+    return [one.get("state") or {} for one in _containers(pod)]

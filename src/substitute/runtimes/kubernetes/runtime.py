@@ -1,0 +1,360 @@
+"""Kubernetes, through its API: a Deployment for each instance, which the cluster keeps running on any of its nodes.
+
+A slot's Deployment is replaced as a whole while its other slot serves, and never rolled. Its Service has a port of its
+own on every node, for good: so the balancer lists them once, and only weights move.
+
+Every other program is kept by another runtime, on this machine: HAProxy, the scheduler, and what has no image.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from substitute.core.model.errors import RuntimeFailedError
+from substitute.core.model.programs import SIGTERM, Inspection, Process, Stopped
+from substitute.core.polling import wait_until, wait_while
+from substitute.linux.root_names import prefix_of
+from substitute.runtimes.containers import BesideBase
+from substitute.runtimes.kubernetes import pods as states
+from substitute.runtimes.kubernetes.access import Settings
+from substitute.runtimes.kubernetes.api import Refused, Silent, api_of
+from substitute.runtimes.kubernetes.logs import Written, last, now
+from substitute.runtimes.kubernetes.objects import (
+    NAME,
+    ROOT,
+    STARTED,
+    deployment,
+    labels,
+    name_of,
+    secret,
+    service,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from substitute.core.model.programs import Container, Program
+    from substitute.core.ports.runtime import Log, Runtime
+    from substitute.runtimes.kubernetes.pods import Pod
+
+_SHORTLY = 0.1
+"""Seconds between two looks at the cluster. Its own parts tell each other within some hundredths."""
+_PULLING = 600.0
+"""Seconds that a node may take to fetch an image."""
+_PLACING = 60.0
+"""Seconds that the cluster may take to find a node: one that grows by itself starts one."""
+_GONE = 15.0
+"""Seconds that a pod may take to be gone after it was killed. Longer takes only one whose node is gone."""
+_NOTICED = 1.0
+"""Seconds that it takes at most until the API server knows that a pod has ended."""
+_FOLLOW = 0.5
+
+
+def connect(base: Runtime, root: Path, *, in_unit: bool, settings: str) -> Kubernetes:
+    """Make the runtime of `root`; `settings` is what `Settings.dump` made."""
+    del in_unit
+    return Kubernetes(base, root, Settings.load(settings))
+
+
+class Kubernetes(BesideBase):
+    """See `core.ports.runtime.Runtime`. What runs is known by the uid of its Deployment, and by when it was started."""
+
+    def __init__(self, base: Runtime, root: Path, settings: Settings) -> None:
+        """`base` keeps what has no container."""
+        super().__init__(base)
+        self._root = root.resolve()
+        self._prefix = prefix_of(root)
+        self._settings = settings
+        self._api = api_of(settings)
+
+    # -- what is there --------------------------------------------------------------------------
+
+    def workload(self, process: Process) -> dict[str, Any] | None:
+        """The Deployment that is still what was started as `process`. Raises as the API does."""
+        found = (one for one in self._deployments() if _process(one) == process)
+        return next(found, None)
+
+    @staticmethod
+    def wants(workload: Mapping[str, Any]) -> int:
+        """How many pods a Deployment is to have."""
+        return _wanted(workload)
+
+    def pods_of(self, process: Process) -> list[Pod]:
+        """Those of one start. Raises as the API does."""
+        return self._api.list("Pod", {ROOT: self._prefix, STARTED: str(process.start_time)})
+
+    def pods(self, name: str) -> list[Pod]:
+        """Those of an instance, from each of its starts. Raises as the API does."""
+        return self._api.list("Pod", labels(self._prefix, name))
+
+    def _deployments(self) -> list[dict[str, Any]]:
+        return self._api.list("Deployment", {ROOT: self._prefix})
+
+    def _find(self, name: str) -> dict[str, Any] | None:
+        """Its Deployment, where it is one of this root. Raises as the API does."""
+        found = self._api.get("Deployment", name_of(name))
+        return found if found and self._is_ours(found) else None
+
+    def _is_ours(self, found: Mapping[str, Any]) -> bool:
+        return (found["metadata"].get("labels") or {}).get(ROOT) == self._prefix
+
+    # -- core.ports.runtime.Runtime -------------------------------------------------------------
+
+    def start(self, program: Program) -> Process:
+        """Apply its objects, and wait until the container of one pod has begun, or cannot."""
+        if program.container is None:
+            return self._base.start(program)
+        self._require_ours(program.name)
+        if self.inspect(program.name).process:
+            raise RuntimeFailedError(f"{program.name} runs already.")
+        self.stop(program.name, None, timeout=0.0)  # what ends again and again
+        process = self._apply(program, program.container)
+        try:
+            self._await_begun(program.name, process)
+        except BaseException:
+            self.terminate(program.name, process)
+            raise
+        return process
+
+    def inspect(self, name: str) -> Inspection:
+        """Ask the API server. Raises Silent."""
+        found = self._find(name)
+        if found is None:
+            return self._base.inspect(name)
+        wanted = _wanted(found)
+        pods = self._of_this_start(name, found)
+        ready = len(states.ready(pods))
+        return Inspection(
+            _process(found) if wanted and states.is_up(pods) else None,
+            exit=states.ending(pods),
+            wanted=bool(wanted),
+            ready=ready >= wanted and _is_observed(found),
+            awaited=_awaited(ready, wanted, pods, found),
+            restarts=states.restarts(pods),
+        )
+
+    def stop(self, name: str, process: Process | None, *, timeout: float, signal: str = SIGTERM) -> Stopped:
+        """Scale it to none: each pod gets its stop signal, and its time. One whose node is gone is given up."""
+        if self._find(name) is None:
+            return self._base.stop(name, process, timeout=timeout, signal=signal)
+        began = time.monotonic()
+        self._scale_to_none(name)
+        left = wait_while(lambda: self.pods(name), timeout + _NOTICED, _SHORTLY)
+        for grace in (1, 0):  # the last one gives up what a node that is gone would have to end
+            if not left:
+                break
+            for pod in left:
+                self._api.delete("Pod", pod["metadata"]["name"], grace=grace)
+            left = wait_while(lambda: self.pods(name), _GONE, _SHORTLY)
+        if left:
+            raise RuntimeFailedError(
+                f"{name} cannot be ended.",
+                fact=f"The pod {left[0]['metadata']['name']} is still there.",
+                cure=f"See `kubectl describe pod --namespace {self._api.namespace} {left[0]['metadata']['name']}`.",
+            )
+        seconds = time.monotonic() - began
+        return Stopped(killed=seconds - _NOTICED > timeout > 0, seconds=seconds)
+
+    def terminate(self, name: str, process: Process | None, *, signal: str = SIGTERM) -> None:
+        """Scale it to none."""
+        if self._find(name) is None:
+            self._base.terminate(name, process, signal=signal)
+        else:
+            self._scale_to_none(name)
+
+    def freeze(self, name: str) -> None:
+        """No cluster can."""
+        if self._find(name) is None:
+            self._base.freeze(name)
+        else:
+            raise RuntimeFailedError(f"{name} cannot be frozen: no cluster stops its pods' processors.")
+
+    def thaw(self, name: str) -> None:
+        """Nothing of a cluster is ever frozen."""
+        with suppress(Silent):
+            if self._find(name) is None:
+                self._base.thaw(name)
+
+    def trace(self, name: str) -> Process | None:
+        """By its Deployment, which lasts as long as anything of it may run. It leaves no other trace."""
+        with suppress(Silent, Refused):
+            if self._find(name):
+                return self.inspect(name).process
+        return self._base.trace(name)
+
+    def kept(self) -> set[str]:
+        """By the label of the root, and what the other runtime keeps. Raises Silent."""
+        return {_called(one) for one in self._deployments() if _wanted(one)} | self._base.kept()
+
+    def log(self, name: str, file: Path) -> Log:
+        """By the API, where the name has pods by the time that it is read."""
+        return _Either(Written(self._api, lambda: self.pods(name), now()), self._base.log(name, file))
+
+    def last_lines(self, name: str, file: Path, count: int) -> list[str]:
+        """By the API. What pods wrote that are gone, no cluster keeps by itself."""
+        if self._find(name) is None:
+            return self._base.last_lines(name, file, count)
+        return last(self._api, self.pods(name), count)
+
+    def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
+        """Both runtimes: a name may go from one to the other meanwhile."""
+        from queue import Empty, SimpleQueue  # noqa: PLC0415  # nothing else here needs these
+        from threading import Thread  # noqa: PLC0415
+
+        begin, others = now(), SimpleQueue[tuple[str, str]]()
+        here = {name for name in logs if self._find(name)}
+        plain = {name: (file, 0 if name in here else count) for name, (file, count) in logs.items()}
+
+        def follow_others() -> None:
+            with suppress(OSError):  # there may be no log to read
+                self._base.follow(plain, lambda name, line: others.put((name, line)))
+
+        Thread(target=follow_others, daemon=True).start()
+        for name in here:
+            for line in self.last_lines(name, *logs[name]):
+                on_line(name, line)
+        written = {name: Written(self._api, lambda name=name: self.pods(name), begin) for name in logs}  # type: ignore[misc]
+        while True:
+            for name, log in written.items():
+                for line in log.lines():
+                    on_line(name, line)
+            with suppress(Empty):
+                on_line(*others.get(timeout=_FOLLOW))
+                while True:
+                    on_line(*others.get_nowait())
+
+    def shutdown(self) -> None:
+        """Remove what is left of this root in the cluster, and with it the ports of its slots."""
+        with suppress(Silent, Refused):
+            for one in self._deployments():
+                if not _wanted(one):
+                    self._remove(one["metadata"]["name"])
+        self._base.shutdown()
+
+    # -- deeds ----------------------------------------------------------------------------------
+
+    def _require_ours(self, name: str) -> None:
+        """Raise RuntimeFailedError where anything of that name is somebody else's."""
+        for kind in ("Deployment", "Service", "Secret"):
+            found = self._api.get(kind, name_of(name))
+            if found and not self._is_ours(found):
+                place = (found["metadata"].get("annotations") or {}).get(ROOT)
+                whose = f"It is that of {place}." if place else "substitute has not made it."
+                raise RuntimeFailedError(
+                    f"There is a {kind} {name_of(name)} in the namespace {self._api.namespace} already.",
+                    fact=whose,
+                    cure="Give this root a namespace of its own: cluster.namespace.",
+                )
+
+    def _apply(self, program: Program, container: Container) -> Process:
+        started = str(time.time_ns())
+        body = deployment(
+            program,
+            container,
+            prefix=self._prefix,
+            root=self._root,
+            started=started,
+            claim=self._settings.claim,
+        )
+        if container.mounts:
+            self._require_claim()
+        try:
+            self._api.apply(secret(program.name, self._prefix, program.environment))
+            if container.published:
+                self._api.apply(service(program, container, self._prefix))
+            return _process(self._api.apply(body))
+        except Refused as refused:
+            raise RuntimeFailedError(f"{program.name} cannot be started.", fact=refused.fact) from refused
+
+    def _require_claim(self) -> None:
+        claim = self._settings.claim
+        found = self._api.get("PersistentVolumeClaim", claim)
+        if found is None:
+            raise RuntimeFailedError(
+                f"There is no PersistentVolumeClaim {claim} in the namespace {self._api.namespace}.",
+                cure="Make it, or name another one: cluster.claim.",
+            )
+        modes = found["spec"].get("accessModes") or []
+        if "ReadWriteMany" not in modes:
+            raise RuntimeFailedError(
+                f"The PersistentVolumeClaim {claim} cannot be shared.",
+                fact=f"It offers {', '.join(modes) or 'nothing'}; pods of both slots, on several nodes, need "
+                "ReadWriteMany.",
+                cure="Make one of a class that offers it (NFS, CephFS, …).",
+            )
+
+    def _await_begun(self, name: str, process: Process) -> None:
+        """Return when a container of `process` has begun. Raises RuntimeFailedError where it can't, in words."""
+        began = time.monotonic()
+
+        def begun() -> bool:
+            found = self._find(name)
+            if found is None or _process(found) != process:
+                raise RuntimeFailedError(f"{name} was removed from the cluster while it started.")
+            pods = self._of_this_start(name, found)
+            if any(map(states.has_begun, pods)):
+                return True
+            waits = states.unscheduled(pods) if time.monotonic() - began > _PLACING else ""
+            if why := states.obstacle(pods, found.get("status", {}).get("conditions") or ()) or waits:
+                raise RuntimeFailedError(f"{name} cannot be started by the cluster.", fact=why)
+            return False
+
+        if not wait_until(begun, _PULLING, _SHORTLY):
+            raise RuntimeFailedError(
+                f"{name} was not started by the cluster within {_PULLING:g}s.",
+                cure=f"See `kubectl describe pods --namespace {self._api.namespace}`.",
+            )
+
+    def _of_this_start(self, name: str, found: Mapping[str, Any]) -> list[Pod]:
+        started = found["metadata"]["labels"].get(STARTED)
+        return [pod for pod in self.pods(name) if pod["metadata"]["labels"].get(STARTED) == started]
+
+    def _scale_to_none(self, name: str) -> None:
+        self._api.merge("Deployment", name_of(name), {"spec": {"replicas": 0}})
+
+    def _remove(self, name: str) -> None:
+        for kind in ("Deployment", "Service", "Secret"):
+            self._api.delete(kind, name)
+
+
+class _Either:
+    """The lines of pods, or of the program that the other runtime starts under their name."""
+
+    def __init__(self, pods: Written, plain: Log) -> None:
+        self._pods = pods
+        self._plain = plain
+
+    def lines(self, *, ended: bool = False) -> list[str]:
+        return [*self._pods.lines(ended=ended), *self._plain.lines(ended=ended)]
+
+
+def _process(found: Mapping[str, Any]) -> Process:
+    """What is started once, whichever pods come and go."""
+    started = int(found["metadata"]["labels"].get(STARTED, 0))
+    return Process(0, started, found["metadata"]["uid"])
+
+
+def _wanted(found: Mapping[str, Any]) -> int:
+    replicas: int = found["spec"].get("replicas", 1)
+    return replicas
+
+
+def _is_observed(found: Mapping[str, Any]) -> bool:
+    """Whether the cluster has seen what it was last told."""
+    seen: int = found.get("status", {}).get("observedGeneration", 0)
+    return seen >= int(found["metadata"]["generation"])
+
+
+def _called(found: Mapping[str, Any]) -> str:
+    """What this root calls it: the annotations have it, for names of a cluster have no underscore."""
+    about = found["metadata"].get("annotations") or {}
+    return str(about.get(NAME) or found["metadata"]["name"])
+
+
+def _awaited(ready: int, wanted: int, pods: list[Pod], found: Mapping[str, Any]) -> str:
+    why = states.obstacle(pods, found.get("status", {}).get("conditions") or ()) or states.unscheduled(pods)
+    told = f"{ready} of {wanted} pods are ready" if wanted > 1 else "the cluster does not call its pod ready"
+    return f"{told}: {why}" if why else told
