@@ -28,13 +28,8 @@ _APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 _UNAUTHORIZED, _NOT_FOUND, _CONFLICT = 401, 404, 409
 _RECENT = 0.05
 """Seconds for which a list is told again that was asked for: who waits looks more often than a cluster changes."""
-_KINDS = {
-    "Deployment": "apis/apps/v1",
-    "Pod": "api/v1",
-    "Secret": "api/v1",
-    "Service": "api/v1",
-    "PersistentVolumeClaim": "api/v1",
-}
+_CORE, _GROUPS = "api/v1", {"Deployment": "apis/apps/v1"}
+"""Where kinds of objects are found: all but some in the core."""
 
 
 class Silent(RuntimeFailedError):  # noqa: N818
@@ -126,7 +121,7 @@ class Api:
         return True
 
     def _path(self, kind: str, name: str = "") -> str:
-        place = f"/{_KINDS[kind]}/namespaces/{quote(self.namespace)}/{kind.lower()}s"
+        place = f"/{_GROUPS.get(kind, _CORE)}/namespaces/{quote(self.namespace)}/{kind.lower()}s"
         return f"{place}/{quote(name)}" if name else place
 
     def _json(
