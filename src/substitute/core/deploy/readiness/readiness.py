@@ -163,7 +163,8 @@ def _look(host: Host, started: Started, ask: Ask, waited: float) -> tuple[_Verdi
         return (_Verdict.GOOD if waited >= _UP_FOR else _Verdict.UNASKED), Answer(good=True, seen="it runs")
     owned = _owned(host, instance, started.process)
     if owned is None:
-        awaited = host.inspect(instance).awaited if started.program.notifies else ""
+        # The kernel tells who listens here, and nothing of a cluster.
+        awaited = host.inspect(instance).awaited if started.program.container else ""
         return _Verdict.UNASKED, Answer(good=False, seen=awaited) if awaited else _NOTHING
     if not owned:
         holder = next(filter(None, map(host.prober.holder, instance.endpoints)), "another process")
