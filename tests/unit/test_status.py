@@ -89,6 +89,21 @@ def test_one_that_crashes_again_and_again_is_failed_and_it_is_said_how_often_sin
     assert out_of_service(host, [shop.app]) == ["shop"]
 
 
+class Clustered(FakeRuntime):
+    """What a cluster tells of one of which it misses a pod."""
+
+    def inspect(self, name: str) -> Inspection:
+        return replace(super().inspect(name), ready=False, awaited="2 of 3 pods are ready")
+
+
+def test_what_a_cluster_waits_for_is_said(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    host = replace(shop.host, runtime=Clustered(shop.world))
+    lines = "\n".join(status_lines({**observe(host, [shop.app]), "balancer": BALANCER}, lambda text, _: text))
+    assert "  shop_a: 2 of 3 pods are ready" in lines
+    assert "shop_b:" not in lines
+
+
 def test_out_of_service_is_what_should_serve_and_does_not(shop: Shop) -> None:
     assert out_of_service(shop.host, [shop.app]) == []
     deploy(shop.host, shop.app, "v1")

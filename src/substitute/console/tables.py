@@ -207,11 +207,14 @@ def _instance_table(slots: Mapping[str, Mapping[str, Any]], paint: Paint) -> Ite
 def _condition(instance: Mapping[str, Any]) -> str:
     if instance["crash_looping"]:
         return "crash-loops"
-    return "running" if instance["pid"] else "not running"
+    return "running" if instance["up_seconds"] is not None else "not running"
 
 
 def _failure(name: str, slot: Mapping[str, Any], paint: Paint) -> Iterator[str]:
-    """What is known of a slot that should serve and does not."""
+    """What is known of a slot that should serve and does not, or not with all of it."""
+    for one in slot.get("instances") or ():
+        if one.get("awaited") and slot["state"] != "idle":
+            yield paint(f"  {one['name']}: {one['awaited']}", "yellow")
     if slot["state"] != "failed":
         return
     ended = f", last by {slot['last_exit']}" if slot.get("last_exit") else ""

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from substitute.runtimes.kubernetes.access import Access, Settings
 
-_PATIENCE = 10.0
-"""Seconds for an answer. API servers give up after 60, but nothing that is asked here takes so long."""
+_PATIENCE, _CONNECTING = 10.0, 3.0
+"""Seconds for an answer, and for a connection. API servers give up after 60, but nothing here takes so long."""
+_GIVEN_UP = 5.0
+"""Seconds for which a server that was silent is not asked again: a command has many questions."""
 _MANAGER = "substitute"
 """The field manager of what is applied: the server tells its fields from those that others have set."""
 _APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
@@ -55,6 +57,7 @@ class Api:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._recent: dict[str, tuple[float, list[dict[str, Any]]]] = {}
+        self._silent: tuple[float, Silent] | None = None
         self._connection: http.client.HTTPSConnection | None = None
 
     @cached_property
@@ -157,6 +160,8 @@ class Api:
 
     def _exchange(self, method: str, target: str, body: object, form: str) -> tuple[int, bytes]:
         """One question and its answer. A kept connection may have been closed meanwhile: then over a new one."""
+        if self._silent and time.monotonic() - self._silent[0] < _GIVEN_UP:
+            raise self._silent[1]
         data = None if body is None else json.dumps(body).encode()
         headers = {"Accept": "application/json", "Content-Type": form}
         try:
@@ -175,11 +180,13 @@ class Api:
                     if kept is None or isinstance(error, TimeoutError):
                         raise
         except (OSError, http.client.HTTPException) as error:
-            raise Silent(
+            silent = Silent(
                 f"The cluster's API server {self._access.host}:{self._access.port} does not answer.",
                 fact=f"{type(error).__name__}: {error}",
                 cure="What runs there goes on. `kubectl cluster-info` asks it, too.",
-            ) from error
+            )
+            self._silent = time.monotonic(), silent
+            raise silent from error
 
     def _connect(self) -> http.client.HTTPSConnection:
         self._connection = _Connection(self._access, self._credentials)
@@ -200,7 +207,8 @@ class _Connection(http.client.HTTPSConnection):
         self._server_name = credentials.server_name
 
     def connect(self) -> None:
-        plain = socket.create_connection((self.host, self.port), self.timeout)
+        plain = socket.create_connection((self.host, self.port), _CONNECTING)
+        plain.settimeout(self.timeout)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = self._tls.wrap_socket(plain, server_hostname=self._server_name)
 

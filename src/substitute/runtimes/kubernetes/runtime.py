@@ -96,9 +96,10 @@ class Kubernetes(BesideBase):
     def _find(self, name: str) -> dict[str, Any] | None:
         """Its Deployment, where it is one of this root. Raises as the API does."""
         found = self._api.get("Deployment", name_of(name))
-        return found if found and self._is_ours(found) else None
+        return found if found and self.is_ours(found) else None
 
-    def _is_ours(self, found: Mapping[str, Any]) -> bool:
+    def is_ours(self, found: Mapping[str, Any]) -> bool:
+        """Whether an object of the cluster is one of this root."""
         return (found["metadata"].get("labels") or {}).get(ROOT) == self._prefix
 
     # -- core.ports.runtime.Runtime -------------------------------------------------------------
@@ -240,7 +241,11 @@ class Kubernetes(BesideBase):
         """Raise RuntimeFailedError where anything of that name is somebody else's."""
         for kind in ("Deployment", "Service", "Secret"):
             found = self._api.get(kind, name_of(name))
-            if found and not self._is_ours(found):
+            if found and self.is_ours(found):
+                continue
+            if found and self._has_left(found):
+                self._api.delete(kind, name_of(name))  # its pods' labels cannot be changed
+            elif found:
                 place = (found["metadata"].get("annotations") or {}).get(ROOT)
                 whose = f"It is that of {place}." if place else "substitute has not made it."
                 raise RuntimeFailedError(
@@ -248,6 +253,13 @@ class Kubernetes(BesideBase):
                     fact=whose,
                     cure="Give this root a namespace of its own: cluster.namespace.",
                 )
+
+    def _has_left(self, found: Mapping[str, Any]) -> bool:
+        """Whether it was this root's while that lay elsewhere, and nothing of it is to run any more."""
+        former = self._base
+        if not isinstance(former, Kubernetes) or not former.is_ours(found):
+            return False
+        return not found.get("spec", {}).get("replicas")
 
     def _apply(self, program: Program, container: Container) -> Process:
         started = str(time.time_ns())
