@@ -123,7 +123,8 @@ class ClusterEngine:
             "mounts": [[str(one.source), str(one.target)] for one in container.mounts],
             "variables": list(variables),
         }
-        return [sys.executable, "-m", "substitute.runtimes.kubernetes.command", json.dumps(told), *argv]
+        program = [sys.executable, "-P", "-m", "substitute.runtimes.kubernetes.command"]
+        return [*program, json.dumps(told), *argv]
 
     def entering(self, argv: Sequence[str], instance: str) -> Sequence[str]:
         """By `kubectl exec`."""
