@@ -195,6 +195,20 @@ def test_what_others_have_made_is_left_alone(site: ClusterSite) -> None:
     assert "substitute has not made it." in failed
 
 
+def test_while_versions_run_no_other_namespace_is_meant(site: ClusterSite) -> None:
+    site.replicas = 1
+    site.configure()
+    site.run("deploy", "v1")
+    here, site.namespace = site.namespace, "default"
+    site.configure()
+    refused = site.run("status", exit_status=2).stderr
+    assert f"They run in namespace {here} of context" in refused
+    site.namespace = here
+    site.configure()
+    site.run("deploy", "v2")
+    assert fetch(site.url).startswith("v2 ")
+
+
 def test_a_deployer_that_is_killed_leaves_nothing_to_repair(site: ClusterSite) -> None:
     site.run("deploy", "v1")
     site.configure(more='health = { path = "/healthz", timeout = "100s" }\n')

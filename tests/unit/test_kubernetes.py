@@ -18,7 +18,7 @@ from substitute.core.model.instances import web_instances
 from substitute.core.model.programs import Container, Limits, Mount, Program
 from substitute.core.model.slots import Endpoint, SlotName
 from substitute.runtimes.kubernetes import objects, pods
-from substitute.runtimes.kubernetes.access import Credentials, Settings, read
+from substitute.runtimes.kubernetes.access import Credentials, Settings, read, resolved
 from substitute.values import replace
 
 NODES = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
@@ -76,6 +76,11 @@ def test_a_slot_is_one_workload_that_answers_at_each_node(tmp_path: Path) -> Non
         (
             'container_port = 80\n[app.shop.standby]\nkeep = "1h"\nfreeze = true\n',
             "freeze: means nothing in a cluster",
+        ),
+        ('container_port = 80\n[app.shop.stop]\nsignal = "SIGQUIT"\n', "signal: means nothing in a cluster"),
+        (
+            'container_port = 80\n[app.shop.process.w]\nstart = "w"\n[app.shop.process.w.limits]\nnofile = 5\n',
+            "process.w.limits.nofile: means nothing in a cluster",
         ),
         ('container_port = 80\n[balancer]\nkind = "traefik"\n', 'needs "haproxy", which looks at the nodes'),
     ],
@@ -152,6 +157,14 @@ def test_what_is_wrong_with_a_kubeconfig_is_said(tmp_path: Path, text: str, said
     assert said in caught.value.reason
     with pytest.raises(RuntimeFailedError, match="cannot be read: No such file"):
         read(Settings(str(tmp_path / "none")))
+
+
+def test_what_was_meant_by_a_kubeconfig_stays_meant(tmp_path: Path) -> None:
+    meant = resolved(settings(tmp_path))
+    assert (meant.context, meant.namespace) == ("one", "shop")
+    (tmp_path / "kubeconfig").write_text(json.dumps({**KUBECONFIG, "current-context": "two"}))
+    assert read(meant).namespace == "shop"
+    assert resolved(Settings(str(tmp_path / "kubeconfig"))).context == "two"
 
 
 # -- objects ------------------------------------------------------------------------------------------
@@ -284,9 +297,12 @@ def test_what_is_ready_and_what_is_up() -> None:
     well, ill = pod(RUNS, is_ready=True), pod(RUNS, restarts=2, last=ended(3))
     assert pods.ready([well, ill]) == [well]
     assert pods.nodes([well]) == {"10.0.0.1"}
-    assert pods.is_up([pod({})]), "it has only begun"
-    assert pods.is_up([well, ill])
-    assert not pods.is_up([ill])
+    assert pods.is_up([pod({})], {}), "it has only begun"
+    assert pods.is_up([well, ill], {})
+    assert not pods.is_up([ill], {}), "it was never ready"
+    once = {"status": {"conditions": [{"type": "Progressing", "reason": "NewReplicaSetAvailable"}]}}
+    assert pods.is_up([ill], once), "it serves, and is not ready at this moment"
+    assert not pods.is_up([pod({"waiting": {}}, restarts=5)], once)
     assert not pods.ready([pod(RUNS, is_ready=True, deletionTimestamp="now")]), "it is told to end"
 
 

@@ -176,6 +176,7 @@ _NOT_IN_A_CLUSTER = {
     ("standby", "freeze"): "no cluster stops its pods' processors",
     ("limits", "tasks"): "a pod has no such limit",
     ("limits", "nofile"): "a pod has no such limit",
+    ("stop", "signal"): "a pod gets SIGTERM, or what its image says (STOPSIGNAL)",
 }
 """Keys that mean nothing for an app whose instances a cluster keeps, and why."""
 
@@ -196,11 +197,10 @@ def _clusters(raw: Mapping[str, object], apps: Mapping[str, dict[str, Any]]) -> 
             if app.get("replicas", 1) != 1:
                 yield Problem(("app", name, "replicas"), 'needs runtime.kind = "kubernetes", and an image')
             continue
-        for (table, key), why in _NOT_IN_A_CLUSTER.items():
-            value = (_table(app, table) if table else app).get(key)
-            if value and (key, value) != ("instances", 1):
-                at = ("app", name, *filter(None, [table]), key)
-                yield Problem(at, f"means nothing in a cluster: {why}", clash=("runtime", "kind"))
+        yield from _not_in_a_cluster(("app", name), app)
+        for process, own in _table(app, "process").items():
+            if isinstance(own, dict):
+                yield from _not_in_a_cluster(("app", name, "process", process), own)
         if not app.get("container_port"):
             yield Problem(
                 ("app", name),
@@ -213,6 +213,16 @@ def _clusters(raw: Mapping[str, object], apps: Mapping[str, dict[str, Any]]) -> 
                 f'runtime.kind = "kubernetes" needs "haproxy", which looks at the nodes: {balancer} does not',
                 clash=("runtime", "kind"),
             )
+
+
+def _not_in_a_cluster(where: tuple[str, ...], own: Mapping[str, Any]) -> Iterator[Problem]:
+    """Of an app, or of one of its processes, which may have several instances."""
+    for (table, key), why in _NOT_IN_A_CLUSTER.items():
+        value = (_table(own, table) if table else own).get(key)
+        usual = value in {1, "SIGTERM"} and key in {"instances", "signal"}
+        if value and not usual and (key != "instances" or len(where) == 2):
+            at = (*where, *filter(None, [table]), key)
+            yield Problem(at, f"means nothing in a cluster: {why}", clash=("runtime", "kind"))
 
 
 def _called(name: str) -> str:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from substitute.balancers.handover import BalancerHandover, Leaving
-from substitute.core.model.errors import ConfigError, RuntimeFailedError
+from substitute.core.model.errors import ConfigError, RuntimeFailedError, SubstituteError
 from substitute.core.state.ownership import former_place
 from substitute.runtimes.choice import KEEPER
 
@@ -129,7 +129,7 @@ def with_engine(engine: str, beside: Runtime, kind: str, root: Path, journal: Jo
     former = former_place(journal) if engines else None
     for one in engines:
         connect = adapter(ENGINES, one, "runtime.kind")
-        make = partial(connect, settings=journal.fact(CLUSTER)) if one == CLUSTER else connect
+        make = partial(connect, settings=_settings(journal)) if one == CLUSTER else connect
         if former:  # containers are called after the place of their root
             found = make(found, former, in_unit=kind == "systemd")
         found = make(found, root, in_unit=kind == "systemd")
@@ -139,30 +139,59 @@ def with_engine(engine: str, beside: Runtime, kind: str, root: Path, journal: Jo
 
 
 def remember_cluster(journal: Journal, config: Config, root: Path) -> None:
-    """Have the journal know how the cluster of `config` is reached: a guardian and a boot have no KUBECONFIG."""
-    cluster = config.cluster
+    """Have the journal know which cluster `config` means, and which namespace of it.
+
+    A guardian, a cron and a boot have no KUBECONFIG, and a context of today may be another one tomorrow: so what was
+    meant stays meant until the configuration says something else. Raises ConfigError where it does so while versions
+    run where it was: nobody would know of them any more.
+    """
     if config.runtime.kind != CLUSTER:
         return
-    from substitute.runtimes.kubernetes.access import Settings  # noqa: PLC0415  # few roots have one
+    from substitute.runtimes.kubernetes.access import Settings, resolved  # noqa: PLC0415  # few roots have one
 
-    known = journal.fact(CLUSTER)
-    usual = Settings.load(known).kubeconfig if known else str(Path.home() / ".kube" / "config")
+    written, _, meant = (journal.fact(CLUSTER) or "").partition("\n")
+    in_use = any(
+        slot.clustered and slot.started
+        for name in journal.names()
+        for slot in journal.app(name).slots.values()
+    )
+    cluster, known = config.cluster, Settings.load(meant) if meant else None
     # Of several files the first one is that of kubectl, too, where they say the same.
     here = os.environ.get("KUBECONFIG", "").split(":")[0]
-    file = cluster.kubeconfig or here or usual
+    usual = str(Path.home() / ".kube" / "config")
+    file = cluster.kubeconfig or (known.kubeconfig if known and in_use else here or usual)
     settings = Settings(
         str(root / Path(file).expanduser()),
         cluster.context or "",
         cluster.namespace or "",
         cluster.claim or "",
-    ).dump()
-    if settings != known:
-        journal.remember(CLUSTER, settings)
+    )
+    if settings.dump() == written:
+        return
+    try:
+        now = resolved(settings)
+    except SubstituteError:  # who asks the cluster is told why that can't be
+        now = settings
+    if known and in_use and (known.context, known.namespace) != (now.context, now.namespace):
+        raise ConfigError(
+            "The cluster or its namespace cannot be changed while versions run there.",
+            problems=(
+                f"They run in namespace {known.namespace} of context {known.context}.",
+                f"substitute.toml now means namespace {now.namespace} of context {now.context}.",
+            ),
+            cure="Write what was there, and type `substitute down` first; then change it, and type `substitute up`.",
+        )
+    journal.remember(CLUSTER, f"{settings.dump()}\n{now.dump()}")
+
+
+def _settings(journal: Journal) -> str:
+    """How the cluster of the root is reached; empty where it never had one."""
+    return (journal.fact(CLUSTER) or "").rpartition("\n")[2]
 
 
 def instances_of(here: Instances, journal: Journal, root: Path, base: Runtime) -> Instances:
     """What is asked of instances, where a cluster has or had some; else those of this machine alone."""
-    settings = journal.fact(CLUSTER)
+    settings = _settings(journal)
     if not settings:
         return here
     from substitute.runtimes.kubernetes.access import Settings  # noqa: PLC0415  # as above
@@ -177,7 +206,7 @@ def engine_of(name: str, root: Path, journal: Journal) -> Engine:
     if name == CLUSTER:
         from substitute.runtimes.kubernetes.engine import connect  # noqa: PLC0415  # as above
 
-        return connect(root, journal.fact(CLUSTER) or "")
+        return connect(root, _settings(journal))
     from substitute.linux.engine import CommandEngine  # noqa: PLC0415  # few roots have containers
 
     return CommandEngine(name, root)

@@ -44,7 +44,9 @@ def _as_it_stands(attempt: Attempt) -> list[Started] | None:
     attempt.hook("begin")
     with attempt.phase(Phase.READY):
         host.wake(slot)
-        if all(answers(host, app, slot, [one], patience=PATIENCE) for one in slot.web):
+        # Of a cluster's some may be gone, and the rest is not enough for all requests.
+        whole = not slot.clustered or all(host.inspect(one).ready for one in slot.web)
+        if whole and all(answers(host, app, slot, [one], patience=PATIENCE) for one in slot.web):
             return [] if attempt.goes_back_at_once else running(host, app, slot)
     if not attempt.goes_back_at_once:
         raise NotReadyError(

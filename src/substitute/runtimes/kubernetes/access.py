@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from substitute.core.model.errors import RuntimeFailedError
 from substitute.linux.subprocesses import capture
-from substitute.values import dataclass
+from substitute.runtimes.kubernetes.failures import Silent
+from substitute.values import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +64,7 @@ class Access:
 
 
 def read(settings: Settings) -> Access:
-    """What `settings` mean. Raises RuntimeFailedError that names the file."""
+    """What `settings` mean. Raises Silent that names the file."""
     import yaml  # noqa: PLC0415  # slow to import, and only clusters need it
 
     file = Path(settings.kubeconfig)
@@ -74,11 +74,20 @@ def read(settings: Settings) -> Access:
         server, user = (_named(known, kind, context[kind]) for kind in ("cluster", "user"))
         return _access(file, settings.namespace or context.get("namespace") or "default", server, user)
     except OSError as error:
-        raise RuntimeFailedError(f"{file} cannot be read: {error.strerror}.", cure=_CURE) from error
+        raise Silent(f"{file} cannot be read: {error.strerror}.", cure=_CURE) from error
     except yaml.YAMLError as error:
-        raise RuntimeFailedError(f"{file} is no YAML.", fact=str(error), cure=_CURE) from error
+        raise Silent(f"{file} is no YAML.", fact=str(error), cure=_CURE) from error
     except (KeyError, TypeError, ValueError) as error:
-        raise RuntimeFailedError(f"{file} is no complete kubeconfig.", fact=str(error), cure=_CURE) from error
+        raise Silent(f"{file} is no complete kubeconfig.", fact=str(error), cure=_CURE) from error
+
+
+def resolved(settings: Settings) -> Settings:
+    """`settings` with the context and the namespace that they mean today. Raises Silent."""
+    import yaml  # noqa: PLC0415  # as above
+
+    namespace = read(settings).namespace
+    known = yaml.safe_load(Path(settings.kubeconfig).read_text(encoding="utf-8"))
+    return replace(settings, context=settings.context or known["current-context"], namespace=namespace)
 
 
 def _named(known: Mapping[str, Any], kind: str, name: str) -> dict[str, Any]:
@@ -96,6 +105,9 @@ def _access(file: Path, namespace: str, server: Mapping[str, Any], user: Mapping
     url = urlsplit(server["server"])
     if url.scheme != "https" or not url.hostname:
         raise ValueError(f"server is {server['server']!r}, and must be an https URL")
+    for entry, key in ((server, "proxy-url"), (user, "as")):
+        if entry.get(key):
+            raise ValueError(f"{key} is not understood here")
     return Access(url.hostname, url.port or 443, url.path.rstrip("/"), namespace, server, user, file.parent)
 
 
@@ -121,7 +133,7 @@ class Credentials:
         return str(self._plugged().get("token") or "")
 
     def context(self) -> ssl.SSLContext:
-        """How the server is verified, and the client's certificate. Raises RuntimeFailedError."""
+        """How the server is verified, and the client's certificate. Raises Silent."""
         server = self._access.server
         try:
             authority = self._data(server, "certificate-authority")
@@ -136,7 +148,7 @@ class Credentials:
             if certificate:
                 _load(found, certificate + b"\n" + key)
         except (OSError, ValueError, ssl.SSLError) as error:
-            raise RuntimeFailedError(
+            raise Silent(
                 "The credentials of the kubeconfig cannot be used.", fact=str(error), cure=_CURE
             ) from error
         return found
@@ -184,7 +196,7 @@ def _ask(plugin: Mapping[str, Any], directory: Path) -> Mapping[str, Any]:
             fact = "What it wrote is no ExecCredential."
     except OSError as error:
         fact = error.strerror or str(error)
-    raise RuntimeFailedError(f"The credential plugin {command} gives nothing.", fact=fact, cure=cure)
+    raise Silent(f"The credential plugin {command} gives nothing.", fact=fact, cure=cure)
 
 
 def _load(context: ssl.SSLContext, pem: bytes) -> None:

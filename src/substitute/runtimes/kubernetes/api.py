@@ -11,8 +11,8 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from substitute.core.model.errors import RuntimeFailedError
 from substitute.runtimes.kubernetes.access import Credentials, read
+from substitute.runtimes.kubernetes.failures import Refused, Silent
 
 if TYPE_CHECKING:
     import ssl
@@ -27,22 +27,11 @@ _GIVEN_UP = 5.0
 _MANAGER = "substitute"
 """The field manager of what is applied: the server tells its fields from those that others have set."""
 _APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
-_UNAUTHORIZED, _NOT_FOUND, _CONFLICT = 401, 404, 409
+_UNAUTHORIZED, _NOT_FOUND, _BUSY, _FAULT = 401, 404, 429, 500
 _RECENT = 0.05
 """Seconds for which a list is told again that was asked for: who waits looks more often than a cluster changes."""
 _CORE, _GROUPS = "api/v1", {"Deployment": "apis/apps/v1"}
 """Where kinds of objects are found: all but some in the core."""
-
-
-class Silent(RuntimeFailedError):  # noqa: N818
-    """The API server does not answer: what it keeps is not known. What runs in the cluster goes on without it."""
-
-
-class Refused(RuntimeFailedError):  # noqa: N818
-    """The API server says no."""
-
-    status = 0
-    """Of its answer."""
 
 
 @lru_cache(maxsize=4)
@@ -70,7 +59,7 @@ class Api:
 
     @property
     def namespace(self) -> str:
-        """Where everything is made. Raises RuntimeFailedError where the kubeconfig cannot be used."""
+        """Where everything is made. Raises Silent where the kubeconfig cannot be used."""
         return self._access.namespace
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
@@ -154,6 +143,8 @@ class Api:
         if status == _UNAUTHORIZED and self._credentials.renew():
             self._close()
             status, answer = self._exchange(method, target, body, form)
+        if status == _BUSY or status >= _FAULT:
+            raise self._no_answer(_refused(status, answer).fact)
         if status >= 400:
             raise _refused(status, answer)
         return answer
@@ -179,14 +170,20 @@ class Api:
                     # What was made twice is the same, and what a POST has made is found when it is refused as there.
                     if kept is None or isinstance(error, TimeoutError):
                         raise
-        except (OSError, http.client.HTTPException) as error:
-            silent = Silent(
-                f"The cluster's API server {self._access.host}:{self._access.port} does not answer.",
-                fact=f"{type(error).__name__}: {error}",
-                cure="What runs there goes on. `kubectl cluster-info` asks it, too.",
-            )
+        except Silent as silent:
             self._silent = time.monotonic(), silent
-            raise silent from error
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            failure = self._no_answer(f"{type(error).__name__}: {error}")
+            self._silent = time.monotonic(), failure
+            raise failure from error
+
+    def _no_answer(self, fact: str) -> Silent:
+        return Silent(
+            f"The cluster's API server {self._access.host}:{self._access.port} does not answer.",
+            fact=fact,
+            cure="What runs there goes on. `kubectl cluster-info` asks it, too.",
+        )
 
     def _connect(self) -> http.client.HTTPSConnection:
         self._connection = _Connection(self._access, self._credentials)

@@ -22,8 +22,9 @@ from substitute.core.model.programs import Container, Mount
 from substitute.linux.root_names import prefix_of
 from substitute.runtimes.kubernetes import objects, pods
 from substitute.runtimes.kubernetes.access import Settings
-from substitute.runtimes.kubernetes.api import Refused, Silent, api_of
-from substitute.runtimes.kubernetes.logs import Written
+from substitute.runtimes.kubernetes.api import api_of
+from substitute.runtimes.kubernetes.failures import Refused, Silent
+from substitute.runtimes.kubernetes.logs import BEGINNING, Written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ _GRACE = 30
 """Seconds from the stop signal on, which is what a cluster gives by default."""
 _CANNOT = 126
 """The exit status of what cannot be run, as in a shell."""
-_BEGINNING = "1970-01-01T00:00:00Z"
+_EXISTS = 409
 _SIGNALLED = 128
 
 
@@ -73,25 +74,36 @@ class _Command:
 
     def run(self, argv: Sequence[str], container: Container, environment: dict[str, str]) -> int:
         """Make it, follow it to its end, and remove it. Raises RuntimeFailedError."""
-        name, prefix = self._name, prefix_of(self._root)
+        prefix = prefix_of(self._root)
+        name = objects.command_name(self._name, prefix)
         pod = self._pod(argv, container, prefix)
         self._api.apply(objects.secret(name, prefix, environment))
+        self._create(pod)
+        try:
+            return self._follow(name)
+        finally:
+            self._api.delete("Pod", name, grace=0)
+            self._api.delete("Secret", name)
+
+    def _create(self, pod: dict[str, Any]) -> None:
+        """Make it; where a first try was not answered, it may be there already."""
         try:
             self._api.create(pod)
-            return self._follow(objects.name_of(name))
-        finally:
-            self._api.delete("Pod", objects.name_of(name), grace=0)
-            self._api.delete("Secret", objects.name_of(name))
+        except Refused as refused:
+            found = self._api.get("Pod", pod["metadata"]["name"]) if refused.status == _EXISTS else None
+            if found is None or found["metadata"]["labels"] != pod["metadata"]["labels"]:
+                raise
 
     def _pod(self, argv: Sequence[str], container: Container, prefix: str) -> dict[str, Any]:
-        own = objects.labels(prefix, self._name)
+        own = {**objects.labels(prefix, self._name), objects.STARTED: str(time.time_ns())}
+        name = objects.command_name(self._name, prefix)
         its: dict[str, Any] = {
             "name": objects.CONTAINER,
             "image": container.image,
             "imagePullPolicy": "IfNotPresent",
             "command": argv[:1],
             "args": argv[1:],
-            "envFrom": [{"secretRef": {"name": objects.name_of(self._name)}}],
+            "envFrom": [{"secretRef": {"name": name}}],
             "securityContext": {"allowPrivilegeEscalation": False},
         }
         if places := objects.mounts(container, self._root):
@@ -99,7 +111,7 @@ class _Command:
         return {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": objects.name_of(self._name), "labels": own},
+            "metadata": {"name": name, "labels": own},
             "spec": {
                 **objects.pod_spec(container, claim=self._settings.claim, grace=_GRACE),
                 "restartPolicy": "Never",
@@ -110,7 +122,7 @@ class _Command:
     def _follow(self, name: str) -> int:
         """Pass its output on until it has ended."""
         seen: list[pods.Pod] = []
-        written = Written(self._api, lambda: seen, _BEGINNING)
+        written = Written(self._api, lambda: seen, BEGINNING)
         while True:
             try:
                 found = self._api.get("Pod", name)
@@ -119,7 +131,7 @@ class _Command:
                 continue
             if found is None:
                 sys.stderr.write("Its pod was removed.\n")
-                return _SIGNALLED + signal.SIGKILL
+                return _SIGNALLED + (self._signal or signal.SIGKILL)
             seen[:] = [found]
             status = pods.exit_status(found)
             for line in written.lines(ended=status is not None):

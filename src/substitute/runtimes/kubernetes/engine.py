@@ -13,7 +13,7 @@ from substitute.linux.root_names import prefix_of
 from substitute.linux.subprocesses import capture
 from substitute.runtimes.kubernetes.access import Settings
 from substitute.runtimes.kubernetes.api import api_of
-from substitute.runtimes.kubernetes.objects import CONTAINER, ROOT, name_of
+from substitute.runtimes.kubernetes.objects import CONTAINER, ROOT, command_name, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -48,7 +48,7 @@ class ClusterEngine:
 
     def pulling(self, reference: str) -> Sequence[str]:
         """Only its digest is asked for: the nodes fetch it."""
-        return ["skopeo", "inspect", "--format", "{{.Digest}}", f"docker://{reference}"]
+        return ["skopeo", "inspect", "--no-tags", "--format", "{{.Digest}}", f"docker://{reference}"]
 
     def building(self, app: str, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
         """No cluster builds."""
@@ -95,7 +95,11 @@ class ClusterEngine:
     def directory_of(self, image: str) -> str:
         """Where the programs of an image start, by its registry. Raises RuntimeFailedError."""
         told = self._ask(["skopeo", "inspect", "--config", f"docker://{image}"])
-        return str((json.loads(told or "{}").get("config") or {}).get("WorkingDir") or "/")
+        if told is None:
+            raise RuntimeFailedError(
+                f"The registry has no image {image} any more, so where what is shared belongs is not known."
+            )
+        return str((json.loads(told).get("config") or {}).get("WorkingDir") or "/")
 
     def load(self, archive: Path) -> Image:
         """No cluster takes a file."""
@@ -152,8 +156,9 @@ class ClusterEngine:
     def end(self, name: str) -> None:
         """Remove its pod at once, and what that was given."""
         with suppress(RuntimeFailedError):
-            self._api.delete("Pod", name_of(name), grace=0)
-            self._api.delete("Secret", name_of(name))
+            pod = command_name(name, self._prefix)
+            self._api.delete("Pod", pod, grace=0)
+            self._api.delete("Secret", pod)
 
     def _ask(self, argv: Sequence[str]) -> str | None:
         """What skopeo says; None where the registry has no such image. Raises RuntimeFailedError."""

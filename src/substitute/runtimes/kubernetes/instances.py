@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from substitute.runtimes.kubernetes import pods as states
-from substitute.runtimes.kubernetes.api import Refused, Silent
+from substitute.runtimes.kubernetes.failures import Refused, Silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,7 +41,7 @@ class ClusterInstances:
             return self._here.alive(process)
         try:
             found = self._cluster.workload(process)
-            return bool(found and self._cluster.wants(found) and states.is_up(self._pods(process)))
+            return bool(found and self._cluster.wants(found) and states.is_up(self._pods(process), found))
         except (Silent, Refused):
             return True
 
@@ -69,7 +69,9 @@ class ClusterInstances:
         if not pods:
             return self._here.answering(name, endpoints)
         there = states.nodes(states.ready(pods))
-        return [endpoint for endpoint in endpoints if self._addresses(endpoint) & there]
+        found = [endpoint for endpoint in endpoints if self._addresses(endpoint) & there]
+        # The cluster may know its nodes by addresses that this machine does not reach.
+        return found or (list(filter(_connects, endpoints)) if there else [])
 
     def listens(self, endpoint: Endpoint, process: Process) -> bool:
         """Yes: the cluster tells the first process of each container to stop."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
     from substitute.runtimes.kubernetes.api import Api
     from substitute.runtimes.kubernetes.pods import Pod
 
+BEGINNING = "1970-01-01T00:00:00Z"
+"""Before whatever was written."""
 _PAUSE = 0.3
 """Seconds between two looks: each is a question to the API server for each pod."""
 _SEVERAL = 10
 """Characters of a pod's name that tell it from the others, where several write."""
 
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT")
 Line = tuple[str, str]
 """When it was written, as text that is ordered as time is, and what."""
 
@@ -88,8 +92,8 @@ def _lines(api: Api, pod: Pod, query: dict[str, str]) -> list[Line]:
     """Nothing where the log is gone, or has not begun."""
     with suppress(RuntimeFailedError):
         told = api.log(pod["metadata"]["name"], timestamps="true", **query)
-        cut = (line.partition(" ") for line in told.splitlines())
-        return [(when, text) for when, _, text in cut]
+        cut = (line.partition(" ") for line in told.split("\n"))
+        return [(when, text.rstrip("\r")) for when, _, text in cut if _STAMP.match(when)]
     return []
 
 

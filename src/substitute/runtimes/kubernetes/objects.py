@@ -34,6 +34,11 @@ def name_of(name: str) -> str:
     return name.replace("_", "-")
 
 
+def command_name(name: str, prefix: str) -> str:
+    """What the pod of a command is called: two roots in one namespace both have a ``run-7``."""
+    return f"{name_of(name)}-{prefix.rpartition('-')[2]}"
+
+
 def labels(prefix: str, name: str) -> dict[str, str]:
     """By which all objects of an instance are found. `prefix` is what its root is called."""
     return {ROOT: prefix, NAME: name_of(name)}
@@ -181,7 +186,7 @@ def readiness(health: Health, port: int) -> dict[str, Any]:
 
     The cluster takes any status from 200 to 399 for good, and looks at no text.
     """
-    often = {"periodSeconds": 1, "failureThreshold": 3, "timeoutSeconds": 2}
+    often = {"periodSeconds": 1, "failureThreshold": 3, "timeoutSeconds": 5}
     if health.command:
         return {"exec": {"command": ["/bin/sh", "-c", health.command]}, **often, "timeoutSeconds": 10}
     if health.kind != "http" or health.status != ANY_GOOD:

@@ -61,10 +61,18 @@ def has_begun(pod: Pod) -> bool:
     return any("running" in state or "terminated" in state for state in _states(pod)) or restarts([pod]) > 0
 
 
-def is_up(pods: Sequence[Pod]) -> bool:
-    """Whether any of it runs: not where each one of them ends again and again before it is ready."""
+def is_up(pods: Sequence[Pod], deployment: Mapping[str, Any]) -> bool:
+    """Whether any of it runs: not where each one of them ends again and again before it was ever ready."""
     there = staying(pods)
-    return bool(ready(there)) or not restarts(there)
+    if ready(there) or not restarts(there):
+        return True
+    return has_been_ready(deployment) and any("running" in state for pod in there for state in _states(pod))
+
+
+def has_been_ready(deployment: Mapping[str, Any]) -> bool:
+    """Whether all of its pods once were, since its latest start: the cluster calls that the end of a rollout."""
+    conditions = deployment.get("status", {}).get("conditions") or ()
+    return any(one.get("reason") == "NewReplicaSetAvailable" for one in conditions)
 
 
 def obstacle(pods: Iterable[Pod], conditions: Iterable[Mapping[str, Any]]) -> str:
@@ -106,11 +114,11 @@ def ending(pods: Iterable[Pod]) -> str:
 
 
 def exit_status(pod: Pod) -> int | None:
-    """That of its container, once it has ended."""
+    """That of its container, once it has ended; 1 where its node ended it before that could tell."""
     for state in _states(pod):
         if ended := state.get("terminated"):
             return int(ended["exitCode"])
-    return None
+    return 1 if pod["status"].get("phase") == "Failed" else None
 
 
 def _in_words(ended: Mapping[str, Any]) -> str:

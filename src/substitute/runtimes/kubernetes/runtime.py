@@ -8,6 +8,7 @@ Every other program is kept by another runtime, on this machine: HAProxy, the sc
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,9 @@ from substitute.linux.root_names import prefix_of
 from substitute.runtimes.containers import BesideBase
 from substitute.runtimes.kubernetes import pods as states
 from substitute.runtimes.kubernetes.access import Settings
-from substitute.runtimes.kubernetes.api import Refused, Silent, api_of
-from substitute.runtimes.kubernetes.logs import Written, last, now
+from substitute.runtimes.kubernetes.api import api_of
+from substitute.runtimes.kubernetes.failures import Refused, Silent
+from substitute.runtimes.kubernetes.logs import BEGINNING, Written, last, now
 from substitute.runtimes.kubernetes.objects import (
     NAME,
     ROOT,
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from substitute.core.ports.runtime import Log, Runtime
     from substitute.runtimes.kubernetes.pods import Pod
 
+_IN_A_SLOT = re.compile(r"[^_]+_[ab](_.+)?")
+"""What an instance of a slot is called."""
 _SHORTLY = 0.1
 """Seconds between two looks at the cluster. Its own parts tell each other within some hundredths."""
 _PULLING = 600.0
@@ -95,8 +99,17 @@ class Kubernetes(BesideBase):
 
     def _find(self, name: str) -> dict[str, Any] | None:
         """Its Deployment, where it is one of this root. Raises as the API does."""
-        found = self._api.get("Deployment", name_of(name))
-        return found if found and self.is_ours(found) else None
+        if not _IN_A_SLOT.fullmatch(
+            name
+        ):  # HAProxy, the scheduler, a guest: they need no cluster to be told about
+            return None
+        try:
+            found = self._api.get("Deployment", name_of(name))
+        except Silent:
+            if self._base.inspect(name).wanted:
+                return None
+            raise
+        return found if found and self.is_ours(found) and _called(found) == name else None
 
     def is_ours(self, found: Mapping[str, Any]) -> bool:
         """Whether an object of the cluster is one of this root."""
@@ -105,7 +118,7 @@ class Kubernetes(BesideBase):
     # -- core.ports.runtime.Runtime -------------------------------------------------------------
 
     def start(self, program: Program) -> Process:
-        """Apply its objects, and wait until the container of one pod has begun, or cannot."""
+        """Apply its objects, and wait until the container of each pod has begun, or one cannot."""
         if program.container is None:
             return self._base.start(program)
         self._require_ours(program.name)
@@ -116,7 +129,8 @@ class Kubernetes(BesideBase):
         try:
             self._await_begun(program.name, process)
         except BaseException:
-            self.terminate(program.name, process)
+            with suppress(RuntimeFailedError):  # then whoever settles does
+                self.terminate(program.name, process)
             raise
         return process
 
@@ -129,7 +143,7 @@ class Kubernetes(BesideBase):
         pods = self._of_this_start(name, found)
         ready = len(states.ready(pods))
         return Inspection(
-            _process(found) if wanted and states.is_up(pods) else None,
+            _process(found) if wanted and states.is_up(pods, found) else None,
             exit=states.ending(pods),
             wanted=bool(wanted),
             ready=ready >= wanted and _is_observed(found),
@@ -143,13 +157,13 @@ class Kubernetes(BesideBase):
             return self._base.stop(name, process, timeout=timeout, signal=signal)
         began = time.monotonic()
         self._scale_to_none(name)
-        left = wait_while(lambda: self.pods(name), timeout + _NOTICED, _SHORTLY)
+        left = wait_while(self._left(name), timeout + _NOTICED, _SHORTLY)
         for grace in (1, 0):  # the last one gives up what a node that is gone would have to end
             if not left:
                 break
             for pod in left:
                 self._api.delete("Pod", pod["metadata"]["name"], grace=grace)
-            left = wait_while(lambda: self.pods(name), _GONE, _SHORTLY)
+            left = wait_while(self._left(name), _GONE, _SHORTLY)
         if left:
             raise RuntimeFailedError(
                 f"{name} cannot be ended.",
@@ -192,7 +206,11 @@ class Kubernetes(BesideBase):
 
     def log(self, name: str, file: Path) -> Log:
         """By the API, where the name has pods by the time that it is read."""
-        return _Either(Written(self._api, lambda: self.pods(name), now()), self._base.log(name, file))
+        since = now()
+        with suppress(Silent, Refused):
+            if not self.pods(name):  # it is about to be started, on nodes whose clocks may be behind
+                since = BEGINNING
+        return _Either(Written(self._api, lambda: self.pods(name), since), self._base.log(name, file))
 
     def last_lines(self, name: str, file: Path, count: int) -> list[str]:
         """By the API. What pods wrote that are gone, no cluster keeps by itself."""
@@ -299,15 +317,21 @@ class Kubernetes(BesideBase):
             )
 
     def _await_begun(self, name: str, process: Process) -> None:
-        """Return when a container of `process` has begun. Raises RuntimeFailedError where it can't, in words."""
+        """Return when all pods of `process` have begun. Raises RuntimeFailedError where one can't, in words.
+
+        How long a node takes for its image is no matter of the app's: its time to get ready begins then.
+        """
         began = time.monotonic()
 
         def begun() -> bool:
-            found = self._find(name)
+            try:
+                found = self._find(name)
+            except Silent:  # for a moment, perhaps
+                return False
             if found is None or _process(found) != process:
                 raise RuntimeFailedError(f"{name} was removed from the cluster while it started.")
             pods = self._of_this_start(name, found)
-            if any(map(states.has_begun, pods)):
+            if len(pods) >= _wanted(found) and all(map(states.has_begun, pods)):
                 return True
             waits = states.unscheduled(pods) if time.monotonic() - began > _PLACING else ""
             if why := states.obstacle(pods, found.get("status", {}).get("conditions") or ()) or waits:
@@ -323,6 +347,17 @@ class Kubernetes(BesideBase):
     def _of_this_start(self, name: str, found: Mapping[str, Any]) -> list[Pod]:
         started = found["metadata"]["labels"].get(STARTED)
         return [pod for pod in self.pods(name) if pod["metadata"]["labels"].get(STARTED) == started]
+
+    def _left(self, name: str) -> Callable[[], list[Pod]]:
+        """What tells the pods that are left; those that were there last, while the API server is silent."""
+        seen = self.pods(name)
+
+        def look() -> list[Pod]:
+            with suppress(Silent):
+                seen[:] = self.pods(name)
+            return seen
+
+        return look
 
     def _scale_to_none(self, name: str) -> None:
         self._api.merge("Deployment", name_of(name), {"spec": {"replicas": 0}})
