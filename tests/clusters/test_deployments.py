@@ -93,7 +93,10 @@ def test_an_image_that_is_not_there_is_said(site: ClusterSite) -> None:
     image = f"{site.registry.address}/shop:v9"
     assert f"The image {image} cannot be fetched." in failed.stderr
     assert "manifest unknown" in failed.stderr
-    assert f"`skopeo inspect --no-tags --format '{{{{.Digest}}}}' docker://{image}`; `skopeo login`" in failed.stderr
+    assert (
+        f"`skopeo inspect --no-tags --format '{{{{.Digest}}}}' docker://{image}`; `skopeo login`"
+        in failed.stderr
+    )
 
 
 def test_status_logs_and_down_know_a_cluster(site: ClusterSite) -> None:
@@ -126,7 +129,6 @@ def test_release_run_workers_and_crons_have_pods_of_their_own(site: ClusterSite)
     assert ran.stdout == "it\n"
     site.run("cron", "run", "tick")
     eventually(lambda: "ticks it" in site.run("logs", "cron-tick").stdout, "the cron has run")
-    assert "succeeded" in site.run("history", "--cron", "tick").stdout
     site.run("deploy", "v2")
     assert site.pods("substitute/name=shop-a-worker-1") == []
     assert len(site.pods("substitute/name=shop-b-worker-1")) == 1

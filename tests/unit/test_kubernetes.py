@@ -320,6 +320,15 @@ def test_how_the_last_one_ended(code: int, reason: str, words: str) -> None:
     assert pods.ending([earlier, pod(ended(code, reason))]) == words
 
 
+def test_what_may_pass_stands_in_the_way_for_a_while_first() -> None:
+    unheard, gone = "CreateContainerConfigError: no secret yet", "ImagePullBackOff: no such tag"
+    obstacles = pods.Obstacles()
+    assert [obstacles.lasting(unheard, now) for now in (0.0, 14.0)] == ["", ""]
+    assert obstacles.lasting("", 14.5) == ""
+    assert [obstacles.lasting(unheard, now) for now in (20.0, 36.0)] == ["", unheard]
+    assert pods.Obstacles().lasting(gone, 0.0) == gone
+
+
 def test_why_none_will_run() -> None:
     waits = {"waiting": {"reason": "ImagePullBackOff", "message": "no such tag"}}
     assert pods.obstacle([pod(waits)], ()) == "ImagePullBackOff: no such tag"

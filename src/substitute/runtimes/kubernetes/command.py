@@ -122,6 +122,7 @@ class _Command:
     def _follow(self, name: str) -> int:
         """Pass its output on until it has ended."""
         seen: list[pods.Pod] = []
+        obstacles = pods.Obstacles()
         written = Written(self._api, lambda: seen, BEGINNING)
         while True:
             try:
@@ -139,7 +140,7 @@ class _Command:
             sys.stdout.flush()
             if status is not None:
                 return _SIGNALLED + self._signal if self._signal else status
-            if why := pods.obstacle([found], ()):
+            if why := obstacles.lasting(pods.obstacle([found], ()), time.monotonic()):
                 raise RuntimeFailedError("The cluster cannot run it.", fact=why)
             if self._signal and not self._is_told:
                 self._is_told = True

@@ -20,6 +20,8 @@ _HOPELESS = frozenset(
     }
 )
 """What a container waits for that does not come by itself, at least not soon."""
+_PASSING = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+"""Those that a node's agent also tells while it has not heard of a Secret yet: it tries again."""
 _SIGNALLED = 128
 """More than that is the number of a signal, as in a shell."""
 _KILLED = 137
@@ -89,6 +91,22 @@ def obstacle(pods: Iterable[Pod], conditions: Iterable[Mapping[str, Any]]) -> st
             if waiting.get("reason") in _HOPELESS:
                 return ": ".join(filter(None, [waiting["reason"], waiting.get("message", "")]))
     return ""
+
+
+class Obstacles:
+    """Tells of what stands in the way of pods, once it is clear that it stays there."""
+
+    _LASTS = 15.0
+    """Seconds after which what may pass did not."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def lasting(self, why: str, now: float) -> str:
+        """`why` is what `obstacle` says at the time `now`, of a clock that only goes on; empty while it may pass."""
+        self._since = (now if self._since is None else self._since) if why else None
+        may_pass = why.partition(":")[0] in _PASSING
+        return "" if self._since is None or (may_pass and now - self._since < self._LASTS) else why
 
 
 def unscheduled(pods: Iterable[Pod]) -> str:

@@ -321,7 +321,7 @@ class Kubernetes(BesideBase):
 
         How long a node takes for its image is no matter of the app's: its time to get ready begins then.
         """
-        began = time.monotonic()
+        began, obstacles = time.monotonic(), states.Obstacles()
 
         def begun() -> bool:
             try:
@@ -334,7 +334,8 @@ class Kubernetes(BesideBase):
             if len(pods) >= _wanted(found) and all(map(states.has_begun, pods)):
                 return True
             waits = states.unscheduled(pods) if time.monotonic() - began > _PLACING else ""
-            if why := states.obstacle(pods, found.get("status", {}).get("conditions") or ()) or waits:
+            why = states.obstacle(pods, found.get("status", {}).get("conditions") or ())
+            if why := obstacles.lasting(why, time.monotonic()) or waits:
                 raise RuntimeFailedError(f"{name} cannot be started by the cluster.", fact=why)
             return False
 
