@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from substitute.core.model.programs import SIGTERM
 from substitute.runtimes.command_line import begins_with_assignment, is_simple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from substitute.core.model.programs import BuildLimits, Inspection, Limits, Process, Program, Stopped
     from substitute.core.ports.runtime import Log, Runtime
 
 
+_FOLLOW = 0.1
+"""Seconds between two looks at what containers write."""
 _BY_THE_SHELL = frozenset("$`*?[]{}~<>#!")
 """Where one of these is in a command, it may mean something to the shell."""
 
@@ -35,6 +38,44 @@ def arguments(command: str) -> list[str]:
     if _BY_THE_SHELL & set(command):
         return ["/bin/sh", "-c", f"exec {command}"]
     return shlex.split(command)
+
+
+def follow_both(
+    base: Runtime,
+    logs: Mapping[str, tuple[Path, int]],
+    on_line: Callable[[str, str], None],
+    *,
+    inside: Collection[str],
+    last: Callable[[str], list[str]],
+    written: Mapping[str, Log],
+) -> None:
+    """What `base` and containers write under the names of `logs`: a name may go from one to the other meanwhile.
+
+    Those `inside` are in containers now, and `last` gives what they wrote before; `written` is what comes by each name.
+    Returns never: Ctrl-C comes through.
+    """
+    from queue import Empty, SimpleQueue  # noqa: PLC0415  # nothing else here needs these
+    from threading import Thread  # noqa: PLC0415
+
+    others = SimpleQueue[tuple[str, str]]()
+    plain = {name: (file, 0 if name in inside else count) for name, (file, count) in logs.items()}
+
+    def follow_others() -> None:
+        with suppress(OSError):  # there may be no log to read
+            base.follow(plain, lambda name, line: others.put((name, line)))
+
+    Thread(target=follow_others, daemon=True).start()
+    for name in inside:
+        for line in last(name):
+            on_line(name, line)
+    while True:
+        for name, log in written.items():
+            for line in log.lines():
+                on_line(name, line)
+        with suppress(Empty):
+            on_line(*others.get(timeout=_FOLLOW))
+            while True:
+                on_line(*others.get_nowait())
 
 
 class BesideBase:

@@ -18,7 +18,7 @@ from substitute.io.files import private_directory, write_atomically
 from substitute.linux.containers import first_process
 from substitute.linux.processes import identify, is_alive
 from substitute.linux.root_names import prefix_of
-from substitute.runtimes.containers import BesideBase
+from substitute.runtimes.containers import BesideBase, follow_both
 from substitute.runtimes.docker import notes
 from substitute.runtimes.docker.api import Absent, Api, Refused, Silent
 from substitute.runtimes.docker.creation import NAME, NOT_RESTARTED, RESTARTED, ROOT, creation, labels_of
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 _KILL_PATIENCE = 10.0
 _EARLIER = 1000
 """Lines that are kept of the containers before, which take their logs with them."""
-_FOLLOW = 0.1
-"""Seconds between two looks at what containers write."""
 _REAP_PATIENCE, _TICK = 3.0, 0.01
 _KEPT = ["running", "restarting", "paused"]
 _NO_SUCH, _NOT_SO = 404, 409
@@ -172,31 +170,15 @@ class Docker(BesideBase):
 
     def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
         """Both runtimes: a name may go from one to the other meanwhile."""
-        from queue import Empty, SimpleQueue  # noqa: PLC0415  # nothing else here needs these
-        from threading import Thread  # noqa: PLC0415
-
-        begin, others = now(), SimpleQueue[tuple[str, str]]()
-        contained = {name for name in logs if self._known(name)}
-        plain = {name: (file, 0 if name in contained else count) for name, (file, count) in logs.items()}
-
-        def follow_others() -> None:
-            with suppress(OSError):  # there may be no log to read
-                self._base.follow(plain, lambda name, line: others.put((name, line)))
-
-        Thread(target=follow_others, daemon=True).start()
-        for name in logs:
-            if name in contained:
-                for line in self._last_lines(name, *logs[name], begin):
-                    on_line(name, line)
-        written = {name: self._written(name, begin) for name in logs}
-        while True:
-            for name, log in written.items():
-                for line in log.lines():
-                    on_line(name, line)
-            with suppress(Empty):
-                on_line(*others.get(timeout=_FOLLOW))
-                while True:
-                    on_line(*others.get_nowait())
+        begin = now()
+        follow_both(
+            self._base,
+            logs,
+            on_line,
+            inside=[name for name in logs if self._known(name)],
+            last=lambda name: self._last_lines(name, *logs[name], begin),
+            written={name: self._written(name, begin) for name in logs},
+        )
 
     def shutdown(self) -> None:
         """Remove what was left of this root. dockerd itself is the machine's."""

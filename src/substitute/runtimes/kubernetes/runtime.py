@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.model.programs import SIGTERM, Inspection, Process, Stopped
 from substitute.core.polling import wait_until, wait_while
 from substitute.linux.root_names import prefix_of
-from substitute.runtimes.containers import BesideBase
+from substitute.runtimes.containers import BesideBase, follow_both
 from substitute.runtimes.kubernetes import pods as states
 from substitute.runtimes.kubernetes.access import Settings
 from substitute.runtimes.kubernetes.api import api_of
@@ -54,7 +55,6 @@ _GONE = 15.0
 """Seconds that a pod may take to be gone after it was killed. Longer takes only one whose node is gone."""
 _NOTICED = 1.0
 """Seconds that it takes at most until the API server knows that a pod has ended."""
-_FOLLOW = 0.5
 
 
 def connect(base: Runtime, root: Path, *, in_unit: bool, settings: str) -> Kubernetes:
@@ -220,30 +220,15 @@ class Kubernetes(BesideBase):
 
     def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
         """Both runtimes: a name may go from one to the other meanwhile."""
-        from queue import Empty, SimpleQueue  # noqa: PLC0415  # nothing else here needs these
-        from threading import Thread  # noqa: PLC0415
-
-        begin, others = now(), SimpleQueue[tuple[str, str]]()
-        here = {name for name in logs if self._find(name)}
-        plain = {name: (file, 0 if name in here else count) for name, (file, count) in logs.items()}
-
-        def follow_others() -> None:
-            with suppress(OSError):  # there may be no log to read
-                self._base.follow(plain, lambda name, line: others.put((name, line)))
-
-        Thread(target=follow_others, daemon=True).start()
-        for name in here:
-            for line in self.last_lines(name, *logs[name]):
-                on_line(name, line)
-        written = {name: Written(self._api, lambda name=name: self.pods(name), begin) for name in logs}  # type: ignore[misc]
-        while True:
-            for name, log in written.items():
-                for line in log.lines():
-                    on_line(name, line)
-            with suppress(Empty):
-                on_line(*others.get(timeout=_FOLLOW))
-                while True:
-                    on_line(*others.get_nowait())
+        begin = now()
+        follow_both(
+            self._base,
+            logs,
+            on_line,
+            inside=[name for name in logs if self._find(name)],
+            last=lambda name: self.last_lines(name, *logs[name]),
+            written={name: Written(self._api, partial(self.pods, name), begin) for name in logs},
+        )
 
     def shutdown(self) -> None:
         """Remove what is left of this root in the cluster, and with it the ports of its slots."""
