@@ -16,7 +16,7 @@ from tests.e2e.site import Site
 from tests.images import PYTHON, write_python
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 ENGINES = [pytest.param("docker"), pytest.param("podman")]
@@ -93,6 +93,15 @@ class ContainerSite(Site):
             self.engine("rm", "--force", *found)
         if tags := list(self.images()):
             self.engine("image", "rm", "--force", *(f"localhost/{self.prefix}/shop:{tag}" for tag in tags))
+
+
+def container_site(place: Path, request: pytest.FixtureRequest) -> Iterator[ContainerSite]:
+    """One of the engine that is the parameter of `request`; removed when it is asked for another one."""
+    engine: Engine = request.getfixturevalue(request.param)
+    fill(engine)
+    made = ContainerSite(place, engine, request.param)
+    yield made
+    made.close()
 
 
 def get(port: int, path: str = "/", headers: Mapping[str, str] | None = None) -> tuple[int, str]:

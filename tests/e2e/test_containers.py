@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.linux import processes
-from tests.e2e.containers import BASE, ENGINES, ContainerSite, fill
+from tests.e2e.containers import BASE, ENGINES, ContainerSite, container_site, fill
 from tests.e2e.site import fetch, killed
 from tests.e2e.traffic import under_load
 from tests.images import PYTHON
@@ -25,18 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.contracts.dockerd import Dockerd
-    from tests.e2e.containers import Engine
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(params=ENGINES)
 def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ContainerSite]:
-    engine: Engine = request.getfixturevalue(request.param)
-    fill(engine)
-    made = ContainerSite(tmp_path, engine, request.param)
-    yield made
-    made.close()
+    yield from container_site(tmp_path, request)
 
 
 def pid(site: ContainerSite, slot: str) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.containers import ENGINES, ContainerSite, fill
+from tests.e2e.containers import ENGINES, ContainerSite, container_site
 from tests.e2e.site import fetch
 from tests.e2e.traffic import under_load
 
@@ -14,18 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.e2e.containers import Engine
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(params=ENGINES)
 def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ContainerSite]:
-    engine: Engine = request.getfixturevalue(request.param)
-    fill(engine)
-    made = ContainerSite(tmp_path, engine, request.param)
-    yield made
-    made.close()
+    yield from container_site(tmp_path, request)
 
 
 def test_a_lost_journal_is_made_anew_with_the_image_of_what_runs(site: ContainerSite) -> None:

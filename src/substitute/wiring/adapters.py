@@ -159,7 +159,8 @@ def remember_cluster(journal: Journal, config: Config, root: Path) -> None:
     # Of several files the first one is that of kubectl, too, where they say the same.
     here = os.environ.get("KUBECONFIG", "").split(":")[0]
     usual = str(Path.home() / ".kube" / "config")
-    file = cluster.kubeconfig or (known.kubeconfig if known and in_use else here or usual)
+    stays = known is not None and (in_use or not here)
+    file = cluster.kubeconfig or (known.kubeconfig if known and stays else here) or usual
     settings = Settings(
         str(root / Path(file).expanduser()),
         cluster.context or "",
