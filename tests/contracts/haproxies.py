@@ -139,8 +139,18 @@ def another_app() -> Backend:
 
 
 def ask(client: socket.socket) -> str:
+    """The whole answer, in however many pieces it comes; less where the connection ends before."""
     client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    return client.recv(1000).decode()
+    answer = b""
+    while not _is_whole(answer) and (more := client.recv(1000)):
+        answer += more
+    return answer.decode()
+
+
+def _is_whole(answer: bytes) -> bool:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"^content-length: (\d+)", head, re.IGNORECASE | re.MULTILINE)
+    return bool(end) and (length is None or len(body) >= int(length[1]))
 
 
 def headers(site: Site, **sent: str) -> dict[str, str]:
