@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -177,3 +178,13 @@ def test_waves_need_a_balancer_that_can_end_single_streams(tmp_path: Path) -> No
     assert told == (
         'substitute.toml:5: app.shop.drain.streams: needs balancer.kind = "haproxy": passive cannot end single streams'
     )
+
+
+def test_a_standby_for_ever_is_shown_as_it_is_written_and_is_no_number_in_json(tmp_path: Path) -> None:
+    config = loaded(tmp_path, SHOP + 'standby = { keep = "forever" }\n')
+    assert (
+        json.loads(json.dumps(document(config), allow_nan=False))["app"]["shop"]["standby"]["keep"]
+        == "forever"
+    )
+    (tmp_path / "substitute.toml").write_text(describe(config))
+    assert load(tmp_path) == config

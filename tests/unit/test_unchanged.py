@@ -8,7 +8,7 @@ import pytest
 
 from substitute.core.deploy.deployment import deploy, restart, rollback
 from substitute.core.model.errors import NothingServesError
-from substitute.core.model.events import Notice, Output, Unchanged
+from substitute.core.model.events import Compared, Held, Notice, Output, Seen, Stepped, Unchanged
 from substitute.core.model.slots import SlotName
 from substitute.core.operate.manual import stop
 from substitute.core.state.deployment_log import Transcript, path_of
@@ -35,6 +35,25 @@ def test_the_newest_fifty_logs_of_an_app_are_kept_however_its_numbers_jump(shop:
     kept = sorted(int(file.stem.split("-")[1]) for file in directory.glob("deployment-*.log"))
     assert kept == [*range(303 - 3 * 49, 303, 3), 1000]
     assert (directory / "a.log").exists()
+
+
+def test_a_log_tells_of_a_canary_and_of_what_is_held_without_the_token(shop: Shop) -> None:
+    transcript = Transcript(shop.app, 7)
+    seen = Seen(120, 3, 4.0, 0.1)
+    for event in (
+        Stepped("shop", SlotName.B, 5, 120.0),
+        Compared("shop", SlotName.B, 5, 60.0, live=seen, candidate=seen),
+        Held("shop", SlotName.B, "c2", SlotName.A, 0.0, token="s3cr3t", links=("http://x/s3cr3t",)),  # noqa: S106
+        Unchanged("shop", SlotName.A, "c1"),
+    ):
+        transcript(event)
+    transcript.close()
+    text = transcript.path.read_text()
+    assert "5 % of the clients for 120s" in text
+    assert "new failed 3 of 120, live failed 3 of 120" in text
+    assert "held: c2 in slot b until 1970-01-01" in text
+    assert "s3cr3t" not in text
+    assert "(" not in text
 
 
 def operations(shop: Shop) -> list[str]:

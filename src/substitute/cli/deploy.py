@@ -97,6 +97,10 @@ def deploy(
 
     if if_changed and force:
         raise UsageError("--if-changed and --force exclude each other.")
+    if hold == 0:
+        raise UsageError(
+            "--hold 0 would abort it at once.", cure="Write how long it is to be held, such as 2h."
+        )
     site = call.site()
     chosen = site.deployed(app)
     if all_at_once:

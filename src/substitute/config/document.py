@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from substitute.config.durations import format_duration
@@ -20,7 +21,7 @@ _NAMED = frozenset({"process", "cron"})
 
 
 def document(config: Config) -> dict[str, Any]:
-    """The configuration with every default filled in, as one JSON document; times are seconds.
+    """The configuration with every default filled in, as one JSON document; times are seconds, or ``"forever"``.
 
     `env` holds the variables of `env_file` too, with `HIDDEN` for their values; so is a password in `repo`.
     """
@@ -40,6 +41,8 @@ def _document(value: object) -> Any:
         return {name: _document(inner) for name, inner in value.items()}
     if isinstance(value, tuple):
         return [_document(inner) for inner in value]
+    if value == math.inf:
+        return format_duration(math.inf)  # JSON has no infinity
     return value.path if isinstance(value, EnvFile) else value
 
 

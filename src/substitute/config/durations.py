@@ -8,6 +8,8 @@ import re
 FORM = r"[0-9]+(\.[0-9]+)? ?(ms|s|m|h)"
 EXAMPLES = '"500ms", "30s", "2m", "1h" or a number of seconds'
 
+FOREVER = "forever"
+"""Where a key takes it."""
 LONGEST = 24 * 86400.0
 """Seconds. Balancers count milliseconds in 31 bits, which end after 24.8 days."""
 
@@ -43,7 +45,9 @@ def _seconds(value: object) -> float | None:
 
 
 def format_duration(seconds: float) -> str:
-    """Write `seconds` so that `parse_duration` reads the same value."""
+    """Write `seconds` so that `parse_duration` reads the same value; infinity is `FOREVER`."""
+    if seconds == math.inf:
+        return FOREVER
     for unit, factor in _FACTORS.items():
         if seconds >= factor and seconds % factor == 0:
             return f"{int(seconds // factor)}{unit}"

@@ -14,7 +14,7 @@ from substitute.config.addresses import (
     parse_listen,
     parse_network,
 )
-from substitute.config.durations import EXAMPLES, FORM, format_duration, parse_duration
+from substitute.config.durations import EXAMPLES, FOREVER, FORM, format_duration, parse_duration
 from substitute.config.problems import Problem
 from substitute.config.tables import List, Value
 
@@ -62,17 +62,19 @@ def _span(shortest: float) -> Value[float]:
 
 Duration = _span(0)
 """Seconds, 0 included."""
-FOREVER = "forever"
 
 
-def _while(written: object) -> float:
-    return math.inf if written == FOREVER else parse_duration(written)
+def _duration_or_forever(written: object) -> float:
+    try:
+        return math.inf if written == FOREVER else parse_duration(written)
+    except ValueError as error:
+        raise ValueError(f'{error}; or "{FOREVER}"') from error
 
 
 DurationOrForever = Value(
     f'a duration: {EXAMPLES}; or "{FOREVER}"',
     {"anyOf": [{"const": FOREVER}, *Duration.schema["anyOf"]]},
-    _while,
+    _duration_or_forever,
 )
 """Seconds; infinity for ever."""
 PositiveDuration = _span(0.01)
@@ -261,11 +263,14 @@ def _whole(low: int, high: int) -> Value[int]:
     return Value(words, {"maximum": high, "minimum": low, "type": "integer"}, parse)
 
 
+_STEP = 'a share from 1% to 99% and a time, such as "5% 2m"'
+
+
 def parse_step(text: str) -> tuple[int, float]:
     """Turn ``"5% 2m"`` into 5 percent and 120 seconds. Raises ValueError with what was expected."""
     match = re.fullmatch(r"([1-9][0-9]?)% +(\S+)", text)
     if not match:
-        raise ValueError('a share and a time, such as "5% 2m"')
+        raise ValueError(_STEP)
     return int(match[1]), parse_duration(match[2])
 
 
@@ -275,7 +280,7 @@ def _step(text: str) -> str:
 
 
 Steps = List(
-    text('a share and a time, such as "5% 2m"', _step, pattern=rf"[1-9][0-9]?% +({FORM})"),
+    text(_STEP, _step, pattern=rf"[1-9][0-9]?% +({FORM})"),
     'a list of shares and times, such as ["5% 2m", "25% 5m"]',
 )
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from substitute.balancers.haproxy import leaving
+from substitute.balancers.haproxy import socket as haproxys_socket
 from substitute.core.ports.access_log import CUT, Answered, Answers
 from tests.contracts.balanced_site import A, B, Site
 from tests.contracts.haproxies import another_app, balancer, meanwhile
@@ -17,6 +18,9 @@ from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import pytest
 
 
 def recent(site: Site, count: int) -> Sequence[Answered]:
@@ -157,3 +161,32 @@ def test_one_that_has_just_been_started_or_does_not_run_remembers_nothing(site: 
     assert balancer(site).access_log("shop").recent() == []
     site.route(100, 0)
     assert balancer(site).access_log("shop").recent() == []
+
+
+def test_what_a_worker_remembers_from_before_is_not_heard_once_it_has_closed_the_connection(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HAProxy may do so when nothing was said for ten seconds. Its memory is of the version before."""
+    opened: list[socket.socket] = []
+    line = haproxys_socket.line
+
+    def noted(run: Path, command: str, patience: float) -> socket.socket:
+        opened.append(line(run, command, patience))
+        return opened[-1]
+
+    site.route(100, 0)
+    get(site.listen, "/status/500")
+    recent(site, 1)
+    monkeypatch.setattr(haproxys_socket, "line", noted)
+    with balancer(site).access_log("shop").follow() as answers:
+        opened[0].shutdown(socket.SHUT_RD)
+        heard = [*answers.take(0.5), *answers.take(0.5)]
+        assert (heard, len(opened)) == ([], 2)
+
+        def hears() -> bool:
+            get(site.listen, "/hello")
+            heard.extend(answers.take(0.05))
+            return bool(heard)
+
+        eventually(hears)
+        assert {one.path for one in heard} == {"/hello"}

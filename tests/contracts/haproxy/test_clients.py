@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 from typing import TYPE_CHECKING
 
+from substitute.balancers.haproxy.clients import OVER
 from substitute.core.model.slots import SlotName
 from substitute.core.ports.balancer import Preview
 from substitute.values import replace
@@ -41,9 +42,10 @@ def test_who_has_the_token_gets_what_is_held_and_nobody_else(site: Site) -> None
         assert {ask(site.listen, method=method, **sent)[1] for method in ("GET", "POST")} == {"b0"}
     for sent in ({}, {"Cookie": "substitute-preview=other"}, {"X_Substitute_Preview": ":share:app_shop"}):
         assert [ask(site.listen, **sent)[1] for _ in range(3)] == ["a0"] * 3
-    assert ask(site.listen, path.replace(TOKEN, "other"))[1] == "a0"
+    assert ask(site.listen, path.replace(TOKEN, "other"))[:2] == (404, OVER)
     site.balancer.route([site.shop(100, 0)])
     assert ask(site.listen, X_Substitute_Preview=TOKEN)[1] == "a0"
+    assert ask(site.listen, path)[:2] == (404, OVER)
 
 
 def test_a_client_stays_with_the_version_that_it_met(site: Site) -> None:

@@ -72,6 +72,8 @@ class Following:
         self._run = run_directory
         self._app = app
         self._heard: dict[int, _Ear] = {}
+        self._ever: set[int] = set()
+        """Workers that were listened to: HAProxy closes a connection on which nothing was said for 10 s."""
         self._known: int | None = None
         """The newest worker, when it was last looked."""
         self._looked = 0.0
@@ -106,11 +108,13 @@ class Following:
                     self._heard[worker.pid].is_idle = self._is_idle(worker, self._heard[worker.pid])
 
     def _listen(self, pid: int) -> None:
-        # All that a later worker remembers came after the beginning.
-        since = " -n" if self._known is None else ""
+        # All that a later worker remembers came after the beginning. What any other remembers may be years old, and of
+        # another version that was in the slot.
+        since = " -n" if self._known is None or pid in self._ever else ""
         ear = _Ear(api.line(self._run, f"{_WHO};{_SHOW} -w{since}", _FIRST_WORD))
         if ear.pid == pid:
             self._heard[pid] = ear
+            self._ever.add(pid)
         else:  # in a reload the one before may take the connection
             ear.close()
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _ATTRIBUTES = "Path=/; HttpOnly; SameSite=Lax"
+OVER = "This preview is over: the version was promoted or aborted."
 
 
 def previews() -> list[str]:
@@ -42,6 +43,8 @@ def previews() -> list[str]:
         *(f"    http-request set-var(txn.token) {said} if {when}" for said, when in asked.items()),
         f"    http-request set-var(txn.preview) {slot} if {{ var(txn.token) -m found }}",
         f"    http-request return status 302 hdr Location / hdr Set-Cookie {cookie} if {linked} {found}",
+        # Not the live version, which whoever follows an old link would take for the new one.
+        f'    http-request return status 404 content-type text/plain string "{OVER}" if {linked}',
         f"    use_backend %[var(txn.app)] if {found}",
     ]
 

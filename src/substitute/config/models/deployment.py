@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-from substitute.config.tables import Inner, List, Table, key, optional
+from typing import TYPE_CHECKING
+
+from substitute.config.tables import Inner, List, Refused, Table, key, optional
 from substitute.config.values import (
     Duration,
     DurationOrForever,
@@ -22,6 +24,9 @@ from substitute.config.values import (
 )
 from substitute.core.model.apps import Canary, CanaryStep, Replay
 from substitute.core.model.programs import STOP_SIGNALS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 Prefixes = List(HealthPath, 'a list of paths, such as ["/assets/"]')
 
@@ -137,6 +142,14 @@ class CanaryConfig(Table):
         "What happens after the last step if it is shown neither that the new version is worse nor that it is not.",
         default="go-on",
     )
+
+    def agree(self, written: Collection[str]) -> None:  # noqa: ARG002  of the base
+        """Who has met the new version stays with it: its share only grows."""
+        shares = [parse_step(step)[0] for step in self.steps]
+        if shares != sorted(set(shares)):
+            raise Refused(
+                f"the shares of steps = {list(self.steps)} do not grow: who has met the new version stays with it"
+            )
 
     def resolved(self) -> Canary:
         """It for the core."""

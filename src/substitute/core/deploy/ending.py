@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.preparation.strays import tell
@@ -97,8 +98,10 @@ def _tell_of_standby(attempt: Attempt) -> None:
     slot = host.journal.app(app.name).standby(host.clock.now())
     if slot is None:
         return
-    for_time = "until its slot is needed" if app.standby == math.inf else f"for {app.standby:g}s"
-    attempt.emit(Notice(f"Slot {slot.name} stands by {for_time}: `substitute rollback` starts nothing."))
+    ends = "its slot is needed"
+    if slot.standby_until not in {None, math.inf}:
+        ends = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(slot.standby_until))
+    attempt.emit(Notice(f"Slot {slot.name} stands by until {ends}: `substitute rollback` starts nothing."))
 
 
 def _settle_at_last(attempt: Attempt, steps: Steps) -> Settled:

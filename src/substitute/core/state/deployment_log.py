@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from substitute.core.excerpt import Shown
 from substitute.core.model.events import (
     Checked,
+    Compared,
     Event,
     Failed,
+    Held,
     Interrupted,
     Judged,
     Notice,
@@ -20,7 +22,9 @@ from substitute.core.model.events import (
     PhaseStarted,
     Replayed,
     Resolved,
+    Stepped,
     Succeeded,
+    Unchanged,
     Warned,
 )
 from substitute.values import replace
@@ -96,5 +100,24 @@ def _text(event: Event) -> str:
         case Succeeded():
             text = f"== succeeded: {event.commit} is live in slot {event.live}"
         case _:
-            text = f"== {event}"
+            text = _of_a_canary(event)
+    return text
+
+
+def _of_a_canary(event: Event) -> str:
+    """A line for what is held, or meets its first clients."""
+    match event:
+        case Stepped():
+            text = f"== {event.share} % of the clients for {event.seconds:g}s"
+        case Compared():
+            sides = {"new": event.candidate, "live": event.live}
+            told = (f"{name} failed {one.failures} of {one.requests}" for name, one in sides.items())
+            text = f"-- {event.share} %: {', '.join(told)}"
+        case Held():  # who has its token can see it
+            until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.until))
+            text = f"== held: {event.commit} in slot {event.slot} until {until}"
+        case Unchanged():
+            text = f"== unchanged: {event.commit} is live in slot {event.live} already"
+        case _:
+            text = f"-- {getattr(event, 'message', event.event)}"
     return text

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from substitute.core.host import Host
     from substitute.core.model.apps import App
 
+_GOOD = {"succeeded", "promoted"}
+"""Outcomes of a deployment whose version became live."""
 _LATELY = 10
 """Deployments that are looked at."""
 _STARTS = (Phase.START, Phase.READY, Phase.WARM, Phase.WORKERS)
@@ -56,7 +58,7 @@ def _took(host: Host, app: App, commit: str, phases: Iterable[Phase]) -> float |
     """The seconds of `phases` in the latest deployment of `commit` that had the first of them, if one of late did."""
     first, *rest = phases
     for one in host.journal.history(app.name, _LATELY):
-        if one.commit == commit and one.outcome == "succeeded" and one.seconds.get(first):
+        if one.commit == commit and one.outcome in _GOOD and one.seconds.get(first):
             return round(sum(one.seconds.get(phase, 0.0) for phase in (first, *rest)), 1)
     return None
 
