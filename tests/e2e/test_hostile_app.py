@@ -46,7 +46,9 @@ assert len({GOOD, DEAF, FORKS, DEAF_CHILD, LEAKS, SLOW}) == 6
 @pytest.mark.parametrize(
     ("source", "killed"),
     [
-        pytest.param(DEAF, "Slot a did not exit within 1s of SIGTERM and was killed.", marks=pytest.mark.slow),
+        pytest.param(
+            DEAF, "Slot a did not exit within 1s of SIGTERM and was killed.", marks=pytest.mark.slow
+        ),
         pytest.param(FORKS, "", marks=pytest.mark.slow),
         (
             DEAF_CHILD,
