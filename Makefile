@@ -1,4 +1,4 @@
-# make setup | demo | test | test-containers | test-kubernetes | test-long | lint | audit | check | bench | soak MINUTES=30
+# make setup | demo | test | test-slow | test-containers | test-kubernetes | test-long | lint | audit | check | bench | soak MINUTES=30
 #
 # Everything lands in .venv. `setup` installs substitute and nothing else; what tests and lint need comes with them,
 # Debian's packages too where apt-get is there.
@@ -12,7 +12,7 @@ CONTAINERS := docker.io podman runc tini docker-registry apache2-utils
 KUBERNETES := containerd runc containernetworking-plugins skopeo docker-registry apache2-utils
 ENGINES := $(CONTAINERS) $(KUBERNETES) npm golang-go postgresql debootstrap ruby-rails ruby-pg bundler capistrano
 
-.PHONY: setup demo test test-containers test-kubernetes test-long lint audit check bench soak docs clean
+.PHONY: setup demo test test-slow test-containers test-kubernetes test-long lint audit check bench soak docs clean
 
 setup: .venv/.done
 
@@ -41,6 +41,12 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/.dev
 	@tools/packages $(DEBIAN)
 	$(BIN)/pytest --numprocesses $(WORKERS) $(SPREAD) --durations 25
+
+# What `make test` tries once is tried here with the other runtimes, balancers, signals and apps.
+test-slow: export PYTHONDONTWRITEBYTECODE =
+test-slow: .venv/.dev
+	@tools/packages $(DEBIAN)
+	$(BIN)/pytest --numprocesses $(WORKERS) $(SPREAD) --durations 15 -m "slow and not long and not containers and not kubernetes"
 
 # Every test, the long ones too: engines and packages that have to be installed, and whole matrices of the model.
 test-long: export PYTHONDONTWRITEBYTECODE =

@@ -30,8 +30,11 @@ KINDS: dict[str, Kind] = {
 }
 RELATED = {"passive behind haproxy", "passive behind caddy", "nginx of the system", *haproxies.OTHERS}
 """What such a kind has in common with another one of `KINDS` is all that is ours: its whole suite is for `make
-test-long`, and here it switches under load."""
+test-long`. It switches under load in `make test-slow`."""
+OTHERS = {*RELATED, "traefik"}
+"""What switches under load in `make test-slow`."""
 USUAL = [pytest.param(name, marks=pytest.mark.long if name in RELATED else ()) for name in KINDS]
+IN_SLOW = [pytest.param(name, marks=pytest.mark.slow if name in OTHERS else ()) for name in KINDS]
 WEIGHING = [one for one in USUAL if KINDS[str(one.values[0])].weighs]
 TURNS = int(os.environ.get("TURNS", "4"))
 STEP = 20
@@ -122,7 +125,7 @@ def test_the_same_routes_again_change_nothing(site: Site) -> None:
         assert say("two") == "b0 two"
 
 
-@pytest.mark.parametrize("kept", KINDS, indirect=True)
+@pytest.mark.parametrize("kept", IN_SLOW, indirect=True)
 def test_switches_at_saturation_fail_no_request(site: Site) -> None:
     with saturated(site) as running:
         for turn in range(TURNS):

@@ -118,13 +118,20 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         site.end()
 
 
-USUAL = set(zip(KINDS, (*KINDS[1:], KINDS[0]), strict=True))
-"""Each kind is left once, and comes once; `make test-long` has each pair."""
+IN_SLOW = set(zip(KINDS, (*KINDS[1:], KINDS[0]), strict=True))
+"""Each kind is left once, and comes once. `make test` has one of them, `make test-long` each pair."""
+USUAL = ("haproxy", "passive")
+
+
+def _mark(pair: tuple[str, str]) -> Sequence[pytest.MarkDecorator]:
+    if pair == USUAL:
+        return ()
+    return [pytest.mark.slow if pair in IN_SLOW else pytest.mark.long]
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [pytest.param(*pair, marks=() if pair in USUAL else pytest.mark.long) for pair in permutations(KINDS, 2)],
+    [pytest.param(*pair, marks=_mark(pair)) for pair in permutations(KINDS, 2)],
 )
 def test_a_change_of_the_kind_fails_no_request_at_either_door(town: Town, before: str, after: str) -> None:
     town.alone(before)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PYTHON = [sys.executable, "-S", "-E", "app.py"]
 
 
-@pytest.fixture(params=["passive", "haproxy"])
+@pytest.fixture(params=["passive", pytest.param("haproxy", marks=pytest.mark.slow)])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -52,7 +52,9 @@ def _answers(site: Site) -> bool:
     ("user", "runtime"),
     [
         pytest.param(None, "systemd", id="root-systemd"),
-        pytest.param(USER, "supervisord", id="a user whose systemd lingers-supervisord"),
+        pytest.param(
+            USER, "supervisord", id="a user whose systemd lingers-supervisord", marks=pytest.mark.slow
+        ),
         pytest.param(None, "supervisord", id="root-supervisord", marks=pytest.mark.long),
         pytest.param(USER, "systemd", id="a user whose systemd lingers-systemd", marks=pytest.mark.long),
     ],

@@ -112,7 +112,7 @@ def working_places(site: Site) -> set[str]:
 
 @pytest.mark.parametrize("runtime", ["supervisord"])
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-@pytest.mark.parametrize("user", [None, "nobody"])
+@pytest.mark.parametrize("user", [pytest.param(None, marks=pytest.mark.slow), "nobody"])
 def test_a_process_that_only_looks_like_the_live_instance_is_not_taken_for_it(
     site: Site, user: str | None
 ) -> None:

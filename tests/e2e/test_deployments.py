@@ -110,7 +110,10 @@ def test_a_failed_first_deployment_exits_with_4(site: Site) -> None:
     assert site.app()["live"] is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, *(pytest.param(one, marks=pytest.mark.slow) for one in (signal.SIGTERM, signal.SIGHUP))],
+)
 def test_an_interruption_before_the_commit_leaves_the_old_version_serving(site: Site, number: int) -> None:
     site.run("deploy")
     site.configure(more='[app.shop.verify]\nfor = "60s"\n')
@@ -322,7 +325,7 @@ def test_up_after_everything_was_killed_at_once_serves_what_was_live(site: Site)
     assert fetch(site.url) == "version 2\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
 def test_when_supervisord_is_killed_or_stopped_its_orphans_serve_until_the_next_deployment(
     site: Site, number: signal.Signals
 ) -> None:

@@ -105,6 +105,7 @@ def an_app_runs_behind_nginx() -> None:
     subprocess.run(["systemctl", "start", "shop", "nginx"], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "way", ["Your nginx stays as it is", "Put HAProxy between nginx and the app"], ids=["passive", "haproxy"]
 )
@@ -121,6 +122,7 @@ def the_app_is_deployed() -> None:
     subprocess.run(["substitute", "deploy"], cwd=root, check=True)
 
 
+@pytest.mark.slow
 def test_how_to_serve_an_app_over_https_with_nginx(server: Machine) -> None:
     def before() -> None:
         the_app_is_deployed()
@@ -150,6 +152,7 @@ def the_app_answers_with_the_headers_that_it_got() -> None:
     subprocess.run(["substitute", "-C", "/srv/shop", "deploy"], check=True)
 
 
+@pytest.mark.slow
 def test_how_to_deploy_from_ci_over_ssh(server: Machine) -> None:
     follow(server, "howto/ci.md", before=lambda: subprocess.run(["systemctl", "start", "ssh"], check=True))
     server.call(jobs_fail_wait_and_are_cancelled_as_the_page_says)
@@ -221,6 +224,7 @@ def a_host_of_private_repositories(keys: str) -> None:
 PRIVATE = "howto/private-repositories.md"
 
 
+@pytest.mark.slow
 def test_how_to_deploy_from_a_private_repository_as_the_user_who_deploys(server: Machine) -> None:
     sections = "A key of the user who deploys", "One key for each repository", "HTTPS with a token"
     follow(
@@ -233,6 +237,7 @@ def test_how_to_deploy_from_a_private_repository_as_the_user_who_deploys(server:
     )
 
 
+@pytest.mark.slow
 def test_how_to_deploy_from_a_private_repository_as_the_apps_user(server: Machine) -> None:
     """No key but that user's own is taken."""
 
@@ -245,10 +250,12 @@ def test_how_to_deploy_from_a_private_repository_as_the_apps_user(server: Machin
     follow(server, PRIVATE, "A key of the app's user", before=before, replace={})
 
 
+@pytest.mark.slow
 def test_how_to_run_several_apps(server: Machine) -> None:
     follow(server, "howto/several-apps.md")
 
 
+@pytest.mark.slow
 def test_how_to_upgrade_and_uninstall(server: Machine) -> None:
     def before() -> None:
         the_app_is_deployed()

@@ -148,7 +148,7 @@ def test_history_shows_the_drills(site: Site) -> None:
     assert "baseline" in text
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interruption_in_the_operation_ends_both_and_shows_what_there_is(site: Site, number: int) -> None:
     site.run("deploy")
     site.configure(more='[app.shop.verify]\nfor = "60s"\n')

@@ -24,6 +24,7 @@ EXAMPLE = EXAMPLES / "monorepo"
 WEB, SHARED = "apps/web/www.js", "packages/messages/messages.json"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_commit_deploys_the_apps_that_it_touches_and_no_request_to_either_fails(site: Site) -> None:
     shutil.copytree(EXAMPLE, site.repository.directory, dirs_exist_ok=True)

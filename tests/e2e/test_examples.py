@@ -43,7 +43,7 @@ BUILDING = 600.0
     ("name", "replaced"),
     [
         pytest.param("node", {}, id="node"),
-        pytest.param("gunicorn", LINKED, id="gunicorn, linked"),
+        pytest.param("gunicorn", LINKED, id="gunicorn, linked", marks=pytest.mark.slow),
         *(pytest.param(name, {}, marks=pytest.mark.long, id=name) for name in ("uvicorn", "gunicorn")),
     ],
 )
@@ -134,6 +134,7 @@ class Migration(migrations.Migration):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize(
     "built", [False, pytest.param(True, marks=pytest.mark.long)], ids=["linked", "built"]
@@ -242,6 +243,7 @@ def one(site: Site, query: str) -> int:
 # -- Rack -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("puma"), reason="needs Debian's puma")
 def test_the_rack_example_answers_with_two_instances_and_does_each_job_once(site: Site) -> None:
     copied(site, "rack")

@@ -99,6 +99,7 @@ def php() -> Iterator[Machine]:
 NGINX = "http://127.0.0.1/"
 
 
+@pytest.mark.slow
 def test_php_fpm_behind_an_nginx_that_nobody_touches_loses_nothing(php: Machine) -> None:
     def inside() -> None:
         substitute("deploy")

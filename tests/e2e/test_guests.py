@@ -35,7 +35,7 @@ def status_of(port: int) -> dict[str, str]:
 
 
 @pytest.mark.machine
-@pytest.mark.parametrize("runtime", ["supervisord", "systemd"])
+@pytest.mark.parametrize("runtime", [pytest.param("supervisord", marks=pytest.mark.slow), "systemd"])
 def test_a_guest_runs_as_the_apps_user_in_its_sandbox_and_is_back_after_down_and_up(site: Site) -> None:
     site.configure(more=f'user = "{USER}"\n')
     site.run("deploy")

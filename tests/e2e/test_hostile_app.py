@@ -46,8 +46,10 @@ assert len({GOOD, DEAF, FORKS, DEAF_CHILD, LEAKS, SLOW}) == 6
 @pytest.mark.parametrize(
     ("source", "killed"),
     [
-        (DEAF, "Slot a did not exit within 1s of SIGTERM and was killed."),
-        (FORKS, ""),
+        pytest.param(
+            DEAF, "Slot a did not exit within 1s of SIGTERM and was killed.", marks=pytest.mark.slow
+        ),
+        pytest.param(FORKS, "", marks=pytest.mark.slow),
         (
             DEAF_CHILD,
             "The main process of slot a exited, but what it had started did not within 1s of SIGTERM",

@@ -51,7 +51,11 @@ LOST: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.mark.parametrize(
     "how",
-    ["garbage", "deleted", *(pytest.param(how, marks=pytest.mark.long) for how in ("truncated", "emptied"))],
+    [
+        "garbage",
+        pytest.param("deleted", marks=pytest.mark.slow),
+        *(pytest.param(how, marks=pytest.mark.long) for how in ("truncated", "emptied")),
+    ],
 )
 def test_a_lost_journal_is_made_anew_from_what_is_observed_and_said(site: Site, how: str) -> None:
     lose, told = LOST[how]

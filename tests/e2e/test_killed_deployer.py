@@ -37,7 +37,7 @@ SEED = int(os.environ.get("SEED", "1"))
 ON_BOTH_IN_LONG = pytest.mark.parametrize(
     "runtime", ["supervisord", pytest.param("systemd", marks=[pytest.mark.machine, pytest.mark.long])]
 )
-USUAL = {("supervisord", "deploy"), ("systemd", "deploy")}
+USUAL = "deploy"
 """What is tried at each change: the events of a restart and of a rollback are among those of a deployment."""
 pytestmark = pytest.mark.timeout(300 + 10 * KILLS)
 
@@ -167,8 +167,8 @@ EACH_ON_BOTH = [
     pytest.param(
         *(runtime, operation),
         marks=[
-            *([pytest.mark.machine] if runtime == "systemd" else []),
-            *([] if (runtime, operation) in USUAL else [pytest.mark.long]),
+            *([pytest.mark.machine, pytest.mark.slow] if runtime == "systemd" else []),
+            *([] if operation == USUAL else [pytest.mark.long]),
         ],
     )
     for runtime in ("supervisord", "systemd")

@@ -61,7 +61,7 @@ def test_a_migration_runs_once_with_the_new_code_and_what_it_did_in_part_is_told
     site.assert_only_serves()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_release_ends_with_its_deployer_and_does_not_run_again_by_itself(site: Site, number: int) -> None:
     site.run("deploy")
     configure(site, HANGS)

@@ -63,7 +63,7 @@ def followed(site: Site) -> Iterator[list[str]]:
 
 
 @pytest.mark.machine
-@pytest.mark.parametrize(("before", "after"), [KINDS, KINDS[::-1]])
+@pytest.mark.parametrize(("before", "after"), [KINDS, pytest.param(*KINDS[::-1], marks=pytest.mark.slow)])
 def test_a_root_changes_its_runtime_with_its_next_deployment(site: Site, before: str, after: str) -> None:
     cron = '[app.shop.cron.digest]\nat = "@yearly"\ncommand = "true"\n'
     run_by(site, before, more=cron)

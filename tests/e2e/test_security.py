@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ON_BOTH = pytest.mark.parametrize(
-    "runtime", ["supervisord", pytest.param("systemd", marks=pytest.mark.machine)]
+    "runtime", ["supervisord", pytest.param("systemd", marks=[pytest.mark.machine, pytest.mark.slow])]
 )
 SECRET = "s3cr3t-0f-the-env-file"  # noqa: S105  # it is what is looked for
 
@@ -118,7 +118,7 @@ def test_links_in_a_slot_lead_nobody_outside(site: Site, tmp_path: Path) -> None
 
 
 @pytest.mark.machine
-@pytest.mark.parametrize("runtime", ["supervisord", "systemd"])
+@pytest.mark.parametrize("runtime", [pytest.param("supervisord", marks=pytest.mark.slow), "systemd"])
 def test_with_a_user_nothing_of_the_repository_runs_as_root(site: Site, tmp_path: Path) -> None:
     for directory in (tmp_path.parent, tmp_path, site.root, site.repository.directory):
         directory.chmod(0o755)

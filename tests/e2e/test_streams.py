@@ -33,7 +33,9 @@ IN_BACKGROUND = pytest.param(
 )  # the deployer that is killed is as good
 
 
-@pytest.fixture(params=["waited for", "the deployer is killed", IN_BACKGROUND])
+@pytest.fixture(
+    params=["waited for", pytest.param("the deployer is killed", marks=pytest.mark.slow), IN_BACKGROUND]
+)
 def manner(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
