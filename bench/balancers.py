@@ -30,12 +30,11 @@ from tests.contracts.strict_client import accepts
 from tests.waiting import eventually
 
 import substitute
+from bench import pages
 from substitute.core.model.slots import SlotName
 from substitute.demo.load import Load
 from substitute.linux.processes import identify
 
-PAGE = Path(__file__).parent.parent / "docs" / "balancers.md"
-BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 APP = Path(substitute.__file__).parent / "demo" / "app.py"
 DRAIN = 5.0
 HEAD = (
@@ -96,9 +95,7 @@ def main(switches: int) -> None:
         f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}. "
         "A cell says how many requests failed, of how many. *Switch* and *drain* are medians.\n"
     )
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}{HEAD}{''.join(lines)}{note}{END}{after}")
+    pages.write("balancers.md", f"{HEAD}{''.join(lines)}{note}")
 
 
 def measure(row: Row, switches: int) -> str:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from tests.machines import Machine
 
+from bench import pages
 from bench.site import BenchSite
 from bench.speed import APP
 from substitute.demo.load import Load
@@ -30,8 +31,6 @@ from substitute.demo.load import Load
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- builds: begin -->\n", "<!-- builds: end -->\n"
 HEAD = "| runtime | no build: p50, p99 | a build without limits | with the defaults |\n|---|---|---|---|\n"
 BURNING = (
     "import sys, time\nend = time.monotonic() + float(sys.argv[1])\nwhile time.monotonic() < end: pass\n"
@@ -57,10 +56,7 @@ def main(rounds: int, seconds: float) -> None:
         f"\nMedians of {rounds} turns of {seconds:g} s each, two build processes a core, {os.cpu_count()} cores, "
         f"{CONNECTIONS} clients without a pause. `python -m bench.builds {rounds} {seconds:g}`.\n"
     )
-    print(HEAD + rows, end="")  # noqa: T201
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}{HEAD}{rows}{note}{END}{after}")
+    pages.write("benchmarks.md", HEAD + rows + note, mark="builds")
 
 
 def told(latencies: Latencies) -> str:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from tests.contracts.dockerd import dockerd
 from tests.images import PYTHON, write_python
 
+from bench import pages
 from bench.site import BenchSite
 from bench.speed import APP
 from bench.swaps import Seen, loaded
@@ -31,8 +32,6 @@ from substitute.values import dataclass, field
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = Path(__file__).parent.parent / "docs" / "containers.md"
-BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 BASE = "localhost/substitute-bench:python"
 HEAD = (
     "| how it runs | build | start | until ready | deployment | rollback | requests/s | failed GET | failed POST |\n"
@@ -80,9 +79,7 @@ def main(rounds: int) -> None:
         f"\nMedians of {rounds} at rest; requests/s and failures over {2 * rounds} deployments and rollbacks at\n"
         f"saturation, on {os.cpu_count()} cores that all share. `python -m bench.containers {rounds}`.\n"
     )
-    print(table + note)  # noqa: T201
-    before, _, after = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}{table}{note}{END}{after.partition(END)[2]}")
+    pages.write("containers.md", table + note)
 
 
 def measure(kind: str, place: Path, rounds: int) -> Found:

@@ -1,5 +1,7 @@
 """Measures how many requests a second the embedded HAProxy carries, beside nginx with kept connections to the same app.
 
+It writes a table of docs/balancers.md.
+
     python -m bench.front_door [ROUNDS [SECONDS]]
 
 In turns, with wrk: 32 connections, GET. The processors are shared with the app and with wrk, so only the ratios mean
@@ -25,6 +27,7 @@ from tests.contracts.strict_client import accepts
 from tests.ports import free_port
 from tests.waiting import eventually
 
+from bench import pages
 from substitute.core.model.slots import Endpoint
 from substitute.linux import listeners
 from substitute.linux.listeners import sockets_of
@@ -48,13 +51,14 @@ http {{
 }}
 """
 CONNECTIONS = 32
+HEAD = "| in front | requests/s | times nginx | processor time of a request |\n|---|---|---|---|\n"
 
 
 def main(rounds: int, seconds: int) -> None:
-    """Measure each in turn, and print medians and their ratios to nginx's."""
+    """Measure each in turn, and write medians and their ratios to nginx's."""
     with tempfile.TemporaryDirectory(prefix="substitute-bench-") as place, ExitStack() as stack:
         app = Endpoint("127.0.0.1", free_port())
-        stack.enter_context(_running(["node", "-e", APP, str(app.port)], app))
+        stack.enter_context(running(["node", "-e", APP, str(app.port)], app))
         fronts = {"nginx": stack.enter_context(_nginx(Path(place), app))}
         for number, (name, kind) in enumerate(haproxies.KINDS.items()):
             site: Site = stack.enter_context(site_in(Path(place) / str(number), kind))
@@ -62,7 +66,10 @@ def main(rounds: int, seconds: int) -> None:
             site.route(100, 0)
             fronts[name] = site.listen
         if program := os.environ.get("KAMAL_PROXY"):
-            fronts["kamal-proxy"] = stack.enter_context(_kamal_proxy(program, Path(place), app))
+            proxy = KamalProxy(program, Path(place))
+            stack.enter_context(proxy.running())
+            proxy.deploy(app)
+            fronts["kamal-proxy"] = proxy.listen
         counted: dict[str, list[float]] = {name: [] for name in fronts}
         pids = {name: _pids(listen) for name, listen in fronts.items()}
         used: dict[str, list[float]] = {name: [] for name in fronts}
@@ -72,17 +79,24 @@ def main(rounds: int, seconds: int) -> None:
                 counted[name].append(_wrk(listen, seconds))
                 used[name].append((_processor_time(pids[name]) - before) / counted[name][-1] / seconds)
     nginx = statistics.median(counted["nginx"])
-    print(f"{rounds} rounds of {seconds} s in turn, GET, {CONNECTIONS} connections, {os.cpu_count()} cores")  # noqa: T201
+    rows = []
     for name, found in counted.items():
         middle = statistics.median(found)
         each = 1e6 * min(used[name])  # whatever else runs adds to it
-        text = f"{middle:8,.0f} requests/s   {middle / nginx:.2f} x nginx   {each:5.1f} us a request"
-        print(f"  {name:<22} {text}")  # noqa: T201
+        rows.append(f"| {name} | {middle:,.0f} | {middle / nginx:.2f} | {each:.0f} \u00b5s |\n")
+    how = (
+        f"Medians of {rounds} turns of {seconds} s each, GET, {CONNECTIONS} connections of wrk, which shares the "
+        "processors with\nthe app and the front; of the processor time the least."
+    )
+    note = pages.measured(how, f"front_door {rounds} {seconds}")
+    pages.write("balancers.md", HEAD + "".join(rows) + note, mark="front door")
 
 
 @contextmanager
-def _running(command: list[str], listen: Endpoint, **environment: str) -> Iterator[None]:
-    with subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.DEVNULL) as process:
+def running(command: list[str], listen: Endpoint, **environment: str) -> Iterator[None]:
+    """A program that listens there, for as long as it is needed."""
+    quiet = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
+    with subprocess.Popen(command, env=os.environ | environment, **quiet) as process:
         try:
             eventually(lambda: accepts(listen))
             yield
@@ -95,19 +109,29 @@ def _nginx(place: Path, app: Endpoint) -> Iterator[Endpoint]:
     listen = Endpoint("127.0.0.1", free_port())
     (place / "nginx.conf").write_text(NGINX.format(app=app, listen=listen))
     binary = nginxes.binaries()["nginx of the system"]
-    with _running([binary, "-p", str(place), "-c", "nginx.conf"], listen):
+    with running([binary, "-p", str(place), "-c", "nginx.conf"], listen):
         yield listen
 
 
-@contextmanager
-def _kamal_proxy(program: str, place: Path, app: Endpoint) -> Iterator[Endpoint]:
-    listen = Endpoint("127.0.0.1", free_port())
-    home = {"HOME": str(place), "XDG_RUNTIME_DIR": str(place), "XDG_CONFIG_HOME": str(place)}
-    ports = ["--http-port", str(listen.port), "--https-port", str(free_port())]
-    with _running([program, "run", *ports], listen, **home):
-        deploy = [program, "deploy", "bench", "--target", str(app), "--health-check-path", "/"]
-        subprocess.run(deploy, check=True, env=os.environ | home)
-        yield listen
+class KamalProxy:
+    """The proxy of Kamal, for one app."""
+
+    def __init__(self, program: str, place: Path) -> None:
+        self._program = program
+        self._home = dict.fromkeys(("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"), str(place))
+        self.listen = Endpoint("127.0.0.1", free_port())
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Have it run."""
+        ports = ["--http-port", str(self.listen.port), "--https-port", str(free_port())]
+        with running([self._program, "run", *ports], self.listen, **self._home):
+            yield
+
+    def deploy(self, app: Endpoint) -> None:
+        """Lead it to `app` once that answers; return when the one before has finished its requests."""
+        command = [self._program, "deploy", "bench", "--target", str(app), "--health-check-path", "/"]
+        subprocess.run(command, check=True, env=os.environ | self._home, capture_output=True)
 
 
 def _pids(listen: Endpoint) -> list[int]:

@@ -13,13 +13,13 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 from tests.canaries import LOOK, Canary, Clients
 from tests.unit.test_judge import EQUAL
 
+from bench import pages
 from substitute.core.judge.judge import Judge
 from substitute.core.judge.verdict import End
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Executor
 
-PAGE = Path(__file__).parent.parent / "docs" / "canary.md"
-BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 SHORT, LONG = 420, 1800
 FALSE = 2000
 POWER_HEAD = (
@@ -84,10 +82,8 @@ def main(canaries: int) -> None:
         f"\nSimulated by `make bench`: {canaries} canaries each, each request of another client, a look every {LOOK:g} "
         "seconds, 0.1 % of the requests fail with the live version, median 100 ms and p95 520 ms (log-normal).\n\n"
     )
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
     tables = f"{POWER_HEAD}{''.join(power)}{note}{FALSE_HEAD}{''.join(false)}"
-    PAGE.write_text(f"{before}{BEGIN}{tables}{END}{after}")
+    pages.write("canary.md", tables)
 
 
 def power_row(pool: Executor, effect: Effect, rate: float, share: float, canaries: int) -> str:

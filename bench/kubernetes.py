@@ -24,13 +24,12 @@ from tests.clusters.images import PORT
 from tests.clusters.site import ClusterSite, home, push
 from tests.e2e.registries import registry
 
+from bench import pages
 from bench.swaps import Seen, loaded_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PAGE = Path(__file__).parent.parent / "docs" / "kubernetes.md"
-BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 HEAD = "| who deploys | a deployment | requests/s | failed GET | failed POST |\n|---|---|---|---|---|\n"
 NODE_PORT = 30090
 
@@ -56,9 +55,7 @@ def main(rounds: int) -> None:
         f"{os.cpu_count()} cores.\n"
         f"`python -m bench.kubernetes {rounds}`.\n"
     )
-    print(table + note)  # noqa: T201
-    before, _, after = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}{table}{note}{END}{after.partition(END)[2]}")
+    pages.write("kubernetes.md", table + note)
 
 
 def ours(place: Path, site: ClusterSite, rounds: int) -> tuple[list[float], list[Seen]]:

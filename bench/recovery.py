@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 from tests.machines import Machine
 
-from bench.memory import within
+from bench import pages
+from bench.processes import within
 from bench.site import BenchSite
 from bench.speed import APP
 from substitute.linux.processes import identify, is_alive, parent
@@ -30,8 +31,6 @@ from substitute.linux.processes import name as name_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PAGE = Path(__file__).parent.parent / "docs" / "reliability.md"
-BEGIN, END = "<!-- recovery: begin -->\n", "<!-- recovery: end -->\n"
 PAUSE = 0.005
 BETWEEN = 2.0
 """Seconds between two kills: nobody's restarts are to be held back because there were many."""
@@ -50,10 +49,7 @@ def main(rounds: int) -> None:
         lines.append(f"| {what} | {' | '.join(cells)} |")
     table = "\n".join(lines) + "\n"
     note = f"\nMedian and worst of {rounds}; Python's sample app. `python -m bench.recovery {rounds}`.\n"
-    print(table, end="")  # noqa: T201
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}{table}{note}{END}{after}")
+    pages.write("reliability.md", table + note, mark="recovery")
 
 
 def inside(kind: str, rounds: int) -> dict[str, list[float]]:

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from tests.machines import Machine
 
+from bench import pages
 from bench.site import BenchSite
 from bench.speed import APP, Speed, measure
 
-PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- runtimes: begin -->\n", "<!-- runtimes: end -->\n"
-HEAD = "| runtime | a deployment adds | a rollback adds | `status` | resident |\n|---|---|---|---|---|\n"
+HEAD = (
+    "| runtime | a deployment adds | a rollback adds | `status` | `python -c pass` | resident |\n"
+    "|---|---|---|---|---|---|\n"
+)
 
 
 def main(rounds: int) -> None:
@@ -25,11 +27,9 @@ def main(rounds: int) -> None:
     with Machine() as machine:
         found = {kind: machine.call(partial(inside, kind, rounds)) for kind in ("supervisord", "systemd")}
     table = HEAD + "".join(row(kind, speed) for kind, speed in found.items())
-    note = f"\nMedians of {rounds}; the rest is the app's own boot. `python -m bench.runtimes {rounds}`.\n"
-    print(table, end="")  # noqa: T201
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}{table}{note}{END}{after}")
+    how = f"Medians of {rounds}; times: of Python's own start. The rest is the app's own boot."
+    note = pages.measured(how, f"runtimes {rounds}")
+    pages.write("benchmarks.md", table + note, mark="runtimes")
 
 
 def inside(kind: str, rounds: int) -> Speed:
@@ -44,7 +44,9 @@ def inside(kind: str, rounds: int) -> Speed:
 def row(kind: str, speed: Speed) -> str:
     """One line of the table."""
     times = (speed.added(speed.deploy), speed.added(speed.rollback), speed.median(speed.status))
-    cells = [f"{seconds * 1000:.0f} ms" for seconds in times]
+    bare = speed.median(speed.bare)
+    cells = [f"{seconds * 1000:.0f} ms, {seconds / bare:.1f} times" for seconds in times]
+    cells.append(f"{bare * 1000:.1f} ms")
     return f"| {kind} | {' | '.join(cells)} | {speed.resident / 1e6:.0f} MB |\n"
 
 

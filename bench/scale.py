@@ -2,7 +2,8 @@
 
     python -m bench.scale [ROUNDS [DEPLOYMENTS]]
 
-Medians of whole commands, in turns. Then so many deployments in a row, and what there is more of after them.
+Each of the 50 apps runs and is served. Medians of whole commands, in turns. Then so many deployments of one app in a
+row, and what there is more of after them. Both are tables of docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from bench.memory import resident, within
+from bench import pages
+from bench.processes import resident, within
 from bench.site import BenchSite, free_ports
 from bench.speed import APP
 
-APPS, DEPLOYMENTS = 50, 10_000
+APPS, DEPLOYMENTS, FIRST = 50, 10_000, 10
+TIMES = (
+    f"| command | one app | {APPS} apps that run, {DEPLOYMENTS:,} deployments in the journal | times |\n"
+    "|---|---|---|---|\n"
+)
 COMMANDS = {
     "status": ("status", "-a", "bench"),
     "history": ("history", "-a", "bench"),
@@ -39,8 +45,8 @@ def main(rounds: int, deployments: int) -> None:
             stack.callback(sites[name].close)
         small, large = sites.values()
         fill(large)
-        for site in sites.values():
-            site.run("deploy", "-a", "bench")
+        times = []
+        small.run("deploy", "-a", "bench")
         for command, arguments in COMMANDS.items():
             seconds: dict[BenchSite, list[float]] = {small: [], large: []}
             for number in range(rounds):
@@ -50,19 +56,28 @@ def main(rounds: int, deployments: int) -> None:
                     site.run(*arguments)
                     taken.append(time.perf_counter() - began)
             one, many = (1000 * statistics.median(taken) for taken in seconds.values())
-            print(f"{command:<9} {one:6.0f} ms, with {APPS} apps {many:6.0f} ms: {many / one:.2f} x")  # noqa: T201
+            times.append(f"| `{command}` | {one:.0f} ms | {many:.0f} ms | {many / one:.2f} |\n")
+        for number in range(FIRST):  # until what is kept of earlier ones is all there
+            redeploy(small, f"first {number}")
         before = held(small)
         for number in range(deployments):
-            small.commit(f"again {number}")
-            small.run("deploy", "-a", "bench")
+            redeploy(small, f"again {number}")
         after = held(small)
-        print(f"after {deployments} deployments:")  # noqa: T201
-        for what, number in after.items():
-            print(f"  {what:<42} {before[what]:12,} then {number:12,}")  # noqa: T201
+    grown = [f"| {what} | {before[what]:,} | {number:,} |\n" for what, number in after.items()]
+    how = f"Medians of {rounds} whole commands, in turns."
+    growth = f"\n| of a root with one app | after {FIRST} deployments | after {deployments} more |\n|---|---|---|\n"
+    table = TIMES + "".join(times) + growth + "".join(grown)
+    pages.write("benchmarks.md", table + pages.measured(how, f"scale {rounds} {deployments}"), mark="scale")
+
+
+def redeploy(site: BenchSite, version: str) -> None:
+    """Deploy another version of its app."""
+    site.commit(version)
+    site.run("deploy", "-a", "bench")
 
 
 def fill(site: BenchSite) -> None:
-    """Name all the other apps in the configuration, and have them and many deployments in the journal."""
+    """Deploy all of its apps, and have many earlier deployments in the journal."""
     names = [f"app{number}" for number in range(1, APPS)]
     ports = iter(free_ports(2 * len(names), besides=[site.listen, *site.ports]))
     configuration = site.root / "substitute.toml"
@@ -72,7 +87,8 @@ def fill(site: BenchSite) -> None:
         for name in names
     ]
     configuration.write_text(configuration.read_text() + "".join(tables))
-    site.run("up")  # each is registered
+    for name in ("bench", *names):
+        site.run("deploy", "-a", name)
     with closing(sqlite3.connect(site.root / "deploy" / "journal.db")) as journal, journal:
         journal.executemany(
             "INSERT INTO deployment (app, operation, slot, hash, started, finished, committed, outcome, seconds)"
@@ -87,14 +103,19 @@ def fill(site: BenchSite) -> None:
 def held(site: BenchSite) -> dict[str, int]:
     """What the root holds on the machine now."""
     deploy = site.root / "deploy"
-    running = within(deploy / "run")
-    files = [file for file in deploy.rglob("*") if file.is_file() and file.suffix != ".log"]
+    running = within(site.root, below=True)
+    balancer = {pid for pid in running if "haproxy" in Path(f"/proc/{pid}/comm").read_text()}
+    files = [one for one in site.root.rglob("*") if one.is_file() and not one.is_symlink()]
+    logs = [one for one in files if one.is_relative_to(deploy / "log") or one.suffix == ".log"]
     return {
-        "processes of supervisord and HAProxy": len(running),
+        "processes": len(running),
         "descriptors that they hold": sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in running),
-        "bytes of memory that they hold": resident(running),
-        "files below deploy, without logs": len(files),
-        "bytes of the journal": (deploy / "journal.db").stat().st_size,
+        "memory of HAProxy, kB": resident(balancer) // 1000,
+        "memory of supervisord, kB": resident(within(deploy / "run") - balancer) // 1000,
+        "files, slots and repository too": len(files) - len(logs),
+        "their size, kB": sum(one.stat().st_size for one in set(files) - set(logs)) // 1000,
+        "the journal of it, kB": (deploy / "journal.db").stat().st_size // 1000,
+        "logs, kB": sum(one.stat().st_size for one in logs) // 1000,
     }
 
 

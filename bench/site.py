@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.memory import resident, within
+from bench.processes import resident, within
 from substitute.demo.repository import Repository
 
 if TYPE_CHECKING:

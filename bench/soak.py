@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.memory import within
+from bench.processes import within
 from bench.site import BenchSite
 from bench.speed import APP
 from substitute.drill.load import Load

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import compileall
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import substitute
+from bench.processes import children
 from bench.site import BenchSite, free_port
 
 APP = Path(__file__).parent.parent / "src/substitute/demo/app.py"
@@ -90,9 +90,9 @@ def measure(site: BenchSite, rounds: int) -> Speed:
         note("own", own)
         note("ending", ending)
         site.commit(f"{number + 2}")
-        command, keeper = _waited_for(), site.cpu_of_supervisord()
+        command, keeper = children(), site.cpu_of_supervisord()
         note("deploy", _timed(site, "deploy"))
-        note("command_cpu", _waited_for() - command)
+        note("command_cpu", children() - command)
         note("keeper_cpu", site.cpu_of_supervisord() - keeper)
         note("switch", site.seconds()["admit"])
         note("rollback", _timed(site, "rollback"))
@@ -134,12 +134,6 @@ def _timed(site: BenchSite, *arguments: str) -> float:
     began = time.perf_counter()
     site.run(*arguments)
     return time.perf_counter() - began
-
-
-def _waited_for() -> float:
-    """Processor seconds of all commands so far, with what they waited for themselves."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def _bare_start() -> float:

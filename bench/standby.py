@@ -18,13 +18,12 @@ from pathlib import Path
 
 from tests.machines import Machine
 
+from bench import pages
 from bench.front_door import APP
 from bench.site import BenchSite
 from bench.swaps import Seen, loaded
 from substitute.values import dataclass
 
-PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- standby: begin -->\n", "<!-- standby: end -->\n"
 HEAD = (
     "| runtime | the command, at rest | times bare Python | the switch | under load | failed GET | failed POST |\n"
     "|---|---|---|---|---|---|---|\n"
@@ -55,9 +54,7 @@ def main(rounds: int) -> None:
         found = {kind: machine.call(partial(inside, kind, rounds)) for kind in ("supervisord", "systemd")}
     table = HEAD + "".join(one.row(kind) for kind, one in found.items())
     note = f"\nMedians of {rounds}, from typing to the prompt. `python -m bench.standby {rounds}`.\n"
-    print(table + note)  # noqa: T201
-    before, _, after = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}{table}{note}{END}{after.partition(END)[2]}")
+    pages.write("benchmarks.md", table + note, mark="standby")
 
 
 def inside(kind: str, rounds: int) -> Found:

@@ -4,33 +4,35 @@
 
 wrk asks without a pause, GET and POST on 16 connections each, of the node app of `bench.front_door`. In turns, nobody
 deploys for some seconds, and then one version after the other is deployed by the command that a user types. wrk never
-repeats a request.
+repeats a request. With KAMAL_PROXY=PROGRAM in the environment the same is done with kamal-proxy: the app is started on
+another port, `kamal-proxy deploy` leads the requests there, and the app before gets SIGTERM.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.front_door import APP
-from bench.site import BenchSite
+from bench import pages
+from bench.front_door import APP, KamalProxy, running
+from bench.processes import children
+from bench.site import BenchSite, free_port
+from substitute.core.model.slots import Endpoint
 from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- swaps: begin -->\n", "<!-- swaps: end -->\n"
 CONNECTIONS, LONGEST, TURNS, AT_REST = 16, 1200, 3, 5
 METHODS = ("GET", "POST")
 SCRIPT = """
@@ -83,46 +85,80 @@ def main(swaps: int) -> None:
         try:
             site.run("deploy")
             alone = [deployment(site, site.commit(f"alone {number}")) for number in range(5)]
-            rest, during, busy = in_turns(site, [site.commit(str(number)) for number in range(swaps)])
+            commits = iter([site.commit(str(number)) for number in range(swaps)])
+            url = f"http://127.0.0.1:{site.listen}/"
+            found = in_turns(url, Path(place), lambda: deployment(site, next(commits)), swaps)
         finally:
             site.close()
-    lines = ["| | requests/s | failed | median | p99 |", "|---|---|---|---|---|"]
-    for when, turns in (("at rest", rest), (f"during {swaps} deployments", during)):
-        for number, method in enumerate(METHODS):
-            lines.append(Seen.of([seen[number] for seen in turns]).row(f"{method}, {when}"))
-    note = (
-        f"\nThe command of one deployment, with all that it runs, takes {statistics.median(busy):.2f} s of processor\n"
-        f"time then; without load {statistics.median(alone):.2f} s. {os.cpu_count()} cores, which the app, HAProxy,\n"
-        f"the command and wrk share. Latencies are medians of {TURNS} turns. `python -m bench.swaps {swaps}`.\n"
+        lines = ["| | requests/s | failed | median | p99 |", "|---|---|---|---|---|", *found.rows(swaps)]
+        if program := os.environ.get("KAMAL_PROXY"):
+            lines += kamals(program, Path(place), app, swaps).rows(swaps, "kamal-proxy, ")
+    how = (
+        "The command of one deployment, with all that it runs, takes "
+        f"{statistics.median(found.costs):.2f} s of processor time then; without load\n"
+        f"{statistics.median(alone):.2f} s. The app, the front, the command and wrk share the processors. "
+        f"Latencies are medians of {TURNS} turns."
     )
-    table = "\n".join(lines) + "\n"
-    print(table + note)  # noqa: T201
-    before, _, after = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}{table}{note}{END}{after.partition(END)[2]}")
+    table, note = "\n".join(lines) + "\n", pages.measured(how, f"swaps {swaps}")
+    pages.write("benchmarks.md", table + note, mark="swaps")
 
 
-def in_turns(
-    site: BenchSite, commits: Sequence[str]
-) -> tuple[list[list[Seen]], list[list[Seen]], list[float]]:
-    """What was seen while nobody deployed and while `commits` were; and the processor seconds of each command."""
-    rest, during = [], []
-    costs: list[float] = []
+@dataclass(frozen=True)
+class Found:
+    """What was seen at rest and during deployments, in turns; and the processor seconds of each deployment."""
 
-    def deploy(some: Sequence[str]) -> None:
-        costs.extend(deployment(site, commit) for commit in some)
+    rest: list[list[Seen]]
+    during: list[list[Seen]]
+    costs: list[float]
+
+    def rows(self, swaps: int, who: str = "") -> list[str]:
+        """Of the table."""
+        return [
+            Seen.of([seen[number] for seen in turns]).row(f"{who}{method}, {when}")
+            for when, turns in (("at rest", self.rest), (f"during {swaps} deployments", self.during))
+            for number, method in enumerate(METHODS)
+        ]
+
+
+def in_turns(url: str, place: Path, deploy: Callable[[], float], swaps: int) -> Found:
+    """Call `deploy` so often under load, with times between in which nobody does. It returns its processor seconds."""
+    found = Found([], [], [])
+
+    def deploy_some(number: int) -> None:
+        found.costs.extend(deploy() for _ in range(number))
 
     for turn in range(TURNS):
-        rest.append(loaded(site, partial(time.sleep, AT_REST)))
-        during.append(loaded(site, partial(deploy, commits[turn::TURNS])))
-    return rest, during, costs
+        found.rest.append(loaded_at(url, place, partial(time.sleep, AT_REST)))
+        number = len(range(turn, swaps, TURNS))
+        found.during.append(loaded_at(url, place, partial(deploy_some, number)))
+    return found
+
+
+def kamals(program: str, place: Path, app: Path, swaps: int) -> Found:
+    """The same with kamal-proxy in front, and a node that is started beside the one before."""
+    proxy, live = KamalProxy(program, place), ExitStack()
+    with proxy.running(), ExitStack() as everything:
+
+        def deploy() -> float:
+            nonlocal live
+            endpoint = Endpoint("127.0.0.1", free_port())
+            before, used = live, children()
+            live = everything.enter_context(ExitStack())
+            live.enter_context(running(["node", str(app)], endpoint, PORT=str(endpoint.port)))
+            proxy.deploy(endpoint)
+            took = children() - used
+            before.close()
+            return took
+
+        deploy()
+        return in_turns(f"http://{proxy.listen}/", place, deploy, swaps)
 
 
 def deployment(site: BenchSite, commit: str) -> float:
     """Deploy `commit`; return the processor seconds of the command."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = children()
     site.run("deploy", commit)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return children() - before
 
 
 def loaded(site: BenchSite, act: Callable[[], object]) -> list[Seen]:

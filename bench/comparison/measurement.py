@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from tests.waiting import eventually
 
-from bench.memory import resident
+from bench.processes import resident
 from bench.site import free_port
 from substitute.core.model.slots import Endpoint
 from substitute.drill.load import PACED, Load

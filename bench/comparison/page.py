@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import pages
 from bench.comparison.measurement import CONNECTIONS, METHODS, RATE
 from bench.comparison.picture import draw
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from bench.comparison.procedures import Row
 
 _DOCS = Path(__file__).parents[2] / "docs"
-BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 HEAD = (
     "| procedure | failed a deployment: GET | POST | failed a rollback | failed, broken version "
     "| p99 during / before | added to the app's start | rollback | resident |\n"
@@ -70,8 +70,8 @@ def write(
         f"{boots[False]:.2f} s from exec to its first connection with node, {boots[True]:.2f} s with gunicorn.\n"
     )
     page, readme = _DOCS / "benchmarks.md", _DOCS.parent / "README.md"
-    page.write_text(_between(page.read_text(), f"{HEAD}{table}\n{note}"))
-    readme.write_text(_between(readme.read_text(), digest(page.read_text())))
+    page.write_text(pages.between(page.read_text(), f"{HEAD}{table}\n{note}"))
+    readme.write_text(pages.between(readme.read_text(), digest(page.read_text())))
     (_DOCS / "benchmarks.svg").write_text(draw(found))
 
 
@@ -95,12 +95,6 @@ def digest(page: str) -> str:
 def _bold(cell: str) -> str:
     number, comma, rest = cell.replace("*", "").partition(", ")
     return f"{'**0**' if number == '0' else number}{comma}{rest}"
-
-
-def _between(text: str, new: str) -> str:
-    """`text` with `new` between its marks."""
-    before, _, rest = text.partition(BEGIN)
-    return before + BEGIN + new + END + rest.partition(END)[2]
 
 
 def _count(failed: float) -> str:

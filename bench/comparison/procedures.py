@@ -19,7 +19,7 @@ from tests.contracts import nginxes, traefiks
 from tests.waiting import eventually
 
 from bench.comparison.repository import Repository
-from bench.memory import within
+from bench.processes import within
 from bench.site import free_port
 from substitute.core.model.slots import Endpoint
 from substitute.linux.processes import descendants, identify, is_alive, signal_process

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bench.comparison.page import BEGIN, END, digest
+from bench import pages
+from bench.comparison.page import digest
 
 from substitute.config.root import MINIMAL, find_root
 from substitute.core.model.errors import ConfigError
@@ -28,4 +29,4 @@ def test_the_repository_of_the_example_is_clearly_the_readers() -> None:
 
 def test_the_figures_of_readme_are_those_that_were_measured() -> None:
     measured = digest((REPOSITORY / "docs" / "benchmarks.md").read_text())
-    assert f"{BEGIN}{measured}{END}" in README
+    assert pages.between(README, measured) == README

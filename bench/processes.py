@@ -1,7 +1,8 @@
-"""Memory that stays taken."""
+"""What processes use: memory that stays taken, processor time."""
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,20 @@ def resident(pids: Iterable[int]) -> int:
     return total
 
 
-def within(directory: Path) -> set[int]:
-    """The processes whose working directory is `directory`."""
+def within(directory: Path, *, below: bool = False) -> set[int]:
+    """The processes whose working directory is `directory`, or one `below` it."""
     found = set()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if (entry / "cwd").resolve() == directory:
+            place = (entry / "cwd").resolve()
+            if place == directory or (below and place.is_relative_to(directory)):
                 found.add(int(entry.name))
         except OSError:
             continue
     return found
+
+
+def children() -> float:
+    """Processor seconds of all that was run and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
