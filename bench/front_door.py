@@ -95,8 +95,9 @@ def main(rounds: int, seconds: int) -> None:
 @contextmanager
 def running(command: list[str], listen: Endpoint, **environment: str) -> Iterator[None]:
     """A program that listens there, for as long as it is needed."""
-    quiet = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
-    with subprocess.Popen(command, env=os.environ | environment, **quiet) as process:
+    with subprocess.Popen(
+        command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         try:
             eventually(lambda: accepts(listen))
             yield

@@ -192,8 +192,10 @@ PAUSES = {"node": 5.0, "gunicorn": 2.0, "uvicorn": 5.0}
 """Seconds after which each closes an idle connection, by default; gunicorn with threads."""
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("server", PAUSES)
+@pytest.mark.parametrize(
+    "server",
+    [pytest.param(one, marks=pytest.mark.long if one == "uvicorn" else pytest.mark.slow) for one in PAUSES],
+)
 def test_at_the_very_pause_of_an_apps_keep_alive_no_request_is_lost(
     site: Site, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
