@@ -53,17 +53,17 @@ def buried() -> Iterator[None]:
 # -- any sequence ---------------------------------------------------------------------------------
 
 SEQUENCES = os.environ.get("SEQUENCES")
-USUAL, STEPS = 30, 14  # how a sequence begins and ends costs as much as ten steps
+FEW, LENGTH = 30, 14  # how a sequence begins and ends costs as much as ten steps
 
 
 def test_the_rules_hold_in_any_sequence() -> None:
     run_state_machine_as_test(
         Model,
         settings=settings(
-            max_examples=int(SEQUENCES or USUAL),
+            max_examples=int(SEQUENCES or FEW),
             derandomize=not SEQUENCES,
             database=None,
-            stateful_step_count=STEPS,
+            stateful_step_count=LENGTH,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_model import STEPS, USUAL
+from tests.unit.test_model import FEW, LENGTH
 
 ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"`(tests/\S+\.py)::(\w+)`")
@@ -27,5 +27,5 @@ def test_so_many_sequences_of_the_model_are_run_as_a_page_says() -> None:
     text = " ".join((ROOT / "docs" / "reliability.md").read_text().split())
     long = re.search(r"SEQUENCES = (\d+)", (ROOT / "Makefile").read_text())
     assert long
-    usual = f"runs {USUAL} sequences of {STEPS} commands and mishaps, the same ones at each change"
+    usual = f"runs {FEW} sequences of {LENGTH} commands and mishaps, the same ones at each change"
     assert f"{usual}, and {int(long[1]):,} random" in text
