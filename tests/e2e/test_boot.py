@@ -12,7 +12,7 @@ import pytest
 
 from substitute.autostart.command import command_for
 from substitute.autostart.cron import Cron
-from substitute.linux.shared_names import root_hash
+from substitute.linux.root_names import root_hash
 from tests.e2e.site import Site, fetch
 from tests.machines import AFTER_RESCUE, USER
 from tests.ports import free_port

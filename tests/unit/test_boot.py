@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from substitute.autostart import crontab, starter, unit
 from substitute.autostart.command import Command
 from substitute.core.model.errors import UsageError
+from substitute.io.digest import sha256
 from substitute.linux.init_system import Machine
+from substitute.linux.root_names import prefix_of, root_hash
 
 COMMAND = Command(
     ("/opt/py 3/bin/python", "-m", "substitute"), Path("/srv/50%/sh$op"), "deployer", "/opt/bin:/bin"
@@ -19,6 +22,13 @@ HERE = Machine(systemd=True, root=True, manager=True, lingers=True, crontab=True
 LINGERING = replace(HERE, root=False)
 PASSING = replace(LINGERING, lingers=False)
 NOTHING = Machine(systemd=False, root=True, manager=False, lingers=True, crontab=False)
+
+
+def test_a_roots_names_come_from_the_bytes_of_its_path() -> None:
+    shop, other = (Path(os.fsdecode(b"/srv/shop-" + byte)) for byte in (b"\xfe", b"\xff"))
+    assert prefix_of(shop) == f"substitute-{root_hash(shop)}"
+    assert root_hash(shop) != root_hash(other)
+    assert root_hash(Path("/srv/café")) == sha256("/srv/café".encode())[:8]
 
 
 def test_a_unit_carries_spaces_dollars_and_percents() -> None:

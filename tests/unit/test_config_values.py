@@ -208,6 +208,15 @@ def test_no_root_says_where_it_looked_and_what_to_write(tmp_path: Path) -> None:
     assert "-C DIR" in caught.value.cure
 
 
+def test_a_root_whose_path_is_not_utf_8_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    root = tmp_path / os.fsdecode(b"shop-\xff")
+    root.mkdir()
+    (root / "substitute.toml").write_text(MINIMAL)
+    for found_by in ({"start": root, "directory": None}, {"start": tmp_path, "directory": str(root)}):
+        with pytest.raises(ConfigError, match="is not UTF-8"):
+            find_root(**found_by, environ={})  # type: ignore[arg-type]
+
+
 def test_the_root_has_no_links(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "substitute.toml").touch()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from substitute.autostart import crontab
 from substitute.core.model.errors import SubstituteError
-from substitute.linux.shared_names import root_hash
+from substitute.linux.root_names import root_hash
 
 if TYPE_CHECKING:
     from substitute.autostart.command import Command

@@ -12,7 +12,7 @@ from substitute.autostart import unit
 from substitute.core.model.errors import SubstituteError
 from substitute.io.files import write_atomically
 from substitute.linux.init_system import run_directory
-from substitute.linux.shared_names import root_hash
+from substitute.linux.root_names import root_hash
 from substitute.linux.subprocesses import capture
 
 if TYPE_CHECKING:

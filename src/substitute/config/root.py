@@ -32,6 +32,16 @@ def find_root(start: Path | None = None, *, directory: str | None = None, enviro
     `start` is the working directory where it is not given. The path that is returned is absolute and
     without links. Raises ConfigError that says where it looked and what to type.
     """
+    root = _found(start, directory, environ)
+    try:
+        str(root).encode()
+    except UnicodeEncodeError:
+        # The journal and the configurations of HAProxy, systemd and supervisord hold this path as text.
+        raise ConfigError(f"The path {root} is not UTF-8.", cure="Rename the directory.") from None
+    return root
+
+
+def _found(start: Path | None, directory: str | None, environ: Mapping[str, str]) -> Path:
     here = _working_directory() if start is None else start
     if directory is not None:
         return _exactly(here / directory, f"-C {directory}")

@@ -18,7 +18,7 @@ from substitute.core.model.slots import Endpoint
 from substitute.linux.connections import LED_BIT, SPARE_ADDRESS
 from substitute.linux.listeners import WILDCARDS
 from substitute.linux.probe_group import PROBE_GROUP, PROBE_MARK
-from substitute.linux.shared_names import root_hash
+from substitute.linux.root_names import root_hash
 from substitute.values import dataclass, replace
 
 if TYPE_CHECKING:
