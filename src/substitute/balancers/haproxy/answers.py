@@ -54,8 +54,8 @@ class Processes:
 
 
 @dataclass(frozen=True)
-class Requirement:
-    """How a worker that leaves deals with requests: its part of ``show info`` and ``show servers state``."""
+class LeavingWorker:
+    """What a worker that leaves does with new requests: its part of ``show info`` and ``show servers state``."""
 
     leaves: bool
     """It was told to."""
@@ -173,9 +173,9 @@ def processes(answer: str) -> Processes:
     return Processes(master, reloads, failed, tuple(workers), tuple(old))
 
 
-def manner(answer: str) -> Requirement:
+def leaving_worker(answer: str) -> LeavingWorker:
     """Read ``show info`` and ``show servers state`` together."""
-    return Requirement(
+    return LeavingWorker(
         leaves=bool(re.search(r"^Stopping: 1$", answer, re.MULTILINE)),
         hands_on=bool(re.search(rf"^\d+ {NEWEST} ", answer, re.MULTILINE)),
     )

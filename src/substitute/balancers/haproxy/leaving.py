@@ -69,8 +69,8 @@ def astray(run_directory: Path) -> list[Worker]:
     found = []
     for leaver in all_of(run_directory):
         said = leaver.ask(run_directory, "show info", "show servers state")
-        manner = answers.manner(said)
-        if identify(leaver.pid) and not (manner.leaves and manner.hands_on):
+        seen = answers.leaving_worker(said)
+        if identify(leaver.pid) and not (seen.leaves and seen.hands_on):
             found.append(leaver)
     return found
 
@@ -131,7 +131,7 @@ def dismiss(run_directory: Path) -> None:
             path.unlink(missing_ok=True)
         elif known and (process := identify(account.master)):
             workers = (Worker(path.name, pid).ask(run_directory, "show info") for pid in account.workers)
-            if not all(answers.manner(said).leaves for said in workers if said):
+            if not all(answers.leaving_worker(said).leaves for said in workers if said):
                 signal_process(process, signal.SIGUSR1)
 
 

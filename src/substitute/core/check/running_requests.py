@@ -22,10 +22,10 @@ def finishes(seen: Observation, platform: str, *, reached: bool) -> Finding:
 
     `reached`: the signal came to the process that answers them.
     """
-    manner = Requirement("finish", "a running request is answered in full")
+    requirement = Requirement("finish", "a running request is answered in full")
     if not seen.requests:
-        return manner.unproven(NO_HTTP, advice.to_prove(seen.app))
-    found = [_finish(manner, seen, asked, platform, reached=reached) for asked in seen.requests]
+        return requirement.unproven(NO_HTTP, advice.to_prove(seen.app))
+    found = [_finish(requirement, seen, asked, platform, reached=reached) for asked in seen.requests]
     worst = [one for one in found if one.passed is False] or [one for one in found if one.passed is None]
     told = worst or found
     together = replace(
@@ -34,7 +34,7 @@ def finishes(seen: Observation, platform: str, *, reached: bool) -> Finding:
         cure="; ".join(dict.fromkeys(one.cure for one in told if one.cure)),
     )
     if together.passed is None and _is_ended_by_the_kernel(seen):
-        return manner.bad(
+        return requirement.bad(
             f"{seen.main} has no handler for {seen.signal}, which ends it in the middle of anything",
             advice.to_obey(seen.app, platform, seen.signal),
         )
@@ -48,29 +48,29 @@ def _is_ended_by_the_kernel(seen: Observation) -> bool:
 
 
 def _finish(
-    manner: Requirement, seen: Observation, asked: Exchange, platform: str, *, reached: bool
+    requirement: Requirement, seen: Observation, asked: Exchange, platform: str, *, reached: bool
 ) -> Finding:
     """What one request shows."""
     if asked.heard.status and not reached:
-        return manner.unproven("the signal did not reach the app", advice.to_prove(seen.app))
+        return requirement.unproven("the signal did not reach the app", advice.to_prove(seen.app))
     if not asked.progress.accepted or not asked.was_under_way:
-        return manner.unproven(_why_unproven(seen, asked), _what_proves(seen, asked))
+        return requirement.unproven(_why_unproven(seen, asked), _what_proves(seen, asked))
     what = f"{asked}, {_HELD[asked.request.hold]} {seen.signal},"
     usual = {one.before.status for one in (seen.idle, asked) if one}
     refusals = {_UNAVAILABLE} if not seen.named else range(500, 600)
     if asked.heard.status in refusals and asked.heard.status not in usual:
-        return manner.bad(
+        return requirement.bad(
             f"{what} was answered {asked.heard.status}, {seen.after(asked.at)}", advice.for_slow_requests()
         )
     if asked.heard.status:
-        return manner.good(f"{what} was answered in full: {asked.heard.status}, {seen.after(asked.at)}")
+        return requirement.good(f"{what} was answered in full: {asked.heard.status}, {seen.after(asked.at)}")
     told = f"{what} was not answered within {span(seen.lasted)}"
     if asked.heard.closed:
         told = f"{what} was {asked.heard.closed} without a full answer {seen.after(asked.at)}"
     if (seen.lasted if asked.at is None else asked.at) > seen.hold + PROMPTLY:
-        return manner.bad(told, advice.for_slow_requests())
+        return requirement.bad(told, advice.for_slow_requests())
     large = asked.request.hold is Hold.READING
-    return manner.bad(
+    return requirement.bad(
         told,
         advice.for_large_answers(seen.app, platform, seen.signal)
         if large

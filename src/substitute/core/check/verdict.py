@@ -48,60 +48,60 @@ def _after_the_first(finding: Finding) -> Finding:
 
 
 def _signal(seen: Observation) -> Finding:
-    manner = Requirement("signal", f"{seen.signal} reaches the process that listens")
+    requirement = Requirement("signal", f"{seen.signal} reaches the process that listens")
     app = next((one for one in seen.listeners if one.process != seen.main.process), None)
     if app is None or seen.main in seen.listeners:
-        return manner.good(f"{seen.main} listens itself")
+        return requirement.good(f"{seen.main} listens itself")
     if app not in seen.survivors:
-        return manner.good(f"{seen.main} passed it on to {app}")
+        return requirement.good(f"{seen.main} passed it on to {app}")
     found = barrier(seen.members.values(), seen.main.process)
     keeper = found.keeper if found else seen.main
-    return manner.bad(
+    return requirement.bad(
         f"{seen.main} got it; {app} listens, and was told nothing",
         advice.to_be_reached(seen.main, keeper, seen.signal),
     )
 
 
 def _refuses(seen: Observation, cure: str) -> Finding:
-    manner = Requirement("refuse", f"new connections are refused within {span(PROMPTLY)}")
+    requirement = Requirement("refuse", f"new connections are refused within {span(PROMPTLY)}")
     if seen.refused is None:
-        return manner.bad(f"still accepted {seen.after(seen.lasted)}", cure)
+        return requirement.bad(f"still accepted {seen.after(seen.lasted)}", cure)
     if seen.refused > PROMPTLY:
-        return manner.bad(f"refused only {seen.after(seen.refused)}", cure)
-    return manner.good(f"refused {seen.after(seen.refused)}")
+        return requirement.bad(f"refused only {seen.after(seen.refused)}", cure)
+    return requirement.good(f"refused {seen.after(seen.refused)}")
 
 
 def _closes_idle(seen: Observation, cure: str) -> Finding:
-    manner = Requirement("idle", "idle keep-alive connections are closed")
+    requirement = Requirement("idle", "idle keep-alive connections are closed")
     idle = seen.idle
     if idle is None:
-        return manner.unproven(NO_HTTP, advice.to_speak_http(seen.app))
+        return requirement.unproven(NO_HTTP, advice.to_speak_http(seen.app))
     if idle.before.status is None:
-        return manner.unproven(f"{idle} was not answered")
+        return requirement.unproven(f"{idle} was not answered")
     if idle.before.closed:
-        return manner.good("none is kept open")
+        return requirement.good("none is kept open")
     if idle.at is None:
-        return manner.bad(
+        return requirement.bad(
             f"still open {seen.after(seen.lasted if seen.overdue is None else seen.overdue)}", cure
         )
-    return manner.good(f"closed {seen.after(idle.at)}")
+    return requirement.good(f"closed {seen.after(idle.at)}")
 
 
 def _exits(seen: Observation, cure: str) -> Finding:
-    manner = Requirement("exit", f"it exits within stop.timeout, {span(seen.limit)}")
+    requirement = Requirement("exit", f"it exits within stop.timeout, {span(seen.limit)}")
     if seen.exited is None or seen.exited > seen.limit:
-        return manner.bad(f"{seen.main} still ran {seen.after(seen.limit)}, and was killed", cure)
-    return manner.good(f"{seen.main} exited {seen.after(seen.exited)}")
+        return requirement.bad(f"{seen.main} still ran {seen.after(seen.limit)}, and was killed", cure)
+    return requirement.good(f"{seen.main} exited {seen.after(seen.exited)}")
 
 
 def _leaves_nobody(seen: Observation, cure: str) -> Finding:
-    manner = Requirement("children", "no child survives it")
+    requirement = Requirement("children", "no child survives it")
     if seen.exited is None:
-        return manner.unproven("it did not exit")
+        return requirement.unproven("it did not exit")
     if not seen.survivors:
-        return manner.good("none did")
+        return requirement.good("none did")
     names = ", ".join(map(str, seen.survivors))
-    return manner.bad(f"{names} still ran {span(seen.lasted - seen.exited)} after {seen.main}", cure)
+    return requirement.bad(f"{names} still ran {span(seen.lasted - seen.exited)} after {seen.main}", cure)
 
 
 def _platform(seen: Observation) -> str:
