@@ -1,4 +1,6 @@
-"""The only place that runs programs. Argument lists, never a line for a shell.
+"""Runs a program to its end, or starts a detached one: from argument lists, never a line for a shell.
+
+`dialogue`, `one_offs`, the guardian and the demonstration start theirs themselves.
 
 Every program gets a session and a process group of its own and no standard input: a Ctrl-C at the terminal
 reaches the deployer alone, which then ends the whole group.

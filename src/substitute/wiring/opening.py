@@ -95,8 +95,8 @@ def open_site(
     machine = Machine.this()
     choice = choose(config.runtime.beside, machine, keeper=journal.fact(KEEPER), runs=_runs(journal))
     error, apps, former = apps_of(written, config, journal, choice.kind)
-    if error and not journal.names():  # a part of the apps is not what is to be recollected
-        raise error
+    if error and not journal.names():
+        raise error  # recovering the journal from only some of the apps would lose the others
 
     def warn(text: str) -> None:
         emit(Warned(text))
