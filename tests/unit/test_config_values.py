@@ -214,7 +214,7 @@ def test_a_root_whose_path_is_not_utf_8_is_refused_before_anything_is_written(tm
     (root / "substitute.toml").write_text(MINIMAL)
     for found_by in ({"start": root, "directory": None}, {"start": tmp_path, "directory": str(root)}):
         with pytest.raises(ConfigError, match="is not UTF-8"):
-            find_root(**found_by, environ={})  # type: ignore[arg-type]
+            find_root(**found_by, environ={})
 
 
 def test_the_root_has_no_links(tmp_path: Path) -> None:
