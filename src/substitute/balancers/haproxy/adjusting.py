@@ -34,7 +34,10 @@ def adjusted(text: str, backends: Sequence[Backend]) -> str:
 
 
 def serves(text: str, backends: Sequence[Backend]) -> bool:
-    """Whether it gives each of `backends` the shares that it is to have. Nobody fails without `assets`."""
+    """Whether it gives each of `backends` the shares that it is to have.
+
+    The backends for assets are not looked at: one that is missing fails no request.
+    """
     there, checked = file.servers(text), file.checked(text)
     return all(
         there.get(key) == (str(endpoint), weight)

@@ -89,12 +89,12 @@ def _render(
         *sections.for_all(settings, description),
         *sections.front(settings, backends, assets.rules(backends)),
         *sections.pause(),
-        *sections.besides(earlier),
+        *sections.fallbacks(earlier),
         *assets.tried_twice(),
     ]
     for backend in backends:
-        lines += sections.fresh(backend, adjustable=adjustable)
-        lines += sections.kept(backend, keep=settings.keep_connections, adjustable=adjustable)
+        lines += sections.backend_without_reuse(backend, adjustable=adjustable)
+        lines += sections.backend_with_reuse(backend, keep=settings.keep_connections, adjustable=adjustable)
         if backend.assets:
             lines += assets.others(backend, adjustable=adjustable)
             lines += assets.last(backend, adjustable=adjustable)

@@ -36,7 +36,7 @@ _ELSEWHERE = (
 
 
 class Daemon:
-    """The HAProxy of one root. `led` is the text of its map, beside that of its file."""
+    """The HAProxy of one root. It reads two files: `text` is its configuration, `map_text` its map of host names."""
 
     def __init__(self, run_directory: Path, runtime: Runtime, settings: Settings) -> None:
         self._run = run_directory
@@ -111,7 +111,7 @@ class Daemon:
         except Silent:
             return False
 
-    def start(self, text: str, led: str) -> None:
+    def start(self, text: str, map_text: str) -> None:
         """Have the runtime keep one running. Raises BalancerError, and then it is not tried again for ever."""
         wanted, binary = file.description(text), self._checked(text)
         self._dismiss_lost()
@@ -121,7 +121,7 @@ class Daemon:
             raise BalancerError(
                 f"HAProxy cannot listen on {self._settings.listen}.", fact=refusal, cure=_ELSEWHERE
             )
-        self.write(text, led)
+        self.write(text, map_text)
         try:
             process = self._runtime.start(haproxy.program(binary, self._run))
         except RuntimeFailedError as error:
@@ -151,18 +151,18 @@ class Daemon:
             signal_process(process, signal.SIGUSR1)
         wait_while(lambda: lost and haproxy.occupants(self._settings.listen, self._run)[0], _MOMENT, _TICK)
 
-    def succeed(self, text: str, led: str) -> None:
+    def succeed(self, text: str, map_text: str) -> None:
         """Put one that is kept running in the place of one that nobody would start again, or an earlier runtime.
 
         It takes the listening sockets, so no connection is refused; then the other one finishes its requests and ends.
         """
         binary, before = self._checked(text), self._master()
         leaving.remember(self._run, before.master)
-        self.write(text, led)
+        self.write(text, map_text)
         try:
             self._runtime.start(haproxy.program(binary, self._run, heir=True))
         except RuntimeFailedError as error:
-            leaving.dismiss(self._run)
+            leaving.end_succeeded(self._run)
             raise UnmovedError("A second HAProxy does not start.", fact=error.reason) from error
         self._wait(
             lambda: self._leads_since(before) and self._runs_by(file.description(text)),
@@ -174,7 +174,7 @@ class Daemon:
         now = api.processes(self._run)
         return now is not None and now.master != before.master
 
-    def reload(self, text: str, led: str) -> None:
+    def reload(self, text: str, map_text: str) -> None:
         """Return when a new worker serves by `text`, and no other by anything else. Raises UnmovedError.
 
         Then both files are as they were.
@@ -182,12 +182,12 @@ class Daemon:
         written = self.written()
         wanted = file.description(text)
         if self._runs_by(wanted) and file.description(written) == wanted:
-            self.write(text, led)
+            self.write(text, map_text)
             return
         self._checked(text)
         self._require_bindable(text, written)
-        before, led_before = self._master(), (self._run / MAP).read_text()
-        self.write(text, led)
+        before, map_before = self._master(), (self._run / MAP).read_text()
+        self.write(text, map_text)
         api.reload(self._run)
         try:
             self._wait(
@@ -197,11 +197,11 @@ class Daemon:
                 unless=lambda: self._refused_since(before),
             )
         except BalancerError as error:
-            write_atomically(self._run / MAP, led_before)
+            write_atomically(self._run / MAP, map_before)
             write_atomically(self._file, written or text)
             raise UnmovedError(error.what, fact=error.fact) from error
         # One of the first version does not hand on, but ends.
-        self.have_all_hand_on(_PATIENCE + file.hard_stop(written))
+        self.await_old_workers(_PATIENCE + file.hard_stop(written))
 
     def stop(self) -> None:
         """End it through its runtime, also one that outlived an earlier runtime, and all that it left."""
@@ -221,10 +221,10 @@ class Daemon:
             wait_while(lambda: any(map(is_alive, left)), haproxy.STOP_TIMEOUT, _TICK)
         leaving.forget(self._run)
 
-    def have_all_hand_on(self, patience: float | None = None) -> None:
+    def await_old_workers(self, patience: float | None = None) -> None:
         """Wait until no worker that leaves sends a new request by the weights that it had."""
         self._wait(
-            lambda: not leaving.astray(self._run),
+            lambda: not leaving.routing_by_old_weights(self._run),
             patience or _PATIENCE,
             "An old HAProxy worker still routes as before.",
             kind=UnmovedError,
@@ -291,9 +291,9 @@ class Daemon:
         """The file as it is, or empty."""
         return self._file.read_text() if self._file.exists() else ""
 
-    def write(self, text: str, led: str) -> None:
+    def write(self, text: str, map_text: str) -> None:
         """Replace what differs, so that it comes back with that."""
-        wanted = {self._run / MAP: led, self._file: text}
+        wanted = {self._run / MAP: map_text, self._file: text}
         write_all_atomically(
             {path: it for path, it in wanted.items() if not path.exists() or path.read_text() != it}
         )

@@ -19,14 +19,14 @@ from substitute.linux.processes import identify, signal_process
 from substitute.values import dataclass, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from substitute.core.model.slots import Endpoint
 
 _SUCCEEDED = "haproxy-master-{}.sock"
 COUNTED = ("show stat -1 6 -1", "show servers state")
-"""Of backends and of servers."""
+"""The statistics that `answers.traffic` reads, of backends and of servers."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _left(run_directory: Path, known: answers.Processes) -> list[Worker]:
     return found
 
 
-def astray(run_directory: Path) -> list[Worker]:
+def routing_by_old_weights(run_directory: Path) -> list[Worker]:
     """Those that may yet send a new request by the weights that they had. Raises `Silent`."""
     found = []
     for leaver in all_of(run_directory):
@@ -78,8 +78,7 @@ def astray(run_directory: Path) -> list[Worker]:
 def traffic(run_directory: Path) -> dict[Endpoint, Traffic]:
     """What the newest worker has counted, and those that leave. Raises `Silent`, also where they changed meanwhile.
 
-    The newest closes the connections that it keeps to an instance that has left the balancer and has nothing in
-    flight: an app may wait for them after SIGTERM. Those that leave close theirs within a second.
+    Kept connections to an instance that has left the balancer are closed on the way.
     """
     newest, left = known = workers(run_directory)
     said = newest.ask(run_directory, *COUNTED)
@@ -91,10 +90,20 @@ def traffic(run_directory: Path) -> dict[Endpoint, Traffic]:
             found[endpoint] = answers.added(found.get(endpoint, Traffic(0, 0, 0, 0)), so_far)
     if workers(run_directory) != known:
         raise Silent("Its workers are changing.")
-    over = {endpoint for endpoint, seen in found.items() if not seen.share and not seen.in_flight}
+    _close_unused(run_directory, newest, said, found)
+    return found
+
+
+def _close_unused(
+    run_directory: Path, newest: Worker, said: str, counted: Mapping[Endpoint, Traffic]
+) -> None:
+    """Close what the newest worker keeps to an instance that has left the balancer and has nothing in flight.
+
+    An app may wait for these connections after SIGTERM. Workers that leave close theirs within a second.
+    """
+    over = {endpoint for endpoint, seen in counted.items() if not seen.share and not seen.in_flight}
     if unused := [key for key, endpoint in answers.idle(said).items() if endpoint in over]:
         newest.ask(run_directory, *api.closing(unused))
-    return found
 
 
 def workers(run_directory: Path) -> tuple[Worker, list[Worker]]:
@@ -121,7 +130,7 @@ def remember(run_directory: Path, master: int) -> None:
     os.link(run_directory / MASTER, name)
 
 
-def dismiss(run_directory: Path) -> None:
+def end_succeeded(run_directory: Path) -> None:
     """Have whoever was succeeded finish and end, though the command that began it was killed."""
     for path, account in _succeeded(run_directory):
         known = api.processes(run_directory)

@@ -12,21 +12,24 @@ if TYPE_CHECKING:
 
     from substitute.core.ports.balancer import Backend, Server
 
-MAP, FRONT = "haproxy.map", "haproxy-front.sock"
-"""Which app a host name leads to, changed at run time; and where a worker that leaves sends requests on to."""
+MAP = "haproxy.map"
+"""The map from host name to app. It changes at run time."""
+FRONT = "haproxy-front.sock"
+"""The socket by which a worker that leaves passes a request to the newest one."""
 PAUSE, AGAIN = "haproxy-pause.sock", "haproxy-again.sock"
 """Where a request that got no answer on a kept connection waits, and where it then comes in a second time."""
 KEPT = "_kept"
-"""The end of the name of an app's second backend; no app's name has an underscore."""
+"""The suffix of an app's second backend; no app's name has an underscore."""
 ASSETS = "assets"
-"""The backend that asks for an asset twice, each time by a socket of the front: as for any request; then, where there
-is none, of both slots."""
+"""The backend that asks for an asset: by `whoever`, and after a 404 by `other`."""
 LASTS = {slot: f"last_{slot}" for slot in SlotName}
 ONWARD = {name: f"haproxy-{name.replace('_', '-')}.sock" for name in ("whoever", "other", *LASTS.values())}
-"""Those sockets, by the names that they have in the file; of the two slots, two more lead from the first to the second,
-and are called after the second."""
-OF_OTHER, OF_LAST = {slot: f"_other_{slot}" for slot in SlotName}, "_last"
-"""The ends of the names of an app's backends for these: by the slot that is asked first, and for the second."""
+"""One socket of the front for each attempt at an asset, by its name in the file: `whoever` (as any request), `other`
+(the spare slot), and then `last_a` or `last_b` (the slot that is not spare)."""
+OF_OTHER = {slot: f"_other_{slot}" for slot in SlotName}
+"""The suffix of an app's backend that asks this slot for an asset as the spare one."""
+OF_LAST = "_last"
+"""The suffix of an app's backend that asks the slot for an asset that is not spare."""
 NOBODYS = "*"
 """The key in `MAP` of the app without domains; no host name can be that."""
 NEWEST, EARLIER = "newest", "earlier"
@@ -62,7 +65,7 @@ def of_backend(backend: Backend) -> str:
 
 
 def of_servers(backend: Backend) -> Iterator[tuple[str, Server]]:
-    """Call the servers ``a0``, ``a1``, ``b0``: the slot, and the how manieth endpoint of it."""
+    """Call the servers ``a0``, ``a1``, ``b0``: the slot, and the index of the endpoint in it."""
     count: Counter[str] = Counter()
     for server in backend.servers:
         yield f"{server.slot}{count[server.slot]}", server

@@ -88,12 +88,12 @@ class Routes:
         fits = running == file.description(text) and serves(text, backends)
         if running is None:
             text = render(self._settings, backends)
-            self._daemon.start(text, _led(backends, text))
+            self._daemon.start(text, _map_text(backends, text))
         elif not self._is_kept() and self._runtime.release(haproxy.NAME):
             text = text if fits else render(self._settings, _chosen(backends, written))
-            self._daemon.succeed(text, _led(backends, text))
+            self._daemon.succeed(text, _map_text(backends, text))
         elif fits:
-            self._daemon.write(text, _led(backends, text))
+            self._daemon.write(text, _map_text(backends, text))
         else:
             self._reload(backends)
         self._obey(backends)
@@ -107,16 +107,16 @@ class Routes:
     def _reload(self, backends: Sequence[Backend]) -> None:
         written = self._daemon.written()
         text = render(self._settings, _chosen(backends, written), self._earlier(written))
-        self._daemon.reload(text, _led(backends, text))
+        self._daemon.reload(text, _map_text(backends, text))
 
     def _obey(self, backends: Sequence[Backend]) -> None:
         """Have the running worker do what the file says, and all others hand on what comes to them."""
         # First the others: while one is being succeeded, either may answer on the worker's socket.
-        leaving.dismiss(self._run)
-        self._daemon.have_all_hand_on()
+        leaving.end_succeeded(self._run)
+        self._daemon.await_old_workers()
         written = self._daemon.written()
-        led = leads(_chosen(backends, written)) if file.leads_by_map(written) else None
-        said = api.obey(self._run, file.servers(written), led)
+        hosts = leads(_chosen(backends, written)) if file.leads_by_map(written) else None
+        said = api.obey(self._run, file.servers(written), hosts)
         if said is not None:
             raise BalancerError("HAProxy did not change its routes.", fact=said or self._daemon.said())
 
@@ -140,6 +140,6 @@ def _chosen(backends: Sequence[Backend], written: str) -> list[Backend]:
     ]
 
 
-def _led(backends: Sequence[Backend], text: str) -> str:
+def _map_text(backends: Sequence[Backend], text: str) -> str:
     """The map that belongs to the file `text`."""
     return render_map(_chosen(backends, text))

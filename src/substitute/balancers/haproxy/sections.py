@@ -183,7 +183,7 @@ def _several(backends: Sequence[Backend]) -> list[str]:
     for backend in backends:
         count = Counter(server.slot for server in backend.servers)
         if checks.among(backend):
-            lines += _alone(backend)
+            lines += _kept_where_checked(backend)
             continue
         most = count.total() - (len(count) > 1)
         if most > 1:
@@ -196,8 +196,8 @@ def _several(backends: Sequence[Backend]) -> list[str]:
     return lines
 
 
-def _alone(backend: Backend) -> list[str]:
-    """The same where not all servers are there: how many are does not tell whether both slots have a share."""
+def _kept_where_checked(backend: Backend) -> list[str]:
+    """As `_several`, where HAProxy checks servers: how many are up does not tell whether both slots have a share."""
     app = of_backend(backend)
     firsts = {server.slot: name for name, server in reversed([*of_servers(backend)])}
     neither = "" if len(firsts) == 1 else f" one_slot_of_{app}"
@@ -240,8 +240,8 @@ def pause() -> list[str]:
     ]
 
 
-def besides(earlier: Sequence[str]) -> list[str]:
-    """Who asks for no app that is known; a worker that leaves; and clients who come to an `earlier` address."""
+def fallbacks(earlier: Sequence[str]) -> list[str]:
+    """Where requests go that are for no known app, that an old worker hands on, or that come by an old address."""
     to_the_front = f"    server front unix@/proc/self/cwd/{FRONT} send-proxy-v2"
     lines = [
         "backend unknown_host",
@@ -254,7 +254,7 @@ def besides(earlier: Sequence[str]) -> list[str]:
     return lines
 
 
-def fresh(backend: Backend, *, adjustable: bool) -> list[str]:
+def backend_without_reuse(backend: Backend, *, adjustable: bool) -> list[str]:
     """The backend that opens a connection for each request, and repeats none. Its servers have the weights."""
     return [
         f"backend {of_backend(backend)}",
@@ -294,7 +294,7 @@ def _hold(backend: Backend, *, adjustable: bool) -> list[str]:
 
 
 def waiting(*, waits: bool, adjustable: bool) -> list[str]:
-    """The server that is nobody, for as long as there is no other one."""
+    """A server that refuses every connection. Requests are retried against it until a version has a share."""
     return [
         # An address without a port means the client's port.
         "    http-request set-dst-port int(0)",
@@ -302,7 +302,7 @@ def waiting(*, waits: bool, adjustable: bool) -> list[str]:
     ]
 
 
-def kept(backend: Backend, *, keep: bool, adjustable: bool) -> list[str]:
+def backend_with_reuse(backend: Backend, *, keep: bool, adjustable: bool) -> list[str]:
     """The backend that keeps connections, where it may. It looks at the weights of the other one for each request.
 
     So one weight governs both. A request that gets no answer here is sent once more, through the other one, which
