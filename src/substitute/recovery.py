@@ -27,7 +27,7 @@ def main(root: str, app: str, cause: str = "") -> int:
             standbys.look_after(site.host, site.known(app))
         else:
             up(site.host, [site.known(app)], guests=False, operation=RECOVERY)
-        until = site.host.journal.app(app).looked_after
+        until = site.host.journal.app(app).unserved_until
         site.close()
     except SubstituteError as error:
         print(error, flush=True)  # noqa: T201

@@ -14,7 +14,7 @@ from substitute.core.model.apps import Waves
 from substitute.core.model.errors import DeploymentFailedError
 from substitute.core.model.events import Succeeded, Warned
 from substitute.core.model.programs import Process
-from substitute.core.state.hurry import hurrying, in_a_hurry
+from substitute.core.state.drain_now import draining_now, wanted_at_once
 from substitute.core.state.remembered import remembered
 from tests.unit.shops import A, B, live, stopping
 
@@ -140,14 +140,14 @@ def test_whoever_cannot_wait_cuts_a_drain_short_and_only_while_he_lives(shop: Sh
     if lives:
         shop.world.running["who deploys"] = who
     began = shop.world.clock.time
-    with hurrying(shop.host.journal, "shop", who):
+    with draining_now(shop.host.journal, "shop", who):
         deploy(shop.host, shop.app, "v2")
     took = shop.world.clock.time - began
     assert (took < shop.app.drain_timeout) == lives
     assert [
         told for told in shop.events if isinstance(told, Warned) and "--now was typed" in told.message
     ] or not lives
-    assert in_a_hurry(shop.host.journal, "shop") is None
+    assert wanted_at_once(shop.host.journal, "shop") is None
 
 
 @given(

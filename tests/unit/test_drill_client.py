@@ -34,7 +34,7 @@ def put(load: Load, enough: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     deadline = time.monotonic() + PATIENCE
     while not generator.finished:
         generator.turn(time.monotonic() + 0.01)
-        generator.sweep()
+        generator.check_timeouts()
         batch = generator.recorder.take()
         for column in ("lanes", "latency", "version", "failures"):
             total[column] += batch[column]

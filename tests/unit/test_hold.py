@@ -69,7 +69,7 @@ def test_one_whose_time_is_over_before_its_command_ends_is_left_to_the_guardian(
 
     def slow(balancer: FakeBalancer, backends: Sequence[Backend]) -> None:
         route(balancer, backends)
-        if shop.host.journal.app("shop").looked_after is not None:
+        if shop.host.journal.app("shop").unserved_until is not None:
             shop.world.clock.sleep(6.0)
 
     monkeypatch.setattr(FakeBalancer, "route", slow)
@@ -79,7 +79,7 @@ def test_one_whose_time_is_over_before_its_command_ends_is_left_to_the_guardian(
     assert "handed over" in notices(shop)
     look_after(shop.host, shop.app)
     assert list(shop.world.running) == ["shop_a" if waits == "held" else "shop_b"]
-    assert shop.host.journal.app("shop").looked_after is None
+    assert shop.host.journal.app("shop").unserved_until is None
 
 
 def test_promoted_it_starts_nothing_and_is_verified(held: Shop) -> None:

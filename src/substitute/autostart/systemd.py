@@ -64,7 +64,7 @@ class Systemd:
     def _let_go(self) -> None:
         """End it, or it would count as started for ever, and would not run when it is installed again."""
         if self._state() != "inactive":
-            self._write(unit.LET_GO)
+            self._write(unit.WITHOUT_STOP)
             self._tell("daemon-reload")
             self._tell("stop", self._name)
             self._tell("reset-failed", self._name, expected=False)

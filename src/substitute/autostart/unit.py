@@ -42,7 +42,7 @@ RestartSec=10s
 """
 # A supervisord that was started at boot lives in this unit: it is let go in the order that fails no request, by the
 # command alone, and it is neither ended with a command that failed nor with the unit once that is uninstalled.
-LET_GO = """\
+WITHOUT_STOP = """\
 [Service]
 Type=oneshot
 RemainAfterExit=yes

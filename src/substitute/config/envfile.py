@@ -18,7 +18,7 @@ NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _LINE = rf"(?:export[ \t]+)?(?P<name>{NAME})[ \t]*=[ \t]*(?P<value>.*)"
 _QUOTED = r"""(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)')[ \t]*(?:\#.*)?"""
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$", "`": "`"}
-_TAKEN = ("PORT", "HOST", "BIND")
+_SET_BY_US = ("PORT", "HOST", "BIND")
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class EnvFileError(ValueError):
 
 def reserved(name: str) -> str | None:
     """Why an app's environment may not set `name`, or None."""
-    if name in _TAKEN or name.startswith("SUBSTITUTE_"):
-        source = "from `ports` and `host`" if name in _TAKEN else "itself"
+    if name in _SET_BY_US or name.startswith("SUBSTITUTE_"):
+        source = "from `ports` and `host`" if name in _SET_BY_US else "itself"
         return f"{name} may not be set: substitute sets it {source}"
     return None
 

@@ -305,13 +305,17 @@ def _switch(written: object) -> bool:
 Switch = Value("true or false", {"type": "boolean"}, _switch)
 Percent = _whole(1, 100)
 Count = _whole(1, 1000)
+"""Good answers in a row, of a health check."""
 Pages = _whole(0, 1000)
+"""What `replay` asks for; 0: nothing."""
 Instances = _whole(1, 64)
 InstancesOrNone = _whole(0, 64)
 Many = _whole(1, 1 << 20)
+"""Processes, threads and open files, in `limits`."""
 ContainerPort = _whole(1, 65535)
 Niceness = _whole(0, 19)
 Weight = _whole(1, 10000)
+"""As systemd has it for processors and disks, in `build_limits`."""
 Releases = _whole(2, 1000)
 
 

@@ -72,8 +72,8 @@ class Host:
     user: str
     """Who typed it, for the history."""
     guardian: Callable[[str], AbstractContextManager[Callable[[], None]]]
-    """Watches over a deployment of the named app: if this process dies in it, somebody settles. So does somebody at its
-    end where what is entered was called in it."""
+    """Watches over a deployment of the named app: if this process dies in it, the guardian settles. Calling the
+    function that it yields makes the guardian settle at the end as well."""
     files: Callable[[App], Files]
     """Those of an app's slots, and of what they share."""
     load: Load
@@ -283,8 +283,8 @@ class Host:
 
         Only a guest's `directory` may lie outside of the root.
         """
-        abroad = directory is not None and not directory.is_relative_to(self.root)
-        return abroad or not self.instances.is_elsewhere(process, self.root)
+        may_be_outside = directory is not None and not directory.is_relative_to(self.root)
+        return may_be_outside or not self.instances.is_elsewhere(process, self.root)
 
     def process_of(self, instance: InstanceRecord) -> Process | None:
         """The process to end with an instance: the one that runs, or what the one that ran may have left behind."""

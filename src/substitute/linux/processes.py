@@ -25,7 +25,8 @@ _PROC = "/proc"
 _GONE = frozenset("ZXx")
 """States of a process that runs no more: a zombie only waits for its parent."""
 _CHUNK = 1 << 12
-_BLIND = 0.005
+_SLEEP_WITHOUT_PIDFD = 0.005
+"""Seconds between two looks at whether a process has ended, on a kernel without pidfds."""
 _PASSES = 20
 """How often a group is looked at again for members that were forked while it was signalled."""
 
@@ -75,7 +76,7 @@ def wait_for_end(process: Process, seconds: float) -> None:
         descriptor = os.pidfd_open(process.pid)
     except (AttributeError, OSError):
         if is_alive(process):
-            time.sleep(min(seconds, _BLIND))
+            time.sleep(min(seconds, _SLEEP_WITHOUT_PIDFD))
         return
     try:
         if is_alive(process):  # asked now that the descriptor is of nobody else

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import BalancerError, RuntimeFailedError, UnmovedError, UnobservedError
 from substitute.core.ports.balancer import Traffic
-from substitute.core.state.hurry import in_a_hurry
+from substitute.core.state.drain_now import wanted_at_once
 from tests.unit.world.apps import DRAIN_LIMIT
 from tests.unit.world.instances import AGAIN, Instance
 from tests.unit.world.versions import ENDLESS
@@ -113,7 +113,7 @@ class ModelBalancer:
         now = self.world.clock.time
         may_go_on = (
             now < since + max(DRAIN_LIMIT, self.world.waves.end if self.world.waves else 0.0)
-            and in_a_hurry(self.world.journal, instance.app) != self.world.deployer
+            and wanted_at_once(self.world.journal, instance.app) != self.world.deployer
         )
         return self.running and now < until and may_go_on
 

@@ -9,8 +9,8 @@ from substitute.core.deploy.hooks import run_hook
 from substitute.core.deploy.plan import CHECK, Plan
 from substitute.core.deploy.running.runs import await_none
 from substitute.core.deploy.steps import Quietly
-from substitute.core.deploy.versions.previous_version import at_hand, cost, lost
-from substitute.core.deploy.versions.release_guard import stays
+from substitute.core.deploy.versions.previous_version import rollback_cost, rollback_lost, rollback_target
+from substitute.core.deploy.versions.release_guard import migration_left
 from substitute.core.excerpt import excerpt
 from substitute.core.interrupts import whole
 from substitute.core.masking import Mask
@@ -231,8 +231,8 @@ class Attempt:
 
     def say_what_it_costs(self) -> None:
         """Say, before the slot is overwritten, what that means for a rollback."""
-        self._earlier = at_hand(self.host, self.app)
-        if self._earlier and (told := cost(self.host, self.app, self.plan, self._earlier)):
+        self._earlier = rollback_target(self.host, self.app)
+        if self._earlier and (told := rollback_cost(self.host, self.app, self.plan, self._earlier)):
             self.emit(Notice(told))
 
     def hook(self, name: str) -> None:
@@ -265,7 +265,7 @@ class Attempt:
                     self.host.journal.end_hold(self.app.name, reason=error.reason)
                 self.host.journal.finish(self.id, self._outcome, now=now, reason=error.reason)
 
-    def giving_up(self, error: SubstituteError) -> Steps:
+    def cleanup_steps(self, error: SubstituteError) -> Steps:
         """The steps of settling after `error`. Whoever interrupted is told why his prompt is not there at once."""
         if self.id is not None and isinstance(error, InterruptedByUserError) and self.slot.started:
             limit = self.app.drain_limit + self.app.stop_timeout
@@ -304,11 +304,11 @@ class Attempt:
                 reason=error.reason,
                 live=live,
                 commit=commit,
-                stays=stays(begun),
+                stays=migration_left(begun),
             )
         )
         self._end()
-        return self._verdict(error, live, problem, stays(begun))
+        return self._verdict(error, live, problem, migration_left(begun))
 
     def _verdict(
         self, error: SubstituteError, live: SlotName | None, problem: str, more: str
@@ -326,7 +326,9 @@ class Attempt:
         elif live is None:
             serves = f"Nothing served {self.app.name} before, and nothing does."
         else:
-            serves = f"{self.says_who_serves(live)} {lost(self.host, self.app, self._earlier)}".rstrip()
+            serves = (
+                f"{self.says_who_serves(live)} {rollback_lost(self.host, self.app, self._earlier)}".rstrip()
+            )
         return kind(error.what, fact=error.fact, serves=f"{serves} {more}".rstrip(), cure=error.cure)
 
     def says_who_serves(self, live: SlotName) -> str:

@@ -114,12 +114,14 @@ def _operate(
     """Do it; what is `spared` where it is live already is then left alone. With `now` no drain is waited for."""
     if operation != "rollback":  # and not only after another command was waited for
         require_unlocked(host.journal, app.name)
-    with ExitStack() as hurry:
+    with ExitStack() as until_free:
         if now:
-            from substitute.core.state.hurry import hurrying  # noqa: PLC0415  # seldom typed
+            from substitute.core.state.drain_now import draining_now  # noqa: PLC0415  # seldom typed
 
-            hurry.enter_context(hurrying(host.journal, app.name, host.one_offs.myself()))
-        _carry_out(host, app, operation, choose, spared=spared, at_hand=hurry.close, hold_for=hold_for)
+            until_free.enter_context(draining_now(host.journal, app.name, host.one_offs.myself()))
+        _carry_out(
+            host, app, operation, choose, spared=spared, slot_is_free=until_free.close, hold_for=hold_for
+        )
 
 
 def _carry_out(
@@ -129,10 +131,10 @@ def _carry_out(
     choose: Choose,
     *,
     spared: bool,
-    at_hand: Callable[[], None],
+    slot_is_free: Callable[[], None],
     hold_for: float | None,
 ) -> None:
-    """Do it; `at_hand` is called when the slot that is needed is free."""
+    """Do it; `slot_is_free` is called when the slot that is needed is free."""
     with working_on(host, app, operation) as (attempt, interrupts):
         _heed_lock(host, app, operation)
         with given_up_on_error(attempt):
@@ -148,7 +150,7 @@ def _carry_out(
                 require_led_here(host, host.journal.app(app.name))
                 require_keeper(host, app, host.journal.app(app.name))
                 _make_room(attempt, plan, interrupts)
-                at_hand()
+                slot_is_free()
                 attempt.begin(plan, chosen_in=took)
                 if same:
                     attempt.emit(Notice(same.message))
@@ -185,7 +187,7 @@ def working_on(host: Host, app: App, operation: str) -> Iterator[tuple[Attempt, 
             try:
                 yield attempt, interrupts
             finally:
-                if host.journal.app(app.name).looked_after is not None:
+                if host.journal.app(app.name).unserved_until is not None:
                     hand_over()  # whoever looked after it was ended with the start of this one
 
 

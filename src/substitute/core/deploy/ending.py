@@ -139,7 +139,7 @@ def give_up(attempt: Attempt, error: SubstituteError) -> SubstituteError:
     try:
         if attempt.id is None and isinstance(error, InterruptedByUserError):
             raise error  # nothing was begun: what settling was about to do, the next command does
-        settled = _settle_at_last(attempt, attempt.giving_up(error))
+        settled = _settle_at_last(attempt, attempt.cleanup_steps(error))
         live, problem = settled.live, settled.problem
     except HandedOverError as left:
         attempt.hand_over()

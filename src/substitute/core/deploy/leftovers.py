@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.enclosed import end_all_enclosed
+from substitute.core.deploy.in_container import end_leftover_containers
 from substitute.core.deploy.running.runs import close_lost
-from substitute.core.deploy.versions.release_guard import stays
+from substitute.core.deploy.versions.release_guard import migration_left
 from substitute.core.model.events import Notice
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def end_leftovers(host: Host, app: str, *, but: int | None) -> None:
             host.commands.end(process)
     if left:
         host.runtime.end_builds(app)
-        end_all_enclosed(host, app)
+        end_leftover_containers(host, app)
     host.journal.forget_commands(app)
     record = host.journal.app(app)
     for one in host.journal.unfinished(app):
@@ -41,9 +41,9 @@ def _close(host: Host, left: DeploymentRecord, *, committed: bool) -> None:
         now=host.clock.now(),
         reason=""
         if committed
-        else f"The deployment was killed in phase {left.phase or 'begin'}. {stays(left)}".rstrip(),
+        else f"The deployment was killed in phase {left.phase or 'begin'}. {migration_left(left)}".rstrip(),
     )
-    told = "" if committed else stays(left)
+    told = "" if committed else migration_left(left)
     host.emit(Notice(f"Cleaned up after deployment {left.id}, which was killed. {told}".rstrip()))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.preparation.gathering import gather_secrets
-from substitute.core.deploy.preparation.shared import lay
+from substitute.core.deploy.preparation.shared import link_shared
 from substitute.core.deploy.preparation.strays import mark
 from substitute.core.deploy.readiness.early_exit import explained
 from substitute.core.deploy.readiness.listeners import exposure
@@ -67,7 +67,7 @@ def _start(attempt: Attempt) -> list[Started]:
         if host.journal.app(app.name).live is None:
             # Where nothing serves, this one's port is not to be reached before it is ready.
             host.route(app.name, {})
-        lay(attempt, again=attempt.plan.update)
+        link_shared(attempt, again=attempt.plan.update)
         if attempt.plan.update:
             mark(attempt)
         web = attempt.slot.web[:1] if attempt.is_check else attempt.slot.web

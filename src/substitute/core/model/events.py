@@ -120,7 +120,7 @@ class Difference:
 
     @property
     def told(self) -> str:
-        """It in a line."""
+        """One line for people."""
         return f"{self.path}: {self.live} → {self.candidate}"
 
 
@@ -141,7 +141,7 @@ class Replayed(Event):
 
     @property
     def message(self) -> str:
-        """It in a line."""
+        """One line for people."""
         differ = f"{len(self.differences)} differ" if self.differences else "none differs"
         text = f"{self.compared} pages that clients asked for lately were compared with the live version: {differ}."
         if self.unanswered:
@@ -251,7 +251,7 @@ class Unchanged(Event):
 
     @property
     def message(self) -> str:
-        """It in a line."""
+        """One line for people."""
         live = f"{self.commit[:10]} is live in slot {self.live} of {self.app}."
         if self.chosen in {"", self.commit}:
             return f"Nothing changed: {live} Nothing was deployed."
@@ -274,7 +274,7 @@ class Announced(Event):
 
     @property
     def message(self) -> str:
-        """It in a line."""
+        """One line for people."""
         if not self.apps:
             return "Nothing is deployed."
         left = f" Left alone: {', '.join(self.unchanged)}." if self.unchanged else ""
@@ -293,7 +293,7 @@ class Halted(Event):
 
     @property
     def message(self) -> str:
-        """It in a line."""
+        """One line for people."""
         before = f" Deployed before it, and live: {', '.join(self.deployed)}." if self.deployed else ""
         after = f" Not begun: {', '.join(self.not_begun)}." if self.not_begun else ""
         return f"The deployment of {self.app} has failed.{before}{after}"
@@ -313,7 +313,7 @@ class Locked(Event):
 
     @property
     def message(self) -> str:
-        """It in a line."""
+        """One line for people."""
         return f"Deployments of {self.app or 'all apps'} are locked: {self.text}"
 
 
@@ -325,7 +325,7 @@ class Unlocked(Locked):
 
     @property
     def message(self) -> str:
-        """It in a line."""
+        """One line for people."""
         return f"Deployments of {self.app or 'all apps'} are unlocked. {self.by} had locked them: {self.text}"
 
 

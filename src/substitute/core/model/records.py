@@ -127,21 +127,27 @@ class AppRecord:
 
     def desired(self, now: float) -> Mapping[SlotName, Desired]:
         """What is desired of each slot at the time `now`, in seconds since the epoch."""
-        serving = None if self.stopped else self.live
-        found = {}
-        for name, slot in self.slots.items():
-            stays = serving is not None and slot.standby and (slot.standby_until or 0.0) > now
-            waits = self.holds(now) is slot and not self.stopped and self.longest_wait is None
-            stays = stays and self.longest_wait is None
-            found[name] = SERVING if name is serving else HELD if waits else STANDBY if stays else STOPPED
-        return found
+        return {name: self._desired(slot, now) for name, slot in self.slots.items()}
+
+    def _desired(self, slot: SlotRecord, now: float) -> Desired:
+        if self.stopped:
+            return STOPPED
+        if slot.name is self.live:
+            return SERVING
+        if self.longest_wait is not None:  # no other version may run beside it
+            return STOPPED
+        if self.holds(now) is slot:
+            return HELD
+        if self.live and slot.standby and (slot.standby_until or 0.0) > now:
+            return STANDBY
+        return STOPPED
 
     def holds(self, now: float) -> SlotRecord | None:
         """The slot whose version is ready, and waits for a person."""
         return self.slots[self.hold.slot] if self.hold and self.hold.until > now else None
 
     @property
-    def looked_after(self) -> float | None:
+    def unserved_until(self) -> float | None:
         """Until when something runs that gets no requests, in seconds since the epoch; None where nothing does.
 
         Where that time is over, it is still to be ended.

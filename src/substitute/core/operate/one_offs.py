@@ -9,7 +9,7 @@ from contextlib import nullcontext, suppress
 from shutil import which
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.enclosed import end_enclosed
+from substitute.core.deploy.in_container import end_container
 from substitute.core.deploy.running.instances import end_all
 from substitute.core.deploy.running.runs import (
     Place,
@@ -199,7 +199,7 @@ def stop(host: Host, run: RunRecord) -> None:
     slot = host.journal.app(run.app).slots[run.slot]
     killed = host.one_offs.end(run.process, timeout=slot.stop_timeout)
     if slot.version and slot.version.image_id:
-        end_enclosed(host, run.name)
+        end_container(host, run.name)
     left = started_by(host, slot, run, {slot.version.user if slot.version else None})
     end_all(host, run.name, left, timeout=0.0 if killed else slot.stop_timeout)
     deadline = host.clock.monotonic() + _UNTIL_NOTED

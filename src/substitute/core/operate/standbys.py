@@ -29,5 +29,5 @@ def end(host: Host, app: App) -> None:
 def look_after(host: Host, app: App) -> None:
     """Settle, where something stands by, is held, or should have ended by now; as its guardian does."""
     with host.lock(host.lock_path(app.name), RECOVERY):
-        if host.journal.app(app.name).looked_after is not None:
+        if host.journal.app(app.name).unserved_until is not None:
             settle(host, app)

@@ -197,7 +197,7 @@ class Lane:
         else:
             self.reactor.at(max(now, client.intended + _BREATH), lambda: self._free.append(client))
 
-    def sweep(self, now: float) -> None:
+    def check_timeouts(self, now: float) -> None:
         """Give up what takes too long."""
         for client in [one for one in self._busy if now - one.intended > self._patience]:
             client.give_up(self._patience)

@@ -66,11 +66,11 @@ class Generator:
             lane.drive(now)
         self.reactor.turn(min([until, *(lane.next for lane in self._lanes)]))
 
-    def sweep(self) -> None:
+    def check_timeouts(self) -> None:
         """Give up what takes too long."""
         now = time.monotonic()
         for one in self._all:
-            one.sweep(now)
+            one.check_timeouts(now)
 
     def stop(self) -> None:
         """Begin nothing any more."""
@@ -112,7 +112,7 @@ def serve(control: socket.socket) -> None:
         generator.turn(min(tell_at, sweep_at))
         now = time.monotonic()
         if now >= sweep_at:
-            generator.sweep()
+            generator.check_timeouts()
             sweep_at = now + _SWEEP
         if now >= tell_at:
             _tell(control, generator)

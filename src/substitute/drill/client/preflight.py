@@ -24,7 +24,7 @@ def check(load: Load) -> None:
     lane.end()
     while not lane.idle:
         reactor.turn(time.monotonic() + 0.05)
-        lane.sweep(time.monotonic())
+        lane.check_timeouts(time.monotonic())
     lane.close()
     reactor.close()
     for failure in recorder.take()["failures"]:

@@ -40,7 +40,7 @@ class Stream:
         self._over = False
         reactor.at(time.monotonic(), self._begin)
 
-    def sweep(self, now: float) -> None:
+    def check_timeouts(self, now: float) -> None:
         """Give up a stream that owes something for too long."""
         if self._awaited is not None and now - self._awaited > self._load.timeout:
             self.broken(FailedError(Kind.TIMEOUT, f"silent for {self._load.timeout:g}s"))

@@ -47,5 +47,5 @@ def ending(bus: Bus, unit: str) -> str:
 
 
 def known_ending(bus: Bus, unit: str) -> str:
-    """The same of one that has ended. In the moment of the next try systemd knows of no end yet."""
+    """As `ending`, but waits for it: while systemd restarts a unit, it reports no end."""
     return wait_until(lambda: ending(bus, unit), _PATIENCE, _TICK) or "unknown"

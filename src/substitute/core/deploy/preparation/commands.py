@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.enclosed import Command, called, enclosed, end_enclosed
+from substitute.core.deploy.in_container import Command, called, end_container, in_container
 from substitute.core.model.events import Output
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ def run_commands(
     for command in commands:
         shell = ("/bin/sh", "-c", command)
         plain = Command(shell, attempt.slot.place(app), attempt.environment(), app.user)
-        lines.append((command, enclosed(attempt.host, app, plain, name=name)))
+        lines.append((command, in_container(attempt.host, app, plain, name=name)))
     try:
         run_all(attempt, phase, lines, timeout=timeout, failure=failure, limits=limits)
     except BaseException:  # a container may go on without the program that was ended
-        end_enclosed(attempt.host, name)
+        end_container(attempt.host, name)
         raise
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.enclosed import Command, of_engine
+from substitute.core.deploy.in_container import Command, of_engine
 from substitute.core.deploy.preparation.commands import run_all
 from substitute.core.model.environment import passed
 from substitute.core.model.errors import BuildError

@@ -1,7 +1,7 @@
 """What both slots share: links into ``deploy/<app>/shared``, laid after an update, and once more before the start.
 
 What the live version uses at this moment becomes what is shared, in one step and while it serves. Whatever else is
-found is kept aside under a name, and told. Each deed leaves all in order: to lay again goes on where one was killed.
+found is kept aside under a name, and told. Each step leaves a valid state: running it again continues after a kill.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from substitute.core.ports.files import Files, Seen
 
 
-def lay(attempt: Attempt, *, updated: bool = False, again: bool = False) -> None:
+def link_shared(attempt: Attempt, *, updated: bool = False, again: bool = False) -> None:
     """Have the candidate's slot share what its app shares with the live one. Raises SharedError, UsageError.
 
     `updated`: its files are new, and what is not shared any more is let go. `again`: it was laid in this deployment,
@@ -144,7 +144,7 @@ class _Laying:
         if seen.kind is Kind.LINK:
             self._follow(seen, place, live)
             return
-        if self._is_gits(live, place):
+        if self._is_tracked_by_git(live, place):
             if seen.kind is Kind.DIRECTORY and self.files.look(self.slot.directory / place.inside):
                 self._lay_in(place)  # it may have more
             if self._is_used(shared):
@@ -193,7 +193,7 @@ class _Laying:
     def _make_way(self, place: _Place) -> None:
         """Something is where the link goes: it is what is shared from now on, or git has it, or it is kept aside."""
         at, shared = self.slot.directory / place.inside, place.shared
-        gits = self._is_gits(self.slot, place)
+        gits = self._is_tracked_by_git(self.slot, place)
         seen = self.files.look(at)
         if seen and seen.empty:
             self.files.remove(at)
@@ -244,7 +244,7 @@ class _Laying:
         if seen.empty or (already and (already.end or self.files.real(shared)) == end):
             return
         if self._is_used(shared):
-            if slot is self.slot and self._is_gits(slot, place):
+            if slot is self.slot and self._is_tracked_by_git(slot, place):
                 return
             if slot is self.slot:
                 self._set_aside(place, slot)
@@ -285,7 +285,7 @@ class _Laying:
     def _kept(self, of: str) -> Kept:
         return Kept(self.host, self.app, self.files, of)
 
-    def _is_gits(self, slot: SlotRecord, place: _Place) -> bool:
+    def _is_tracked_by_git(self, slot: SlotRecord, place: _Place) -> bool:
         return self.host.source(self.app).restorable(slot.directory, place.inside)
 
     def _is_used(self, shared: Path) -> bool:

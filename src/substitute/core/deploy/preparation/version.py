@@ -8,7 +8,7 @@ from substitute.core.deploy.hooks import AHEAD, require_executable
 from substitute.core.deploy.preparation.commands import run_commands
 from substitute.core.deploy.preparation.directory import require_directory
 from substitute.core.deploy.preparation.release import run_release
-from substitute.core.deploy.preparation.shared import lay
+from substitute.core.deploy.preparation.shared import link_shared
 from substitute.core.deploy.preparation.strays import mark, rescue
 from substitute.core.deploy.procfile import with_procfile
 from substitute.core.deploy.versions.kept_versions import keeps_more, moved_on
@@ -33,10 +33,10 @@ def prepare(attempt: Attempt) -> None:
             host.journal.spoil(app.name, attempt.slot.name, returns_from=commit if returns else None)
         source.update(attempt.slot.directory, commit, clean=app.clean and not app.shared)
         require_directory(host, app, attempt.slot, commit)
-        lay(attempt, updated=True)
+        link_shared(attempt, updated=True)
         if app.clean and app.shared:  # what is shared from now on was still in the slot
             source.update(attempt.slot.directory, commit, clean=True)
-            lay(attempt, again=True)
+            link_shared(attempt, again=True)
         attempt.app = app = with_procfile(host, app, attempt.slot, lambda text: attempt.emit(Warned(text)))
         require_executable(host, app, attempt.slot, AHEAD[:-1] if attempt.is_check else AHEAD)
     attempt.hook("pre_install")

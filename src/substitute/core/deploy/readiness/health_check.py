@@ -6,7 +6,7 @@ import signal
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.enclosed import of_engine
+from substitute.core.deploy.in_container import of_engine
 from substitute.core.deploy.secrets import known
 from substitute.core.model.errors import ConfigError
 from substitute.core.ports.prober import Answer

@@ -37,7 +37,7 @@ _ENDING_PATIENCE, _ENDING_TICK = 1.5, 0.1
 """Seconds until a runtime knows how a process ended that is gone, and between two questions."""
 _NOTHING = Answer(good=False, seen="nothing listens yet")
 _REFUSED = "connection refused"
-_APART = "docs/sigterm.md says how each slot gets a daemon of its own."
+_DOC_OF_SEPARATE_DAEMONS = "docs/sigterm.md says how each slot gets a daemon of its own."
 _LIVES = 3
 """Processes one after the other that a live instance may have while it is looked at."""
 _TICK = 0.02
@@ -57,7 +57,7 @@ def require_free(host: Host, slot: SlotRecord | None, instances: Iterable[Instan
                 raise RuntimeFailedError(
                     f"Port {endpoint.port} of {one.called} is taken.",
                     fact=f"{holder} listens on it. {ours}".strip(),
-                    cure=_APART if ours else _free(one),
+                    cure=_DOC_OF_SEPARATE_DAEMONS if ours else _free(one),
                 )
 
 
@@ -127,7 +127,7 @@ class _Waiting:
         if verdict is _Verdict.STRANGE:
             self._strange += self.pause
             if self._strange > _STRANGER_PATIENCE and (ours := self._whose()):
-                last = Answer(good=False, seen=f"{last.seen}. {ours} {_APART}")
+                last = Answer(good=False, seen=f"{last.seen}. {ours} {_DOC_OF_SEPARATE_DAEMONS}")
         else:
             self._good = self._good + 1 if verdict is _Verdict.GOOD else 0
         if self._good >= self._health.successes:

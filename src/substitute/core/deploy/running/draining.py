@@ -8,7 +8,7 @@ from substitute.core.deploy.running.instances import stop_others, stop_slot
 from substitute.core.deploy.running.streams import StreamEnding
 from substitute.core.model.errors import InterruptedByUserError, UnobservedError
 from substitute.core.model.events import Drained, Warned
-from substitute.core.state.hurry import in_a_hurry
+from substitute.core.state.drain_now import wanted_at_once
 from substitute.values import replace
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def drain(host: Host, app: App, slot: SlotRecord) -> Drained:
 
 def _is_cut_short(host: Host, slot: SlotRecord) -> bool:
     """Whether somebody who lives needs the slot at once."""
-    who = in_a_hurry(host.journal, slot.app)
+    who = wanted_at_once(host.journal, slot.app)
     return who is not None and host.instances.alive(who)
 
 

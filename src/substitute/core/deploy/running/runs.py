@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.enclosed import Command, enclosed, end_enclosed
+from substitute.core.deploy.in_container import Command, end_container, in_container
 from substitute.core.deploy.secrets import holding, keep
 from substitute.core.model.environment import IN_A_RUN, origin, run_environment
 from substitute.core.model.errors import LockedError, RuntimeFailedError, UsageError
@@ -94,7 +94,7 @@ def command_of(
 ) -> Command:
     """What is run as `run`: `argv`, or what runs that in a container of the version's image."""
     plain = Command(argv, place.directory, place.environment(run), place.app.user)
-    return enclosed(host, place.app, plain, name=run.name, terminal=terminal)
+    return in_container(host, place.app, plain, name=run.name, terminal=terminal)
 
 
 def note(host: Host, run: RunRecord, *, live: bool = True) -> RunRecord | None:
@@ -120,11 +120,11 @@ def carry_out(host: Host, run: RunRecord, start: Callable[[Callable[[Process], N
     try:
         ended = start(on_start)
     except BaseException:
-        end_enclosed(host, run.name)
+        end_container(host, run.name)
         host.journal.finish_run(run.id, "failed", now=host.clock.now())
         raise
     if ended.status < 0 or ended.timed_out:
-        end_enclosed(host, run.name)
+        end_container(host, run.name)
     status = ended.status if ended.status >= 0 else _OF_SIGNALS - ended.status
     outcome = "timed out" if ended.timed_out else "failed" if status else "succeeded"
     host.journal.finish_run(run.id, outcome, now=host.clock.now(), status=status)
@@ -147,7 +147,7 @@ def close_lost(host: Host, app: str) -> None:
         host.clock.sleep(_TICK)  # who has waited for one that has just ended may be about to note how
     for run in host.journal.runs(app) if gone else ():
         if run.id in gone and not _is_under_way(host, run):
-            end_enclosed(host, run.name)
+            end_container(host, run.name)
             host.journal.finish_run(run.id, "lost", now=host.clock.now())
             what = f"cron {run.cron}" if run.cron else f"`{run.command}`"
             host.emit(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from substitute.core.model.records import SlotRecord
 
 
-def at_hand(host: Host, app: App) -> SlotRecord | None:
+def rollback_target(host: Host, app: App) -> SlotRecord | None:
     """The slot that a rollback would start as it stands, or None."""
     record = host.journal.app(app.name)
     live = record.live_slot
@@ -32,7 +32,7 @@ def at_hand(host: Host, app: App) -> SlotRecord | None:
     return slot if slot.intact and slot.commit and slot.commit == target else None
 
 
-def cost(host: Host, app: App, plan: Plan, slot: SlotRecord) -> str:
+def rollback_cost(host: Host, app: App, plan: Plan, slot: SlotRecord) -> str:
     """What `plan`, which is about to overwrite `slot`, costs a rollback to what is at hand there; nothing: empty."""
     if keeps_more(app):
         return ""
@@ -49,9 +49,9 @@ def cost(host: Host, app: App, plan: Plan, slot: SlotRecord) -> str:
     return f"{what}: after this {plan.operation} a rollback has to build it again."
 
 
-def lost(host: Host, app: App, before: SlotRecord | None) -> str:
+def rollback_lost(host: Host, app: App, before: SlotRecord | None) -> str:
     """What somebody should know after a failure who thinks of a rollback, where it was at hand `before`."""
-    if before is None or at_hand(host, app) or before.commit in host.journal.kept(app.name):
+    if before is None or rollback_target(host, app) or before.commit in host.journal.kept(app.name):
         return ""
     built = (
         one for one in host.journal.past(app.name) if one.commit == before.commit and one.seconds.get("build")

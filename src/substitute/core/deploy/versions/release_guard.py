@@ -49,7 +49,7 @@ def require_no_contract(host: Host, app: App, commit: str, *, force: bool) -> No
         )
 
 
-def stays(deployment: DeploymentRecord | None) -> str:
+def migration_left(deployment: DeploymentRecord | None) -> str:
     """What somebody should know of the `release` of a deployment that came to nothing; empty where none had begun."""
     if deployment is None or not deployment.release_outcome:
         return ""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def hurrying(journal: Journal, app: str, who: Process) -> Iterator[None]:
+def draining_now(journal: Journal, app: str, who: Process) -> Iterator[None]:
     """Have each drain of `app` end now, whoever waits for it, while this is entered and the process `who` lives."""
     journal.remember(_fact(app), json.dumps([who.pid, who.start_time, who.boot_id]))
     try:
@@ -24,7 +24,7 @@ def hurrying(journal: Journal, app: str, who: Process) -> Iterator[None]:
         journal.forget(_fact(app))
 
 
-def in_a_hurry(journal: Journal, app: str) -> Process | None:
+def wanted_at_once(journal: Journal, app: str) -> Process | None:
     """Who cannot wait, if anybody; he may have died since."""
     known = journal.fact(_fact(app))
     return Process(*json.loads(known)) if known else None

@@ -28,7 +28,7 @@ class Command:
     user: str | None
 
 
-def enclosed(host: Host, app: App, command: Command, *, name: str, terminal: bool = False) -> Command:
+def in_container(host: Host, app: App, command: Command, *, name: str, terminal: bool = False) -> Command:
     """`command` in a container of the version's image, called `name`, where it runs in one; else as it is."""
     container, engine = host.container(app), host.engine()
     if container is None or engine is None:
@@ -52,14 +52,14 @@ def called(app: str, phase: Phase) -> str:
     return f"{app}_{phase}"
 
 
-def end_all_enclosed(host: Host, app: str) -> None:
+def end_leftover_containers(host: Host, app: str) -> None:
     """End what a killed deployer may have left in containers: of a build, and of a release."""
     if engine := host.engine():
         engine.end_builds(app)
         engine.end(called(app, Phase.RELEASE))
 
 
-def end_enclosed(host: Host, name: str) -> None:
+def end_container(host: Host, name: str) -> None:
     """End the container of such a command, which may have outlived the program that it was run by."""
     if engine := host.engine():
         engine.end(name)
