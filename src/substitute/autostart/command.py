@@ -23,7 +23,7 @@ class Command:
     path: str
 
     def argv(self, *operation: str) -> list[str]:
-        """Its words."""
+        """The command as a list of arguments."""
         return [*self.program, "-C", str(self.root), *operation]
 
 

@@ -34,15 +34,15 @@ class Cron:
         return _PLACE if not _has_none() and crontab.has_line(_read(), self._mark) else None
 
     def install(self, command: Command) -> str:
-        """Put the line in."""
+        """Write the line into the crontab."""
         _write(crontab.with_line(_read(), command, self._mark, str(self._log)))
         return _PLACE
 
     def rest(self) -> None:
-        """It tries once."""
+        """Nothing to end: cron runs the line once, and it ends by itself."""
 
     def uninstall(self) -> str | None:
-        """Take it out."""
+        """Remove the line from the crontab."""
         before = _read()
         if not crontab.has_line(before, self._mark):
             return None

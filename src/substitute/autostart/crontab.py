@@ -25,12 +25,12 @@ def with_line(text: str, command: Command, mark: str, log: str) -> str:
 
 
 def without_line(text: str, mark: str) -> str:
-    """`text` without it."""
+    """`text` without the line of that mark."""
     return "".join(f"{line}\n" for line in _others(text, mark))
 
 
 def has_line(text: str, mark: str) -> bool:
-    """Whether it is there."""
+    """Whether `text` has the line of that mark."""
     return any(line.endswith(_comment(mark)) and not line.startswith("#") for line in text.splitlines())
 
 

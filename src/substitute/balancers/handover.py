@@ -63,7 +63,7 @@ class BalancerHandover:
         self._tell(backends, self._later.route)
 
     def pending(self, backends: Sequence[Backend]) -> str:
-        """What the later one says."""
+        """Asks the later one."""
         return self._later.pending(backends)
 
     def reload(self, backends: Sequence[Backend]) -> None:
@@ -88,19 +88,19 @@ class BalancerHandover:
         return found
 
     def previews(self, backend: Backend) -> Sequence[str]:
-        """The later one's."""
+        """Asks the later one."""
         return self._later.previews(backend)
 
     def access_log(self, app: str) -> AccessLog | None:
-        """That of the later one, where it has one."""
+        """Asks the later one."""
         return self._later.access_log(app)
 
     def streams(self, endpoints: Collection[Endpoint]) -> Sequence[str]:
-        """Those of the later one."""
+        """Asks the later one: only HAProxy can name its streams."""
         return self._later.streams(endpoints)
 
     def end_streams(self, streams: Sequence[str]) -> int:
-        """Those of the later one."""
+        """Asks the later one."""
         return self._later.end_streams(streams)
 
     def fronts(self) -> Sequence[str]:

@@ -47,12 +47,12 @@ class UsersOwn(ABC):
         return ()
 
     def end_streams(self, streams: Sequence[str]) -> int:
-        """None, for it names none."""
+        """Ends none, for it names none."""
         del streams
         return 0
 
     def fronts(self) -> Sequence[str]:
-        """Where its own file says."""
+        """The addresses in its own file."""
         return ()
 
 
@@ -76,7 +76,7 @@ class OurFile:
             raise UnmovedError(f"{self.path} cannot be read.", fact=str(error)) from error
 
     def write(self, text: str) -> None:
-        """Replace it. Raises UnmovedError."""
+        """Replace the file. Raises UnmovedError."""
         try:
             write_atomically(self.path, text, mode=0o644)
         except OSError as error:

@@ -125,7 +125,7 @@ def _show_other(call: Call, site: Site, app: str | None, name: str, lines: int, 
 
 
 def _show_guest(call: Call, site: Site, name: str, lines: int, *, follow: bool) -> None:
-    """The same of a guest."""
+    """Show the log of a guest."""
     from substitute.core.operate.guests import log_of as guest_log  # noqa: PLC0415
 
     def show(_instance: str, line: str) -> None:

@@ -263,7 +263,7 @@ class Host:
         return self._adopted(slot.app, slot.name)
 
     def adopted_as(self, instance: InstanceRecord) -> Adopted | None:
-        """The same of an instance."""
+        """As `adopted`, by an instance."""
         return None if instance.is_guest else self._adopted(instance.app, instance.slot)
 
     def _adopted(self, app: str, slot: SlotName) -> Adopted | None:

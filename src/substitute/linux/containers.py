@@ -1,4 +1,4 @@
-"""Which container a process belongs to, or listens for: by its control group, and by its command line."""
+"""From a process to its container: which one it runs in, or listens for, by control group and command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Podman and Docker, by their commands."""
+"""The commands of `podman` and `docker`: the port `Engine` for images and commands in containers of their own."""
 
 from __future__ import annotations
 

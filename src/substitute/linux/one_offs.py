@@ -38,7 +38,7 @@ class Programs:
     """Runs commands beside the instances of a slot (see `core.ports.one_offs.OneOffs`)."""
 
     def myself(self) -> Process:
-        """By its own pid."""
+        """Identify this process."""
         process = identify(os.getpid())
         assert process is not None  # noqa: S101  # who asks runs
         return process
@@ -106,7 +106,7 @@ class Programs:
             raise
 
     def end(self, process: Process, *, timeout: float) -> bool:
-        """Its whole group."""
+        """End its whole process group."""
         if not signal_group(process, signal.SIGTERM):
             return False
         signal_group(process, signal.SIGCONT)  # one that is stopped would not see it

@@ -124,7 +124,7 @@ class Shell:
         return None
 
     def is_another(self, user: str | None) -> bool:
-        """By its number."""
+        """Compare user ids."""
         become = account(user)
         return bool(become and become.is_another)
 

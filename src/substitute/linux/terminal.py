@@ -70,7 +70,7 @@ class Job(_Awake):
         super().__exit__()
 
     def in_child(self) -> None:
-        """Its group, and the terminal."""
+        """Make it a process group of its own, and give it the terminal."""
         os.setpgid(0, 0)
         if self._lent:
             with _undisturbed():

@@ -31,7 +31,7 @@ class Account:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What a login would set."""
+        """The variables that a login would set."""
         return {"HOME": self.home, "USER": self.name, "LOGNAME": self.name}
 
     def popen(self) -> dict[str, Any]:

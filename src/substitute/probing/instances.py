@@ -55,11 +55,11 @@ class LocalInstances:
         return not wanted
 
     def answering(self, name: str, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:  # noqa: ARG002
-        """All."""
+        """All of `endpoints`."""
         return endpoints
 
     def listens(self, endpoint: Endpoint, process: Process) -> bool:
-        """By its descriptors."""
+        """Look whether one of its descriptors is a socket that listens there."""
         wanted = {listener.inode for listener in listeners.on(endpoint)}
         return processes.is_alive(process) and not wanted.isdisjoint(listeners.sockets_of(process.pid))
 

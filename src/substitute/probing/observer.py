@@ -144,7 +144,7 @@ class _Conversation:
             self._end(_ending(error))
 
     def go_on(self) -> None:
-        """Once."""
+        """Do once what was held back: send the body, or read the answer."""
         held, self._hold = self._hold, Hold.NOTHING
         if held is Hold.BODY:
             self.send(_BODY)

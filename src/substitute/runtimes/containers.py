@@ -1,4 +1,4 @@
-"""What runs programs in containers, beside the runtime that keeps all else of a root."""
+"""What the runtimes of containers have in common: each runs beside the runtime that keeps all else of a root."""
 
 from __future__ import annotations
 
@@ -88,43 +88,33 @@ class BesideBase:
         self._base = base
 
     def start(self, program: Program) -> Process:
-        """By the base."""
         return self._base.start(program)
 
     def inspect(self, name: str) -> Inspection:
-        """By the base."""
         return self._base.inspect(name)
 
     def stop(self, name: str, process: Process | None, *, timeout: float, signal: str = SIGTERM) -> Stopped:
-        """By the base."""
         return self._base.stop(name, process, timeout=timeout, signal=signal)
 
     def terminate(self, name: str, process: Process | None, *, signal: str = SIGTERM) -> None:
-        """By the base."""
         self._base.terminate(name, process, signal=signal)
 
     def freeze(self, name: str) -> None:
-        """By the base."""
         self._base.freeze(name)
 
     def thaw(self, name: str) -> None:
-        """By the base."""
         self._base.thaw(name)
 
     def trace(self, name: str) -> Process | None:
-        """By the base."""
         return self._base.trace(name)
 
     def kept(self) -> set[str]:
-        """By the base."""
         return self._base.kept()
 
     def release(self, name: str) -> bool:
-        """By the base."""
         return self._base.release(name)
 
     def abandon(self) -> None:
-        """By the base."""
         self._base.abandon()
 
     def spawn(
@@ -137,35 +127,27 @@ class BesideBase:
         log: Path,
         stop_timeout: float = 0.0,
     ) -> Callable[[], None]:
-        """By the base."""
         return self._base.spawn(
             name, argv, directory=directory, environment=environment, log=log, stop_timeout=stop_timeout
         )
 
     def confine(self, name: str, process: Process, limits: Limits) -> None:
-        """By the base."""
         self._base.confine(name, process, limits)
 
     def confine_build(self, name: str, process: Process, limits: BuildLimits) -> None:
-        """By the base."""
         self._base.confine_build(name, process, limits)
 
     def end_builds(self, name: str) -> None:
-        """By the base."""
         self._base.end_builds(name)
 
     def log(self, name: str, file: Path) -> Log:
-        """By the base."""
         return self._base.log(name, file)
 
     def last_lines(self, name: str, file: Path, count: int) -> list[str]:
-        """By the base."""
         return self._base.last_lines(name, file, count)
 
     def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
-        """By the base."""
         self._base.follow(logs, on_line)
 
     def shutdown(self) -> None:
-        """By the base."""
         self._base.shutdown()

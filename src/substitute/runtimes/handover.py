@@ -28,15 +28,15 @@ class RuntimeHandover:
         self._earlier = earlier
 
     def start(self, program: Program) -> Process:
-        """By the later one."""
+        """Asks the later one."""
         return self._later.start(program)
 
     def inspect(self, name: str) -> Inspection:
-        """By the one that keeps it."""
+        """Asks the one that keeps it."""
         return self._keeper(name).inspect(name)
 
     def stop(self, name: str, process: Process | None, *, timeout: float, signal: str = SIGTERM) -> Stopped:
-        """By the one that keeps it; with its last program the earlier one ends."""
+        """Asks the one that keeps it; with its last program the earlier one ends."""
         stopped = self._keeper(name).stop(name, process, timeout=timeout, signal=signal)
         with suppress(RuntimeFailedError):  # one that does not tell may keep anything
             if not self._earlier.kept():
@@ -44,19 +44,19 @@ class RuntimeHandover:
         return stopped
 
     def terminate(self, name: str, process: Process | None, *, signal: str = SIGTERM) -> None:
-        """By the one that keeps it."""
+        """Asks the one that keeps it."""
         self._keeper(name).terminate(name, process, signal=signal)
 
     def freeze(self, name: str) -> None:
-        """By the one that keeps it."""
+        """Asks the one that keeps it."""
         self._keeper(name).freeze(name)
 
     def thaw(self, name: str) -> None:
-        """By the one that keeps it."""
+        """Asks the one that keeps it."""
         self._keeper(name).thaw(name)
 
     def trace(self, name: str) -> Process | None:
-        """By either."""
+        """Asks the later one, then the earlier one."""
         return self._later.trace(name) or self._earlier.trace(name)
 
     def kept(self) -> set[str]:
@@ -74,16 +74,16 @@ class RuntimeHandover:
         return True
 
     def abandon(self) -> None:
-        """Both."""
+        """Abandons what both keep."""
         self._earlier.abandon()
         self._later.abandon()
 
     def log(self, name: str, file: Path) -> Log:
-        """What is started writes by the later one."""
+        """Of the later one, which starts programs."""
         return self._later.log(name, file)
 
     def last_lines(self, name: str, file: Path, count: int) -> list[str]:
-        """By the one that keeps it."""
+        """Asks the one that keeps it."""
         return self._keeper(name).last_lines(name, file, count)
 
     def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
@@ -116,26 +116,26 @@ class RuntimeHandover:
         log: Path,
         stop_timeout: float = 0.0,
     ) -> Callable[[], None]:
-        """By the later one."""
+        """Asks the later one."""
         return self._later.spawn(
             name, argv, directory=directory, environment=environment, log=log, stop_timeout=stop_timeout
         )
 
     def confine(self, name: str, process: Process, limits: Limits) -> None:
-        """By the later one."""
+        """Asks the later one."""
         self._later.confine(name, process, limits)
 
     def confine_build(self, name: str, process: Process, limits: BuildLimits) -> None:
-        """By the later one."""
+        """Asks the later one."""
         self._later.confine_build(name, process, limits)
 
     def end_builds(self, name: str) -> None:
-        """By both: a build may have outlived its deployer, and a change of the runtime."""
+        """Asks both: a build may have outlived its deployer, and a change of the runtime."""
         self._later.end_builds(name)
         self._earlier.end_builds(name)
 
     def shutdown(self) -> None:
-        """Both."""
+        """Shuts both down."""
         self._earlier.shutdown()
         self._later.shutdown()
 

@@ -43,7 +43,7 @@ class BootSite:
         return found
 
     def command(self) -> Command:
-        """What is run then."""
+        """What is run at boot."""
         return command_for(self.root, self.user)
 
 

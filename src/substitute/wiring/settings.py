@@ -30,7 +30,8 @@ def apps_of(
     """What is wrong with the configuration, the apps, and those that are no longer in it."""
     error, apps = reading.error, configuration.apps(config, reading.root)
     for app in list(apps.values()):
-        if impossible := _impossible(runtime_kind, app) or _unled(config.balancer.kind, app):
+        impossible = _unfit_for_runtime(runtime_kind, app) or _unfit_for_balancer(config.balancer.kind, app)
+        if impossible:
             error = error or impossible
             del apps[app.name]
     others = [name for name in journal.names() if name not in apps]
@@ -45,7 +46,7 @@ def apps_of(
     return error, apps, former
 
 
-def _impossible(runtime_kind: str, app: App) -> ConfigError | None:
+def _unfit_for_runtime(runtime_kind: str, app: App) -> ConfigError | None:
     """The error where an app wants what its runtime can't do: it is not left undone."""
     wanted = {
         "notify": app.notifies,
@@ -63,8 +64,8 @@ def _impossible(runtime_kind: str, app: App) -> ConfigError | None:
     return None
 
 
-def _unled(balancer_kind: str, app: App) -> ConfigError | None:
-    """The same of its balancer."""
+def _unfit_for_balancer(balancer_kind: str, app: App) -> ConfigError | None:
+    """The error where an app wants what its balancer can't do."""
     if not app.assets or balancer_kind == "haproxy":
         return None
     return ConfigError(

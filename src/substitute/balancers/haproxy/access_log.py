@@ -90,7 +90,7 @@ class Following:
                 return found
 
     def close(self) -> None:
-        """Let all go."""
+        """Close the connections to all workers."""
         for ear in self._heard.values():
             ear.close()
         self._heard.clear()

@@ -299,7 +299,7 @@ class Daemon:
         )
 
     def said(self) -> str:
-        """Its last complaint."""
+        """What HAProxy last complained of, in its log."""
         lines = self._runtime.last_lines(haproxy.NAME, self._run / haproxy.LOG, 12)
         return haproxy.complaint("\n".join(lines))
 

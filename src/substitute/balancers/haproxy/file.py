@@ -19,13 +19,13 @@ _APP = "backend app_"
 
 
 def description(text: str) -> str:
-    """The name of its structure."""
+    """The name of the file's structure."""
     found = re.search(r"^ +description (\S+)$", text, re.MULTILINE)
     return found[1] if found else ""
 
 
 def servers(text: str) -> Servers:
-    """Those of the apps."""
+    """The servers of the apps."""
     return {
         (section, found[1]): (found[2], int(found[3]))
         for section, line in lines(text)

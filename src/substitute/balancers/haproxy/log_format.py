@@ -21,7 +21,7 @@ def salt() -> list[str]:
 
 
 def ring() -> list[str]:
-    """The memory."""
+    """The ring of memory that log lines go to."""
     return [f"ring {RING}", "    format raw", f"    maxlen {LONGEST}", f"    size {_SIZE}"]
 
 

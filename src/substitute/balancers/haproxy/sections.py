@@ -351,7 +351,7 @@ def telling(*, name: str) -> list[str]:
 
 
 def passing_on(*, to: str) -> list[str]:
-    """The same in a backend that may send the request on to its server `to`."""
+    """As `telling`, in a backend that may send the request on to its server `to`."""
     return [
         f"    http-request set-var(txn.drill) bool(true) if {_ASKED}",
         f"    http-request del-header {DRILL_HEADER}",

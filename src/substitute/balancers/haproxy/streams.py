@@ -47,7 +47,7 @@ class Stream:
 
     @classmethod
     def read(cls, text: str) -> Stream:
-        """What `str` made."""
+        """Read what `str` made."""
         socket, worker, address, number = text.split()
         return cls(socket, int(worker), address, number)
 

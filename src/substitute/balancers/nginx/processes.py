@@ -58,7 +58,7 @@ def is_master(process: Process) -> bool:
 
 
 def workers_of(master: Process) -> Workers:
-    """Its workers at this moment."""
+    """The workers of the master at this moment."""
     serving: set[Process] = set()
     leaving: set[Process] = set()
     for pid in descendants(master.pid):

@@ -160,7 +160,7 @@ class Attempt:
         return lambda line: self.emit(Output(where, line))
 
     def excerpt(self, where: str) -> AbstractContextManager[Callable[[str], None]]:
-        """The same for an instance, whose log keeps the lines that are not shown."""
+        """As `show`, for an instance, whose log keeps the lines that are not shown."""
         return excerpt(self.show(where), rest=f"see {self.slot.logs}.")
 
     @contextmanager

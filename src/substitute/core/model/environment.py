@@ -120,7 +120,7 @@ def passed(app: App, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def guest_environment(guest: GuestRecord, version: Version, secrets: Mapping[str, str]) -> dict[str, str]:
-    """The same for a guest, which is in no slot."""
+    """As `instance_environment`, for a guest, which is in no slot."""
     return {
         **_of(version.caller, version.user),
         "ADDRESS": f"127.0.0.1:{guest.port}",

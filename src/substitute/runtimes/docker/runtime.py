@@ -102,7 +102,7 @@ class Docker(BesideBase):
         )
 
     def stop(self, name: str, process: Process | None, *, timeout: float, signal: str = SIGTERM) -> Stopped:
-        """By dockerd, which then does not start it again; nothing outlives the main process of a container."""
+        """Have dockerd stop it, and not start it again; nothing outlives the main process of a container."""
         began = time.monotonic()
         try:
             info = self._known(name)
@@ -115,14 +115,14 @@ class Docker(BesideBase):
         return Stopped.of(ended, seconds=time.monotonic() - began)
 
     def terminate(self, name: str, process: Process | None, *, signal: str = SIGTERM) -> None:
-        """By dockerd too: it would start again what ends without its doing."""
+        """Have dockerd signal it: it would start again what ends without its doing."""
         if info := self._known(name):
             self._begin_to_stop(name, info)
         else:
             self._base.terminate(name, process, signal=signal)
 
     def freeze(self, name: str) -> None:
-        """By the freezer of its control group."""
+        """Have dockerd pause it: the freezer of its control group."""
         info = self._known(name)
         if info is None:
             self._base.freeze(name)
@@ -130,14 +130,14 @@ class Docker(BesideBase):
             self._api.call("POST", f"/containers/{info['Id']}/pause")
 
     def thaw(self, name: str) -> None:
-        """Ask first whether it is frozen, which is quick."""
+        """Have dockerd unpause it, where it is paused: to ask is quick."""
         if info := self._known(name):
             self._thaw(info)
         else:
             self._base.thaw(name)
 
     def trace(self, name: str) -> Process | None:
-        """By what dockerd says. Where that is gone or silent, by the control group of the container that was noted."""
+        """Ask dockerd. Where that is gone or silent, look in the control group of the container that was noted."""
         try:
             info = self._find(name)
         except (Absent, Silent):
@@ -148,7 +148,7 @@ class Docker(BesideBase):
         return found or self._base.trace(name)
 
     def kept(self) -> set[str]:
-        """By the label of the root, and what the other runtime keeps. Raises Silent."""
+        """The containers with the label of the root, and what the other runtime keeps. Raises Silent."""
         with suppress(Absent):
             return {one["Labels"][NAME] for one in self._list(_KEPT)} | self._base.kept()
         return self._base.kept()
@@ -161,11 +161,11 @@ class Docker(BesideBase):
         self._base.abandon()
 
     def log(self, name: str, file: Path) -> Log:
-        """By dockerd, where the name has a container by the time that it is read."""
+        """From dockerd, where the name has a container by the time that it is read."""
         return _Either(self._written(name, now()), self._base.log(name, file))
 
     def last_lines(self, name: str, file: Path, count: int) -> list[str]:
-        """By dockerd, and before them those that were kept of earlier containers."""
+        """From dockerd, and before them those that were kept of earlier containers."""
         return self._last_lines(name, file, count, None)
 
     def follow(self, logs: Mapping[str, tuple[Path, int]], on_line: Callable[[str, str], None]) -> None:
@@ -260,7 +260,7 @@ class Docker(BesideBase):
         return found
 
     def _remove(self, container: str) -> None:
-        """With its anonymous volumes."""
+        """Remove it, with its anonymous volumes."""
         with self._unless_ended():
             self._api.call("DELETE", f"/containers/{container}", query={"force": True, "v": True})
 

@@ -121,7 +121,7 @@ class Podman(BesideBase):
             super().terminate(name, process, signal=signal)
 
     def trace(self, name: str) -> Process | None:
-        """By Podman's watchman of it."""
+        """Find it as the child of Podman's watchman (conmon)."""
         return self._main(name) or (None if self._note(name).exists() else super().trace(name))
 
     # -- starting -------------------------------------------------------------------------------

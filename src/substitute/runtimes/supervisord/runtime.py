@@ -184,7 +184,7 @@ class Supervisord:
             return set()
 
     def release(self, name: str) -> bool:
-        """It is the only one."""
+        """Nothing to do: no other runtime keeps anything."""
         del name
         return True
 

@@ -209,7 +209,7 @@ class Systemd:
         return set()
 
     def release(self, name: str) -> bool:
-        """It is the only one."""
+        """Nothing to do: no other runtime keeps anything."""
         del name
         return True
 

@@ -73,7 +73,7 @@ class Metered(io.RawIOBase):
         self.room = room
 
     def readable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:

@@ -104,7 +104,7 @@ class Archives(Places):
         return False
 
     def go_back(self, directory: Path, commit: str, *, left: str) -> None:  # noqa: ARG002
-        """As an update."""
+        """Update it to the earlier archive."""
         self.update(directory, commit, clean=False)
 
     def current(self, directory: Path) -> str | None:
@@ -173,7 +173,7 @@ class Archives(Places):
         return [name for name in names if is_in_the_way(name)]
 
     def mark(self, directory: Path, written_before: Sequence[str] | None = None) -> None:
-        """In the slot's marker."""
+        """Write them into the slot's marker."""
         directory = Path(os.path.realpath(directory))
         with _explained(str(directory)), acting_as(self._become), suppress(FileNotFoundError):
             known = held(directory)

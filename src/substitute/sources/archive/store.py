@@ -89,7 +89,7 @@ class Store:
 
     @contextmanager
     def opened(self, commit: str) -> Iterator[IO[bytes]]:
-        """The archive itself. Raises OSError."""
+        """Open the archive. Raises OSError."""
         with (self._directory / commit).open("rb") as archive:
             yield archive
 

@@ -107,7 +107,7 @@ class Commits:
         return self._git.run(directory, "for-each-ref", *listed, pointing, "refs/tags").out.strip()
 
     def _newest(self, directory: Path) -> Revision:
-        """The remote's HEAD."""
+        """The commit of the remote's HEAD."""
         found = self._peeled(directory, _HEAD, _BRANCHES)
         head = found.pop(_HEAD, None) or found.get(f"{_BRANCHES}/HEAD")
         found.pop(f"{_BRANCHES}/HEAD", None)
