@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.linux import processes
+from substitute.linux.init_system import enclosing_service
 from substitute.runtimes.orphans import wait_or_kill
 from tests.waiting import eventually
 
@@ -116,12 +117,10 @@ def test_signals_work_without_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_service_that_would_end_what_it_starts_is_named() -> None:
-    assert (
-        processes.enclosing_service("0::/system.slice/actions.runner.service\n") == "actions.runner.service"
-    )
-    assert processes.enclosing_service("0::/user.slice/user-1000.slice/user@1000.service/app.slice\n") is None
-    assert processes.enclosing_service("0::/user.slice/user-0.slice/session-3.scope\n") is None
-    assert processes.enclosing_service("0::/system.slice/cron.service\n") is None
+    assert enclosing_service("0::/system.slice/actions.runner.service\n") == "actions.runner.service"
+    assert enclosing_service("0::/user.slice/user-1000.slice/user@1000.service/app.slice\n") is None
+    assert enclosing_service("0::/user.slice/user-0.slice/session-3.scope\n") is None
+    assert enclosing_service("0::/system.slice/cron.service\n") is None
 
 
 def test_a_process_is_known_by_its_environment_however_long_that_is(tmp_path: Path) -> None:

@@ -103,10 +103,9 @@ def _proxies_to(addresses: set[str]) -> set[int]:
 
 def first_process(container: str) -> Process | None:
     """The first process in the control group of the container with this id, which started the others, if any runs."""
-    found = [one for pid in processes.every() if _is_in(pid, container) and (one := processes.identify(pid))]
-    inside = {one.pid for one in found}
-    first = [one for one in found if processes.parent(one.pid) not in inside]
-    return min(first, key=lambda one: one.start_time, default=None)
+    return processes.first_of(
+        one for pid in processes.every() if _is_in(pid, container) and (one := processes.identify(pid))
+    )
 
 
 def main_process(name: str, noted: Path) -> Process | None:

@@ -1,9 +1,11 @@
-"""What this machine has to start programs and to keep them: known without asking a program."""
+"""What this machine has to start programs and to keep them, and what keeps this process: no program is asked."""
 
 from __future__ import annotations
 
 import os
 import pwd
+import re
+from contextlib import suppress
 from pathlib import Path
 
 from substitute.linux.programs import find_program
@@ -51,6 +53,23 @@ def run_directory(uid: int) -> Path:
     """
     own = Path(f"/run/user/{uid}")
     return own if own.is_dir() else Path(os.environ.get("XDG_RUNTIME_DIR") or own)
+
+
+def enclosing_service(cgroup: str | None = None) -> str | None:
+    """The systemd service that this process runs in, and whose end would end what it starts; None in a login.
+
+    `cgroup` is the text of ``/proc/self/cgroup``. A user's own manager and remote logins outlive a command.
+    """
+    units = re.findall(r"([^/\n]+\.service)", _own_cgroup() if cgroup is None else cgroup)
+    last = units[-1] if units else None
+    lasting = last is None or re.match(r"(user@|sshd?|cron|substitute)", last)
+    return None if lasting else last
+
+
+def _own_cgroup() -> str:
+    with suppress(OSError):
+        return Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="replace")
+    return ""
 
 
 def _user(uid: int) -> str:

@@ -226,6 +226,25 @@ def group_of(process: Process, among: Iterable[Stat] | None = None) -> set[int]:
     }
 
 
+def first_of(found: Iterable[Process]) -> Process | None:
+    """The earliest of `found` that no other of them has started, if there is any."""
+    known = list(found)
+    pids = {one.pid for one in known}
+    return min(
+        (one for one in known if parent(one.pid) not in pids), key=lambda one: one.start_time, default=None
+    )
+
+
+def works_in_removed(directory: Path) -> list[int]:
+    """The pids that work in a directory which was `directory`, and was removed since."""
+    found, removed = [], f"{directory} (deleted)"
+    for pid in _pids():
+        with suppress(OSError):
+            if os.readlink(f"{_PROC}/{pid}/cwd") == removed:  # noqa: PTH115  # its very text
+                found.append(pid)
+    return found
+
+
 def signal_process(process: Process, number: int) -> bool:
     """Send signal `number` to that very process; False where it is gone.
 
@@ -333,25 +352,3 @@ def _read(pid: int, file: str) -> bytes:
         return found
     finally:
         os.close(descriptor)
-
-
-def enclosing_service(cgroup: str | None = None) -> str | None:
-    """The systemd service that this process runs in, and whose end would end what it starts; None in a login.
-
-    `cgroup` is the text of ``/proc/self/cgroup``. A user's own manager and remote logins outlive a command.
-    """
-    text = _read(os.getpid(), "cgroup").decode(errors="replace") if cgroup is None else cgroup
-    units = re.findall(r"([^/\n]+\.service)", text)
-    last = units[-1] if units else None
-    lasting = last is None or re.match(r"(user@|sshd?|cron|substitute)", last)
-    return None if lasting else last
-
-
-def works_in_removed(directory: Path) -> list[int]:
-    """The pids that work in a directory which was `directory`, and was removed since."""
-    found, removed = [], f"{directory} (deleted)"
-    for pid in _pids():
-        with suppress(OSError):
-            if os.readlink(f"{_PROC}/{pid}/cwd") == removed:  # noqa: PTH115  # its very text
-                found.append(pid)
-    return found

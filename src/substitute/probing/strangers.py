@@ -17,6 +17,7 @@ from substitute.core.polling import wait_while
 from substitute.core.ports.strangers import Keeper, Stranger
 from substitute.linux import listeners, processes
 from substitute.linux.containers import UNIT_LABEL, client_of, container_of, is_apart, of_many, proxies_like
+from substitute.linux.init_system import enclosing_service
 from substitute.linux.programs import find_program
 from substitute.linux.subprocesses import capture
 
@@ -213,7 +214,7 @@ def _beside(pid: int, program: str) -> str:
 def _unit(pid: int) -> Keeper | None:
     """The service whose main process it is, or descends from in one session: not one that merely contains it."""
     text = _text(pid, "cgroup")
-    unit = processes.enclosing_service(text)
+    unit = enclosing_service(text)
     if unit is None:
         return None
     environment, user, argv = _environment(), None, ["systemctl"]

@@ -80,13 +80,11 @@ class Docker(BesideBase):
         info = self._settled(self._api.get(f"/containers/{container}/json"))
         process = _main(info)
         if process is None:
+            from substitute.runtimes.exited_at_once import exited_at_once  # noqa: PLC0415  # of this error alone
+
             ended = ending(info["State"]) or "unknown"
             self.stop(program.name, None, timeout=program.stop_timeout)  # else it would be tried for ever
-            tail = [f"  | {line}" for line in log.lines(ended=True)[-10:]]
-            raise RuntimeFailedError(
-                f"{program.name} exited as soon as it was started.",
-                fact="\n".join([f"Its end: {ended}.", *tail]),
-            )
+            raise exited_at_once(program.name, ended, log)
         return process
 
     def inspect(self, name: str) -> Inspection:
@@ -375,7 +373,10 @@ class Docker(BesideBase):
 
 
 class _Either:
-    """The lines of a container, or of the program that the other runtime starts under its name."""
+    """The lines of a container, or of the program that the other runtime starts under its name.
+
+    Only one of the two is read: dockerd says whether there is a container.
+    """
 
     def __init__(self, contained: Written, plain: Log) -> None:
         self._contained = contained

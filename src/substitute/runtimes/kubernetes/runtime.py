@@ -354,7 +354,7 @@ class Kubernetes(BesideBase):
 
 
 class _Either:
-    """The lines of pods, or of the program that the other runtime starts under their name."""
+    """The lines of pods, and of the program that the other runtime starts: that none are seen may be silence."""
 
     def __init__(self, pods: Written, plain: Log) -> None:
         self._pods = pods

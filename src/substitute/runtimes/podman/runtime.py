@@ -162,13 +162,11 @@ class Podman(BesideBase):
             if not running:
                 break
             time.sleep(_TICK)
+        from substitute.runtimes.exited_at_once import exited_at_once  # noqa: PLC0415  # of this error alone
+
         ending = wait_until(lambda: super(Podman, self).inspect(program.name).exit, _PATIENCE, _TICK)
         self.stop(program.name, None, timeout=program.stop_timeout)  # else it would be tried again
-        tail = [f"  | {line}" for line in log.lines(ended=True)[-10:]]
-        raise RuntimeFailedError(
-            f"{program.name} exited as soon as it was started.",
-            fact="\n".join([f"Its end: {_in_words(ending or 'unknown')}.", *tail]),
-        )
+        raise exited_at_once(program.name, _in_words(ending or "unknown"), log)
 
     def _is_handed_over(self, program: Program) -> bool:
         """Whether systemd knows its watchman, whom it is to signal from then on, and no more the client."""

@@ -15,9 +15,9 @@ from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.polling import wait_while
 from substitute.core.state.lock import own_lock
 from substitute.io.files import private_directory, write_atomically
+from substitute.linux.init_system import enclosing_service
 from substitute.linux.processes import (
     command_line,
-    enclosing_service,
     identify,
     is_alive,
     signal_process,

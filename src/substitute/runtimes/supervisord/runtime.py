@@ -87,15 +87,12 @@ class Supervisord:
         info = self._info(program.name)
         process = identify(info["pid"], zombie=True) if info and info["pid"] else None
         if process is None:
+            from substitute.runtimes.exited_at_once import exited_at_once  # noqa: PLC0415  # of this error alone
             from substitute.runtimes.supervisord.lives import latest_ending  # noqa: PLC0415  # of this error alone
 
             self.stop(program.name, None, timeout=program.stop_timeout)  # else it would be tried for ever
             ending = latest_ending(self._daemon.log, program.name)
-            tail = [f"  | {line}" for line in log.lines(ended=True)[-10:]]
-            raise RuntimeFailedError(
-                f"{program.name} exited as soon as it was started.",
-                fact="\n".join([f"Its end: {ending}.", *tail]),
-            )
+            raise exited_at_once(program.name, ending, log)
         self._await_execution(process)
         return process
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from substitute.linux.processes import identify, parent
+from substitute.linux.processes import first_of, identify
 
 if TYPE_CHECKING:
     from substitute.core.model.programs import Process
@@ -20,9 +20,7 @@ _OF_INIT = re.compile(r"^(?:0:|\d+:name=systemd):(.*?)(?:/init\.scope)?$", re.MU
 
 def main_process(place: str) -> Process | None:
     """The first process in the group `place`, which started the others, if any runs there."""
-    found = [process for process in map(identify, _in(place)) if process]
-    first = {one for one in found if parent(one.pid) not in {other.pid for other in found}}
-    return min(first, key=lambda one: one.start_time, default=None)
+    return first_of(process for process in map(identify, _in(place)) if process)
 
 
 def place_of(unit: str, slice_: str, *, user: bool) -> str:

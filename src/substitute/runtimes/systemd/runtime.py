@@ -83,15 +83,12 @@ class Systemd:
         except Refused as refused:
             raise RuntimeFailedError(f"{program.name} cannot be started.", fact=refused.fact) from refused
         if process is None:
+            from substitute.runtimes.exited_at_once import exited_at_once  # noqa: PLC0415  # of this error alone
             from substitute.runtimes.systemd.endings import known_ending  # noqa: PLC0415  # of this error alone
 
             ending = known_ending(self._bus, unit)
             self.stop(program.name, None, timeout=program.stop_timeout)  # else it would be tried again
-            tail = [f"  | {line}" for line in log.lines(ended=True)[-10:]]
-            raise RuntimeFailedError(
-                f"{program.name} exited as soon as it was started.",
-                fact="\n".join([f"Its end: {ending}.", *tail]),
-            )
+            raise exited_at_once(program.name, ending, log)
         return process
 
     def inspect(self, name: str) -> Inspection:
