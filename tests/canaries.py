@@ -10,7 +10,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from substitute.core.judge.block import Block, Histogram, Tally, bucket_of
-from substitute.core.judge.gathering import Gathering
+from substitute.core.judge.client_counts import ClientCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -139,7 +139,7 @@ class Clients:
             (f"client {each}", chance.random() < self.share, each < self.broken, chance.gauss(0, self.kinds))
             for each in range(self.number)
         ]
-        gathering = Gathering()
+        gathering = ClientCounts()
         for _ in range(int(seconds / LOOK)):
             for name, candidate, broken, kind in clients:
                 for _ in range(poisson(chance, 5.0 if broken else 1.0)):

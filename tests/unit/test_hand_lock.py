@@ -11,7 +11,7 @@ from substitute.console.tables import status_lines
 from substitute.core.deploy.deployment import deploy, restart, rollback
 from substitute.core.model.errors import LockedError
 from substitute.core.model.events import Locked, Notice, Unlocked, Warned
-from substitute.core.operate.hand_lock import lock, unlock
+from substitute.core.operate.locking import lock, unlock
 from substitute.core.operate.status import observe
 from substitute.core.state.lock import deployment_lock
 

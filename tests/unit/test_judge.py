@@ -14,8 +14,8 @@ from hypothesis import strategies as some
 
 from substitute.core.judge.betting import Bet
 from substitute.core.judge.block import Block, Histogram, Tally, bucket_of, upper_edge
+from substitute.core.judge.client_counts import ClientCounts
 from substitute.core.judge.failures import NotManyMoreFailures
-from substitute.core.judge.gathering import Gathering
 from substitute.core.judge.judge import LEVEL, Judge
 from substitute.core.judge.verdict import End, Sign
 from tests.canaries import (
@@ -323,7 +323,7 @@ def test_the_sentence_of_the_page_is_one_that_the_judge_says() -> None:
 
 
 def test_a_client_counts_with_its_first_failure_only() -> None:
-    gathering = Gathering()
+    gathering = ClientCounts()
     for _ in range(3):
         gathering.add(candidate=True, client="a", failed=True, seconds=0.1)
     gathering.add(candidate=True, client="b", failed=False, seconds=0.1)
@@ -337,7 +337,7 @@ def test_a_client_counts_with_its_first_failure_only() -> None:
 
 
 def test_a_client_is_timed_at_its_first_second_and_fourth_look() -> None:
-    gathering = Gathering()
+    gathering = ClientCounts()
     timed_at = []
     for _ in range(9):
         for _ in range(3):
@@ -348,7 +348,7 @@ def test_a_client_is_timed_at_its_first_second_and_fourth_look() -> None:
 
 
 def test_requests_without_a_client_count_each() -> None:
-    gathering = Gathering()
+    gathering = ClientCounts()
     for failed in (True, True, False):
         gathering.add(candidate=True, client=None, failed=failed, seconds=0.1)
 

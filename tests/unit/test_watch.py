@@ -13,7 +13,7 @@ from substitute.core.deploy.unchanged import touches
 from substitute.core.model.errors import DeploymentFailedError, LockedError, NothingServesError, UsageError
 from substitute.core.model.events import Announced, Halted, Succeeded, Unchanged, Warned
 from substitute.core.model.slots import SlotName
-from substitute.core.operate.hand_lock import lock
+from substitute.core.operate.locking import lock
 from substitute.core.operate.manual import stop
 from tests.unit.fakes.shop import make_slots
 

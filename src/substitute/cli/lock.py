@@ -32,7 +32,7 @@ def lock(call: Call, text: str, app: str | None) -> None:
     deployment that is under way goes on. A "rollback" goes all the same, with a warning: whoever has to go back at
     night can do so. What runs is looked after as ever.
     """
-    from substitute.core.operate import hand_lock  # noqa: PLC0415
+    from substitute.core.operate import locking  # noqa: PLC0415
 
     site = call.site()
-    hand_lock.lock(site.host, site.apps, site.known(app).name if app else None, text)
+    locking.lock(site.host, site.apps, site.known(app).name if app else None, text)

@@ -16,8 +16,8 @@ def unlock(call: Call, app: str | None) -> None:
 
     It tells who had locked them, and why. Without -a also what was locked with -a is unlocked.
     """
-    from substitute.core.operate import hand_lock  # noqa: PLC0415
+    from substitute.core.operate import locking  # noqa: PLC0415
 
     site = call.site()
     every = sorted({*site.apps, *site.host.journal.names()})
-    hand_lock.unlock(site.host, every, site.known(app).name if app else None)
+    locking.unlock(site.host, every, site.known(app).name if app else None)

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.readiness.readiness import Watch
-from substitute.core.judge.gathering import Gathering
+from substitute.core.judge.client_counts import ClientCounts
 from substitute.core.judge.judge import Judge
 from substitute.core.judge.verdict import End
 from substitute.core.model.errors import WorseError
@@ -70,7 +70,7 @@ class _Course:
         self._attempt, self._answers = attempt, answers
         self._host, self._app, self._slot = attempt.host, attempt.app, attempt.plan.slot
         self._watch = Watch(attempt.host, attempt.slot, started)
-        self._gathering, self._judge = Gathering(), Judge()
+        self._gathering, self._judge = ClientCounts(), Judge()
         self._told = self._host.clock.monotonic()
         self._before = (0, 0)
         """Requests of the live version and of the candidate when it was last told how it goes."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from substitute.core.deploy.readiness.page_comparison import compare, wanted
 from substitute.core.deploy.readiness.readiness import await_ready
-from substitute.core.deploy.readiness.replaying import compare, wanted
 from substitute.core.model.errors import ReplayError, UnobservedError
 from substitute.core.model.slots import Phase
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from substitute.core.deploy.attempt import Attempt
-    from substitute.core.deploy.readiness.replaying import Asked
+    from substitute.core.deploy.readiness.page_comparison import Asked
     from substitute.core.deploy.readiness.started import Started
     from substitute.core.model.events import Replayed
     from substitute.core.model.records import SlotRecord

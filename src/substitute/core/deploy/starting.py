@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.deploy.preparation.gathering import gather_secrets
+from substitute.core.deploy.preparation.gather_secrets import gather_secrets
 from substitute.core.deploy.preparation.shared import link_shared
 from substitute.core.deploy.preparation.strays import mark
 from substitute.core.deploy.readiness.early_exit import explained

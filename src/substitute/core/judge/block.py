@@ -93,7 +93,7 @@ class Tally:
     failing: int = 0
     """To how many of these clients something failed now, for the first time."""
     latency: Histogram = field(default_factory=Histogram)
-    """How long answers took that are no failures, of the clients and looks that `Gathering` chooses."""
+    """How long answers took that are no failures, of the clients and looks that `ClientCounts` chooses."""
 
     @classmethod
     def of_requests(cls, requests: int, failures: int, latency: Histogram) -> Tally:

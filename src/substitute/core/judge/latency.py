@@ -27,7 +27,7 @@ class Latency:
     """The evidence of one quantile, in both directions.
 
     It assumes what `MoreFailures` does, and that durations of the same client at different looks are independent. They
-    are not quite: of few clients, those with the candidate may be slower by themselves. So `Gathering` takes few
+    are not quite: of few clients, those with the candidate may be slower by themselves. So `ClientCounts` takes few
     durations of each, and what is tolerated helps, too.
     """
 

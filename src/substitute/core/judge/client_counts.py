@@ -5,7 +5,7 @@ from __future__ import annotations
 from substitute.core.judge.block import Block, Histogram, Tally
 
 
-class Gathering:
+class ClientCounts:
     """Counts clients, not requests: the balancer decides once to which version a client goes.
 
     A client that repeats a broken request each second is not a hundred failures. So its first failure counts, and then
