@@ -308,34 +308,34 @@ class Attempt:
             )
         )
         self._end()
-        return self._verdict(error, live, problem, migration_left(begun))
-
-    def _verdict(
-        self, error: SubstituteError, live: SlotName | None, problem: str, more: str
-    ) -> SubstituteError:
-        kind: type[SubstituteError] = DeploymentFailedError
         if self.is_check and self.host.journal.app(self.app.name).stopped:
             problem = ""  # it does not serve because somebody wants it so
-        if isinstance(error, InterruptedByUserError):
-            kind = InterruptedByUserError
-        if problem or (live is None and not self.is_check):
-            kind = kind if kind is InterruptedByUserError and not problem else NothingServesError
-            serves = f"Nothing serves {self.app.name}."
-            if problem and problem != error.reason:
-                serves += f" {problem}"
-        elif live is None:
-            serves = f"Nothing served {self.app.name} before, and nothing does."
-        else:
-            serves = (
-                f"{self.says_who_serves(live)} {rollback_lost(self.host, self.app, self._earlier)}".rstrip()
-            )
-        return kind(error.what, fact=error.fact, serves=f"{serves} {more}".rstrip(), cure=error.cure)
+        serves = [self._serves(error, live, problem), migration_left(begun)]
+        kind = self._kind_of(error, live, problem)
+        return kind(error.what, fact=error.fact, serves=" ".join(filter(None, serves)), cure=error.cure)
 
-    def says_who_serves(self, live: SlotName) -> str:
-        """That `live` serves: still, or only now."""
-        commit = self.host.journal.app(self.app.name).slots[live].commit or "adopted"
+    def _kind_of(self, error: SubstituteError, live: SlotName | None, problem: str) -> type[SubstituteError]:
+        if problem:
+            return NothingServesError
+        if isinstance(error, InterruptedByUserError):
+            return InterruptedByUserError
+        if live is None and not self.is_check:
+            return NothingServesError
+        return DeploymentFailedError
+
+    def _serves(self, error: SubstituteError, live: SlotName | None, problem: str) -> str:
+        """What serves after `error`, as a sentence: nothing, `live` still, or `live` only now."""
+        name = self.app.name
+        if problem:
+            return f"Nothing serves {name}.{'' if problem == error.reason else f' {problem}'}"
+        if live is None and self.is_check:
+            return f"Nothing served {name} before, and nothing does."
+        if live is None:
+            return f"Nothing serves {name}."
+        commit = self.host.journal.app(name).slots[live].commit or "adopted"
         is_new = self.id is not None and live is self.plan.slot and not self.is_check
-        return f"Slot {live} ({commit[:10]}) {'serves now' if is_new else 'still serves'}."
+        told = f"Slot {live} ({commit[:10]}) {'serves now' if is_new else 'still serves'}."
+        return f"{told} {rollback_lost(self.host, self.app, self._earlier)}".rstrip()
 
     def checked(self, report: ShutdownReport) -> Checked:
         """Write what a check saw into the journal, tell it, and return it.

@@ -145,7 +145,7 @@ class _Settling:
             self.host.route(self.app.name, shares)
             if live and not problem:
                 self.missing = complete(self.host, self.app, record.slots[live], self._waiting)
-            leaving = [slot for slot in record.slots.values() if not self._stays(slot, desired[slot.name])]
+            leaving = [slot for slot in record.slots.values() if not self._keep(slot, desired[slot.name])]
             drained = self._retire(leaving, record.slots[live] if live else None)
             if drained and len(leaving) < len(record.slots) - 1:
                 drained = replace(drained, stands_by=True)
@@ -190,6 +190,8 @@ class _Settling:
             down = self._revived(live)
             if not down:
                 return live.name, ""
+        if step is Step.SERVE:
+            self._note_version(live)
         if step is Step.GO_BACK:
             return self._go_back(other), ""
         if step is Step.REPORT:
@@ -212,10 +214,6 @@ class _Settling:
             with self._waiting():
                 found = answers_in_time(host, app, live)
             if found:
-                if (
-                    live.version is None and app.start and not app.remembered and not app.is_contained
-                ):  # an earlier version of substitute has started it
-                    host.journal.proven(live, Version.of(app, host.environment(app, live)))
                 return Seen(live=True, other=False, other_may=False)
         may = bool(other.share) and other.committed
         if down and other.standby_until is not None:  # it may be frozen, and is needed now
@@ -223,6 +221,12 @@ class _Settling:
         return Seen(
             live=False, other=(may or bool(down)) and answers(host, app, other), other_may=may, down=down
         )
+
+    def _note_version(self, live: SlotRecord) -> None:
+        """Have the journal know what the live slot runs with, where an earlier version of substitute has started it."""
+        app = self.app
+        if live.version is None and app.start and not app.remembered and not app.is_contained:
+            self.host.journal.proven(live, Version.of(app, self.host.environment(app, live)))
 
     def _go_back(self, slot: SlotRecord) -> SlotName:
         self.host.journal.commit_back(slot.app, slot.name)
@@ -294,26 +298,29 @@ class _Settling:
         with self.steps.phase(Phase.DRAIN), self._waiting():
             return drain(self.host, self.app, slot)
 
-    def _stays(self, slot: SlotRecord, wanted: Desired) -> bool:
-        """Whether `slot` runs on; without requests also without its workers. False where it does not run: it leaves."""
-        host, app = self.host, self.app
-        if wanted.workers or not wanted.runs:
+    def _keep(self, slot: SlotRecord, wanted: Desired) -> bool:
+        """Have `slot` run on as it is `wanted`; False where it is to leave."""
+        if not wanted.runs or wanted.workers:
             return wanted.runs
-        if not any(host.running(one) for one in slot.web):
-            host.journal.end_standby(app.name)
-            host.reroute()
+        if not any(self.host.running(one) for one in slot.web):  # what stood by, or was held, has died
+            self.host.journal.end_standby(self.app.name)
+            self.host.reroute()
             return False
+        self._keep_without_requests(slot, may_freeze=not wanted.held)
+        return True
+
+    def _keep_without_requests(self, slot: SlotRecord, *, may_freeze: bool) -> None:
+        """Stop its workers, and freeze it where that is configured."""
         if slot.others:
             behind = self._behind(slot)
             with self.steps.phase(Phase.STOP):
-                stop_others(host, app, slot, slot.others, behind)
+                stop_others(self.host, self.app, slot, slot.others, behind)
             if behind:
                 raise HandedOverError("A worker finishes its job.")
-        if app.standby_is_frozen and not wanted.held:
+        if self.app.standby_is_frozen and may_freeze:
             self._freeze(slot)
-        elif app.assets:  # it may have been frozen before substitute.toml was edited
-            host.wake(slot)
-        return True
+        elif self.app.assets:  # it may have been frozen before substitute.toml was edited
+            self.host.wake(slot)
 
     def _freeze(self, slot: SlotRecord) -> None:
         """Freeze it when its requests are finished. That it can't be frozen costs processor time, and nothing else."""

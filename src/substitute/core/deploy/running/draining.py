@@ -9,7 +9,7 @@ from substitute.core.deploy.running.streams import StreamEnding
 from substitute.core.model.errors import InterruptedByUserError, UnobservedError
 from substitute.core.model.events import Drained, Warned
 from substitute.core.state.drain_now import wanted_at_once
-from substitute.values import replace
+from substitute.values import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,36 +35,65 @@ def drain(host: Host, app: App, slot: SlotRecord) -> Drained:
     waves = StreamEnding(host, slot, app.waves)
     limit = max(slot.drain_timeout, waves.limit)
     deadline = host.clock.monotonic() + limit
-    first = last = None
-    quiet, connections = 0, False
+    in_flight = _InFlight()
     while True:
-        unseen = ""
         try:
             seen = _traffic_of(host, slot)
         except UnobservedError as error:
-            unseen, quiet = error.reason, 0
+            in_flight.miss(error.reason)
         else:
             if seen is None:
                 return Drained()
-            now = sum(one.in_flight for one in seen)
-            connections = any(one.requests is None for one in seen)
-            first, last = now if first is None else first, now
-            quiet = quiet + 1 if now == 0 else 0
-        if quiet == 2:
-            return waves.counted(Drained(finished=first or 0, connections=connections))
+            in_flight.see(seen)
+        if in_flight.is_over:
+            return waves.counted(in_flight.drained())
         waves.proceed()
         cut_short, late = _is_cut_short(host, slot), host.clock.monotonic() >= deadline
         if cut_short:
-            ones = "" if last == 1 else "s"
-            told = f"Slot {slot.name} is told to stop now, with {last or 0} request{ones} in flight: --now was typed."
+            left = in_flight.last
+            ones = "" if left == 1 else "s"
+            told = (
+                f"Slot {slot.name} is told to stop now, with {left} request{ones} in flight: --now was typed."
+            )
             host.emit(Warned(told))
         elif late:
-            _tell_the_limit(host, slot, limit, last or 0, unseen, connections=connections)
+            _tell_the_limit(host, slot, limit, in_flight)
         if cut_short or late:
-            first, last = first or 0, last or 0
-            found = Drained(max(first - last, 0), cut=last, at_sigterm=last, connections=connections)
-            return waves.counted(found)
+            return waves.counted(in_flight.drained())
         host.clock.sleep(_INTERVAL)
+
+
+@dataclass
+class _InFlight:
+    """The requests that a slot has in flight, look by look."""
+
+    first: int | None = None
+    """At the first look at which they were seen."""
+    last: int = 0
+    quiet: int = 0
+    """Looks in a row that saw none."""
+    connections: bool = False
+    """They are open connections: this balancer can't tell requests."""
+    unseen: str = ""
+    """Why nothing was seen at the last look."""
+
+    def see(self, traffic: Sequence[Traffic]) -> None:
+        self.last = sum(one.in_flight for one in traffic)
+        self.first = self.last if self.first is None else self.first
+        self.quiet = self.quiet + 1 if self.last == 0 else 0
+        self.connections = any(one.requests is None for one in traffic)
+        self.unseen = ""
+
+    def miss(self, why: str) -> None:
+        self.quiet, self.unseen = 0, why
+
+    @property
+    def is_over(self) -> bool:
+        return self.quiet == 2
+
+    def drained(self) -> Drained:
+        finished = max((self.first or 0) - self.last, 0)
+        return Drained(finished, cut=self.last, at_sigterm=self.last, connections=self.connections)
 
 
 def _is_cut_short(host: Host, slot: SlotRecord) -> bool:
@@ -73,18 +102,18 @@ def _is_cut_short(host: Host, slot: SlotRecord) -> bool:
     return who is not None and host.instances.alive(who)
 
 
-def _tell_the_limit(
-    host: Host, slot: SlotRecord, limit: float, last: int, unseen: str, *, connections: bool
-) -> None:
+def _tell_the_limit(host: Host, slot: SlotRecord, limit: float, in_flight: _InFlight) -> None:
     key = "drain.streams" if limit > slot.drain_timeout else "drain.timeout"
     waited = f"{limit:g}s (app.{slot.app}.{key})"
     now = f"It gets {slot.stop_signal} now, and {slot.stop_timeout:g}s to finish (stop.timeout)."
+    last = in_flight.last
     ones = "" if last == 1 else "s"
-    if unseen:
-        host.emit(
-            Warned(f"Which requests slot {slot.name} still has after {waited} is not known. {unseen} {now}")
+    if in_flight.unseen:
+        told = (
+            f"Which requests slot {slot.name} still has after {waited} is not known. {in_flight.unseen} {now}"
         )
-    elif last and connections:
+        host.emit(Warned(told))
+    elif last and in_flight.connections:
         host.emit(
             Warned(
                 f"Slot {slot.name} still has {last} open connection{ones} after {waited}: slow requests, streams, or "
