@@ -34,7 +34,7 @@ class Sockets:
         return ", ".join(sorted({names[listener.inode] or _somebody(listener.user) for listener in found}))
 
     def bound(self, endpoint: Endpoint) -> frozenset[Endpoint]:
-        """By the kernel's table of listening sockets alone."""
+        """Look it up in the kernel's table of listening sockets alone."""
         return frozenset(Endpoint(found.address, found.port) for found in listeners.on(endpoint))
 
     def connected(self, endpoint: Endpoint) -> Connected | None:

@@ -64,7 +64,7 @@ class LocalInstances:
         return processes.is_alive(process) and not wanted.isdisjoint(listeners.sockets_of(process.pid))
 
     def listening(self, process: Process) -> frozenset[Endpoint]:
-        """By the kernel's table of listening sockets, and by who holds them."""
+        """Look in the kernel's table of listening sockets, and at who holds them."""
         if not processes.is_alive(process):
             return frozenset()
         inodes = {inode for pid in {process.pid, *_family(process)} for inode in listeners.sockets_of(pid)}
@@ -73,7 +73,7 @@ class LocalInstances:
     def marked(
         self, marks: Mapping[str, str], users: Iterable[str | None], root: Path
     ) -> Mapping[Process, str]:
-        """By their environment, which another user's processes show to root alone."""
+        """Read their environment, which another user's processes show to root alone."""
         found = processes.started_with(marks, without=IN_A_HOOK)
         if not found:
             return {}
@@ -88,7 +88,7 @@ class LocalInstances:
         }
 
     def is_elsewhere(self, process: Process, root: Path) -> bool:
-        """By the root that its working directory lies in, if it lies in one."""
+        """Look in which root its working directory lies, if in any."""
         if not processes.is_alive(process):
             return False
         with suppress(OSError):

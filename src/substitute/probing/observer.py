@@ -152,7 +152,7 @@ class _Conversation:
             self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUICK)
 
     def progress(self) -> Progress:
-        """By what this side has read, and what the kernel has of the answer on either side."""
+        """Count what this side has read, and what the kernel has of the answer on either side."""
         if self._connection is None:
             return Progress(handed_over=self._received)
         try:

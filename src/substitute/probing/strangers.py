@@ -37,7 +37,7 @@ class Listening:
     """See `core.ports.strangers.Strangers`."""
 
     def find(self, endpoint: Endpoint) -> Stranger | None:
-        """By the kernel: the topmost process that holds the listening socket, its cgroup, its ancestors."""
+        """Ask the kernel: the topmost process that holds the listening socket, its cgroup, its ancestors."""
         wanted = {found.inode for found in listeners.on(endpoint)}
         if not wanted:
             return None

@@ -91,7 +91,7 @@ class HAProxy:
         return Routes(self._run, self._runtime, self._settings, self._daemon)
 
     def previews(self, backend: Backend) -> Sequence[str]:
-        """By the first domain of each app; where it has none, by the addresses that HAProxy listens on."""
+        """Links at the first domain of the app; where it has none, at the addresses that HAProxy listens on."""
         if backend.preview is None:
             return []
         _, _, port = self._settings.listen.rpartition(":")
@@ -154,7 +154,7 @@ class HAProxy:
             raise UnobservedError("HAProxy does not name its streams.", fact=str(silent)) from silent
 
     def end_streams(self, chosen: Sequence[str]) -> int:
-        """By the worker that has each."""
+        """Asks the worker that has each."""
         from substitute.balancers.haproxy import streams  # noqa: PLC0415  # as above
 
         return streams.end(self._run, map(streams.Stream.read, chosen))

@@ -155,7 +155,7 @@ class Supervisord:
         """Nothing is ever frozen."""
 
     def trace(self, name: str) -> Process | None:
-        """By its launcher's note, in a directory that is the owner's alone; by who keeps it where that was removed."""
+        """Read its launcher's note, in the owner's own directory; look at who keeps it where that was removed."""
         from substitute.runtimes.supervisord import launcher  # noqa: PLC0415  # few ask for it
 
         process = launcher.noted(self._run / f"{name}.run")

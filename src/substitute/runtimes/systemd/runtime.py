@@ -167,7 +167,7 @@ class Systemd:
             journal.wait(_FOLLOW)
 
     def freeze(self, name: str) -> None:
-        """By the freezer of its control group, which only cgroup v2 has for systemd. Elsewhere it runs on."""
+        """Use the freezer of its control group, which only cgroup v2 has for systemd. Elsewhere it runs on."""
         with suppress(Refused):
             self._bus.call("FreezeUnit", "s", self._names.service(name))
 
@@ -181,7 +181,7 @@ class Systemd:
                 self._bus.call("ThawUnit", "s", unit)
 
     def trace(self, name: str) -> Process | None:
-        """By what the manager says. If that is silent, by its control group, into which only the manager puts anything.
+        """Ask the manager. If that is silent, look in its control group, into which only the manager puts anything.
 
         The group alone does not tell what a main process that is gone has left behind.
         """

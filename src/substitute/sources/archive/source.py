@@ -108,13 +108,13 @@ class Archives(Places):
         self.update(directory, commit, clean=False)
 
     def current(self, directory: Path) -> str | None:
-        """By the marker in the slot."""
+        """Read the marker in the slot."""
         with suppress(OSError), acting_as(self._become):
             return held(Path(os.path.realpath(directory))).commit
         return None
 
     def untracked(self, directory: Path, names: Sequence[str]) -> list[str]:
-        """By the marker in the slot."""
+        """Read the marker in the slot."""
         with suppress(OSError), acting_as(self._become):
             files = held(directory).files
             inside = [name for name in names if os.path.lexists(directory / name)]
@@ -142,7 +142,7 @@ class Archives(Places):
         """Nothing looks at what changed."""
 
     def written(self, directory: Path) -> list[str]:
-        """By the time of each file that is of no archive and no build."""
+        """Compare the time of each file that is of no archive and no build."""
         directory = Path(os.path.realpath(directory))
         with _explained(str(directory)), acting_as(self._become):
             try:
@@ -191,7 +191,7 @@ class Archives(Places):
         return
 
     def absent(self, directory: Path, commit: str, paths: Sequence[str]) -> list[str]:  # noqa: ARG002
-        """By what was seen when it was taken in."""
+        """Look at what was noted of the archive when it was taken in."""
         try:
             stored = self._store.about(commit)
         except OSError:

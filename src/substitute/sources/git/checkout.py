@@ -98,7 +98,7 @@ class Checkout:
         return self._git.run(directory, "rev-parse", "--verify", "--quiet", "HEAD").out.strip() or None
 
     def untracked(self, directory: Path, names: Sequence[str]) -> list[str]:
-        """By the tree of HEAD. Whether a file is there is seen as the slot's user."""
+        """Read the tree of HEAD. Whether a file is there is seen as the slot's user."""
         try:
             with self._git.theirs():
                 there = [name for name in names if os.path.lexists(directory / name) and name[:1] != "-"]

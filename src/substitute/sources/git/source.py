@@ -156,11 +156,11 @@ class Git(Places):
             return self._checkout.current(directory) if self._clones.is_clone(directory) else None
 
     def untracked(self, directory: Path, names: Sequence[str]) -> list[str]:
-        """By the tree of HEAD (see `core.ports.source.Source.untracked`)."""
+        """Read the tree of HEAD (see `core.ports.source.Source.untracked`)."""
         return self._checkout.untracked(Path(os.path.realpath(directory)), names)
 
     def contract(self, directory: Path, commit: str, *, since: str | None) -> str | None:
-        """By the trailers of their messages."""
+        """Read the trailers of their messages."""
         from substitute.sources.git.trailers import contract  # noqa: PLC0415  # only an app with `release` has any
 
         directory = Path(os.path.realpath(directory))
@@ -168,7 +168,7 @@ class Git(Places):
             return contract(self._git, directory, commit, since=since)
 
     def restorable(self, directory: Path, name: str) -> bool:
-        """By what git says of each file there (see `core.ports.source.Source.restorable`)."""
+        """Ask git of each file there (see `core.ports.source.Source.restorable`)."""
         directory = Path(os.path.realpath(directory))
         try:
             return self._clones.is_clone(directory) and written.restorable(self._git, directory, name)
@@ -176,13 +176,13 @@ class Git(Places):
             return False
 
     def hide(self, directory: Path, names: Sequence[str]) -> None:
-        """By git's own bit for it (see `core.ports.source.Source.hide`)."""
+        """Set git's own bit for it (see `core.ports.source.Source.hide`)."""
         directory = Path(os.path.realpath(directory))
         with _explained(directory):
             written.hide(self._git, directory, git_directory(directory), names)
 
     def written(self, directory: Path) -> list[str]:
-        """By the time of each file that git did not make (see `core.ports.source.Source.written`)."""
+        """Compare the time of each file that git did not make (see `core.ports.source.Source.written`)."""
         directory = Path(os.path.realpath(directory))
         with _explained(directory):
             if not self._clones.is_clone(directory):
@@ -190,13 +190,13 @@ class Git(Places):
             return written.written(self._git, directory, git_directory(directory))
 
     def overwrites(self, directory: Path, commit: str, names: Sequence[str]) -> list[str]:
-        """By the trees of both commits (see `core.ports.source.Source.overwrites`)."""
+        """Compare the trees of both commits (see `core.ports.source.Source.overwrites`)."""
         directory = Path(os.path.realpath(directory))
         with _explained(directory):
             return written.overwrites(self._git, directory, commit, names) if names else []
 
     def mark(self, directory: Path, written_before: Sequence[str] | None = None) -> None:
-        """In the clone's own directory (see `core.ports.source.Source.mark`)."""
+        """Note a time in the clone's own directory (see `core.ports.source.Source.mark`)."""
         directory = Path(os.path.realpath(directory))
         with _explained(directory):
             if self._clones.is_clone(directory):
@@ -213,13 +213,13 @@ class Git(Places):
                 return written.is_marked(git_directory(directory))
 
     def changed(self, directory: Path, before: str, commit: str) -> list[str] | None:
-        """By their trees (see `core.ports.source.Source.changed`)."""
+        """Compare their trees (see `core.ports.source.Source.changed`)."""
         from substitute.sources.git import trees  # noqa: PLC0415  # only an app with `watch` is asked about
 
         return trees.changed(self._git, Path(os.path.realpath(directory)), before, commit)
 
     def absent(self, directory: Path, commit: str, paths: Sequence[str]) -> list[str]:
-        """By its tree (see `core.ports.source.Source.absent`)."""
+        """Read its tree (see `core.ports.source.Source.absent`)."""
         from substitute.sources.git import trees  # noqa: PLC0415  # as above
 
         return trees.absent(self._git, Path(os.path.realpath(directory)), commit, paths)
