@@ -157,10 +157,25 @@ def _orders(raw: Mapping[str, object], apps: Mapping[str, dict[str, Any]]) -> It
 
 
 def _images(runtime: Mapping[str, Any], apps: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
-    """Apps that run in a container, where nothing runs one."""
-    if runtime.get("kind", "auto") in ENGINES:
-        return
+    """Apps that run in a container where nothing runs one, and whose image is said twice, or not where it goes."""
+    kind = runtime.get("kind", "auto")
     for name, app in apps.items():
+        both = app.get("image") and app.get("dockerfile")
+        if both and kind != "kubernetes":
+            yield Problem(
+                ("app", name, "dockerfile"),
+                "image and dockerfile both say what the app runs in: remove one of the two",
+                clash=("app", name, "image"),
+            )
+        elif app.get("dockerfile") and not both and kind == "kubernetes":
+            yield Problem(
+                ("app", name, "dockerfile"),
+                "needs image, too: where it is pushed, for the nodes to fetch it, such as "
+                '"registry.example.com/shop:{commit}"',
+                clash=("runtime", "kind"),
+            )
+        if kind in ENGINES:
+            continue
         for key in ("image", "dockerfile"):
             if app.get(key):
                 yield Problem(
@@ -171,7 +186,6 @@ def _images(runtime: Mapping[str, Any], apps: Mapping[str, dict[str, Any]]) -> I
 
 
 _NOT_IN_A_CLUSTER = {
-    ("", "dockerfile"): "have it built elsewhere, and name the image",
     ("", "instances"): "write replicas, which the cluster places",
     ("standby", "freeze"): "no cluster stops its pods' processors",
     ("limits", "tasks"): "a pod has no such limit",
