@@ -57,6 +57,18 @@ def test_what_leads_nowhere_is_refused(tmp_path: Path, text: str, said: str) -> 
     assert said in "\n".join(problems(tmp_path, text))
 
 
+def two_apps(more: str) -> str:
+    """Two that have the same image, and the second one says `more`."""
+    other = CLUSTER.partition("[app.shop]")[2].replace("3000", "3001") + NAMED + 'dockerfile = "D"\n' + more
+    return CLUSTER + NAMED + f'dockerfile = "D"\n[app.other]\ndomains = ["o.test"]\n{other}'
+
+
+def test_two_apps_have_one_image_only_where_it_is_built_alike(tmp_path: Path) -> None:
+    assert len(loaded(tmp_path, two_apps('start = "work"\n')).app) == 2
+    (told,) = problems(tmp_path, two_apps('directory = "web"\n'))
+    assert "app.other.image: is that of app.shop, which is built otherwise" in told
+
+
 # -- what builds --------------------------------------------------------------------------------------
 
 

@@ -43,6 +43,7 @@ def collisions(raw: Mapping[str, object]) -> Iterator[Problem]:
     yield from _of_haproxy_alone(_table(raw, "balancer"), apps)
     yield from _orders(raw, apps)
     yield from _images(_table(raw, "runtime"), apps)
+    yield from _pushed(apps)
     yield from _clusters(raw, apps)
 
 
@@ -183,6 +184,26 @@ def _images(runtime: Mapping[str, Any], apps: Mapping[str, dict[str, Any]]) -> I
                     'needs runtime.kind = "podman", "docker" or "kubernetes"',
                     clash=("runtime", "kind") if "kind" in runtime else (),
                 )
+
+
+_BUILT_BY = ("repo", "source", "directory", "dockerfile", "build")
+"""What an image depends on, beside the commit."""
+
+
+def _pushed(apps: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
+    """Apps whose images would be taken for each other's: a registry knows them by the commit alone."""
+    owners: dict[str, str] = {}
+    for name, app in apps.items():
+        image = app.get("image")
+        if not (isinstance(image, str) and app.get("dockerfile")):
+            continue
+        first = owners.setdefault(image, name)
+        if any(app.get(key) != apps[first].get(key) for key in _BUILT_BY):
+            yield Problem(
+                ("app", name, "image"),
+                f"is that of {_called(first)}, which is built otherwise: write another name",
+                clash=("app", first, "image"),
+            )
 
 
 _NOT_IN_A_CLUSTER = {
