@@ -222,6 +222,7 @@ def test_a_rollback_asks_nobody(shop: Shop, cluster: Cluster) -> None:
     deploy(shop.host, shop.app, "c2")
     cluster.shows = cluster.here = False
     rollback(shop.host, shop.app)
+    assert "warning" not in shop.names()
     assert image_of_live(shop) == "r.example.com/shop@sha256:c1"
 
 

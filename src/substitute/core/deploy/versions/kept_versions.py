@@ -121,9 +121,7 @@ def remove_images(host: Host, app: App) -> None:
         if image not in wanted:
             engine.let_go(name)
     if app.is_pushed:
-        with suppress(
-            SubstituteError
-        ):  # a rollback needs nothing that builds, and what runs needs no image here
+        with suppress(SubstituteError):  # what runs needs no image here, and a rollback nothing that builds
             _remove_built(host, app, engine.builder())
 
 
