@@ -118,8 +118,11 @@ def docker_builder(docker: Dockerd, images: Registry) -> Iterator[Builder]:
 @pytest.fixture
 def podman_builder(tmp_path: Path) -> Iterator[Builder]:
     made = Podmans(tmp_path)
-    yield made
-    made.close()
+    try:
+        yield made
+        made("image", "rm", BASE)  # it is the machine's Podman, not one of the test's own
+    finally:
+        made.close()
 
 
 def built_by(kind: str, request: pytest.FixtureRequest, place: Path) -> BuildSite:
