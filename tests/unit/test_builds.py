@@ -121,6 +121,15 @@ def test_what_a_registry_does_not_show_may_be_built(
     assert cluster_engine(tmp_path).find("r.example.com/shop:1") is None
 
 
+def test_podman_of_a_user_makes_no_control_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def grouped(uid: int) -> bool:
+        monkeypatch.setattr("os.geteuid", lambda: uid)
+        argv = CommandEngine("podman", tmp_path).building("shop", tmp_path, tmp_path / "D", tmp_path / "id")
+        return any(word.startswith("--cgroup") for word in argv)
+
+    assert (grouped(0), grouped(1000)) == (True, False)
+
+
 def test_a_registry_that_is_down_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs(tmp_path, monkeypatch, skopeo="echo 'connection refused' >&2; exit 1")
     with pytest.raises(RuntimeFailedError, match="The registry does not answer") as caught:

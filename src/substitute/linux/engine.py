@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -49,8 +50,9 @@ class CommandEngine:
         return [self.name, "push", name]
 
     def building(self, app: str, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
-        """Both have the same words for it. Podman's own children get a control group of a known name."""
-        inside = [f"--cgroup-parent=/{self._builds(app)}"] if self.name == "podman" else []
+        """Both have the same words for it. With Podman of root, children get a control group of a known name."""
+        grouped = self.name == "podman" and os.geteuid() == 0
+        inside = [f"--cgroup-parent=/{self._builds(app)}"] if grouped else []
         engine = [self.name, *(["--cgroup-manager=cgroupfs"] if inside else [])]
         return [*engine, "build", "--file", str(file), "--iidfile", str(id_file), *inside, str(directory)]
 
