@@ -15,6 +15,7 @@ from substitute.core.ports.engine import Image
 from substitute.linux.engine import CommandEngine
 from substitute.runtimes.kubernetes.access import Settings
 from substitute.runtimes.kubernetes.engine import ClusterEngine
+from substitute.runtimes.kubernetes.pods import cure
 from substitute.values import replace
 from tests.unit.test_config import loaded, problems
 
@@ -135,6 +136,22 @@ def test_a_registry_that_is_down_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(RuntimeFailedError, match="The registry does not answer") as caught:
         cluster_engine(tmp_path).find("r.example.com/shop:1")
     assert "skopeo inspect" in str(caught.value.cure)
+
+
+@pytest.mark.parametrize(
+    ("said", "helps"),
+    [
+        (
+            "ImagePullBackOff: … pulling from host r failed with status code [manifests sha256:1]: 401 Unauthorized",
+            True,
+        ),
+        ("ErrImagePull: pull access denied, repository does not exist or may require authorization", True),
+        ("ImagePullBackOff: r.example.com/shop@sha256:1: not found", False),
+        ("CreateContainerConfigError: access denied", False),
+    ],
+)
+def test_nodes_that_a_registry_does_not_know_need_a_login(said: str, helps: object) -> None:
+    assert bool(cure(said)) is helps
 
 
 # -- a deployment -------------------------------------------------------------------------------------
