@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,10 +23,10 @@ from tests.unit.test_config import loaded, problems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from tests.unit.fakes.shop import Shop
 
+PAGE = Path(__file__).parents[2] / "docs" / "kubernetes.md"
 CLUSTER = (
     '[runtime]\nkind = "kubernetes"\n[cluster]\nnodes = ["10.0.0.1"]\n'
     '[app.shop]\nrepo = "r"\nports = [30001, 30002]\ncontainer_port = 80\n'
@@ -68,6 +70,34 @@ def test_two_apps_have_one_image_only_where_it_is_built_alike(tmp_path: Path) ->
     assert len(loaded(tmp_path, two_apps('start = "work"\n')).app) == 2
     (told,) = problems(tmp_path, two_apps('directory = "web"\n'))
     assert "app.other.image: is that of app.shop, which is built otherwise" in told
+
+
+@pytest.mark.parametrize(
+    ("repo", "more", "tells"),
+    [
+        ("https://deploy:t0ken@git.example.com/shop.git", "", True),
+        ("https://t0ken@git.example.com/shop.git", "", True),
+        ("https://git.example.com/shop.git", "", False),
+        ("ssh://deploy@git.example.com/shop.git", "", False),
+        ("https://t0ken@git.example.com/shop.git", 'directory = "web"\n', False),
+    ],
+)
+def test_a_token_that_would_come_into_the_image_is_refused(
+    tmp_path: Path, repo: str, more: str, tells: object
+) -> None:
+    text = CLUSTER.replace('repo = "r"', f'repo = "{repo}"') + NAMED + 'dockerfile = "D"\n' + more
+    if tells:
+        (told,) = problems(tmp_path, text)
+        assert "app.shop.repo: has a password or token, and so has .git" in told
+        assert "t0ken" not in told
+    else:
+        assert loaded(tmp_path, text).app["shop"].repo == repo
+
+
+def test_each_configuration_of_the_page_is_one(tmp_path: Path) -> None:
+    texts = re.findall(r"^```toml substitute\.toml\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(texts) == 2
+    assert [apps(loaded(tmp_path, text), tmp_path)["shop"].is_pushed for text in texts] == [False, True]
 
 
 # -- what builds --------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from substitute.config.addresses import overlap, parse_domain, parse_host, parse_listen
+from substitute.config.literals import without_password
 from substitute.config.models.app import AppConfig
 from substitute.config.models.balancer import BalancerConfig
 from substitute.config.models.runtime import ENGINES
@@ -191,12 +192,21 @@ _BUILT_BY = ("repo", "source", "directory", "dockerfile", "build")
 
 
 def _pushed(apps: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
-    """Apps whose images would be taken for each other's: a registry knows them by the commit alone."""
+    """Images that would tell a secret to who may pull them, or be taken for another app's, of the same commit."""
     owners: dict[str, str] = {}
     for name, app in apps.items():
         image = app.get("image")
         if not (isinstance(image, str) and app.get("dockerfile")):
             continue
+        repo = str(app.get("repo"))
+        is_web = repo.startswith(("http://", "https://"))
+        if is_web and without_password(repo) != repo and not app.get("directory"):
+            yield Problem(
+                ("app", name, "repo"),
+                "has a password or token, and so has .git, beside what the image is built from: keep it in "
+                "~/.git-credentials",
+                clash=("app", name, "image"),
+            )
         first = owners.setdefault(image, name)
         if any(app.get(key) != apps[first].get(key) for key in _BUILT_BY):
             yield Problem(
