@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -18,6 +19,20 @@ def write_app(out: IO[bytes], name: str, version: str) -> str:
     app = layer({"/app/app.py": _APP.read_bytes()})
     command = [str(PYTHON), "-S", "-E", "/app/app.py"]
     return write_archive(out, name, [_python(), app], command, {"VERSION": version})
+
+
+def app_base() -> bytes:
+    """What `app.py` needs, as an image is imported."""
+    return _python()
+
+
+def write_dockerfile(directory: Path, version: str, base: str, more: str = "") -> None:
+    """Have `app.py` there as that version, with what builds it from the image `base`."""
+    (directory / "app.py").write_bytes(_APP.read_bytes())
+    (directory / "Dockerfile").write_text(
+        f"FROM {base}\nENV VERSION={version}\nCOPY app.py /app/\n{more}\n"
+        f"CMD {json.dumps([str(PYTHON), '-S', '-E', '/app/app.py'])}\n"
+    )
 
 
 def write_pause(out: IO[bytes], name: str) -> str:

@@ -27,6 +27,8 @@ class ClusterSite(Site):
         self.node_ports = ports
         self.kubeconfig = cluster.kubeconfig
         self.replicas = 3
+        self.image = f'source = "image"\nimage = "{registry.address}/shop"\n'
+        """The keys that say what runs, and where that comes from."""
         super().__init__(place)
         cluster.kubectl("create", "namespace", namespace)
 
@@ -36,8 +38,7 @@ class ClusterSite(Site):
         (self.root / "substitute.toml").write_text(
             f'[balancer]\n{self.balancer}\n{balancer}\n[runtime]\nkind = "kubernetes"\n'
             f'[cluster]\nnodes = {nodes}\nnamespace = "{self.namespace}"\nkubeconfig = "{self.kubeconfig}"\n{cluster}'
-            f'[app.shop]\nsource = "image"\nimage = "{self.registry.address}/shop"\n'
-            f"container_port = {PORT}\nreplicas = {self.replicas}\n{start}"
+            f"[app.shop]\n{self.image}container_port = {PORT}\nreplicas = {self.replicas}\n{start}"
             f"ports = [{self.node_ports[0]}, {self.node_ports[1]}]\n{more}"
         )
 

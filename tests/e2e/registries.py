@@ -47,6 +47,11 @@ class Registry:
         asked = ["curl", "--silent", "--output", "/dev/null", f"http://{self.address}/v2/"]
         eventually(lambda: subprocess.run(asked, check=False).returncode == 0, "the registry answers")
 
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
     def push(self, archive: Path, name: str) -> str:
         """Bring an OCI archive there as NAME:TAG, without an engine; its reference by digest."""
         repository, _, tag = name.partition(":")

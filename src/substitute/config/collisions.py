@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from substitute.config.addresses import overlap, parse_domain, parse_host, parse_listen
+from substitute.config.literals import without_password
 from substitute.config.models.app import AppConfig
 from substitute.config.models.balancer import BalancerConfig
 from substitute.config.models.runtime import ENGINES
@@ -43,6 +44,7 @@ def collisions(raw: Mapping[str, object]) -> Iterator[Problem]:
     yield from _of_haproxy_alone(_table(raw, "balancer"), apps)
     yield from _orders(raw, apps)
     yield from _images(_table(raw, "runtime"), apps)
+    yield from _pushed(apps)
     yield from _clusters(raw, apps)
 
 
@@ -157,10 +159,25 @@ def _orders(raw: Mapping[str, object], apps: Mapping[str, dict[str, Any]]) -> It
 
 
 def _images(runtime: Mapping[str, Any], apps: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
-    """Apps that run in a container, where nothing runs one."""
-    if runtime.get("kind", "auto") in ENGINES:
-        return
+    """Apps that run in a container where nothing runs one, and whose image is said twice, or not where it goes."""
+    kind = runtime.get("kind", "auto")
     for name, app in apps.items():
+        both = app.get("image") and app.get("dockerfile")
+        if both and kind != "kubernetes":
+            yield Problem(
+                ("app", name, "dockerfile"),
+                "image and dockerfile both say what the app runs in: remove one of the two",
+                clash=("app", name, "image"),
+            )
+        elif app.get("dockerfile") and not both and kind == "kubernetes":
+            yield Problem(
+                ("app", name, "dockerfile"),
+                "needs image, too: where it is pushed, for the nodes to fetch it, such as "
+                '"registry.example.com/shop:{commit}"',
+                clash=("runtime", "kind"),
+            )
+        if kind in ENGINES:
+            continue
         for key in ("image", "dockerfile"):
             if app.get(key):
                 yield Problem(
@@ -170,8 +187,36 @@ def _images(runtime: Mapping[str, Any], apps: Mapping[str, dict[str, Any]]) -> I
                 )
 
 
+_BUILT_BY = ("repo", "source", "directory", "dockerfile", "build")
+"""What an image depends on, beside the commit."""
+
+
+def _pushed(apps: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
+    """Images that would tell a secret to who may pull them, or be taken for another app's, of the same commit."""
+    owners: dict[str, str] = {}
+    for name, app in apps.items():
+        image = app.get("image")
+        if not (isinstance(image, str) and app.get("dockerfile")):
+            continue
+        repo = str(app.get("repo"))
+        is_web = repo.startswith(("http://", "https://"))
+        if is_web and without_password(repo) != repo and not app.get("directory"):
+            yield Problem(
+                ("app", name, "repo"),
+                "has a password or token, and so has .git, beside what the image is built from: keep it in "
+                "~/.git-credentials",
+                clash=("app", name, "image"),
+            )
+        first = owners.setdefault(image, name)
+        if any(app.get(key) != apps[first].get(key) for key in _BUILT_BY):
+            yield Problem(
+                ("app", name, "image"),
+                f"is that of {_called(first)}, which is built otherwise: write another name",
+                clash=("app", first, "image"),
+            )
+
+
 _NOT_IN_A_CLUSTER = {
-    ("", "dockerfile"): "have it built elsewhere, and name the image",
     ("", "instances"): "write replicas, which the cluster places",
     ("standby", "freeze"): "no cluster stops its pods' processors",
     ("limits", "tasks"): "a pod has no such limit",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from substitute.core.model.errors import RuntimeFailedError, SourceError
 from substitute.core.ports.engine import Image
@@ -28,7 +29,7 @@ _LOADED = ("Loaded image: ", "Loaded image(s): ", "Loaded image ID: ")
 
 
 class CommandEngine:
-    """See `core.ports.engine.Engine`. What both understand alike."""
+    """See `core.ports.engine.Builder`. What both understand alike."""
 
     def __init__(self, name: str, root: Path) -> None:
         self.name = name
@@ -36,13 +37,22 @@ class CommandEngine:
         """Those that were asked for by their ids, of which each is the same for ever."""
         self._prefix = prefix_of(root)
 
+    def builder(self) -> Self:
+        """It builds what it runs."""
+        return self
+
     def pulling(self, reference: str) -> Sequence[str]:
         """With the login of `podman login` or `docker login`."""
         return [self.name, "pull", reference]
 
+    def pushing(self, name: str) -> Sequence[str]:
+        """With that login, too."""
+        return [self.name, "push", name]
+
     def building(self, app: str, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
-        """Both have the same words for it. Podman's own children get a control group of a known name."""
-        inside = [f"--cgroup-parent=/{self._builds(app)}"] if self.name == "podman" else []
+        """Both have the same words for it. With Podman of root, children get a control group of a known name."""
+        grouped = self.name == "podman" and os.geteuid() == 0
+        inside = [f"--cgroup-parent=/{self._builds(app)}"] if grouped else []
         engine = [self.name, *(["--cgroup-manager=cgroupfs"] if inside else [])]
         return [*engine, "build", "--file", str(file), "--iidfile", str(id_file), *inside, str(directory)]
 
@@ -63,8 +73,12 @@ class CommandEngine:
         return f"localhost/{self._prefix}/{app}:{tag}"
 
     def hold(self, image: str, app: str, tag: str) -> None:
+        """By such a name."""
+        self.give_name(image, self.name_of(app, tag))
+
+    def give_name(self, image: str, name: str) -> None:
         """By `tag`."""
-        told = self._ask("tag", image, self.name_of(app, tag))
+        told = self._ask("tag", image, name)
         if told.status:
             raise RuntimeFailedError(f"{self.name} does not keep the image {image}.", fact=told.err.strip())
 

@@ -202,12 +202,12 @@ def instances_of(here: Instances, journal: Journal, root: Path, base: Runtime) -
     return ClusterInstances(here, Kubernetes(base, root, Settings.load(settings)))
 
 
-def engine_of(name: str, root: Path, journal: Journal) -> Engine:
-    """What runs containers: the engine of that name."""
+def engine_of(name: str, root: Path, journal: Journal, *, builder: str = "") -> Engine:
+    """What runs containers: the engine of that name. `builder` builds for a cluster; empty: what is found does."""
     if name == CLUSTER:
         from substitute.runtimes.kubernetes.engine import connect  # noqa: PLC0415  # as above
 
-        return connect(root, _settings(journal))
+        return connect(root, _settings(journal), builder=builder)
     from substitute.linux.engine import CommandEngine  # noqa: PLC0415  # few roots have containers
 
     return CommandEngine(name, root)

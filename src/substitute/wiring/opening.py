@@ -106,7 +106,15 @@ def open_site(
     runtime = with_engine(config.runtime.engine, runtime, choice.kind, root, journal)
     balancer = balancer_of(config, root, runtime, journal, warn)
     host = _host(
-        root, journal, runtime, balancer, emit, engine=config.runtime.engine, caller=caller, wait=wait
+        root,
+        journal,
+        runtime,
+        balancer,
+        emit,
+        engine=config.runtime.engine,
+        builder=config.cluster.builder or "",
+        caller=caller,
+        wait=wait,
     )
     if not journal.names():
         from substitute.core.operate.journal_recovery import recover_journal  # noqa: PLC0415
@@ -124,6 +132,7 @@ def _host(
     emit: Emit,
     *,
     engine: str,
+    builder: str,
     caller: Mapping[str, str],
     wait: float,
 ) -> Host:
@@ -154,7 +163,7 @@ def _host(
     @lru_cache(maxsize=1)
     def engine_here() -> Engine | None:
         name = engine or (journal.fact(ENGINE_FACT) or "").rpartition(" ")[2]
-        return engine_of(name, root, journal) if name else None
+        return engine_of(name, root, journal, builder=builder) if name else None
 
     def secret(source: SecretSource, on_start: Callable[[Process], None]) -> str:
         from substitute.linux.secret_values import read_secret  # noqa: PLC0415

@@ -78,13 +78,15 @@ class AppConfig(Table):
         "The image that the app runs in, if `runtime.kind` is `podman`, `docker` or `kubernetes`. With "
         '`source = "image"`: the repository of a registry, whose tags `deploy` takes; a tag here is the one that '
         "`deploy` takes without TAG. "
-        "Else with `{commit}` in it: what something else has built of that commit (docs/containers.md).",
+        "Else with `{commit}` in it: what something else has built of that commit (docs/containers.md), or in a "
+        "cluster with `dockerfile` what is built here and pushed (docs/kubernetes.md).",
         example="registry.example.com/shop:{commit}",
     )
     dockerfile = optional(
         Inside,
         "The Dockerfile of the app, in `directory`: its image is built there after `build`, by the engine that "
-        "`runtime.kind` names (docs/containers.md).",
+        "`runtime.kind` names (docs/containers.md). In a cluster by `cluster.builder`, and then it is pushed as "
+        "`image` says (docs/kubernetes.md).",
         example="Dockerfile",
     )
     container_port = optional(
@@ -301,10 +303,8 @@ class AppConfig(Table):
         """Of what an image says by itself, or a version's image, nothing may be written twice."""
         if self.source == "image" and not self.image:
             raise Refused('source = "image" needs image, such as "registry.example.com/shop"')
-        if self.image and self.dockerfile:
-            raise Refused("image and dockerfile both say what the app runs in: remove one of the two")
-        if self.source == "image" and (self.build or self.directory):
-            raise Refused('source = "image" brings no files: remove build and directory')
+        if self.source == "image" and (self.build or self.directory or self.dockerfile):
+            raise Refused('source = "image" brings no files: remove build, directory and dockerfile')
         if self.image and (self.source == "image") is ("{commit}" in self.image):
             raise Refused(
                 "image is a repository and its tags are deployed: write it without {commit}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from substitute.config.tables import Table, key, optional
-from substitute.config.values import KubernetesName, Line, Nodes
+from substitute.config.values import KubernetesName, Line, Nodes, choice
 
 
 class ClusterConfig(Table):
@@ -36,4 +36,10 @@ class ClusterConfig(Table):
         "The PersistentVolumeClaim that keeps what apps have in `shared`. Pods of both slots, on any node, use it at "
         "the same time, so it must offer ReadWriteMany.",
         example="shop-files",
+    )
+    builder = optional(
+        choice("podman", "docker"),
+        "What builds the images of apps with a `dockerfile` on this machine, and pushes them. Without it: `podman` if "
+        "it is installed, else `docker`.",
+        example="docker",
     )

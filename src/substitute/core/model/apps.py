@@ -194,9 +194,9 @@ class App:
     pass_env: tuple[str, ...] = ()
     """Variables of whoever deploys that builds and hooks get."""
     image: str = ""
-    """The image whose tags are deployed, or with ``{commit}`` in it the one that a commit was built to elsewhere."""
+    """The image whose tags are deployed, or with ``{commit}`` in it the one of a commit, wherever that is built."""
     dockerfile: str = ""
-    """What an image is built by, in its directory."""
+    """What an image is built by, in its directory; where `image` is named too, it is pushed there."""
     container_port: int | None = None
     """The port that it listens on in its container; None: it listens on its own of this machine, as PORT says."""
     engine: str = ""
@@ -256,6 +256,15 @@ class App:
     def is_contained(self) -> bool:
         """Whether its versions are images, which run in containers."""
         return bool(self.image or self.dockerfile or self.image_id)
+
+    @property
+    def is_pushed(self) -> bool:
+        """Whether its image is built here, and run elsewhere: a registry has it in between."""
+        return bool(self.image and self.dockerfile)
+
+    def image_of(self, commit: str) -> str:
+        """What the image of `commit` is called in its registry."""
+        return self.image.replace("{commit}", commit)
 
     @property
     def runs_once(self) -> bool:

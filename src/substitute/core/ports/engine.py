@@ -1,4 +1,4 @@
-"""The engine of containers on this machine: its images, and commands in containers of their own."""
+"""What runs containers: its images, and commands in containers of their own; and what builds images for it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Image:
 
 
 class Engine(Protocol):
-    """Podman, or Docker.
+    """Podman or Docker of this machine, or a cluster.
 
     An image is held by a name of substitute's own, which lasts as long as a version needs it. So what there is to
     remove, the engine itself tells, and what others have named stays.
@@ -38,16 +38,16 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """``podman`` or ``docker``: the command of that name is its."""
+        """``podman`` or ``docker``, whose command has that name, or ``kubernetes``."""
+
+    def builder(self) -> Builder:
+        """What builds images for it on this machine: it may be itself. Raises SourceError where there is none."""
 
     def pulling(self, reference: str) -> Sequence[str]:
         """What fetches an image from its registry, with the login that its user has there."""
 
-    def building(self, app: str, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
-        """What builds an image of `directory` by the Dockerfile `file`, and writes its id into `id_file`."""
-
     def end_builds(self, app: str) -> None:
-        """End what is left of such builds of `app`, where the program that ran them was killed. Never raises."""
+        """End what is left of builds of `app`, where the program that ran them was killed. Never raises."""
 
     def name_of(self, app: str, tag: str) -> str:
         """What an image is called that is held for `app`: no other root has that name."""
@@ -93,3 +93,16 @@ class Engine(Protocol):
 
     def end(self, name: str) -> None:
         """End the container of a command that was called `name`, if it is there. Never raises."""
+
+
+class Builder(Engine, Protocol):
+    """Podman or Docker of this machine, whether it runs what it builds or brings it to a registry."""
+
+    def building(self, app: str, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
+        """What builds an image of `directory` by the Dockerfile `file`, and writes its id into `id_file`."""
+
+    def give_name(self, image: str, name: str) -> None:
+        """Have an image be called `name`, beside the names that it has. Raises RuntimeFailedError."""
+
+    def pushing(self, name: str) -> Sequence[str]:
+        """What brings the image of that name to the registry in it, with the login that its user has there."""

@@ -1,14 +1,20 @@
-"""What a cluster does with images: its nodes fetch them from a registry, and commands run in pods of their own."""
+"""What a cluster does with images: its nodes fetch them from a registry, and commands run in pods of their own.
+
+What builds them is an engine of this machine.
+"""
 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from substitute.core.model.errors import RuntimeFailedError, SourceError
 from substitute.core.ports.engine import Image
+from substitute.linux.engine import CommandEngine
+from substitute.linux.programs import find_program
 from substitute.linux.root_names import prefix_of
 from substitute.linux.subprocesses import capture
 from substitute.runtimes.kubernetes.access import Settings
@@ -20,15 +26,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from substitute.core.model.programs import Container
+    from substitute.core.ports.engine import Builder
 
 _PATIENCE = 60.0
 """Seconds that a registry may take for an answer."""
 _NONE = ("manifest unknown", "name unknown", "not found")
+_NOT_FOR_US = ("unauthorized", "denied", "authentication required")
+"""What registries say of an image that this login may not see, and many of one that is not there."""
+_BUILDERS = ("podman", "docker")
+"""What can build images here; the first one needs no daemon."""
 
 
-def connect(root: Path, settings: str) -> ClusterEngine:
-    """Make that of `root`; `settings` is what `Settings.dump` made."""
-    return ClusterEngine(root, Settings.load(settings))
+def connect(root: Path, settings: str, *, builder: str = "") -> ClusterEngine:
+    """Make that of `root`; `settings` is what `Settings.dump` made, and `builder` what `cluster.builder` says."""
+    return ClusterEngine(root, Settings.load(settings), builder=builder)
 
 
 class ClusterEngine:
@@ -39,27 +50,35 @@ class ClusterEngine:
 
     name = "kubernetes"
 
-    def __init__(self, root: Path, settings: Settings) -> None:
+    def __init__(self, root: Path, settings: Settings, *, builder: str = "") -> None:
+        self._builder = builder
         self._root = root.resolve()
         self._prefix = prefix_of(root)
         self._settings = settings
         self._api = api_of(settings)
         self._held: dict[str, str] = {}
 
+    def builder(self) -> Builder:
+        """The engine that is configured, else the one that is here."""
+        wanted = (self._builder,) if self._builder else _BUILDERS
+        found = next(filter(find_program, wanted), None)
+        if found is None:
+            raise SourceError(
+                f"There is no {' and no '.join(wanted)} here, and so nothing that could build the image.",
+                fact="cluster.builder names it." if self._builder else "",
+                cure="Install Podman (`apt install podman`) or Docker. Or have images built and pushed elsewhere, and "
+                "remove `dockerfile`.",
+            )
+        return CommandEngine(found, self._root)
+
     def pulling(self, reference: str) -> Sequence[str]:
         """Only its digest is asked for: the nodes fetch it."""
         return ["skopeo", "inspect", "--no-tags", "--format", "{{.Digest}}", f"docker://{reference}"]
 
-    def building(self, app: str, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
-        """No cluster builds."""
-        raise SourceError(
-            f"A cluster has nothing that builds {file}.",
-            fact=f"{directory}, {id_file.name}",
-            cure=f"Have the image of {app} built and pushed elsewhere, and name it: image.",
-        )
-
     def end_builds(self, app: str) -> None:
-        """There are none."""
+        """By each engine that may be its builder, or was."""
+        for name in _BUILDERS:
+            CommandEngine(name, self._root).end_builds(app)
 
     def name_of(self, app: str, tag: str) -> str:
         """A name of this process alone: the registry has its own."""
@@ -79,13 +98,16 @@ class ClusterEngine:
         return True
 
     def find(self, reference: str) -> Image | None:
-        """What its registry has by that name; what has a digest already is not asked for. Raises RuntimeFailedError."""
+        """What its registry has by that name, and shows us; what has a digest already is not asked for.
+
+        Raises RuntimeFailedError.
+        """
         if reference.startswith(f"{self._prefix}/"):
             held = self._held.get(reference)
             return Image(held, held) if held else None
         if "@" in reference:
             return Image(reference, reference)
-        told = self._ask(self.pulling(reference))
+        told = self._ask(self.pulling(reference), absent=(*_NONE, *_NOT_FOR_US))
         if told is None:
             return None
         repository = reference.rpartition(":")[0] if ":" in reference.rpartition("/")[2] else reference
@@ -160,8 +182,8 @@ class ClusterEngine:
             self._api.delete("Pod", pod, grace=0)
             self._api.delete("Secret", pod)
 
-    def _ask(self, argv: Sequence[str]) -> str | None:
-        """What skopeo says; None where the registry has no such image. Raises RuntimeFailedError."""
+    def _ask(self, argv: Sequence[str], absent: Sequence[str] = _NONE) -> str | None:
+        """What skopeo says; None where the registry says one of `absent`. Raises RuntimeFailedError."""
         try:
             told = capture(argv, timeout=_PATIENCE)
         except OSError as error:
@@ -172,6 +194,10 @@ class ClusterEngine:
             ) from error
         if told.status == 0:
             return told.out
-        if any(said in told.err.lower() for said in _NONE):
+        if any(said in told.err.lower() for said in absent):
             return None
-        raise RuntimeFailedError("The registry does not answer.", fact=told.err.strip())
+        raise RuntimeFailedError(
+            "The registry does not answer.",
+            fact=told.err.strip(),
+            cure=f"When `{shlex.join(argv)}` does, type the command again.",
+        )

@@ -9,6 +9,14 @@ if TYPE_CHECKING:
 
 Pod = dict[str, Any]
 
+_NO_LOGIN = (
+    "401 unauthorized",
+    "403 forbidden",
+    "authorization failed",
+    "access denied",
+    "authentication required",
+)
+"""What engines of nodes say of a registry that does not know them."""
 _HOPELESS = frozenset(
     {
         "ImagePullBackOff",
@@ -90,6 +98,17 @@ def obstacle(pods: Iterable[Pod], conditions: Iterable[Mapping[str, Any]]) -> st
             waiting = state.get("waiting") or {}
             if waiting.get("reason") in _HOPELESS:
                 return ": ".join(filter(None, [waiting["reason"], waiting.get("message", "")]))
+    return ""
+
+
+def cure(why: str) -> str:
+    """What helps against such a reason; empty where that is not known."""
+    is_pull = why.partition(":")[0] in {"ErrImagePull", "ImagePullBackOff"}
+    if is_pull and any(said in why.lower() for said in _NO_LOGIN):
+        return (
+            "The nodes need a login there, of their own: give the namespace's default service account "
+            "imagePullSecrets (docs/kubernetes.md)."
+        )
     return ""
 
 

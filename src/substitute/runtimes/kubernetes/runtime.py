@@ -321,7 +321,8 @@ class Kubernetes(BesideBase):
             waits = states.unscheduled(pods) if time.monotonic() - began > _PLACING else ""
             why = states.obstacle(pods, found.get("status", {}).get("conditions") or ())
             if why := obstacles.lasting(why, time.monotonic()) or waits:
-                raise RuntimeFailedError(f"{name} cannot be started by the cluster.", fact=why)
+                cure = states.cure(why)
+                raise RuntimeFailedError(f"{name} cannot be started by the cluster.", fact=why, cure=cure)
             return False
 
         if not wait_until(begun, _PULLING, _SHORTLY):

@@ -52,12 +52,13 @@ def run_all(
     failure: type[DeploymentFailedError],
     limits: BuildLimits | None = None,
     changes_files: bool = True,
+    cure: str = "",
 ) -> None:
     """Run `commands`, each with what it is called, within `limits`; `timeout` is for all of them.
 
     Their output is shown and logged. Where there are `limits`, what they have left ends with the last one. Whoever
     kills this process finds them in the journal. Without `changes_files` the slot can be changed back afterwards.
-    Raises `failure`.
+    Raises `failure`; `cure` is what is to be done then, where it is not the version that is wrong.
     """
     host, app = attempt.host, attempt.app
     if not commands:
@@ -83,8 +84,9 @@ def run_all(
         )
         if ended.timed_out or ended.status:
             fact = "\n".join(f"  | {told}" for told in ended.tail)
-            what, cure = _told(phase, line, ended, timeout, limits)
-            raise failure(what, fact=fact, cure=cure.format(key=f"app.{app.name}"))
+            what, usual = _told(phase, line, ended, timeout, limits)
+            usual = usual.format(key=f"app.{app.name}")
+            raise failure(what, fact=fact, cure=usual if ended.timed_out else cure or usual)
     if limits:
         host.runtime.end_builds(app.name)
     host.journal.forget_commands(app.name)

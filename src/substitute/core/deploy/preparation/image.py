@@ -1,4 +1,7 @@
-"""The image of a version that runs in a container: built in its slot, fetched for its commit, or chosen itself."""
+"""The image of a version that runs in a container: built in its slot, fetched for its commit, or chosen itself.
+
+Where a registry is between the two, it is asked first: what it has of a commit is not built again.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from substitute.core.deploy.in_container import Command, of_engine
 from substitute.core.deploy.preparation.commands import run_all
 from substitute.core.model.environment import passed
 from substitute.core.model.errors import BuildError
+from substitute.core.model.events import Notice
 from substitute.core.model.slots import Phase
 from substitute.values import replace
 
@@ -17,10 +21,30 @@ if TYPE_CHECKING:
 
     from substitute.core.deploy.attempt import Attempt
     from substitute.core.model.apps import App
-    from substitute.core.ports.engine import Engine, Image
+    from substitute.core.ports.engine import Builder, Engine, Image
 
 _ID = ".substitute-image-id"
 """The file among an app's state that a build writes the id of its image into."""
+_TOLD = 12
+"""Digits of an id by which an image is told from others of its commit."""
+
+
+def pushed_before(attempt: Attempt) -> App | None:
+    """The app with the image of its candidate, where that was built and pushed before; None: it is to be built.
+
+    Its registry is asked only for what is built here. Raises RuntimeFailedError where it does not answer, and
+    SourceError where there is nothing that could build.
+    """
+    host, app, commit = attempt.host, attempt.app, attempt.plan.revision.commit
+    engine = host.engine()
+    if engine is None or not app.is_pushed:
+        return None
+    found = engine.find(app.image_of(commit))
+    if found is None:
+        engine.builder()  # without one nothing needs to begin
+        return None
+    attempt.emit(Notice(f"{app.image_of(commit)} was pushed before: nothing is built."))
+    return replace(app, image_id=found.id)
 
 
 def with_image(attempt: Attempt) -> App:
@@ -31,11 +55,13 @@ def with_image(attempt: Attempt) -> App:
         return app
     pulled = ""
     if app.dockerfile:
-        found = _built(attempt, engine)
+        found = _built(attempt, engine.builder())
+        if app.is_pushed:
+            found = _pushed(attempt, engine, found)
     elif app.source == "image":
         found = _had(engine, engine.name_of(app.name, commit))
     else:
-        reference = app.image.replace("{commit}", commit)
+        reference = app.image_of(commit)
         before = engine.find(reference)
         _run(attempt, engine.pulling(reference))
         found = _had(engine, reference)
@@ -48,16 +74,42 @@ def with_image(attempt: Attempt) -> App:
     return replace(app, image_id=found.id)
 
 
-def _built(attempt: Attempt, engine: Engine) -> Image:
+def _built(attempt: Attempt, builder: Builder) -> Image:
     place = attempt.slot.place(attempt.app)
     id_file = attempt.app.state_directory / _ID
     name = attempt.app.name
     try:
-        _run(attempt, engine.building(name, place, place / attempt.app.dockerfile, id_file))
+        _run(attempt, builder.building(name, place, place / attempt.app.dockerfile, id_file))
     except BaseException:  # what it has started may go on without it
-        engine.end_builds(name)
+        builder.end_builds(name)
         raise
-    return _had(engine, id_file.read_text(encoding="utf-8").strip())
+    return _had(builder, id_file.read_text(encoding="utf-8").strip())
+
+
+def _pushed(attempt: Attempt, engine: Engine, built: Image) -> Image:
+    """What was built, as its registry has it. Here it keeps a name of ours: the next build begins with its layers.
+
+    A registry takes a tag when it has all of it. So one that is there is whole, whenever its push was killed.
+    """
+    app, commit, builder = attempt.app, attempt.plan.revision.commit, engine.builder()
+    reference = app.image_of(commit)
+    builder.hold(built.id, app.name, f"{commit}-{built.id.removeprefix('sha256:')[:_TOLD]}")
+    builder.give_name(built.id, reference)
+    cure = (
+        f"The image is built. See whether the registry answers, and takes it from this user (`{builder.name} login "
+        f"{reference.partition('/')[0]}`); then deploy again."
+    )
+    try:
+        _run(attempt, builder.pushing(reference), cure=cure)
+    finally:
+        builder.let_go(reference)
+    found = engine.find(reference)
+    if found is None:
+        raise BuildError(
+            f"The registry does not show the image {reference}, which was pushed a moment ago.",
+            cure="The login of this user must be allowed to pull it, too.",
+        )
+    return found
 
 
 def _had(engine: Engine, reference: str) -> Image:
@@ -70,8 +122,8 @@ def _had(engine: Engine, reference: str) -> Image:
     return found
 
 
-def _run(attempt: Attempt, argv: Sequence[str]) -> None:
-    """Run the engine's own program, as who deploys: it has the login at the registry."""
+def _run(attempt: Attempt, argv: Sequence[str], *, cure: str = "") -> None:
+    """Run the engine's own program, as who deploys: it has the login at the registry. `cure` as in `run_all`."""
     app, host = attempt.app, attempt.host
     command = Command(argv, host.root, {**of_engine(host), **passed(app, host.environ)}, None)
     run_all(
@@ -80,4 +132,5 @@ def _run(attempt: Attempt, argv: Sequence[str]) -> None:
         failure=BuildError,
         limits=app.build_limits,
         changes_files=False,
+        cure=cure,
     )

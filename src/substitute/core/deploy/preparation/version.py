@@ -18,6 +18,7 @@ from substitute.core.model.slots import Phase
 
 if TYPE_CHECKING:
     from substitute.core.deploy.attempt import Attempt
+    from substitute.core.model.apps import App
 
 
 def prepare(attempt: Attempt) -> None:
@@ -51,16 +52,32 @@ def prepare(attempt: Attempt) -> None:
 
 def _build(attempt: Attempt) -> None:
     host, app = attempt.host, attempt.app
-    run_commands(
-        *(attempt, Phase.BUILD, app.build),
-        timeout=app.build_timeout,
-        failure=BuildError,
-        limits=app.build_limits,
-    )
-    if app.is_contained:
-        from substitute.core.deploy.preparation.image import with_image  # noqa: PLC0415  # few are
-
-        attempt.app = app = with_image(attempt)
+    found = _pushed_before(attempt)
+    if found is None:
+        run_commands(
+            *(attempt, Phase.BUILD, app.build),
+            timeout=app.build_timeout,
+            failure=BuildError,
+            limits=app.build_limits,
+        )
+        found = _with_image(attempt)
+    attempt.app = app = found
     if keeps_more(app):
         host.source(app).seal(attempt.slot.directory)
     host.journal.built(app.name, attempt.slot.name, attempt.plan.revision.commit)
+
+
+def _pushed_before(attempt: Attempt) -> App | None:
+    if not attempt.app.is_pushed:
+        return None
+    from substitute.core.deploy.preparation.image import pushed_before  # noqa: PLC0415  # few are
+
+    return pushed_before(attempt)
+
+
+def _with_image(attempt: Attempt) -> App:
+    if not attempt.app.is_contained:
+        return attempt.app
+    from substitute.core.deploy.preparation.image import with_image  # noqa: PLC0415  # as above
+
+    return with_image(attempt)

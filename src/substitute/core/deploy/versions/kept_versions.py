@@ -8,10 +8,11 @@ what a slot holds is a directory that the journal names. To go back is to name a
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from itertools import chain, count
 from typing import TYPE_CHECKING
 
-from substitute.core.model.errors import InterruptedByUserError, UsageError
+from substitute.core.model.errors import InterruptedByUserError, SubstituteError, UsageError
 from substitute.core.model.events import Warned
 from substitute.core.model.unexpected import expected
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from substitute.core.host import Host
     from substitute.core.model.apps import App
     from substitute.core.model.records import AppRecord, SlotRecord
+    from substitute.core.ports.engine import Builder
 
 _OF_THE_SLOTS = 2
 _NAMED = 3
@@ -118,6 +120,19 @@ def remove_images(host: Host, app: App) -> None:
     for name, image in engine.held(app.name).items():
         if image not in wanted:
             engine.let_go(name)
+    if app.is_pushed:
+        with suppress(SubstituteError):  # what runs needs no image here, and a rollback nothing that builds
+            _remove_built(host, app, engine.builder())
+
+
+def _remove_built(host: Host, app: App, builder: Builder) -> None:
+    """The same of what was built for a registry: an image here is the beginning of the next build, and no more."""
+    wanted = host.journal.kept_commits(app.name)
+    for name in builder.held(app.name):
+        commit = name.rpartition(":")[2].partition("-")[0]
+        if commit not in wanted:
+            builder.let_go(name)
+            builder.let_go(app.image_of(commit))  # who was killed while he pushed has left it
 
 
 def _told(directory: Path, left: list[str] | None) -> str:
