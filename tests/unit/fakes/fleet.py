@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from substitute.config.hosts import name_of
 from substitute.hosts.asking import There
@@ -156,12 +156,16 @@ class FakeTransport:
         assert name_of(host.destination) == host.name
         fake, (place, root, command, *more) = self.hosts[host.name], list(words)
         assert (place, root) == ("-C", "shop")
-        assert words[-1] == "--json"
+        assert "--json" in words
+        more = [word for word in more if word != "--json"]
         self.asked.append((host.name, command))
         said: Said = queue.SimpleQueue()
         told: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self._answer, args=(fake, command, more, said, told), daemon=True).start()
         return FakeChannel(said, told, self.is_deaf_to)
+
+    def become(self, host: RemoteHost, words: Sequence[str]) -> NoReturn:
+        raise AssertionError(host, words)
 
     def shell(
         self, host: RemoteHost, script: str, words: Sequence[str], given: IO[bytes] | None = None
@@ -191,14 +195,14 @@ class FakeTransport:
                                  "configuration": fake.configuration}))  # fmt: skip
             if told.get() == GO:
                 self.at_go(fake.name)
-                self._obey(fake, words[1:-1], said, told)
+                self._obey(fake, words[1:], said, told)
             return
         self.at_question()
         answer: Any = {"status": fake.status, "history": lambda: {"deployments": [*fake.history]}}.get(
             command
         )
         if command == "resolve":
-            self.resolved.append(words[:-1])
+            self.resolved.append(words)
             commit = words[0] if words[0] != "-a" else NEW
             commit = NEW if "/" in commit else commit  # a file
             answer = lambda: {"commit": commit, "may_release": fake.has_release}  # noqa: E731
