@@ -125,6 +125,14 @@ class Fleet:
         )
         (self.root / "ssh_config").write_text("".join(blocks) + common)
 
+    def reconfigure(self, more: str) -> None:
+        """Have another section of the app in substitute.toml, here and on each machine."""
+        text = (self.root / "substitute.toml").read_text().partition("ports =")[0]
+        text += f"ports = [3001, 3002]\n{more}\n"
+        (self.root / "substitute.toml").write_text(text)
+        for machine in self.machines.values():
+            machine.call(lambda: Path(f"/home/{USER}/shop/substitute.toml").write_text(text), user=USER)
+
     def publish(self) -> None:
         """Bring what was committed to the repository of each machine."""
         bundle = self.place / "bundle"
@@ -162,16 +170,25 @@ class Fleet:
         self.publish()
         return made
 
+    def command(self, *arguments: str) -> list[str]:
+        """What runs the command."""
+        return [sys.executable, "-m", "substitute", "-C", str(self.root), *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """With which it is run: its connections are kept below `place`."""
+        return {**os.environ, "XDG_RUNTIME_DIR": str(self.place)}
+
     @contextmanager
     def begun(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """The command while it runs; killed where the block fails."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "substitute", "-C", str(self.root), *arguments],
+            self.command(*arguments),
             text=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "XDG_RUNTIME_DIR": str(self.place)},
+            env=self.environment,
         )
         with process:
             try:
@@ -189,7 +206,8 @@ class Fleet:
 
     def events(self, *arguments: str, exit_status: int = 0) -> list[dict[str, Any]]:
         """Its events."""
-        out = self.run(*arguments, "--json", exit_status=exit_status).stdout
+        command, *more = arguments
+        out = self.run(command, "--json", *more, exit_status=exit_status).stdout
         return [json.loads(line) for line in out.splitlines()]
 
     def document(self, *arguments: str, exit_status: int = 0) -> dict[str, dict[str, Any]]:
