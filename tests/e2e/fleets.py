@@ -197,10 +197,12 @@ class Fleet:
                 process.kill()
                 raise
 
-    def run(self, *arguments: str, exit_status: int = 0) -> subprocess.CompletedProcess[str]:
-        """What the command wrote."""
+    def run(
+        self, *arguments: str, exit_status: int = 0, patience: float = 150.0
+    ) -> subprocess.CompletedProcess[str]:
+        """What the command wrote; it has `patience` seconds to end with `exit_status`."""
         with self.begun(*arguments) as process:
-            out, err = process.communicate(timeout=150)
+            out, err = process.communicate(timeout=patience)
         assert process.returncode == exit_status, f"exit {process.returncode}\n{out}\n{err}"
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
