@@ -40,8 +40,8 @@ def main(rounds: int, counts: list[int]) -> None:
         ratio = seconds / rows[0][0]
         table += f"| {count} | {seconds:.1f} s | {ratio:.2f} x | {there:.2f} s | {here:.2f} s |\n"
     note = (
-        f"\nMeasured on {datetime.now(UTC):%Y-%m-%d}, medians of {rounds}, by `python -m bench.hosts {rounds}`. The app "
-        f"sleeps {SLEEPS} s before it answers; `batch` = all.\n"
+        f"\nMeasured on {datetime.now(UTC):%Y-%m-%d}, medians of {rounds}, by `python -m bench.hosts {rounds}`.\n"
+        f"The app sleeps {SLEEPS} s before it answers; `batch` = all.\n"
         f"All hosts, and who deploys, share {os.cpu_count()} cores.\n"
     )
     print(table + note)  # noqa: T201

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.fleets import Fleet
 from tests.e2e.rollouts import CRON, LIMITS, WAITS, begun, come_to_their_end, go_on, old_and_new, under_way
 from tests.machines import USER
 from tests.waiting import eventually
-
-if TYPE_CHECKING:
-    from tests.e2e.fleets import Fleet
 
 
 def test_a_deployment_goes_on_where_its_connection_is_lost(fleet: Fleet) -> None:
@@ -131,3 +128,33 @@ def test_who_follows_logs_leaves_nothing_behind_on_the_hosts(fleet: Fleet) -> No
         driver.communicate(timeout=60)
     fleet.signal_relays("web1", signal.SIGKILL)
     eventually(lambda: not following(), "nobody follows for somebody who is gone")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_of_twenty_hosts_those_that_are_cut_off_are_asked_again_and_one_without_power_settles() -> None:
+    with Fleet(20) as fleet:
+        fleet.configure(more_of_hosts='answer_timeout = "2m"\nlost_timeout = "2m"')
+        fleet.run("hosts", "setup", patience=400)
+        fleet.run("deploy", "--hosts", "all", patience=400)
+        old, new = old_and_new(fleet, WAITS)
+        cut_off, dead = fleet.names[4:9], fleet.names[-1]
+        with fleet.begun("deploy", "--hosts", "all", "--json") as driver:
+            begun(fleet, *fleet.names)
+            for name in cut_off:
+                fleet.signal_relays(name, signal.SIGKILL)
+            fleet.machines[dead].power_off()
+            fleet.signal_relays(dead, signal.SIGKILL)
+            fleet.machines[dead].power_on()
+            go_on(fleet, *fleet.names[:-1])
+            out, err = driver.communicate(timeout=400)
+        events = [json.loads(line) for line in out.splitlines()]
+        assert driver.returncode == 1, out + err
+        assert {one["host"] for one in events if one["event"] == "lost"} == {*cut_off, dead}
+        states = {one["host"]: one["state"] for one in events[-1]["hosts"]}
+        assert states == {**dict.fromkeys(fleet.names, "succeeded"), dead: "interrupted"}
+        expected = {**dict.fromkeys(fleet.names, new), dead: old}
+        eventually(lambda: fleet.live() == expected, "it serves the old version")
+        go_on(fleet, dead)
+        fleet.run("deploy", "--hosts", "all", "--resume")
+        assert set(fleet.live().values()) == {new}

@@ -70,18 +70,19 @@ def test_hosts_are_checked_one_after_the_other_whatever_comes_out(driver: Driver
     driver.transport.hosts["web1"].trouble = "down"
     driver.transport.hosts["web2"].passes = False
     begun: list[str] = []
-    driver.transport.at_go = lambda name: begun.append(name) or assert_all_before_ended(driver, name)
+
+    def at_go(name: str) -> None:
+        begun.append(name)
+        ended = [one["host"] for one in driver.shown if one["event"] == "host_ended"]
+        assert ended == list(NAMES[1 : NAMES.index(name)])
+
+    driver.transport.at_go = at_go
     outcomes = in_turn(driver).check(None, ["--strict"])
     assert begun == ["web2", "web3", "web4"]
     assert list(states(outcomes).values()) == ["unreachable", "failed", "succeeded", "succeeded"]
     assert outcomes[1].reason == "1 of 1 checks failed."
     assert outcomes[2].result["commit"] == NEW
     assert driver.done()["web4"] == [["check", NEW, "-a", "shop", "--strict"]]
-
-
-def assert_all_before_ended(driver: Driver, name: str) -> None:
-    ended = [one["host"] for one in driver.shown if one["event"] == "host_ended"]
-    assert ended == list(NAMES[1 : NAMES.index(name)])
 
 
 def test_a_drill_of_a_deployment_is_a_rollout_of_one_commit_and_one_release(driver: Driver) -> None:
