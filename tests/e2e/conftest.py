@@ -44,8 +44,10 @@ def fleet(machines: Fleet) -> Fleet:
     if RELEASE in (machines.root / "substitute.toml").read_text():
         machines.reconfigure(CRON)
     if len(live := set(machines.live().values())) > 1 or None in live:
-        machines.commit("old")
-        machines.run("deploy", "--hosts", "all")
+        commit = next(filter(None, live), None) or machines.commit("old")
+        machines.run("deploy", commit, "--hosts", "all", "--if-changed")
+        live = {commit}
+    (machines.everywhere,) = live
     for machine in machines.machines.values():
         machine.run("rm", "-f", *(f"{HOME}/{name}" for name in ("begun", "go", "broken", "released")))
     return machines

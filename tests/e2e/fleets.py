@@ -63,6 +63,8 @@ class Fleet:
         self.names = [f"web{number}" for number in range(1, count + 1)]
         self.machines = {name: Machine() for name in self.names}
         self.repository = Repository(self.place / "repository")
+        self.everywhere: str | None = None
+        """The commit that is live on each, where a fixture has seen to that before the test."""
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -119,6 +121,9 @@ class Fleet:
             f"{relay} {name}\n"
             for name in self.names
         ]
+        blocks.append(
+            f"Host behind\n    HostName 127.0.0.1\n    ProxyJump {USER}@web1\n    HostKeyAlias web1\n"
+        )
         common = (
             f"Host *\n    IdentityFile {self.place}/key\n    IdentitiesOnly yes\n"
             f"    UserKnownHostsFile {self.place}/known_hosts\n    KexAlgorithms curve25519-sha256\n"

@@ -54,6 +54,8 @@ def come_to_their_end(fleet: Fleet) -> None:
 
 def old_and_new(fleet: Fleet, build: str) -> tuple[str, str]:
     """The commit that is live everywhere, and a new one."""
-    (old,) = set(fleet.live().values())
+    old = fleet.everywhere
+    if old is None:
+        (old,) = set(fleet.live().values())
     assert old
     return old, fleet.commit("next", build=build)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.fleets import Fleet
 from tests.e2e.rollouts import CRON, FAILS_SOMEWHERE, HOME, RELEASE, old_and_new
+from tests.machines import USER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,7 +124,21 @@ def test_hosts_can_be_locked_and_a_rollout_then_begins_nowhere(fleet: Fleet) -> 
         assert "`deploy` has begun on no host." in refused.stderr
     finally:
         fleet.run("unlock", "--hosts", "all")
-    fleet.run("deploy", "--hosts", "all")
+    fleet.run("deploy", "--on", "web2")
+
+
+def test_a_host_is_reached_through_a_jump_host_of_the_users_own_configuration(fleet: Fleet) -> None:
+    text = (fleet.root / "substitute.toml").read_text()
+    (fleet.root / "substitute.toml").write_text(
+        text.replace("[hosts]\n", f'[hosts]\nfar = ["{USER}@behind"]\n')
+    )
+    try:
+        found = fleet.document("status", "--hosts", "far")
+        assert found["behind"]["answered"]
+        fleet.machines["web1"].run("touch", f"{HOME}/broken")  # so it is web1 where that is found
+        assert fleet.run("run", "--hosts", "far", "--", "ls", f"{HOME}/broken").stdout == f"{HOME}/broken\n"
+    finally:
+        (fleet.root / "substitute.toml").write_text(text)
 
 
 @pytest.mark.long
