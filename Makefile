@@ -99,6 +99,7 @@ bench: .venv/.dev
 	$(BIN)/python -m bench.scale
 	$(BIN)/python -m bench.instances
 	$(BIN)/python -m bench.judge
+	$(BIN)/python -m bench.hosts
 	$(BIN)/python -m bench.comparison
 	$(BIN)/python -m bench.containers
 

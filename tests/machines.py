@@ -83,6 +83,12 @@ class Machine:
         )
 
     @property
+    def control_group(self) -> str:
+        """The name of the group in which all of it runs, in each hierarchy."""
+        assert self._power, "it was switched on"
+        return f"substitute-{self._power.pid}"
+
+    @property
     def init(self) -> int:
         """The pid of its init, here; 0 while there is none."""
         try:

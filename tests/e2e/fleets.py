@@ -63,6 +63,8 @@ class Fleet:
         self.names = [f"web{number}" for number in range(1, count + 1)]
         self.machines = {name: Machine() for name in self.names}
         self.repository = Repository(self.place / "repository")
+        self.everywhere: str | None = None
+        """The commit that is live on each, where a fixture has seen to that before the test."""
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -119,11 +121,22 @@ class Fleet:
             f"{relay} {name}\n"
             for name in self.names
         ]
+        blocks.append(
+            f"Host behind\n    HostName 127.0.0.1\n    ProxyJump {USER}@web1\n    HostKeyAlias web1\n"
+        )
         common = (
             f"Host *\n    IdentityFile {self.place}/key\n    IdentitiesOnly yes\n"
             f"    UserKnownHostsFile {self.place}/known_hosts\n    KexAlgorithms curve25519-sha256\n"
         )
         (self.root / "ssh_config").write_text("".join(blocks) + common)
+
+    def reconfigure(self, more: str) -> None:
+        """Have another section of the app in substitute.toml, here and on each machine."""
+        text = (self.root / "substitute.toml").read_text().partition("ports =")[0]
+        text += f"ports = [3001, 3002]\n{more}\n"
+        (self.root / "substitute.toml").write_text(text)
+        for machine in self.machines.values():
+            machine.call(lambda: Path(f"/home/{USER}/shop/substitute.toml").write_text(text), user=USER)
 
     def publish(self) -> None:
         """Bring what was committed to the repository of each machine."""
@@ -162,16 +175,25 @@ class Fleet:
         self.publish()
         return made
 
+    def command(self, *arguments: str) -> list[str]:
+        """What runs the command."""
+        return [sys.executable, "-m", "substitute", "-C", str(self.root), *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """With which it is run: its connections are kept below `place`."""
+        return {**os.environ, "XDG_RUNTIME_DIR": str(self.place)}
+
     @contextmanager
     def begun(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """The command while it runs; killed where the block fails."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "substitute", "-C", str(self.root), *arguments],
+            self.command(*arguments),
             text=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "XDG_RUNTIME_DIR": str(self.place)},
+            env=self.environment,
         )
         with process:
             try:
@@ -180,16 +202,19 @@ class Fleet:
                 process.kill()
                 raise
 
-    def run(self, *arguments: str, exit_status: int = 0) -> subprocess.CompletedProcess[str]:
-        """What the command wrote."""
+    def run(
+        self, *arguments: str, exit_status: int = 0, patience: float = 150.0
+    ) -> subprocess.CompletedProcess[str]:
+        """What the command wrote; it has `patience` seconds to end with `exit_status`."""
         with self.begun(*arguments) as process:
-            out, err = process.communicate(timeout=150)
+            out, err = process.communicate(timeout=patience)
         assert process.returncode == exit_status, f"exit {process.returncode}\n{out}\n{err}"
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def events(self, *arguments: str, exit_status: int = 0) -> list[dict[str, Any]]:
         """Its events."""
-        out = self.run(*arguments, "--json", exit_status=exit_status).stdout
+        command, *more = arguments
+        out = self.run(command, "--json", *more, exit_status=exit_status).stdout
         return [json.loads(line) for line in out.splitlines()]
 
     def document(self, *arguments: str, exit_status: int = 0) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ from substitute.cli.options import (
     Call,
     app_option,
     commit_argument,
+    host_options,
     json_option,
     path_option,
     root_option,
@@ -24,6 +25,7 @@ from substitute.cli.options import (
 @app_option
 @json_option
 @root_option
+@host_options
 def check(
     call: Call,
     /,
@@ -56,11 +58,13 @@ def check(
     Hooks run as in a deployment, up to post_start, and see SUBSTITUTE_OPERATION=check. The live version goes on
     serving. A rollback to what the slot held before fetches and builds it again. Exit status 1: something is wrong
     with the app; with --strict, also where something is not proven.
+
+    With --hosts or --on it is one host after the other, all with the same commit.
     """
     from substitute.core.check import check  # noqa: PLC0415
     from substitute.core.model.apps import Trials  # noqa: PLC0415
 
-    site = call.site(call.console.aside if call.json else None)
+    site = call.site(call.console.aside if call.json and not call.obeys else None)
     chosen = site.app(app)
     named = chosen.trials
     trials = Trials(slow or named.slow, large or named.large, upload or named.upload)

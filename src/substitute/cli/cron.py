@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from substitute.cli.command import argument, command
-from substitute.cli.options import Call, app_option, json_option, one_of, root_option
+from substitute.cli.options import Call, app_option, host_options, json_option, one_of, root_option
 
 _ACTIONS = ("run", "pause", "resume")
 
@@ -20,6 +20,7 @@ _ACTIONS = ("run", "pause", "resume")
 @app_option
 @json_option
 @root_option
+@host_options
 def cron(call: Call, action: str | None, name: str | None, app: str | None) -> int:
     """List the crons of the live version: when each is due next, and what became of its last run.
 
@@ -27,6 +28,9 @@ def cron(call: Call, action: str | None, name: str | None, app: str | None) -> i
 
     "cron pause" starts none of them any more until "cron resume", with NAME that one alone. What runs goes on, and what
     is due meanwhile is not made up for.
+
+    Each host of --hosts has its own: a cron is due on every host where its app is live. "cron pause" with --hosts and
+    --without has it run on one host alone.
 
     "logs cron-NAME" shows what a cron has written, "history --cron" its runs: also those that were skipped, since an
     earlier one was still running, and those that were missed, since nobody was there to start them.

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from substitute.cli.command import argument, command, option
-from substitute.cli.options import Call, app_option, json_option, path_option, root_option, time_of
+from substitute.cli.options import (
+    Call,
+    app_option,
+    host_options,
+    json_option,
+    path_option,
+    root_option,
+    time_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,11 +78,15 @@ def _load_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @option("--after", default="3s", show_default=True, click_type=time_of, help="Load after it.")
 @option("--duration", click_type=time_of, help="Load in all, at least.  [default without an operation: 10s]")
 @_load_options
+@option(
+    "--skip-release", is_flag=True, help="With deploy: do not run the app's `release`, as `deploy` does it."
+)
 @option("--report", metavar="FILE.html", type=click.Path(dir_okay=False, path_type=Path),
               help="Write a page that shows it all.")  # fmt: skip
 @app_option
 @json_option
 @root_option
+@host_options
 def drill(
     call: Call,
     /,
@@ -83,6 +95,7 @@ def drill(
     commit: str | None,
     app: str | None,
     report: Path | None,
+    skip_release: bool,
     **options: Any,
 ) -> int:
     """Send requests to your app, run the operation meanwhile, and count every request that fails.
@@ -94,6 +107,9 @@ def drill(
     reset or closed early, timeouts, statuses of 400 and above, wrong bodies. Latencies count from when a request
     was meant to be sent. Exit status 0: the operation succeeded and no request failed. Else it is the operation's
     own, or 1 if it succeeded and requests failed.
+
+    With --hosts or --on each host holds its own drill, with load from itself on its own front door, one host after the
+    other. With an operation none begins after one that has failed. FILE-HOST.html is the report of each.
     """
     from substitute.drill.session import Session  # noqa: PLC0415
     from substitute.drill.typed import load_for, timing_for  # noqa: PLC0415
@@ -113,4 +129,6 @@ def drill(
         in_waves=chosen.waves is not None,
     )
     typed = tuple(word for word in (operation, commit) if word)
-    return session.hold(site.host, chosen, load, timing, typed=typed, report=report)
+    return session.hold(
+        site.host, chosen, load, timing, typed=typed, report=report, skip_release=skip_release
+    )

@@ -32,14 +32,14 @@ BUG = 70
 INTERRUPTED = 130
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run the command that `arguments` name; return the exit status."""
+def run(arguments: Sequence[str], *, obeys: bool = False) -> int:
+    """Run the command that `arguments` name; return the exit status. See `Call.obeys`."""
     if instruction := os.environ.get(COMPLETION_VARIABLE):
         from substitute.cli.group import complete  # noqa: PLC0415
 
         return complete(instruction)
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    call = Call(json="--json" in options)
+    call = Call(json="--json" in options, obeys=obeys)
     if not arguments:
         return _nothing_typed(call)
     try:

@@ -1,41 +1,32 @@
-"""A command with ``--hosts`` or ``--on``: it is carried out on those hosts, and what they say is put together."""
+"""Which hosts are meant by ``--hosts`` and ``--on``, what is typed there, and what is said of how that ended."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from substitute.config.loader import load_hosts
 from substitute.config.root import FILE, find_root
 from substitute.console.jsonlines import json_line
 from substitute.console.stream import paint_for
-from substitute.core.interrupts import Interrupts
-from substitute.core.model.errors import NothingServesError, SubstituteError, UsageError
-from substitute.hosts.asking import There, at_once
-from substitute.hosts.crew import Crew
-from substitute.hosts.errors import HostError
+from substitute.core.model.errors import SubstituteError, UsageError
+from substitute.hosts.asking import There
 from substitute.hosts.fleet import Chosen, chosen_hosts
 from substitute.hosts.outcomes import exit_status
 from substitute.hosts.report import tables
-from substitute.hosts.report.progress import Progress
-from substitute.hosts.rollout import Rollout
 from substitute.hosts.ssh.transport import OpenSsh
 from substitute.io.clock import SystemClock
 from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from substitute.cli.command import Command
     from substitute.cli.options import Call
     from substitute.config.models.hosts import HostsConfig
     from substitute.hosts.channel import RemoteHost
     from substitute.hosts.outcomes import Outcome
-
-_IN_ROLLOUTS = {"deploy", "restart", "promote", "rollback"}
-_DOCUMENTS = {"status", "history"}
 
 
 @dataclass(frozen=True)
@@ -77,127 +68,30 @@ def open_fleet(call: Call) -> Fleet:
     return Fleet(root, config, hosts, there, apps if isinstance(apps, dict) else {})
 
 
-def on_hosts(call: Call, command: Command, said: Mapping[str, Any]) -> int:
-    """Carry out `command`, with what was `said`, on the hosts that are meant; the exit status."""
-    fleet = open_fleet(call)
-    if command.name in _DOCUMENTS and not (said.get("runs") or said.get("cron")):
-        return _documents(call, fleet, command, said)
-    if command.name in _IN_ROLLOUTS:
-        return _rollouts(call, fleet, command, said)
-    return _all_at_once(call, fleet, command, said)
-
-
 def words_of(call: Call, command: Command, said: Mapping[str, Any], *, without: set[str]) -> list[str]:
     """What is typed on a host for the same."""
-    options, arguments = [], []
+    options, arguments, behind = list[str](), list[str](), list[str]()
     for one in command.parameters:
         value = said.get(one.variable)
         if one.variable in without or one.variable not in said or value is None or value == one.default:
             continue
-        if not one.is_option:
+        if one.takes_all:
+            behind = ["--", *value]
+        elif not one.is_option:
             arguments.append(str(value))
         elif one.is_flag:
             options.append(one.names[0])
         else:
-            options += [one.names[0], str(value)]
+            for each in value if isinstance(value, tuple) else (value,):
+                options += [one.names[0], str(each)]
     waits = ["--wait", str(call.wait)] if call.wait else []
-    return [command.name, *arguments, *options, *waits]
+    return [command.name, *arguments, *options, *waits, *behind]
 
 
-def _documents(call: Call, fleet: Fleet, command: Command, said: Mapping[str, Any]) -> int:
-    words = words_of(call, command, said, without=set())
-    answers = at_once(fleet.hosts, lambda host: fleet.there.ask(host, words))
-    console, paint = call.console, paint_for(call.console.out)
-    if call.json:
-        console.document(tables.documents(fleet.hosts, answers, command.name))
-    elif command.name == "status" and len(answers) == 1 and _is_answer(alone := next(iter(answers.values()))):
-        console.status(alone)
-    elif command.name == "status":
-        console.lines(tables.status_lines(fleet.hosts, answers, paint))
-    else:
-        console.lines(tables.history_lines(fleet.hosts, answers, paint, limit=int(said["lines"])))
-    given = [one for one in answers.values() if _is_answer(one)]
-    if any(isinstance(one, dict) and one.get("out_of_service") for one in given):
-        return NothingServesError.exit_status
-    return 0 if len(given) == len(answers) else SubstituteError.exit_status
-
-
-def _is_answer(answer: object) -> TypeGuard[Mapping[str, Any]]:
-    return not isinstance(answer, HostError)
-
-
-def _rollouts(call: Call, fleet: Fleet, command: Command, said: Mapping[str, Any]) -> int:
-    apps = _apps(fleet, said.get("app"), several=command.name == "deploy")
-    options = words_of(call, command, said, without={"app", "commit"})[1:]
-    statuses = []
-    for app in apps:
-        outcomes = _rollout(call, fleet, app, command.name, said.get("commit"), options=options)
-        statuses.append(exit_status(outcomes))
-        if statuses[-1]:
-            break
-    return statuses[-1]
-
-
-def _rollout(
-    call: Call, fleet: Fleet, app: str, command: str, commit: str | None, *, options: Sequence[str]
-) -> list[Outcome]:
-    """One app on all hosts, to the table of what is where."""
-    progress = Progress(call.console, _digest(fleet.root / FILE))
-    with Interrupts(lambda _: None) as interrupts:
-        crew = Crew(fleet.there, interrupts, progress)
-        rollout = Rollout(
-            fleet.there,
-            crew,
-            progress,
-            fleet.config,
-            fleet.hosts,
-            app,
-            call.rollout.get("batch") or fleet.config.batch,
-            waits=bool(call.wait),
-        )
-        try:
-            if archive := _archive(fleet, app, command, commit):
-                outcomes = rollout.deploy_archive(archive, options, resume="resume" in call.rollout)
-            elif command == "deploy":
-                outcomes = rollout.deploy(commit, options, resume="resume" in call.rollout)
-            elif command == "rollback":
-                outcomes = rollout.rollback(commit, options)
-            else:
-                outcomes = rollout.restart(options, command=command)
-            if not all(one.state.is_good for one in outcomes):
-                outcomes = rollout.with_truth(outcomes)
-        finally:
-            progress.close()
-    _tell(call, outcomes, command=command, app=app)
-    return outcomes
-
-
-def _archive(fleet: Fleet, app: str, command: str, commit: str | None) -> Path | None:
-    """The file that is to be deployed, where that is one which is here."""
-    section = fleet.apps[app]
-    source = section.get("source") if isinstance(section, dict) else None
-    file = Path(commit or "")
-    is_archive = source == "archive" or (source == "image" and bool(file.suffix) and file.is_file())
-    return file if command == "deploy" and is_archive and commit and file.exists() else None
-
-
-def _all_at_once(call: Call, fleet: Fleet, command: Command, said: Mapping[str, Any]) -> int:
-    words = words_of(call, command, said, without=set())
-    progress = Progress(call.console)
-    progress.expect([host.name for host in fleet.hosts], ends=command.name != "logs")
-    with Interrupts(lambda _: None) as interrupts:
-        crew = Crew(fleet.there, interrupts, progress)
-        try:
-            outcomes = crew.carry_out([(host, words) for host in fleet.hosts])
-        finally:
-            progress.close()
-    if command.name != "logs":
-        _tell(call, outcomes, command=command.name)
-    return exit_status(outcomes)
-
-
-def _tell(call: Call, outcomes: Sequence[Outcome], *, command: str, app: str = "") -> None:
-    """What is where, and what to type next."""
+def tell(
+    call: Call, outcomes: Sequence[Outcome], *, command: str, app: str = "", with_status: bool = False
+) -> None:
+    """Say what is where, and what to type next; `with_status` also the exit status of the command on each host."""
     status = exit_status(outcomes)
     if call.json:
         ended = {"event": "rollout_ended", "operation": command, **({"app": app} if app else {})}
@@ -205,7 +99,7 @@ def _tell(call: Call, outcomes: Sequence[Outcome], *, command: str, app: str = "
             json_line({**ended, "exit": status, "hosts": [one.document() for one in outcomes]})
         )
         return
-    call.console.lines(tables.outcome_lines(outcomes, paint_for(call.console.out)))
+    call.console.lines(tables.outcome_lines(outcomes, paint_for(call.console.out), with_status=with_status))
     if status:
         call.console.error(_error(outcomes, command, status))
 
@@ -223,7 +117,8 @@ def _error(outcomes: Sequence[Outcome], command: str, status: int) -> Substitute
     return kind(what, fact=f"{first.host}: {first.reason or first.state}", cure=cure.strip())
 
 
-def _apps(fleet: Fleet, app: str | None, *, several: bool) -> list[str]:
+def apps_of(fleet: Fleet, app: str | None, *, several: bool) -> list[str]:
+    """The apps that are meant by `app`, which is one or none: all, where they may be `several`. Raises UsageError."""
     if app and app not in fleet.apps:
         raise UsageError(
             f"No app is called {app!r} in {fleet.root}/{FILE}.", cure=f"There is {', '.join(fleet.apps)}."
@@ -232,7 +127,3 @@ def _apps(fleet: Fleet, app: str | None, *, several: bool) -> list[str]:
         return [app] if app else list(fleet.apps)
     named = " or ".join(f"`-a {one}`" for one in fleet.apps)
     raise UsageError("Several apps are in this root.", cure=f"Name one of them: {named}.")
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -86,7 +86,7 @@ def _here_or_there(command: Command, here: Function) -> Function:
                 option = f"--{next(iter(call.rollout))}" if call.rollout else "--without"
                 raise UsageError(f"{option} is for several hosts.", cure="Name them with --hosts or --on.")
             return here(call, **said)
-        from substitute.cli.fleet import on_hosts  # noqa: PLC0415
+        from substitute.cli.on_hosts import on_hosts  # noqa: PLC0415
 
         return on_hosts(call, command, said)
 

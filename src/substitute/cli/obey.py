@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from substitute.cli.command import argument, command
+from substitute.cli.command import argument, command, option
 from substitute.cli.options import Call, root_option
 
 
 @command
 @argument("words", metavar="-- COMMAND...", takes_all=True)
+@option("--attached", is_flag=True)
 @root_option
-def obey(call: Call, words: tuple[str, ...]) -> int:
-    """Run COMMAND as if it had been typed here, for somebody who is connected by ssh. Ends with its exit status."""
+def obey(call: Call, words: tuple[str, ...], *, attached: bool) -> int:
+    """Run COMMAND as if it had been typed here, for somebody who is connected by ssh. Ends with its exit status.
+
+    With --attached it has the terminal or the pipes of the connection for itself, and ends with that.
+    """
     import hashlib  # noqa: PLC0415  # slow to import
 
     from substitute import __version__  # noqa: PLC0415
     from substitute.cli.edge import run  # noqa: PLC0415
+    from substitute.hosts.far_end import hang_up_with_connection  # noqa: PLC0415
     from substitute.hosts.far_end import obey as obeyed  # noqa: PLC0415
     from substitute.wiring.site import IS_HOST  # noqa: PLC0415
 
+    if attached:
+        hang_up_with_connection()
+        return run([*(["-C", call.root] if call.root else []), *words])
     call.json = True  # an error of opening is for a program, too
     site = call.site_to_read()
     journal = site.host.journal
@@ -31,4 +39,4 @@ def obey(call: Call, words: tuple[str, ...]) -> int:
         "latest": latest,
         "configuration": hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else None,
     }
-    return obeyed(hello, lambda: run(["-C", str(site.root), *words]), alone=words[0] != "logs")
+    return obeyed(hello, lambda: run(["-C", str(site.root), *words], obeys=True), alone=words[0] != "logs")

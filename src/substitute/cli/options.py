@@ -44,6 +44,8 @@ class Call:
     """The hosts on which it is carried out; None: here."""
     rollout: dict[str, Any] = field(default_factory=dict)
     """How they follow each other: `batch`, and whether an earlier one goes on (`resume`)."""
+    obeys: bool = False
+    """Whether it is carried out for somebody who typed it elsewhere: nobody is here, and standard input is theirs."""
     _opened: list[Site] = field(default_factory=list)
 
     @cached_property

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from substitute.cli.command import argument, command, option
-from substitute.cli.options import SLOTS, Call, app_option, json_option, one_of, root_option, wait_option
+from substitute.cli.options import (
+    SLOTS,
+    Call,
+    app_option,
+    host_options,
+    json_option,
+    one_of,
+    root_option,
+    wait_option,
+)
 
 
 @command
@@ -23,6 +32,7 @@ from substitute.cli.options import SLOTS, Call, app_option, json_option, one_of,
 @app_option
 @json_option
 @root_option
+@host_options
 def run(call: Call, words: tuple[str, ...], slot: str | None, app: str | None, *, detach: bool) -> int:
     """Run CMD in the live version: in its directory, with its environment and secrets, as its user.
 
@@ -32,16 +42,21 @@ def run(call: Call, words: tuple[str, ...], slot: str | None, app: str | None, *
     A deployment that needs the slot refuses to change its files while CMD runs. If the version stops being live, CMD
     goes on. "status" lists what runs, "history --runs" what ran.
 
+    With --hosts or --on: on exactly one host it is as if you typed it there, with your terminal or what is redirected.
+    Several run it at the same time: each line that is written has the host's name before it, and CMD has no standard
+    input.
+
     With --detach, "logs run-7" shows what it writes, and "stop run-7" ends it.
     """
     from substitute.core.model.slots import SlotName  # noqa: PLC0415
     from substitute.core.operate import one_offs  # noqa: PLC0415
 
-    site = call.site(call.console.aside)
+    site = call.site(call.console if call.obeys and not detach else call.console.aside)
     chosen = site.known(app)
     place = SlotName(slot) if slot else None
     if not detach:
-        return one_offs.run(site.host, chosen, words, slot=place)
+        run_it = one_offs.run_in_lines if call.obeys else one_offs.run
+        return run_it(site.host, chosen, words, slot=place)
     record = one_offs.run_detached(site.host, chosen, words, site.keep, slot=place)
     call.console.detached(record, one_offs.log_of(chosen, record))
     return 0

@@ -157,7 +157,7 @@ class Console:
         if self.json:
             self.document(check_document(checked))
         else:
-            self.lines(check_lines(checked, paint_for(self.out), marks=marks_for(self.out)))
+            self.lines(check_lines(check_document(checked), paint_for(self.out), marks=marks_for(self.out)))
 
     def history(
         self, records: Sequence[DeploymentRecord], drills: Sequence[DrillRecord] = (), *, with_app: bool

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from substitute.console.text import count, harmless, short
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from substitute.core.model.events import Checked
     from substitute.core.model.findings import Finding
@@ -16,30 +16,30 @@ _STYLES = {True: "green", False: "red", None: "yellow"}
 
 
 def check_lines(
-    checked: Checked, paint: Callable[[str, str], str], *, marks: tuple[str, str, str]
+    document: Mapping[str, Any], paint: Callable[[str, str], str], *, marks: tuple[str, str, str]
 ) -> Iterator[str]:
-    """Yield the lines of ``substitute check``; `marks` stand for good, bad, and not proven."""
-    findings = checked.report.findings
-    width = max(len(finding.promise) for finding in findings)
+    """Yield the lines of ``substitute check`` for its document; `marks` stand for good, bad, and not proven."""
+    findings = document["checks"]
+    width = max(len(finding["promise"]) for finding in findings)
     for finding in findings:
-        mark = dict(zip((True, False, None), marks, strict=True))[finding.passed]
-        yield f"{paint(mark, _STYLES[finding.passed])} {finding.promise:<{width}}  {harmless(finding.seen)}"
-        if finding.cure:
-            lead = "cure" if finding.passed is False else "to prove it"
-            yield f"    {lead}: {paint(harmless(finding.cure), 'bold')}"
-    report = checked.report
-    yield paint(_sum(checked), _STYLES[True if report.proven else None if report.passed else False])
+        passed = finding["passed"]
+        mark = dict(zip((True, False, None), marks, strict=True))[passed]
+        yield f"{paint(mark, _STYLES[passed])} {finding['promise']:<{width}}  {harmless(finding['seen'])}"
+        if finding["cure"]:
+            lead = "cure" if passed is False else "to prove it"
+            yield f"    {lead}: {paint(harmless(finding['cure']), 'bold')}"
+    yield paint(_sum(document), _STYLES[document["passed"]])
 
 
-def _sum(checked: Checked) -> str:
-    bad = [finding for finding in checked.report.findings if finding.passed is False]
-    unproven = [finding.promise for finding in checked.report.findings if finding.passed is None]
+def _sum(document: Mapping[str, Any]) -> str:
+    bad = [finding for finding in document["checks"] if finding["passed"] is False]
+    unproven = [finding["promise"] for finding in document["checks"] if finding["passed"] is None]
     told = [f"{count(len(bad), 'problem')} to fix"] if bad else []
     if unproven:
         told.append(f"not proven that {' and that '.join(unproven)}")
-    good = f"takes {checked.report.signal} as it should"
-    what = f"{checked.app} {short(checked.commit)}: {', and '.join(told) or good}"
-    serves = f"slot {checked.live} serves as before" if checked.live else "nothing serves, as before"
+    good = f"takes {document['signal']} as it should"
+    what = f"{document['app']} {short(document['commit'])}: {', and '.join(told) or good}"
+    serves = f"slot {document['live']} serves as before" if document["live"] else "nothing serves, as before"
     return f"{what}; {serves}"
 
 

@@ -23,6 +23,7 @@ from substitute.core.model.events import (
     PhaseStarted,
     Replayed,
     Resolved,
+    RunBegan,
     Stepped,
     Succeeded,
     Unchanged,
@@ -75,8 +76,8 @@ class Screen:
                     self.say(line, "")
             case Succeeded():
                 self.succeeded(event)
-            case Checked():
-                pass  # the table that follows says it
+            case Checked() | RunBegan():
+                pass  # what follows says it
             case Failed() | Interrupted():
                 self.give_up()  # the error that follows says why
             case _:

@@ -52,7 +52,15 @@ class Session:
             self.console(event)
 
     def hold(
-        self, host: Host, app: App, load: Load, timing: Timing, *, typed: tuple[str, ...], report: Path | None
+        self,
+        host: Host,
+        app: App,
+        load: Load,
+        timing: Timing,
+        *,
+        typed: tuple[str, ...],
+        report: Path | None,
+        skip_release: bool = False,
     ) -> int:
         """Carry the drill out, show it, keep it; the exit status is returned.
 
@@ -65,7 +73,7 @@ class Session:
         started = time.time()
         course = run(
             load,
-            _operation(host, app, typed),
+            _operation(host, app, typed, skip_release=skip_release),
             timing,
             timeline=self.timeline,
             recording=self.recording,
@@ -112,10 +120,11 @@ class Session:
             self.console.lines([f"report: {report}"])
 
 
-def _operation(host: Host, app: App, typed: tuple[str, ...]) -> Operation | None:
+def _operation(host: Host, app: App, typed: tuple[str, ...], *, skip_release: bool) -> Operation | None:
     match typed:
         case ("deploy", *commits):
-            return lambda: deployment.deploy(host, app, commits[0] if commits else None, force=True)
+            commit = commits[0] if commits else None
+            return lambda: deployment.deploy(host, app, commit, force=True, skip_release=skip_release)
         case ("rollback",):
             return lambda: deployment.rollback(host, app)
         case ("restart",):

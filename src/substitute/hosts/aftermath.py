@@ -8,13 +8,15 @@ from substitute.hosts.errors import HostError, RefusedError
 from substitute.hosts.outcomes import Outcome, State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from substitute.hosts.asking import There
     from substitute.hosts.channel import RemoteHost
 
 _IN_JOURNAL = frozenset({"deploy", "rollback", "restart", "promote"})
 """What each is a deployment in the journal."""
+_LOOKS = {"run": "history --runs", "cron": "history --cron", "drill": "history"}
+"""What shows whether it has come to its end; else `status` does."""
 _SHORTEST, _LONGEST = 1.0, 5.0
 """Seconds between two questions."""
 _SURE = 3
@@ -35,29 +37,18 @@ def what_became(there: There, host: RemoteHost, command: str, *, since: int, app
     `since` is the number of the latest deployment before it. While the host says that it goes on, it is waited for.
     """
     if command not in _IN_JOURNAL:
+        looks = _LOOKS.get(command, "status")
         return Outcome(
             host.name,
             State.UNKNOWN,
             None,
-            f"The connection was lost while `{command}` ran there.",
-            f"`substitute status --on {host.name}` shows what is so now; then type it again.",
+            f"The connection was lost while `{command}` ran there. It may go on to its end.",
+            f"`substitute {looks} --on {host.name}` shows what is so now; then type it again.",
         )
-    chosen, pause, nothing = (["-a", app] if app else []), _SHORTEST, 0
-    deadline, why = there.clock.monotonic() + there.lost_timeout, ""
-    while True:
-        try:
-            history = there.ask(host, ["history", *chosen])
-            status = there.ask(host, ["status", *chosen])
-        except RefusedError as error:
-            return _unknown(host, error.reason)
-        except HostError as error:
-            why = error.reason
-            if there.clock.monotonic() >= deadline:
-                return _unknown(host, why)
-            there.clock.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST)
-            continue
-        deadline = there.clock.monotonic() + there.lost_timeout
+    chosen, nothing = (["-a", app] if app else []), 0
+
+    def judge(history: Any, status: Any) -> Outcome | None:
+        nonlocal nothing
         ours = next(
             (
                 one
@@ -68,12 +59,64 @@ def what_became(there: There, host: RemoteHost, command: str, *, since: int, app
         )
         if any(one["deployment"] for one in status["apps"]):
             nothing = 0
-        elif ours and ours["outcome"] in _ENDS:
+            return None
+        if ours and ours["outcome"] in _ENDS:
             return _told(host, ours, status)
+        nothing += 1
+        return _left(host, ours, status) if nothing == _SURE else None
+
+    return _until_known(there, host, [["history", *chosen], ["status", *chosen]], judge)
+
+
+def what_became_of_run(there: There, host: RemoteHost, run: str, *, of_cron: bool) -> Outcome:
+    """The same of a command that ran there beside the instances, as `run` (``run-7``)."""
+    nothing = 0
+
+    def judge(history: Any, status: Any) -> Outcome | None:
+        nonlocal nothing
+        ours: Mapping[str, Any] = next((one for one in history["runs"] if one["name"] == run), {})
+        outcome, exit_ = ours.get("outcome"), ours.get("status")
+        if outcome == "succeeded":
+            return Outcome(host.name, State.SUCCEEDED)
+        if outcome in {"failed", "timed out"}:
+            ended = "It ran for too long." if exit_ is None else f"It ended with status {exit_}."
+            return Outcome(host.name, State.FAILED, exit_ or 1, ended)
+        goes_on = any(one["name"] == run for app in status["apps"] for one in app["runs"])
+        nothing = 0 if goes_on else nothing + 1
+        if outcome is None and nothing < _SURE:
+            return None
+        return Outcome(
+            host.name,
+            State.INTERRUPTED,
+            1,
+            f"{run} ended there, and nobody saw how: the host has lost its power, or it was killed.",
+            f"`substitute history --{'cron' if of_cron else 'runs'} --on {host.name}` shows what is known.",
+        )
+
+    runs = ["history", "--cron" if of_cron else "--runs", "--lines", "100"]
+    return _until_known(there, host, [runs, ["status"]], judge)
+
+
+def _until_known(
+    there: There,
+    host: RemoteHost,
+    questions: Sequence[Sequence[str]],
+    judge: Callable[..., Outcome | None],
+) -> Outcome:
+    """Ask all until `judge` knows by the answers, or nobody could be asked for `there.lost_timeout` seconds."""
+    pause, deadline = _SHORTEST, there.clock.monotonic() + there.lost_timeout
+    while True:
+        try:
+            answers = [there.ask(host, words) for words in questions]
+        except RefusedError as error:
+            return _unknown(host, error.reason)
+        except HostError as error:
+            if there.clock.monotonic() >= deadline:
+                return _unknown(host, error.reason)
         else:
-            nothing += 1
-            if nothing == _SURE:
-                return _left(host, ours, status)
+            deadline = there.clock.monotonic() + there.lost_timeout
+            if outcome := judge(*answers):
+                return outcome
         there.clock.sleep(pause)
         pause = min(pause * 1.5, _LONGEST)
 

@@ -55,7 +55,7 @@ class There:
         raise AssertionError  # the last try returns or raises
 
     def _ask(self, host: RemoteHost, words: Sequence[str], limit: float | None) -> Any:
-        channel, lines = self.transport.run(host, ["-C", self.root, *words, "--json"]), []
+        channel, lines = self.transport.run(host, ["-C", self.root, *as_json(words)]), []
         deadline = None if limit is None else self.clock.monotonic() + limit
 
         def left() -> float | None:
@@ -73,6 +73,11 @@ class There:
         if ended.status is not None and is_answer:
             return found
         raise failure(host, ended, lines, heard=bool(lines))
+
+
+def as_json(words: Sequence[str]) -> list[str]:
+    """The words of a command that is to print JSON: what stands behind ``--`` is none of its options."""
+    return [words[0], "--json", *words[1:]]
 
 
 def at_once(hosts: Sequence[RemoteHost], work: Callable[[RemoteHost], T]) -> Mapping[str, T | HostError]:

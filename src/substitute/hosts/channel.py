@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, NoReturn, Protocol
 
 from substitute.linux.dialogue import SilentError
 from substitute.values import dataclass
@@ -51,6 +51,12 @@ class Transport(Protocol):
 
     def run(self, host: RemoteHost, words: Sequence[str]) -> Channel:
         """Begin `substitute WORDS` there. Raises SubstituteError where not even that can be tried."""
+
+    def become(self, host: RemoteHost, words: Sequence[str]) -> NoReturn:
+        """Be `substitute WORDS` there, in the place of this process: its terminal or its pipes, and its exit status.
+
+        Raises SubstituteError where that cannot be tried.
+        """
 
     def shell(
         self, host: RemoteHost, script: str, words: Sequence[str], given: IO[bytes] | None = None

@@ -59,6 +59,20 @@ def obey(hello: Mapping[str, Any], run: Callable[[], int], *, alone: bool = True
     return status
 
 
+def hang_up_with_connection() -> None:
+    """Have this process get SIGHUP when the connection is gone, as at a terminal, where there is none."""
+    poller = select.poll()
+    for descriptor in (1, 2):
+        if not os.isatty(descriptor):
+            poller.register(descriptor, 0)  # only that nobody reads any more
+
+    def wait() -> None:
+        poller.poll()
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _say(descriptor: int, event: Mapping[str, Any]) -> None:
     with suppress(OSError):
         os.write(descriptor, f"{json.dumps(event)}\n".encode())

@@ -26,6 +26,10 @@ mv "$file.new" "$file"
 echo "written"
 """
 
+_FETCH = """\
+cat "$1" && rm "$1"
+"""
+
 
 def place(there: There, host: RemoteHost, name: str, given: IO[bytes], *, how: str = "replace") -> str:
     """Bring what is in `given` to `name` in the root there, and what was done. Raises HostError.
@@ -34,6 +38,12 @@ def place(there: There, host: RemoteHost, name: str, given: IO[bytes], *, how: s
     """
     failed = f"{name} could not be brought to {host.name}."
     return run_script(there, host, _PLACE, [there.root, name, how], given=given, failed=failed)
+
+
+def fetch(there: There, host: RemoteHost, name: str) -> str:
+    """The text of a file there, which is removed. Raises HostError."""
+    failed = f"{name} could not be fetched from {host.name}."
+    return "\n".join([*_printed(there, host, _FETCH, [name], failed=failed), ""])
 
 
 def run_script(
@@ -46,12 +56,25 @@ def run_script(
     failed: str = "",
 ) -> str:
     """Run it there, however long it takes; the last line that it printed. Raises HostError, which says `failed`."""
+    return _printed(there, host, script, words, given=given, failed=failed)[-1]
+
+
+def _printed(
+    there: There,
+    host: RemoteHost,
+    script: str,
+    words: Sequence[str],
+    *,
+    given: IO[bytes] | None = None,
+    failed: str,
+) -> list[str]:
+    """The lines that it printed, at least one."""
     channel, lines = there.transport.shell(host, script, words, given), list[str]()
     while (line := channel.line()) is not None:
         lines.append(line)
     ended = channel.close()
     if ended.status == 0 and lines:
-        return lines[-1]
+        return lines
     error = failure(host, ended, lines, heard=False)
     if isinstance(error, RefusedError):
         raise NotInstalledError(failed or f"{host.name} could not be set up.", fact=error.fact)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from substitute.hosts.aftermath import what_became
-from substitute.hosts.answers import event_of, failure, silent
+from substitute.hosts.aftermath import what_became, what_became_of_run
+from substitute.hosts.answers import document_of, event_of, failure, silent
+from substitute.hosts.asking import as_json
 from substitute.hosts.channel import SilentError
 from substitute.hosts.errors import HostError, LostError, NotInstalledError
 from substitute.hosts.far_end import GO, HELLO, INTERRUPT, OBEYED, PROTOCOL
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     OnEvent = Callable[[str, Mapping[str, Any]], None]
 
 _STATES = {0: State.SUCCEEDED, 2: State.REFUSED, 3: State.REFUSED, 130: State.INTERRUPTED}
+_MOST_LINES = 200_000
+"""Of a document, which is held in the memory."""
 _ENDS = frozenset({"succeeded", "failed", "interrupted", "unchanged", "error", "held"})
 
 
@@ -37,7 +40,8 @@ class Order:
         self._going = threading.Lock()
         self._called_off = False
         self._last: Mapping[str, Any] = {}
-        self._seen: list[Mapping[str, Any]] = []
+        self._document: Any = None
+        self._run = ""
 
     def interrupt(self) -> None:
         """What Ctrl-C does: told to the host; where it has not begun, it does not begin."""
@@ -69,14 +73,18 @@ class Order:
             return self._ended(self._listen(channel))
         except LostError as error:
             self._on_event(self.host.name, {"event": "lost", "reason": error.reason})
-            return what_became(
-                self._there, self.host, self._words[0], since=int(hello.get("latest") or 0), app=self._app
-            )
+            return self._asked_again(hello)
+
+    def _asked_again(self, hello: Mapping[str, Any]) -> Outcome:
+        command, since = self._words[0], int(hello.get("latest") or 0)
+        if self._run:
+            return what_became_of_run(self._there, self.host, self._run, of_cron=command == "cron")
+        return what_became(self._there, self.host, command, since=since, app=self._app)
 
     def _connect(self) -> tuple[Channel, Mapping[str, Any]]:
         """The channel, where somebody has said hello: nothing has begun. Raises HostError."""
         there, host = self._there, self.host
-        words = ["-C", there.root, "obey", "--", *self._words, "--json"]
+        words = ["-C", there.root, "obey", "--", *as_json(self._words)]
         channel, lines = there.transport.run(host, words), list[str]()
         deadline = there.clock.monotonic() + there.answer_timeout
         try:
@@ -107,11 +115,15 @@ class Order:
         while (line := channel.line()) is not None:
             event = event_of(line)
             if event is None:
-                lines = [*lines[-20:], line]
+                del lines[: -20 if len(lines) > _MOST_LINES else 0]
+                lines.append(line)
                 continue
             if event.get("event") == OBEYED:
                 channel.close()
+                self._document = document_of(lines)
                 return int(event["exit"])
+            if event.get("event") == "run":
+                self._run = str(event["run"])
             if event.get("event") in _ENDS:
                 self._last = event
             self._on_event(self.host.name, event)
@@ -124,19 +136,28 @@ class Order:
 
     def _ended(self, status: int) -> Outcome:
         last = self._last
-        state = _STATES.get(status, State.FAILED)
+        is_own = (
+            self._run and last.get("event") != "error"
+        )  # of the command that ran, which may use any number
+        state = (
+            State(State.FAILED if status else State.SUCCEEDED)
+            if is_own
+            else _STATES.get(status, State.FAILED)
+        )
         if state is State.SUCCEEDED and last.get("event") == "unchanged":
             state = State.UNCHANGED
         # Of what failed, `commit` is the one that was to become live.
         commit = last.get("commit") if state.is_good else None
         seconds = last.get("seconds")
+        reason = str(last.get("reason") or "") or (f"It ended with status {status}." if is_own else "")
         return Outcome(
             self.host.name,
             state,
             status,
-            str(last.get("reason") or "") if not state.is_good else "",
+            reason if not state.is_good else "",
             str(last.get("cure") or ""),
             live=last.get("live"),
             commit=commit,
             seconds=seconds.get("total") if isinstance(seconds, dict) else None,
+            result=self._document,
         )

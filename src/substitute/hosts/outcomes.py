@@ -36,6 +36,11 @@ class State(StrEnum):
         return self in {State.SUCCEEDED, State.UNCHANGED}
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the command has come to an end there, whichever."""
+        return self in {State.SUCCEEDED, State.FAILED, State.INTERRUPTED}
+
+    @property
     def has_begun(self) -> bool:
         """Whether anything may have changed there."""
         return self not in {State.REFUSED, State.UNREACHABLE, State.NOT_BEGUN, State.UNCHANGED}
@@ -58,10 +63,15 @@ class Outcome:
     seconds: float | None = None
     """How long the deployment there took."""
     deployment: int | None = None
+    result: Any = None
+    """The document that it printed there, where it prints one, as `check` does."""
 
     def document(self) -> dict[str, Any]:
-        """It as JSON."""
-        return {**vars(self), "state": str(self.state)}
+        """It as JSON; with `result` where there is one."""
+        found = {**vars(self), "state": str(self.state)}
+        if self.result is None:
+            del found["result"]
+        return found
 
 
 def not_begun(host: str, error: HostError) -> Outcome:

@@ -14,6 +14,7 @@ from substitute.core.model.errors import UsageError
 from substitute.hosts.aftermath import live_of
 from substitute.hosts.archives import brought
 from substitute.hosts.asking import at_once
+from substitute.hosts.choosing import choose
 from substitute.hosts.errors import HostError, RefusedError
 from substitute.hosts.fleet import batches
 from substitute.hosts.outcomes import Outcome, State, not_begun
@@ -117,14 +118,8 @@ class Rollout:
             return at_once(self.hosts, lambda host: self.there.ask(host, words))
 
     def _choose(self, commit: str | None, options: Sequence[str]) -> dict[str, Any]:
-        """The commit, as the first host sees it: the branch may move on while the hosts follow each other."""
-        passed = [
-            word for name in ("--sha256", "--wait") if name in options for word in _option(options, name)
-        ]
-        words = ["resolve", *([commit] if commit else []), "-a", self.app, *passed]
         with self.crew.asking():
-            found: dict[str, Any] = self.there.ask(self.hosts[0], words, patience=None)
-        return found
+            return choose(self.there, self.hosts[0], self.app, commit, options)
 
     def _first(self, hosts: Sequence[RemoteHost], *, releases: bool) -> str | None:
         """The host that is alone before all others."""
@@ -200,12 +195,6 @@ class Rollout:
             live, commit = (None, None) if isinstance(answer, HostError) else live_of(answer, self.app)
             found.append(replace(one, live=live, commit=commit))
         return found
-
-
-def _option(options: Sequence[str], name: str) -> Sequence[str]:
-    """An option with its value."""
-    at = options.index(name)
-    return options[at : at + 2]
 
 
 def _errors(answers: Answers) -> dict[str, HostError]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from substitute.config.hosts import name_of
 from substitute.hosts.asking import There
@@ -52,6 +52,13 @@ class FakeHost:
         """The commands that changed something."""
         self.history: list[dict[str, Any]] = []
         self.configuration: str | None = "c0"
+        self.exit = 0
+        """With which a command of `run` ends there."""
+        self.runs: list[dict[str, Any]] = []
+        self.runs_on = 0
+        """Questions for which that command is still under way after the connection broke."""
+        self.passes = True
+        """Whether a check does, there."""
 
     def deployment(self, operation: str, commit: str) -> dict[str, Any]:
         """Begin one."""
@@ -88,6 +95,7 @@ class FakeHost:
             "deployment": running,
             "held": None,
             "stopped": False,
+            "runs": [one for one in self.runs if one["goes_on"]],
             "rollback": {"commit": self.before} if self.before else None,
         }
         return {"apps": [app], "configuration": {"problems": []}}
@@ -156,12 +164,16 @@ class FakeTransport:
         assert name_of(host.destination) == host.name
         fake, (place, root, command, *more) = self.hosts[host.name], list(words)
         assert (place, root) == ("-C", "shop")
-        assert words[-1] == "--json"
+        assert "--json" in words
+        more = [word for word in more if word != "--json"]
         self.asked.append((host.name, command))
         said: Said = queue.SimpleQueue()
         told: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self._answer, args=(fake, command, more, said, told), daemon=True).start()
         return FakeChannel(said, told, self.is_deaf_to)
+
+    def become(self, host: RemoteHost, words: Sequence[str]) -> NoReturn:
+        raise AssertionError(host, words)
 
     def shell(
         self, host: RemoteHost, script: str, words: Sequence[str], given: IO[bytes] | None = None
@@ -191,14 +203,13 @@ class FakeTransport:
                                  "configuration": fake.configuration}))  # fmt: skip
             if told.get() == GO:
                 self.at_go(fake.name)
-                self._obey(fake, words[1:-1], said, told)
+                self._obey(fake, words[1:], said, told)
             return
         self.at_question()
-        answer: Any = {"status": fake.status, "history": lambda: {"deployments": [*fake.history]}}.get(
-            command
-        )
+        past = {"deployments": [*fake.history], "runs": [_ticked(one) for one in fake.runs]}
+        answer: Any = {"status": fake.status, "history": lambda: past}.get(command)
         if command == "resolve":
-            self.resolved.append(words[:-1])
+            self.resolved.append(words)
             commit = words[0] if words[0] != "-a" else NEW
             commit = NEW if "/" in commit else commit  # a file
             answer = lambda: {"commit": commit, "may_release": fake.has_release}  # noqa: E731
@@ -209,6 +220,10 @@ class FakeTransport:
 
     def _obey(self, fake: FakeHost, words: list[str], said: Any, told: Any) -> None:
         command, *more = words
+        if command in {"run", "check"}:
+            fake.done.append(words)
+            (_run if command == "run" else _check)(fake, said)
+            return
         if fake.breaks_in == GO:
             said.put(Ended(None, "Timeout, server not responding."))
             return
@@ -243,6 +258,42 @@ class FakeTransport:
         seconds = {"seconds": {"total": 1.5}} if event == "succeeded" else {}
         said.put(json.dumps({"event": event, "live": "b", "commit": commit, **reason, **seconds}))
         said.put(json.dumps({"event": "obeyed", "exit": 1 if event == "failed" else 0}))
+
+
+def _run(fake: FakeHost, said: Any) -> None:
+    """Its connection breaks when the command has begun, or never."""
+    outcome = "failed" if fake.exit else "succeeded"
+    run = {
+        "name": "run-1",
+        "goes_on": fake.runs_on,
+        "outcome": None if fake.dies else outcome,
+        "status": fake.exit,
+    }
+    fake.runs.append(run)
+    said.put(json.dumps({"event": "run", "run": "run-1", "app": "shop", "slot": "a"}))
+    said.put(json.dumps({"event": "output", "phase": "run-1", "line": "hello"}))
+    if fake.breaks_in == "run":
+        fake.trouble = fake.then
+        said.put(Ended(None, "client_loop: send disconnect: Broken pipe"))
+        return
+    if fake.locked:
+        said.put(json.dumps({"event": "error", "reason": "It is locked.", "exit": 3}))
+    said.put(json.dumps({"event": "obeyed", "exit": 3 if fake.locked else fake.exit}))
+
+
+def _ticked(run: dict[str, Any]) -> dict[str, Any]:
+    """What the history has of it, each time that it is asked for; it has no end while it goes on."""
+    shown = {**run, "outcome": None if run["goes_on"] else run["outcome"]}
+    run["goes_on"] = max(0, run["goes_on"] - 1)
+    return shown
+
+
+def _check(fake: FakeHost, said: Any) -> None:
+    finding = {"promise": "SIGTERM arrives", "passed": fake.passes, "seen": "it", "cure": None}
+    document = {"app": "shop", "commit": NEW, "checks": [finding], "passed": fake.passes}
+    for line in json.dumps(document, indent=2).splitlines():
+        said.put(line)
+    said.put(json.dumps({"event": "obeyed", "exit": 0 if fake.passes else 1}))
 
 
 def _connects(fake: FakeHost, said: Any) -> bool:

@@ -50,8 +50,19 @@ class Output(Event):
 
     event = "output"
     phase: str
-    """A phase, or ``hook:NAME``."""
+    """A phase, ``hook:NAME``, ``run-7``, or ``cron-NAME``."""
     line: str
+
+
+@dataclass(frozen=True)
+class RunBegan(Event):
+    """A command of `run`, or of a cron that was started by hand, is about to begin. Its lines follow as `Output`."""
+
+    event = "run"
+    run: str
+    """Its name, as ``run-7``."""
+    app: str
+    slot: SlotName
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from substitute.core.deploy.running.runs import carry_out, in_words, live_slot, 
 from substitute.core.deploy.running.scheduler import crons_of, is_wanted, running_scheduler
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.errors import LockedError, UsageError
-from substitute.core.model.events import Notice, Output
+from substitute.core.model.events import Notice, Output, RunBegan
 from substitute.core.model.timetable import next_time
 from substitute.core.operate.one_offs import confined
 from substitute.core.operate.scheduling import Job, appending, earlier_of, ending, log_of, tell
@@ -111,6 +111,7 @@ def run_now(host: Host, app: App, name: str) -> int:
     except LockedError:  # the scheduler was faster by a moment
         host.journal.finish_run(run.id, "skipped", now=host.clock.now())
         raise
+    host.emit(RunBegan(run.name, app.name, run.slot))
     with (
         appending(log_of(host, app.name, name)) as write,
         Interrupts(ends_soon(host.emit)) as interrupts,

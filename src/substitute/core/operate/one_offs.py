@@ -23,8 +23,9 @@ from substitute.core.deploy.running.runs import (
     started_by,
     under_way,
 )
+from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.errors import RuntimeFailedError, UsageError
-from substitute.core.model.events import Notice, Warned
+from substitute.core.model.events import Notice, Output, RunBegan, Warned
 from substitute.core.model.records import RunRecord
 from substitute.core.state.deployment_log import remove_old
 
@@ -64,6 +65,29 @@ def run(host: Host, app: App, argv: Sequence[str], *, slot: SlotName | None = No
         )
 
     return carry_out(host, record, start)
+
+
+def run_in_lines(host: Host, app: App, argv: Sequence[str], *, slot: SlotName | None = None) -> int:
+    """The same apart from the terminal, for somebody elsewhere: each line that it writes is told as `Output`.
+
+    It has no standard input. Raises as `run` does, and InterruptedByUserError: then it was ended.
+    """
+    place, record = _begin(host, app, argv, slot, detached=False)
+    host.emit(RunBegan(record.name, app.name, place.slot.name))
+
+    def start(on_start: Callable[[Process], None]) -> Finished:
+        command = command_of(host, place, record, argv)
+        return host.commands.run(
+            command.argv,
+            directory=command.directory,
+            environment=command.environment,
+            on_line=lambda line: host.emit(Output(record.name, line)),
+            on_start=confined(host, place, record, on_start),
+            user=command.user,
+        )
+
+    with Interrupts(ends_soon(host.emit)) as interrupts, interrupts.allowed():
+        return carry_out(host, record, start)
 
 
 def run_detached(

@@ -11,7 +11,7 @@ from substitute.hosts.outcomes import State
 from substitute.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from rich.table import Table
 
@@ -24,6 +24,8 @@ _DOING = {
     "rollback": "Rolling back to",
     "restart": "Restarting",
     "promote": "Promoting",
+    "check": "Checking",
+    "drill": "Drilling",
 }
 _GOOD = {str(State.SUCCEEDED): "green", str(State.UNCHANGED): "green"}
 
@@ -45,9 +47,20 @@ class Row:
 class Progress:
     """Takes events, each with its `host`, as dictionaries."""
 
-    def __init__(self, console: Console, configuration: str | None = None) -> None:
-        """`configuration` is the SHA-256 of the substitute.toml here, for hosts that have another one."""
+    def __init__(
+        self,
+        console: Console,
+        configuration: str | None = None,
+        *,
+        output: bool = False,
+        results: Callable[[Any], Iterable[str]] = lambda _: (),
+    ) -> None:
+        """`configuration` is the SHA-256 of the substitute.toml here, for hosts that have another one.
+
+        With `output`, what commands write there is shown. `results` makes lines of the document that a host printed.
+        """
         self._console, self._configuration = console, configuration
+        self._output, self._results = output, results
         self._rows: dict[str, Row] = {}
         self._told: set[str] = set()
         self._shows_ends = True
@@ -57,7 +70,9 @@ class Progress:
         """Show it."""
         for warning in self._warnings(event):
             self._show(warning)
-        if event.get("event") != "hello":
+        if event.get("event") == "hello":
+            self._row(event).to("has begun")
+        else:
             self._show(event)
 
     def _warnings(self, event: Event) -> list[Event]:
@@ -131,6 +146,10 @@ class Progress:
         if not self._console.out.is_terminal:
             self._of(event, f"{event['phase']} {seconds(event['seconds'])}")
 
+    def _on_output(self, event: Event) -> None:
+        if self._output:
+            self._of(event, str(event["line"]))
+
     def _on_notice(self, event: Event) -> None:
         if "host" not in event:
             self._say(str(event["message"]))
@@ -155,6 +174,9 @@ class Progress:
         self._row(event).to(state, style, done=True)
         if state in _GOOD and not self._shows_ends:
             return
+        if event.get("result") is not None:
+            for line in self._results(event["result"]):
+                self._of(event, line)
         took = f" in {seconds(event['seconds'])}" if event["seconds"] else ""
         live = f": slot {event['live']} is live with {short(event['commit'])}" if event["commit"] else ""
         self._of(event, f"{state}{live if state in _GOOD else ''}{took}", style)

@@ -204,13 +204,14 @@ def setup_lines(hosts: Sequence[RemoteHost], answers: Answers, paint: Paint) -> 
     yield from error_lines(answers, paint)
 
 
-def outcome_lines(outcomes: Sequence[Outcome], paint: Paint) -> Iterator[str]:
-    """What is where, when a command is over."""
-    heads = ("host", "outcome", "live", "commit", "took")
+def outcome_lines(outcomes: Sequence[Outcome], paint: Paint, *, with_status: bool = False) -> Iterator[str]:
+    """What is where, when a command is over; `with_status` also with which exit status it ended there."""
+    heads = ("host", "outcome", "status", "live", "commit", "took")
     rows = [
         (
             one.host,
             str(one.state),
+            or_dash(one.exit) if with_status and one.state.has_ended else "-",
             one.live or "-",
             short(one.commit),
             "-" if one.seconds is None else seconds(one.seconds),

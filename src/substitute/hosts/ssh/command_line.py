@@ -25,11 +25,12 @@ def ssh_command(
     connect_timeout: float,
     config: Path | None = None,
     sockets: Path | None = None,
+    terminal: bool = False,
 ) -> list[str]:
     """What runs the line `remote` at `destination`. In `sockets` its connection is kept for the next command.
 
     ssh asks nothing: several run at once, and their questions would mix. A connection that is dead is noticed within
-    15 seconds.
+    15 seconds. With `terminal` the line has one there, which is the one here.
     """
     place, port = split(destination)
     options = {
@@ -48,7 +49,7 @@ def ssh_command(
         "ssh",
         *(["-F", str(config)] if config else []),
         *(["-p", port] if port else []),
-        "-T",
+        "-t" if terminal else "-T",
         *(word for name, value in options.items() for word in ("-o", f"{name}={value}")),
         "--",
         place,

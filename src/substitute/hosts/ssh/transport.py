@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NoReturn
 
 from substitute.core.model.errors import SubstituteError
 from substitute.hosts.channel import Ended
@@ -39,20 +39,29 @@ class OpenSsh:
         """As `Transport` has it."""
         return self._begin(host, script_line(script, words), given)
 
+    def become(self, host: RemoteHost, words: Sequence[str]) -> NoReturn:
+        """As `Transport` has it."""
+        argv = self._command(host, substitute_line(words), terminal=os.isatty(0) and os.isatty(1))
+        try:
+            os.execvp(argv[0], argv)  # noqa: S606  # the user's own ssh, in the place of this
+        except FileNotFoundError:
+            raise _no_ssh() from None
+
     def _begin(self, host: RemoteHost, remote: str, given: IO[bytes] | None = None) -> SshChannel:
-        argv = ssh_command(
+        try:
+            return SshChannel(Dialogue(self._command(host, remote), given=given))
+        except FileNotFoundError:
+            raise _no_ssh() from None
+
+    def _command(self, host: RemoteHost, remote: str, *, terminal: bool = False) -> list[str]:
+        return ssh_command(
             host.destination,
             remote,
             connect_timeout=self._connect_timeout,
             config=self._config,
             sockets=self._sockets,
+            terminal=terminal,
         )
-        try:
-            return SshChannel(Dialogue(argv, given=given))
-        except FileNotFoundError:
-            raise SubstituteError(
-                "There is no ssh on this machine.", cure="Install OpenSSH's client (openssh-client)."
-            ) from None
 
 
 class SshChannel:
@@ -73,6 +82,12 @@ class SshChannel:
         """As `Channel` has it."""
         status, err = self._dialogue.close()
         return Ended(status if 0 <= status < _FAILED else None, err.strip())
+
+
+def _no_ssh() -> SubstituteError:
+    return SubstituteError(
+        "There is no ssh on this machine.", cure="Install OpenSSH's client (openssh-client)."
+    )
 
 
 def _sockets() -> Path | None:

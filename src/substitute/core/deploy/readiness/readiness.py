@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from substitute.core.model.records import SlotRecord
     from substitute.core.model.slots import Endpoint
 
-_SHORTEST, _LONGEST, _SHARE = 0.002, 0.005, 0.02
-"""Seconds between two looks at whether it listens: a share of what was waited, so that quick starts lose nothing."""
+_SHORTEST, _LONGEST, _SHARE = 0.002, 0.05, 0.01
+"""Seconds between two looks at whether it listens: a share of what was waited. So quick starts lose nothing, and one
+that takes ten seconds is not slowed down by being looked at."""
 _SOON = 0.002
 """Seconds between the first two answers. Each pause is twice as long as the one before, up to `health.interval`."""
 _STRANGER_PATIENCE = 1.0
