@@ -27,18 +27,6 @@ NODE_PORT = 30080
 LABELS = {"app": "shop"}
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three nodes, which have the app as version v1."""
-    directory = tmp_path_factory.mktemp("cluster")
-    with start_cluster(directory, nodes=3) as made:
-        tar = directory / "app.tar"
-        with tar.open("wb") as out:
-            write_app(out, "localhost/shop:v1", "v1")
-        made.load_image(tar)
-        yield made
-
-
 @pytest.fixture
 def shop(cluster: Cluster) -> Iterator[Cluster]:
     """A Deployment of it, with a pod on each node, behind a NodePort."""

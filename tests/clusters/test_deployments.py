@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import signal
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.clusters.cluster import Cluster, start_cluster
 from tests.clusters.site import ClusterSite, home, push
 from tests.e2e.registries import Registry, registry
 from tests.e2e.site import fetch
@@ -20,15 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.clusters.cluster import Cluster
+
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 
 _NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with start_cluster(tmp_path_factory.mktemp("cluster"), nodes=3) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +105,32 @@ def test_status_logs_and_down_know_a_cluster(site: ClusterSite) -> None:
     assert site.pods() == []
     site.run("up")
     assert fetch(site.url).startswith("v1 ")
+
+
+def test_logs_are_followed_from_one_version_to_the_next(site: ClusterSite) -> None:
+    site.replicas = 1
+    site.configure()
+    site.run("deploy", "v1")
+    with site.popen("logs", "-f", "-n", "5") as following:
+        lines: list[str] = []
+        reader = threading.Thread(target=lambda: lines.extend(following.stdout or ()))
+        reader.start()
+
+        def told(text: str) -> bool:
+            return any(text in line for line in list(lines))
+
+        try:
+            eventually(lambda: told("listens"), "what was written before is told")
+            fetch(site.url + "first")
+            eventually(lambda: told("GET /first"), "a line is told when it is written")
+            site.run("deploy", "v2")
+            fetch(site.url + "second")
+            eventually(lambda: told("GET /second"), "and so are those of the next version")
+            eventually(lambda: told("was told to stop"), "and the last words of the one before")
+        finally:
+            following.send_signal(signal.SIGINT)
+            reader.join(30)
+    assert sum("GET /first" in line for line in lines) == 1, "each line once"
 
 
 # -- all that an app has around it ---------------------------------------------------------------------

@@ -258,6 +258,11 @@ class App:
         return bool(self.image or self.dockerfile or self.image_id)
 
     @property
+    def is_clustered(self) -> bool:
+        """Whether a cluster keeps what runs in its slots."""
+        return any(slot.clustered for slot in self.slots.values())
+
+    @property
     def runs_once(self) -> bool:
         """Whether no two versions of it may run at the same time."""
         return self.order is Order.STOP_FIRST
