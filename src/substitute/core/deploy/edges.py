@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _FOLLOWS = 30.0
 """Seconds that another edge has to move its weights, beside the time for its requests."""
 _TICK = 0.1
+_INTERVAL = 0.005
 _MOMENT, _LOOK = 3.0, 0.5
 """Seconds for which an edge that works on the same app is waited for, and between two looks."""
 
@@ -45,7 +46,7 @@ def sharing(host: Host, edges: Edges, app: App, operation: str) -> Iterator[None
         held.callback(_tell_at_last, host, edges, app)
         follow(host, edges, app)
         if is_taken_over:  # what the dead edge had not told is not to count when it is back
-            tell(host, app.name, anew=True)
+            tell(host, app, anew=True)
         lead(host, edges)
         yield
 
@@ -67,7 +68,7 @@ def _held(host: Host, edges: Edges, app: App, operation: str, held: ExitStack) -
 
 def _tell_at_last(host: Host, edges: Edges, app: App) -> None:
     try:
-        tell(host, app.name)
+        tell(host, app)
         lead(host, edges)
     except SubstituteError as error:
         host.emit(Warned(f"The other edges are not told of this. {error.reason}"))
@@ -95,35 +96,43 @@ def follow(host: Host, edges: Edges, app: App) -> bool:
     return True
 
 
-def tell(host: Host, app: str, *, anew: bool = False) -> None:
+def tell(host: Host, app: App, *, anew: bool = False) -> None:
     """Tell the other edges what the journal says of `app`, where that is new, or `anew`.
 
     Raises LockedError where another edge has taken over: then the journal has to follow it.
     """
-    if host.edges is None or app not in host.journal.names():
+    name = app.name
+    if host.edges is None or not app.is_clustered or name not in host.journal.names():
         return
-    word, told = host.journal.word(app)
-    if (state := host.journal.state(app)) != told or anew:
-        host.journal.keep_word(app, host.edges.tell(app, state, after=word), state)
+    word, told = host.journal.word(name)
+    if (state := host.journal.state(name)) != told or anew:
+        host.journal.keep_word(name, host.edges.tell(name, state, after=word), state)
 
 
 def lead(host: Host, edges: Edges) -> None:
     """Say to which slots this edge leads requests: those with a share, or with requests that are not finished."""
-    try:
-        seen = host.traffic() or {}
-    except UnobservedError:
-        seen = None
+    looks = [_look(host)]
+    host.clock.sleep(_INTERVAL)  # a request may be between the balancer's accept and its count
+    looks.append(_look(host))
     found = {}
     for name in host.journal.names():
         slots = host.journal.app(name).slots.values()
-        found[name] = [str(slot.name) for slot in slots if slot.clustered and _is_led_to(slot, seen)]
+        found[name] = [str(slot.name) for slot in slots if slot.clustered and _is_led_to(slot, looks)]
     edges.lead(found)
 
 
-def _is_led_to(slot: SlotRecord, seen: Mapping[Endpoint, Traffic] | None) -> bool:
+def _look(host: Host) -> Mapping[Endpoint, Traffic] | None:
+    """What the balancer has in flight; None where that can't be seen."""
+    try:
+        return host.traffic() or {}
+    except UnobservedError:
+        return None
+
+
+def _is_led_to(slot: SlotRecord, looks: list[Mapping[Endpoint, Traffic] | None]) -> bool:
     """Whether it has requests from here, or is about to; it has, where that can't be seen."""
-    return (
-        bool(slot.share) or seen is None or any(seen[one].in_flight for one in slot.endpoints if one in seen)
+    return bool(slot.share) or any(
+        seen is None or any(seen[one].in_flight for one in slot.endpoints if one in seen) for seen in looks
     )
 
 

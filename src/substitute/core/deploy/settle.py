@@ -310,7 +310,7 @@ class _Settling:
         if self.host.edges:
             from substitute.core.deploy.edges import tell  # noqa: PLC0415  # few roots have several
 
-            tell(self.host, self.app.name)
+            tell(self.host, self.app)
 
     def _stays(self, slot: SlotRecord, wanted: Desired) -> bool:
         """Whether `slot` runs on; without requests also without its workers. False where it does not run: it leaves."""
