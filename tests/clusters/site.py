@@ -26,7 +26,7 @@ class ClusterSite(Site):
         self.cluster, self.registry, self.namespace = cluster, registry, namespace
         self.node_ports = ports
         self.kubeconfig = cluster.kubeconfig
-        self.replicas = 3
+        self.replicas = 1
         super().__init__(place)
         cluster.kubectl("create", "namespace", namespace)
 

@@ -27,14 +27,19 @@ NODE_PORT = 30080
 LABELS = {"app": "shop"}
 
 
-@pytest.fixture
-def shop(cluster: Cluster) -> Iterator[Cluster]:
-    """A Deployment of it, with a pod on each node, behind a NodePort."""
-    cluster.apply(deployment(3), SERVICE)
-    cluster.kubectl("rollout", "status", "deployment/shop", "--timeout=120s")
+@pytest.fixture(scope="module")
+def kept(cluster: Cluster) -> Iterator[Cluster]:
+    """What a test leaves of the app is there for the next one."""
     yield cluster
-    cluster.kubectl("delete", "deployment/shop", "service/shop", "--wait")
-    cluster.kubectl("wait", "pod", "--selector=app=shop", "--for=delete", "--timeout=120s")
+    cluster.kubectl("delete", "deployment/shop", "service/shop", "--wait=false")
+
+
+@pytest.fixture
+def shop(kept: Cluster) -> Cluster:
+    """A Deployment of it, with a pod on each node, behind a NodePort."""
+    kept.apply(deployment(3), SERVICE)
+    kept.kubectl("rollout", "status", "deployment/shop", "--timeout=120s")
+    return kept
 
 
 SERVICE: Mapping[str, object] = {

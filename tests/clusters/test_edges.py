@@ -89,6 +89,15 @@ def test_whoever_deploys_the_other_one_follows_and_no_request_fails_on_either(ed
     await_version("v2", *edges)
 
 
+def test_an_edge_that_is_taken_down_leaves_the_other_one_what_it_needs(edges: Edges) -> None:
+    first, second = edges
+    version = fetch(first.url).split()[0]
+    assert without_a_failure((first,), lambda: second.run("down")) == {version}
+    assert not serves(second, version)
+    second.run("up")
+    await_version(version, second)
+
+
 def test_while_one_edge_deploys_the_other_is_refused_and_told_which(edges: Edges) -> None:
     first, second = edges
     with first.popen("deploy", "sick") as deployer:

@@ -10,13 +10,19 @@ import pytest
 
 from substitute.core.deploy.deployment import deploy
 from substitute.core.model.errors import LockedError
+from substitute.core.model.records import Hold
+from substitute.core.model.slots import SlotName
+from substitute.core.ports.source import Revision
+from substitute.core.state.journal import Journal
 from tests.unit.model.operator import Operator
+from tests.unit.world.apps import make_app
 from tests.unit.world.edges import LEFT, LIFE, RIGHT, of_a_cluster, other
 from tests.unit.world.mishaps import Mishap, What
 from tests.unit.world.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.unit.world.edges import Both
 
@@ -109,6 +115,29 @@ def test_two_edges_do_not_work_on_an_app_at_once(typed: Typed) -> None:
     typed.both.go_to(RIGHT)
     with pytest.raises(LockedError, match="left"):
         deploy(typed.world.host, typed.world.apps["shop"], "v3")
+
+
+def test_a_number_that_is_another_apps_here_is_not_taken_from_it(tmp_path: Path) -> None:
+    journals = [Journal(tmp_path / name) for name in (LEFT, RIGHT)]
+    apps = {name: make_app(tmp_path, name) for name in ("shop", "blog")}
+    for journal, name in zip(journals, apps, strict=True):
+        for app in apps.values():
+            journal.register(app)
+        number = journal.begin(
+            name, SlotName.A, "deploy", revision=Revision(f"of {name}", "", ""), previous=None, now=5.0
+        )
+        journal.hold(name, Hold(SlotName.A, number, 99.0, "token"), now=6.0)
+    left, right = journals
+    right.follow("shop", "word", left.state("shop"))
+    assert [one.commit for one in right.history("blog")] == ["of blog"]
+    (told,) = right.history("shop")
+    hold = right.app("shop").hold
+    assert hold
+    assert (told.commit, hold.deployment, hold.token) == ("of shop", told.id, "token")
+    right.follow("shop", "another word", left.state("shop"))
+    assert len(right.history("shop")) == 1
+    for journal in journals:
+        journal.close()
 
 
 @pytest.mark.parametrize(("edge", "dies"), [(RIGHT, "the edge"), (LEFT, "the deployer")])

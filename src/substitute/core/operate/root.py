@@ -184,7 +184,8 @@ def _take_down(host: Host, app: App, interrupts: Interrupts, *, for_good: bool) 
     if for_good:
         host.journal.give_up(app.name)
     for slot in running:
-        host.emit(Notice(f"{slot.full_name} stopped."))
+        if host.edges is None or not remains(host, app, slot):  # another edge may need it
+            host.emit(Notice(f"{slot.full_name} stopped."))
     tell_what_goes_on(host, app.name)
 
 
