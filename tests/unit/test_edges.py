@@ -117,6 +117,35 @@ def test_two_edges_do_not_work_on_an_app_at_once(typed: Typed) -> None:
         deploy(typed.world.host, typed.world.apps["shop"], "v3")
 
 
+def test_what_a_dead_edge_had_not_told_does_not_count_when_it_is_back(typed: Typed) -> None:
+    typed.both.go_to(RIGHT)
+    typed.both.cluster.holders["shop"] = RIGHT
+    typed.world.journal.stop_by_hand("shop", stopped=True)
+    typed.both.power_off()
+    typed.world.clock.sleep(LIFE)
+    typed.both.look_around()
+    typed.both.power_on()
+    typed.both.go_to(RIGHT)
+    typed.both.look_around()
+    typed.converge()
+
+
+def test_a_release_that_a_dead_edge_had_begun_is_known_to_the_other_one() -> None:
+    for at in count(20):
+        typed = begun()
+        outcome = typed.on(RIGHT).deploy("shop", "v3", Mishap(What.KILL, at))
+        assert outcome.killed
+        if "v3" in typed.world.rules.releases.values():
+            break
+        typed.world.close()
+    typed.both.power_off()
+    typed.world.clock.sleep(LIFE)
+    typed.both.look_around()
+    (known,) = (one for one in typed.world.journal.history("shop") if one.commit == "v3")
+    assert (known.outcome, known.release_outcome) == ("interrupted", "interrupted")
+    typed.world.close()
+
+
 def test_a_number_that_is_another_apps_here_is_not_taken_from_it(tmp_path: Path) -> None:
     journals = [Journal(tmp_path / name) for name in (LEFT, RIGHT)]
     apps = {name: make_app(tmp_path, name) for name in ("shop", "blog")}
