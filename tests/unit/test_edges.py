@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from itertools import count
 from typing import TYPE_CHECKING
@@ -33,6 +34,13 @@ pytestmark = [
 
 EVERY = int(os.environ.get("EVERY", "15"))
 """Which moments are tried: 1 is each."""
+
+
+@pytest.fixture(autouse=True)
+def buried() -> Iterator[None]:
+    """The dead are collected with the test that killed them, and not in the middle of another one."""
+    yield
+    gc.collect()
 
 
 COMMANDS = ("deploy", "deploy of a bad version", "rollback", "up")
