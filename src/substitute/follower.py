@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 
-from substitute.core.model.errors import SubstituteError
+from substitute.core.model.errors import InterruptedByUserError, SubstituteError
 from substitute.core.operate.edges import look_around
 from substitute.wiring.opening import open_site
 
@@ -34,6 +34,8 @@ def main(root: str) -> None:
                 look_around(site.host, site.all_known().values())
             finally:
                 site.close()
+        except InterruptedByUserError:
+            return  # it was told to stop while it settled
         except SubstituteError as error:
             tell(str(error))
         except Exception:  # noqa: BLE001  # in a second it is tried again

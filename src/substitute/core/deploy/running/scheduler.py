@@ -53,9 +53,12 @@ def keep_scheduler(host: Host, *, ends: bool = False) -> None:
         started_with = f"{__version__} {program.command}"
         if wanted and _is_kept(host) and host.journal.fact(_STARTED_WITH) == started_with:
             return
+        running = running_scheduler(host)
+        if running and running == host.one_offs.myself():
+            return  # who settles is what would be replaced: the next command does it
         # Noted first: whoever is killed in here leaves a fact by which the next one looks for it.
         host.journal.remember(_STARTED_WITH, "")
-        host.runtime.stop(SCHEDULER, running_scheduler(host), timeout=_STOP_LIMIT)
+        host.runtime.stop(SCHEDULER, running, timeout=_STOP_LIMIT)
         if wanted:
             host.runtime.start(program)
             host.journal.remember(_STARTED_WITH, started_with)
