@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LIFE = 15
 """Seconds after which an edge that has not said so does not live."""
+_RENEWED = 5
+"""Seconds for which it need not say so again."""
 EDGE, LEADS, OPERATION, WORD = (
     "substitute/edge",
     "substitute/leads",
@@ -165,6 +167,8 @@ class ClusterEdges:
         lease = self._api.get("Lease", name)  # and with it what time it is there
         spec = {"holderIdentity": self.name, "renewTime": self._time(), "leaseDurationSeconds": LIFE}
         change = {**(told or {}), "spec": spec}
+        if lease and self._age(lease) < _RENEWED and _says(lease, told):
+            return
         if lease:
             self._api.merge("Lease", name, change)
         else:
@@ -178,8 +182,11 @@ class ClusterEdges:
         return lease is not None and self._is_fresh(lease)
 
     def _is_fresh(self, lease: Mapping[str, Any]) -> bool:
-        renewed = datetime.fromisoformat(lease["spec"]["renewTime"]).timestamp()
-        return self._api.now() - renewed < LIFE
+        return self._age(lease) < LIFE
+
+    def _age(self, lease: Mapping[str, Any]) -> float:
+        """Seconds since it was renewed."""
+        return self._api.now() - datetime.fromisoformat(lease["spec"]["renewTime"]).timestamp()
 
     def _time(self) -> str:
         """Now, as a Lease has it."""
@@ -207,6 +214,13 @@ class ClusterEdges:
         name = found["metadata"]["name"]
         kind = "Secret" if "data" in change else "Lease"
         self._api.merge(kind, name, {**change, "metadata": head})
+
+
+def _says(lease: Mapping[str, Any], told: Mapping[str, Any] | None) -> bool:
+    """Whether it says already what is to be told."""
+    wanted = told["metadata"]["annotations"] if told else {}
+    known = lease["metadata"].get("annotations") or {}
+    return all(known.get(name) == value for name, value in wanted.items())
 
 
 def _holder(lease: Mapping[str, Any] | None) -> str:
