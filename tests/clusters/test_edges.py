@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
+from substitute.core.model.errors import LockedError
+from substitute.core.ports.edges import Told
+from substitute.runtimes.kubernetes.access import Settings
+from substitute.runtimes.kubernetes.edges import ClusterEdges
 from tests.clusters.edges import Edge, files_of
 from tests.clusters.site import push
 from tests.e2e.registries import registry
@@ -16,6 +21,7 @@ from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.clusters.cluster import Cluster
 
@@ -43,6 +49,36 @@ def edges(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         first.run("deploy", "v1")
         second.run("up")
         yield made
+
+
+def test_what_edges_tell_each_other_is_changed_by_one_at_a_time(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.kubectl("create", "namespace", "told")
+    settings = Settings(str(cluster.kubeconfig), namespace="told").dump()
+    one, other = (ClusterEdges(tmp_path, settings, name) for name in ("one", "other"))
+    word = one.tell("shop", "v1 is live", after="")
+    assert other.told("shop") == Told("one", word, "v1 is live")
+    with pytest.raises(LockedError, match="one has worked on shop meanwhile"):
+        other.tell("shop", "v2 is live", after="")
+    assert other.tell("shop", "v2 is live", after=word) != word
+    one.lead({"shop": ["a"]})
+    assert (other.leading("shop", "a"), other.leading("shop", "b")) == (["one"], [])
+    with one.hold("shop", "deploy") as after_death:
+        assert not after_death
+        with pytest.raises(LockedError, match="Another edge") as refused, other.hold("shop", "up"):
+            pass
+        assert "It is `deploy` on one" in refused.value.fact
+        long_ago = json.dumps({"spec": {"renewTime": "2020-01-01T00:00:00.000000Z"}})
+        lease = cluster.kubectl(
+            "get", "lease", "-n", "told", "-l", "substitute/edge=one", "-o", "name"
+        ).strip()
+        cluster.kubectl("patch", lease, "-n", "told", "--type=merge", "-p", long_ago)
+        assert other.leading("shop", "a") == []
+        with other.hold("shop", "up") as after_death:
+            assert after_death
+            with pytest.raises(LockedError, match="one was taken for dead, and other went on with shop"):
+                one.require_held("shop")
+            other.require_held("shop")
+    cluster.kubectl("delete", "namespace", "told", "--wait=false")
 
 
 def serves(edge: Edge, version: str) -> bool:
