@@ -73,8 +73,8 @@ def test_what_edges_tell_each_other_is_changed_by_one_at_a_time(cluster: Cluster
         ).strip()
         cluster.kubectl("patch", lease, "-n", "told", "--type=merge", "-p", long_ago)
         assert other.leading("shop", "a") == []
-        with other.hold("shop", "up") as after_death:
-            assert after_death
+        with other.hold("shop", "up") as then:
+            assert then
             with pytest.raises(LockedError, match="one was taken for dead, and other went on with shop"):
                 one.require_held("shop")
             other.require_held("shop")
