@@ -112,7 +112,7 @@ def test_status_logs_and_down_know_a_cluster(site: ClusterSite) -> None:
 
 def test_logs_are_followed_from_one_version_to_the_next(site: ClusterSite) -> None:
     site.run("deploy", "v1")
-    with site.popen("logs", "-f", "-n", "5") as following:
+    with site.popen("logs", "-f", "-n", "200") as following:
         lines: list[str] = []
         reader = threading.Thread(target=lambda: lines.extend(following.stdout or ()))
         reader.start()
