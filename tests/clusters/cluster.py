@@ -212,7 +212,7 @@ class Cluster:
         """Have every node ask the registry at HOST:PORT without TLS."""
         text = f'server = "http://{address}"\n[host."http://{address}"]\n'
         for machine in self._machines.values():
-            _put(machine, {f"{settings.REGISTRIES}/{address}/hosts.toml": text.encode()})
+            put(machine, {f"{settings.REGISTRIES}/{address}/hosts.toml": text.encode()})
 
     def power_off(self, node: str) -> None:
         """Have a node, or ``control``, be gone from one moment to the next, without a word to anybody."""
@@ -228,6 +228,18 @@ class Cluster:
         else:
             self._start_node(node)
             self._await_nodes({node})
+
+    def address(self, number: int) -> str:
+        """The address of another machine on its network, from 3 to 19."""
+        return self._network.address(number)
+
+    def plug(self, machine: Machine, number: int) -> None:
+        """Have another machine be on its network, after each boot."""
+        self._network.plug(machine, number)
+
+    def pull(self, number: int) -> None:
+        """Cut the cable of one."""
+        self._network.pull(number)
 
     def cordon(self, node: str) -> None:
         """Have no new pods on a node."""
@@ -301,7 +313,7 @@ class Cluster:
         for name in ("server.crt", "server.key", "service-accounts.key", "service-accounts.pub"):
             files[f"{settings.PKI}/{name}"] = (pki / name).read_bytes()
         units = settings.control_units(self._program, address, grace=self._grace, eviction=self._eviction)
-        _put(self._control, files | _unit_files(units))
+        put(self._control, files | _unit_files(units))
 
     def _start_control(self) -> None:
         self._network.plug(self._control, _CONTROL)
@@ -316,7 +328,7 @@ class Cluster:
         files = self._identities(who, prefix=f"{name}-")
         for path, text in settings.node_files(number, name, grace=self._grace).items():
             files[path] = text.encode()
-        _put(self._machines[name], files | _unit_files(settings.node_units(self._program, name, address)))
+        put(self._machines[name], files | _unit_files(settings.node_units(self._program, name, address)))
 
     def _start_node(self, name: str) -> None:
         machine = self._machines[name]
@@ -407,7 +419,7 @@ def _unit_files(units: Mapping[str, str]) -> dict[str, bytes]:
     return {f"/etc/systemd/system/{name}.service": text.encode() for name, text in units.items()}
 
 
-def _put(machine: Machine, files: Mapping[str, bytes]) -> None:
+def put(machine: Machine, files: Mapping[str, bytes]) -> None:
     """Write files on the disk of a machine."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:

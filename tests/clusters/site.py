@@ -26,7 +26,7 @@ class ClusterSite(Site):
         self.cluster, self.registry, self.namespace = cluster, registry, namespace
         self.node_ports = ports
         self.kubeconfig = cluster.kubeconfig
-        self.replicas = 3
+        self.replicas = 1
         self.image = f'source = "image"\nimage = "{registry.address}/shop"\n'
         """The keys that say what runs, and where that comes from."""
         super().__init__(place)

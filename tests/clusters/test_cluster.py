@@ -28,25 +28,18 @@ LABELS = {"app": "shop"}
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three nodes, which have the app as version v1."""
-    directory = tmp_path_factory.mktemp("cluster")
-    with start_cluster(directory, nodes=3) as made:
-        tar = directory / "app.tar"
-        with tar.open("wb") as out:
-            write_app(out, "localhost/shop:v1", "v1")
-        made.load_image(tar)
-        yield made
+def kept(cluster: Cluster) -> Iterator[Cluster]:
+    """What a test leaves of the app is there for the next one."""
+    yield cluster
+    cluster.kubectl("delete", "deployment/shop", "service/shop", "--wait=false")
 
 
 @pytest.fixture
-def shop(cluster: Cluster) -> Iterator[Cluster]:
+def shop(kept: Cluster) -> Cluster:
     """A Deployment of it, with a pod on each node, behind a NodePort."""
-    cluster.apply(deployment(3), SERVICE)
-    cluster.kubectl("rollout", "status", "deployment/shop", "--timeout=120s")
-    yield cluster
-    cluster.kubectl("delete", "deployment/shop", "service/shop", "--wait")
-    cluster.kubectl("wait", "pod", "--selector=app=shop", "--for=delete", "--timeout=120s")
+    kept.apply(deployment(3), SERVICE)
+    kept.kubectl("rollout", "status", "deployment/shop", "--timeout=120s")
+    return kept
 
 
 SERVICE: Mapping[str, object] = {

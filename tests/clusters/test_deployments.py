@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import signal
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.clusters.cluster import Cluster, start_cluster
 from tests.clusters.site import ClusterSite, home, push
 from tests.e2e.registries import Registry, registry
 from tests.e2e.site import fetch
@@ -20,15 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.clusters.cluster import Cluster
+
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 
 _NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with start_cluster(tmp_path_factory.mktemp("cluster"), nodes=3) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +52,8 @@ def site(cluster: Cluster, images: Registry, tmp_path: Path) -> Iterator[Cluster
 
 
 def test_a_deployment_and_a_rollback_fail_no_request(site: ClusterSite) -> None:
+    site.replicas = 3
+    site.configure()
     site.run("deploy", "v1")
     assert len(site.pods()) == 3
     assert {pod["spec"]["nodeName"] for pod in site.pods()} == set(site.cluster.nodes)
@@ -70,9 +68,10 @@ def test_a_deployment_and_a_rollback_fail_no_request(site: ClusterSite) -> None:
 
 def test_what_is_never_ready_changes_nothing_and_is_said(site: ClusterSite) -> None:
     site.run("deploy", "v1")
+    site.replicas = 2
     site.configure(more='health = { path = "/healthz", timeout = "8s" }\n')
     failed = site.run("deploy", "sick", exit_status=1)
-    assert "0 of 3 pods are ready" in failed.stderr
+    assert "0 of 2 pods are ready" in failed.stderr
     assert "Slot a" in failed.stderr
     assert fetch(site.url).startswith("v1 ")
     site.assert_only_serves("a")
@@ -111,15 +110,38 @@ def test_status_logs_and_down_know_a_cluster(site: ClusterSite) -> None:
     assert fetch(site.url).startswith("v1 ")
 
 
+def test_logs_are_followed_from_one_version_to_the_next(site: ClusterSite) -> None:
+    site.run("deploy", "v1")
+    with site.popen("logs", "-f", "-n", "200") as following:
+        lines: list[str] = []
+        reader = threading.Thread(target=lambda: lines.extend(following.stdout or ()))
+        reader.start()
+
+        def told(text: str) -> bool:
+            return any(text in line for line in list(lines))
+
+        try:
+            eventually(lambda: told("listens"), "what was written before is told")
+            fetch(site.url + "first")
+            eventually(lambda: told("GET /first"), "a line is told when it is written")
+            site.run("deploy", "v2")
+            fetch(site.url + "second")
+            eventually(lambda: told("GET /second"), "and so are those of the next version")
+            eventually(lambda: told("was told to stop"), "and the last words of the one before")
+        finally:
+            following.send_signal(signal.SIGINT)
+            reader.join(30)
+    assert sum("GET /first" in line for line in lines) == 1, "each line once"
+
+
 # -- all that an app has around it ---------------------------------------------------------------------
 
 
 def test_release_run_workers_and_crons_have_pods_of_their_own(site: ClusterSite) -> None:
-    site.replicas = 1
     site.configure(
         more='env = { WHO = "it" }\n'
         """release = ["echo $WHO migrates $VERSION"]\n"""
-        """[app.shop.process.worker]\nstart = "/bin/sh -c 'echo works; exec sleep 1000'"\n"""
+        """[app.shop.process.worker]\nstart = "/bin/sh -c 'trap \\"exit 0\\" TERM; echo works; sleep 1000 & wait'"\n"""
         """[app.shop.cron.tick]\nat = "@yearly"\ncommand = "echo ticks $WHO"\n"""
     )
     assert "it migrates v1" in site.run("deploy", "v1").stdout
@@ -137,10 +159,10 @@ def test_release_run_workers_and_crons_have_pods_of_their_own(site: ClusterSite)
 
 
 def test_a_command_that_is_interrupted_ends_with_its_pod(site: ClusterSite) -> None:
-    site.replicas = 1
-    site.configure()
     site.run("deploy", "v1")
-    with site.popen("run", "--", "/bin/sh", "-c", "echo here; exec sleep 1000") as process:
+    with site.popen(
+        "run", "--", "/bin/sh", "-c", "trap 'exit 0' TERM; echo here; sleep 1000 & wait"
+    ) as process:
         assert process.stdout
         assert process.stdout.readline() == "here\n"
         process.send_signal(signal.SIGTERM)
@@ -173,7 +195,6 @@ def test_what_is_shared_needs_a_claim_that_can_be(site: ClusterSite) -> None:
 
 
 def test_files_that_are_shared_outlive_a_version(site: ClusterSite) -> None:
-    site.replicas = 1
     site.claim("files", "ReadWriteMany")
     site.configure(more='shared = ["media/"]\n', cluster='claim = "files"\n')
     site.run("deploy", "v1")
@@ -198,8 +219,6 @@ def test_what_others_have_made_is_left_alone(site: ClusterSite) -> None:
 
 
 def test_while_versions_run_no_other_namespace_is_meant(site: ClusterSite) -> None:
-    site.replicas = 1
-    site.configure()
     site.run("deploy", "v1")
     here, site.namespace = site.namespace, "default"
     site.configure()
@@ -238,7 +257,6 @@ def test_a_lost_journal_is_made_anew_from_the_cluster(site: ClusterSite) -> None
 
 def test_tokens_and_plugins_are_as_good_as_certificates(site: ClusterSite) -> None:
     token = site.cluster.token()
-    site.replicas = 1
     site.kubeconfig = site.cluster.token_kubeconfig(token)
     site.configure()
     site.run("deploy", "v1")
@@ -280,6 +298,8 @@ def _all_ready(cluster: Cluster) -> bool:
 
 
 def test_a_node_that_loses_its_power_fails_no_get(site: ClusterSite) -> None:
+    site.replicas = 3
+    site.configure()
     site.run("deploy", "v1")
     cluster = site.cluster
     try:
@@ -288,7 +308,7 @@ def test_a_node_that_loses_its_power_fails_no_get(site: ClusterSite) -> None:
                 load.wait_for(200)
             cluster.power_off("node2")
             for load in (first, second):
-                load.wait_for(1000, patience=120)
+                load.wait_for(500, patience=120)
             reports = [first.stop(), second.stop()]
     finally:
         cluster.power_on("node2")
@@ -296,6 +316,8 @@ def test_a_node_that_loses_its_power_fails_no_get(site: ClusterSite) -> None:
 
 
 def test_a_node_that_is_drained_fails_no_request(site: ClusterSite) -> None:
+    site.replicas = 3
+    site.configure()
     site.run("deploy", "v1")
     cluster = site.cluster
     try:

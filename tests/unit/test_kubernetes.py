@@ -91,6 +91,23 @@ def test_what_a_cluster_cannot_do_is_refused(tmp_path: Path, more: str, said: st
     assert said in "\n".join(caught.value.problems)
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            '[app.shop.cron.tick]\nat = "@daily"\ncommand = "true"\n',
+            "app.shop.cron: is not for several edges: both would run it",
+        ),
+        ('order = "stop-first"\n', "app.shop.order: is not for several edges: the other edge would lead"),
+    ],
+)
+def test_what_several_edges_cannot_do_is_refused(tmp_path: Path, more: str, said: str) -> None:
+    text = CLUSTER.replace("[cluster]\n", '[cluster]\nedges = ["edge1", "edge2"]\n')
+    with pytest.raises(ConfigError) as caught:
+        load(written(tmp_path, f"container_port = 80\n{more}", text))
+    assert said in "\n".join(caught.value.problems)
+
+
 def test_nodes_are_needed_and_replicas_need_a_cluster(tmp_path: Path) -> None:
     without = CLUSTER.replace(f"nodes = {json.dumps(NODES)}", "")
     with pytest.raises(ConfigError) as caught:

@@ -243,6 +243,8 @@ def _clusters(raw: Mapping[str, object], apps: Mapping[str, dict[str, Any]]) -> 
                 yield Problem(("app", name, "replicas"), 'needs runtime.kind = "kubernetes", and an image')
             continue
         yield from _not_in_a_cluster(("app", name), app)
+        if _table(raw, "cluster").get("edges"):
+            yield from _not_on_several_edges(name, app)
         for process, own in _table(app, "process").items():
             if isinstance(own, dict):
                 yield from _not_in_a_cluster(("app", name, "process", process), own)
@@ -257,6 +259,18 @@ def _clusters(raw: Mapping[str, object], apps: Mapping[str, dict[str, Any]]) -> 
                 ("balancer", "kind"),
                 f'runtime.kind = "kubernetes" needs "haproxy", which looks at the nodes: {balancer} does not',
                 clash=("runtime", "kind"),
+            )
+
+
+def _not_on_several_edges(name: str, app: Mapping[str, Any]) -> Iterator[Problem]:
+    why = {
+        "cron": "both would run it",
+        "order": "the other edge would lead requests to a version that has ended",
+    }
+    for key in ("cron", "order"):
+        if app.get(key, "start-first") != "start-first":
+            yield Problem(
+                ("app", name, key), f"is not for several edges: {why[key]}", clash=("cluster", "edges")
             )
 
 

@@ -218,6 +218,9 @@ def _kubernetes_name(text: str) -> str:
 
 Line = text("a line of text", _line)
 KubernetesName = text("a name of a-z, 0-9 and -", _kubernetes_name)
+Machines = List(
+    text("text in quotes", _kubernetes_name), 'a list of names of machines, such as ["edge1", "edge2"]'
+)
 ImageName = text('the name of an image, such as "registry.example.com/shop"', _image)
 Watched = List(
     text("text in quotes", _inside), 'a list of paths in the repository, such as ["apps/web", "packages"]'

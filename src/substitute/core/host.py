@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from substitute.core.ports.balancer import Balancer, Traffic
     from substitute.core.ports.clock import Clock
     from substitute.core.ports.commands import Commands
+    from substitute.core.ports.edges import Edges
     from substitute.core.ports.engine import Engine
     from substitute.core.ports.files import Files
     from substitute.core.ports.instances import Instances
@@ -87,6 +88,8 @@ class Host:
     """What runs containers here, where anything does."""
     wait: float = 0.0
     """Seconds for which another command on the same app is waited for."""
+    edges: Edges | None = None
+    """The other machines that lead requests to the same slots of a cluster."""
 
     def lock(self, path: Path, operation: str) -> AbstractContextManager[Lock]:
         """Hold the lock at `path` for `operation`. Raises LockedError."""

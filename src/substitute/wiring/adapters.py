@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from substitute.config import Config
     from substitute.core.ports.balancer import Balancer
+    from substitute.core.ports.edges import Edges
     from substitute.core.ports.engine import Engine
     from substitute.core.ports.instances import Instances
     from substitute.core.ports.runtime import Runtime
@@ -200,6 +202,22 @@ def instances_of(here: Instances, journal: Journal, root: Path, base: Runtime) -
     from substitute.runtimes.kubernetes.runtime import Kubernetes  # noqa: PLC0415
 
     return ClusterInstances(here, Kubernetes(base, root, Settings.load(settings)))
+
+
+def edges_of(config: Config, root: Path, journal: Journal) -> Edges | None:
+    """What the edges of a cluster tell each other; None where this machine is the only one. Raises ConfigError."""
+    if config.runtime.kind != CLUSTER or not config.cluster.edges:
+        return None
+    from substitute.runtimes.kubernetes.edges import ClusterEdges  # noqa: PLC0415  # as above
+
+    name = socket.gethostname().partition(".")[0].lower()
+    if name not in config.cluster.edges:
+        raise ConfigError(
+            f"This machine is called {name}, and is none of cluster.edges.",
+            problems=(f"These are {', '.join(config.cluster.edges)}.",),
+            cure="Write it there, on each of them.",
+        )
+    return ClusterEdges(root, _settings(journal), name)
 
 
 def engine_of(name: str, root: Path, journal: Journal, *, builder: str = "") -> Engine:

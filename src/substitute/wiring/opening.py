@@ -32,6 +32,7 @@ from substitute.wiring.adapters import (
     Later,
     adapter,
     balancer_of,
+    edges_of,
     engine_of,
     instances_of,
     remember_cluster,
@@ -116,6 +117,7 @@ def open_site(
         caller=caller,
         wait=wait,
     )
+    host = replace(host, edges=edges_of(config, root, journal))
     if not journal.names():
         from substitute.core.operate.journal_recovery import recover_journal  # noqa: PLC0415
 

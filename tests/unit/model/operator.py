@@ -404,7 +404,9 @@ class Operator:
         self._promised("signposts tell the truth", signposts == (record.next_slot, record.live))
 
     def _has_crons(self) -> bool:
-        """Whether a live version that runs, or should, has crons."""
+        """Whether a live version that runs, or should, has crons, or other edges are followed."""
+        if self.world.host.edges:
+            return True
         records = [self.world.record(app) for app in self.world.apps]
         live = [record.live_slot for record in records if not record.stopped]
         return any(slot.started and slot.version and slot.version.crons for slot in live if slot)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import tempfile
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -31,6 +31,7 @@ from tests.unit.world.apps import (
 from tests.unit.world.balancer import ModelBalancer
 from tests.unit.world.clock import Clock, ModelClock
 from tests.unit.world.commands import ModelCommands
+from tests.unit.world.edges import EdgeHost
 from tests.unit.world.files import NAME, Data, ModelFiles, held_by
 from tests.unit.world.instances import BOOT, EXIT, Instance
 from tests.unit.world.journal import ModelJournal
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from substitute.core.model.apps import Waves
     from substitute.core.model.records import AppRecord
     from substitute.core.model.secrets import SecretSource
+    from tests.unit.world.edges import Both
 
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108  # the journal waits for the disk: thousands of times here
@@ -105,9 +107,10 @@ class World:
         """Instances that were harmed since anybody could look at them: their trouble is nobody's fault."""
         self._moments = Moments()
         self._dead = False
+        self.edges: Both | None = None
         self.journal: ModelJournal
         self.host: Host
-        self._open()
+        self.open()
         for app in self.apps.values():
             self.journal.register(app)
         self.disk = self.journal.on_the_disk()
@@ -131,7 +134,7 @@ class World:
         if killed:
             self.journal.close()
             self._dead = False
-            self._open()
+            self.open()
         self.trail.append(f"# {'killed' if killed else error or 'done'}")
         if What.RAISE not in happened:
             self.promised("a failure is no bug", kept="bug in substitute" not in str(error))
@@ -162,6 +165,19 @@ class World:
             error = expected(raised)  # as the edge tells it
         return (None, True) if self._dead else (error, False)  # dead, whatever came then
 
+    @contextmanager
+    def unwatched(self, command: str) -> Iterator[None]:
+        """Have somebody else do something in the middle of a command, with no mishaps of his own."""
+        kept = self.command, self.subjects, self.deployer, self._moments
+        self.command, self.subjects, self.deployer = command, frozenset(self.apps), self.new_process()
+        self._moments = Moments()
+        self.trail.append(f"  ({command}")
+        try:
+            yield
+        finally:
+            self.trail.append("  )")
+            self.command, self.subjects, self.deployer, self._moments = kept
+
     def promised(self, what: str, *, kept: bool) -> None:
         """Hold what has come out against what was promised."""
         if not kept:
@@ -172,10 +188,10 @@ class World:
         """All that was done, and what was wrong with it."""
         return "\n".join(self.trail)
 
-    def _open(self) -> None:
+    def open(self) -> None:
         """A new process has this in its hands."""
         self.journal = ModelJournal(self)
-        self.host = Host(
+        self.host = (EdgeHost if self.edges else Host)(
             root=self.root,
             journal=self.journal,
             balancer=self.balancer,
@@ -195,6 +211,7 @@ class World:
             user="ada",
             guardian=lambda app: nullcontext(lambda: self.handed_over.add(app)),
             secret=self._ask,
+            edges=self.edges.edges if self.edges else None,
         )
 
     def _ask(self, source: SecretSource, on_start: Callable[[Process], None]) -> str:
@@ -325,13 +342,13 @@ class World:
         for end in ("", "-wal", "-shm"):
             self.journal_file.with_name(self.journal_file.name + end).unlink(missing_ok=True)
         self.journal_file.write_bytes(content)
-        self._open()
+        self.open()
 
     # -- what is so -----------------------------------------------------------------------------
 
     @property
     def journal_file(self) -> Path:
-        return self.root / "deploy" / "journal.db"
+        return self.root / "deploy" / (f"{self.edges.here}.db" if self.edges else "journal.db")
 
     def record(self, app: str) -> AppRecord:
         return self.journal.app(app)
@@ -501,6 +518,8 @@ class World:
         if instance.frozen:
             self.wrong(f"{number} to {instance.name}, which is frozen")
         self.rules.told(instance, number)
+        if self.edges:
+            self.edges.require_free(instance)
         instance.told = self.clock.time
         if instance.version != "stubborn" or instance.app == GUEST:
             self.clock.after(EXIT, self.end, instance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from substitute.config.tables import Table, key, optional
-from substitute.config.values import KubernetesName, Line, Nodes, choice
+from substitute.config.values import KubernetesName, Line, Machines, Nodes, choice
 
 
 class ClusterConfig(Table):
@@ -15,6 +15,13 @@ class ClusterConfig(Table):
         "there.",
         default=(),
         example=["10.0.0.11", "10.0.0.12", "10.0.0.13"],
+    )
+    edges = key(
+        Machines,
+        "What the machines are called (`hostname`) that have this substitute.toml in a directory of the same path, and "
+        "lead requests to the same slots. Without it: this one alone.",
+        default=(),
+        example=["edge1", "edge2"],
     )
     namespace = optional(
         KubernetesName,

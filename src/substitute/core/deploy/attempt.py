@@ -114,6 +114,7 @@ class Attempt:
                 user=self.host.user,
                 now=self._since,
             )
+        self.tell_edges()
         self._seconds[Phase.UPDATE] = chosen_in
         self._transcript = Transcript(self.app, self.id)
         revision = plan.revision
@@ -127,6 +128,13 @@ class Attempt:
                 operation=plan.operation,
             )
         )
+
+    def tell_edges(self) -> None:
+        """Have the other edges know what the journal says now, where there are some."""
+        if self.host.edges:
+            from substitute.core.deploy.edges import tell  # noqa: PLC0415  # few roots have several
+
+            tell(self.host, self.app)
 
     @property
     def is_check(self) -> bool:

@@ -25,6 +25,7 @@ from substitute.core.deploy.running.bypass import require_led_here
 from substitute.core.deploy.running.instances import require_no_strangers
 from substitute.core.deploy.running.keeper import require_keeper
 from substitute.core.deploy.settle import settle
+from substitute.core.deploy.working import working
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.errors import SubstituteError, UsageError
 from substitute.core.model.events import Notice, Warned
@@ -178,7 +179,7 @@ def _heed_lock(host: Host, app: App, operation: str) -> None:
 def working_on(host: Host, app: App, operation: str) -> Iterator[tuple[Attempt, Interrupts]]:
     """Hold the app's lock, its guardian awake and Ctrl-C held back, for one attempt."""
     with (
-        host.lock(host.lock_path(app.name), operation) as lock,
+        working(host, app, operation) as lock,
         Interrupts(ends_soon(host.emit)) as interrupts,
     ):
         host.journal.register(app)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from substitute.core.deploy.choosing import nothing_is_held
 from substitute.core.deploy.settle import settle
+from substitute.core.deploy.working import working
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.events import Notice
 from substitute.core.model.records import Hold
@@ -37,7 +38,7 @@ def hold(attempt: Attempt, seconds: float) -> None:
 
 def abort(host: Host, app: App) -> None:
     """Stop what is held. Nothing else is changed. Raises UsageError where nothing is held, and as `settle` does."""
-    with host.lock(host.lock_path(app.name), "abort"), Interrupts(ends_soon(host.emit)) as interrupts:
+    with working(host, app, "abort"), Interrupts(ends_soon(host.emit)) as interrupts:
         slot = host.journal.app(app.name).holds(host.clock.now())
         if slot is None:
             raise nothing_is_held(app)

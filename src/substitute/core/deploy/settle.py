@@ -143,6 +143,7 @@ class _Settling:
             if live and problem and _is_taken(self.host, record.slots[live]):
                 shares[live] = 0  # its requests are not for whoever listens there
             self.host.route(self.app.name, shares)
+            self._tell_edges()
             if live and not problem:
                 self.missing = complete(self.host, self.app, record.slots[live], self._waiting)
             leaving = [slot for slot in record.slots.values() if not self._keep(slot, desired[slot.name])]
@@ -280,7 +281,10 @@ class _Settling:
                     continue
                 if self.steps.in_background:
                     raise HandedOverError("It finishes its requests.")
-                drained = self._drain(slot)
+                left = self._drain(slot)
+                if left is None:
+                    continue
+                drained = left
                 if live and slot.share and self._gave_out(live, slot):
                     self._go_back(slot)
                     return None
@@ -291,12 +295,26 @@ class _Settling:
                 self.left.append(expected(error))
         return drained
 
-    def _drain(self, slot: SlotRecord) -> Drained:
-        """Wait for its requests in flight."""
+    def _drain(self, slot: SlotRecord) -> Drained | None:
+        """Wait for its requests in flight, on all edges. None: another edge goes on with it."""
         from substitute.core.deploy.running.draining import drain  # noqa: PLC0415  # where somebody leaves
 
         with self.steps.phase(Phase.DRAIN), self._waiting():
-            return drain(self.host, self.app, slot)
+            drained = drain(self.host, self.app, slot)
+            if self.host.edges:
+                from substitute.core.deploy.edges import await_others, lead  # noqa: PLC0415  # few have several
+
+                lead(self.host, self.host.edges)
+                if not await_others(self.host, slot, serve=self.serve):
+                    return None
+        return drained
+
+    def _tell_edges(self) -> None:
+        """Have the other edges know what is live before anything is stopped for that."""
+        if self.host.edges:
+            from substitute.core.deploy.edges import tell  # noqa: PLC0415  # few roots have several
+
+            tell(self.host, self.app)
 
     def _keep(self, slot: SlotRecord, wanted: Desired) -> bool:
         """Have `slot` run on as it is `wanted`; False where it is to leave."""
@@ -327,7 +345,7 @@ class _Settling:
         if self.steps.in_background:
             raise HandedOverError("It finishes its requests.")
         drained = self._drain(slot)
-        if not drained.cut:
+        if drained and not drained.cut:
             for one in slot.web:
                 self.host.runtime.freeze(one.name)
 

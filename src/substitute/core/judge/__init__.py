@@ -13,7 +13,7 @@ What makes that so are bets (e-values). Each look, the judge bets against "the c
 it has; the odds are fair, or against the judge, if the statement is true. So on average it does not win, and it reaches
 a hundred times its stake in at most one of a hundred canaries, whenever it stops (Ville's inequality, 1939).
 
-- `block`: what is counted. `gathering`: how single requests become counts.
+- `block`: what is counted. `client_counts`: how single requests become counts.
 - `betting`: the bet that both tests place. `failures`, `latency`: the tests.
 - `judge`: both together. `verdict`: the three ends, and the sentence for people.
 

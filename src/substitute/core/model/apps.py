@@ -267,6 +267,11 @@ class App:
         return self.image.replace("{commit}", commit)
 
     @property
+    def is_clustered(self) -> bool:
+        """Whether a cluster keeps what runs in its slots."""
+        return any(slot.clustered for slot in self.slots.values())
+
+    @property
     def runs_once(self) -> bool:
         """Whether no two versions of it may run at the same time."""
         return self.order is Order.STOP_FIRST

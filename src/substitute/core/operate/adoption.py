@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from substitute.core.deploy.settle import settle
 from substitute.core.deploy.versions.pointers import write_pointers
+from substitute.core.deploy.working import working
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.errors import LeftoverError, NotReadyError, SubstituteError, UsageError
 from substitute.core.model.events import Notice, Warned
@@ -34,7 +35,7 @@ def adopt(host: Host, app: App, port: int | None, *, listed: bool) -> SlotRecord
     version runs, NotReadyError where it does not answer well; then nothing was changed.
     """
     with (
-        host.lock(host.lock_path(app.name), "adopt"),
+        working(host, app, "adopt"),
         Interrupts(ends_soon(host.emit)),
         host.guardian(app.name),
     ):

@@ -10,6 +10,7 @@ from substitute.core.deploy.readiness.readiness import await_ready
 from substitute.core.deploy.readiness.serving import in_words, told_truly
 from substitute.core.deploy.running.instances import start_instances, stop_slot
 from substitute.core.deploy.settle import settle
+from substitute.core.deploy.working import working
 from substitute.core.excerpt import excerpt
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model import procfile as procfiles
@@ -57,7 +58,7 @@ def start(host: Host, apps: Mapping[str, App], name: str, directory: Path, port:
 
 
 def _start_slot(host: Host, app: App, name: SlotName, directory: Path, port: int) -> None:
-    with host.lock(host.lock_path(app.name), "start"), Interrupts(ends_soon(host.emit)) as interrupts:
+    with working(host, app, "start"), Interrupts(ends_soon(host.emit)) as interrupts:
         host.journal.register(app)
         host.journal.remember_environment(app.name, host.caller)
         record = host.journal.app(app.name)
@@ -158,7 +159,7 @@ def _no_instance(host: Host, apps: Mapping[str, App], name: str) -> UsageError:
 
 
 def _stop_slot(host: Host, app: App, name: SlotName, *, force: bool) -> None:
-    with host.lock(host.lock_path(app.name), "stop"), Interrupts(ends_soon(host.emit)) as interrupts:
+    with working(host, app, "stop"), Interrupts(ends_soon(host.emit)) as interrupts:
         host.journal.register(app)
         record = host.journal.app(app.name)
         slot = record.slots[name]

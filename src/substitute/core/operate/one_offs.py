@@ -23,6 +23,7 @@ from substitute.core.deploy.running.runs import (
     started_by,
     under_way,
 )
+from substitute.core.deploy.working import working
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.errors import RuntimeFailedError, UsageError
 from substitute.core.model.events import Notice, Output, RunBegan, Warned
@@ -162,7 +163,7 @@ def _begin(
         live = live_slot(host, app)
         elsewhere = name is not None and name is not live.name
         # No deployment may be about to change the files of a slot that is not live.
-        with host.lock(host.lock_path(app.name), "run") if elsewhere else nullcontext():
+        with working(host, app, "run") if elsewhere else nullcontext():
             place = place_of(host, app, host.journal.app(app.name).slots[name or live.name])
             wanted = RunRecord(
                 *(app.name, place.slot.name, shlex.join(argv), host.clock.now()),

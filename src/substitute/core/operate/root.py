@@ -9,6 +9,7 @@ from substitute.core.deploy.readiness.serving import in_words, told_truly
 from substitute.core.deploy.running.instances import remains
 from substitute.core.deploy.running.scheduler import keep_scheduler
 from substitute.core.deploy.settle import settle
+from substitute.core.deploy.working import working
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.errors import (
     InterruptedByUserError,
@@ -61,7 +62,7 @@ def up(host: Host, apps: Iterable[App], *, guests: bool = True, operation: str =
 def _bring_up(host: Host, app: App, operation: str, interrupts: Interrupts) -> None:
     with ExitStack() as held:
         with interrupts.allowed():
-            held.enter_context(host.lock(host.lock_path(app.name), operation))
+            held.enter_context(working(host, app, operation))
         host.journal.register(app)
         if not host.journal.environment(app.name):
             host.journal.remember_environment(app.name, host.caller)
@@ -137,7 +138,7 @@ def down(host: Host, apps: Iterable[App], *, everything: bool) -> None:
             host.emit(Notice(f"Nothing of {' and '.join(app.name for app in chosen)} was running."))
         if everything:
             with only_expected():
-                keep_scheduler(host)
+                keep_scheduler(host, ends=True)
                 host.balancer.stop()
                 host.runtime.shutdown()
 
@@ -156,7 +157,7 @@ def _pause_guests(host: Host) -> dict[str, SubstituteError]:
 
 def _lock(host: Host, app: App, held: ExitStack) -> None:
     try:
-        held.enter_context(host.lock(host.lock_path(app.name), "down"))
+        held.enter_context(working(host, app, "down"))
     except LockedError as error:
         raise LockedError(
             f"Nothing was stopped: another command is working on {app.name}.",
@@ -183,7 +184,8 @@ def _take_down(host: Host, app: App, interrupts: Interrupts, *, for_good: bool) 
     if for_good:
         host.journal.give_up(app.name)
     for slot in running:
-        host.emit(Notice(f"{slot.full_name} stopped."))
+        if host.edges is None or not remains(host, app, slot):  # another edge may need it
+            host.emit(Notice(f"{slot.full_name} stopped."))
     tell_what_goes_on(host, app.name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.settle import settle
+from substitute.core.deploy.working import working
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.events import Notice
 from substitute.core.state.lock import RECOVERY
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def end(host: Host, app: App) -> None:
     """Stop what stands by. Nothing else is changed; that nothing stands by is no error. Raises as `settle` does."""
-    with host.lock(host.lock_path(app.name), "standby end"), Interrupts(ends_soon(host.emit)) as interrupts:
+    with working(host, app, "standby end"), Interrupts(ends_soon(host.emit)) as interrupts:
         slot = host.journal.app(app.name).standby(host.clock.now())
         if slot is None:
             host.emit(Notice(f"Nothing of {app.name} stands by."))
@@ -28,6 +29,6 @@ def end(host: Host, app: App) -> None:
 
 def look_after(host: Host, app: App) -> None:
     """Settle, where something stands by, is held, or should have ended by now; as its guardian does."""
-    with host.lock(host.lock_path(app.name), RECOVERY):
+    with working(host, app, RECOVERY):
         if host.journal.app(app.name).unserved_until is not None:
             settle(host, app)

@@ -7,6 +7,8 @@ import json
 import math
 import socket
 import time
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -30,7 +32,7 @@ _APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 _UNAUTHORIZED, _NOT_FOUND, _BUSY, _FAULT = 401, 404, 429, 500
 _RECENT = 0.05
 """Seconds for which a list is told again that was asked for: who waits looks more often than a cluster changes."""
-_CORE, _GROUPS = "api/v1", {"Deployment": "apis/apps/v1"}
+_CORE, _GROUPS = "api/v1", {"Deployment": "apis/apps/v1", "Lease": "apis/coordination.k8s.io/v1"}
 """Where kinds of objects are found: all but some in the core."""
 
 
@@ -48,6 +50,7 @@ class Api:
         self._recent: dict[str, tuple[float, list[dict[str, Any]]]] = {}
         self._silent: tuple[float, Silent] | None = None
         self._connection: http.client.HTTPSConnection | None = None
+        self._dated: tuple[float, float] | None = None
 
     @cached_property
     def _access(self) -> Access:
@@ -61,6 +64,11 @@ class Api:
     def namespace(self) -> str:
         """Where everything is made. Raises Silent where the kubeconfig cannot be used."""
         return self._access.namespace
+
+    def now(self) -> float:
+        """The server's time, in seconds since the epoch: the same for all who ask it. Known after its first answer."""
+        answered, then = self._dated or (time.monotonic(), time.time())
+        return then + time.monotonic() - answered
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
         """The object; None where there is none of that name. Raises Silent and Refused."""
@@ -164,6 +172,11 @@ class Api:
                 try:
                     connection.request(method, target, data, headers)
                     told = connection.getresponse()
+                    with suppress(TypeError, ValueError):
+                        self._dated = (
+                            time.monotonic(),
+                            parsedate_to_datetime(told.headers["Date"]).timestamp(),
+                        )
                     return told.status, told.read()
                 except (OSError, http.client.HTTPException) as error:
                     self._close()

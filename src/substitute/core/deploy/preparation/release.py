@@ -35,6 +35,7 @@ def run_release(attempt: Attempt) -> None:
     with attempt.phase(Phase.RELEASE):
         number, began = attempt.id or 0, host.clock.monotonic()
         host.journal.release_began(number, guard=_guard(attempt, live))
+        attempt.tell_edges()
         try:
             run_commands(
                 attempt, Phase.RELEASE, app.release, timeout=app.release_timeout, failure=ReleaseError

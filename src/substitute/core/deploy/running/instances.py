@@ -49,6 +49,8 @@ def start_instances(
     from substitute.core.deploy.procfile import with_command  # noqa: PLC0415  # a rollback to a standby starts nothing
 
     wanted = tuple(instances)
+    if host.edges and slot.clustered:
+        host.edges.require_held(app.name)
     require_free(host, slot, wanted)
     if caller is None:
         app, caller = host.proven(app, slot), host.environment(app, slot)

@@ -37,22 +37,28 @@ def crons_of(record: AppRecord) -> Mapping[str, Cron]:
     return live.version.crons if live and live.version and runs else {}
 
 
-def keep_scheduler(host: Host) -> None:
-    """Have it run where it should, and nowhere else. Raises RuntimeFailedError.
+def keep_scheduler(host: Host, *, ends: bool = False) -> None:
+    """Have it run where it should, and nowhere else; with `ends` nowhere. Raises RuntimeFailedError.
+
+    A root that is one of several edges has in its place what follows the others, also before anything is live.
 
     One that runs another substitute, that an earlier runtime keeps, or nothing any more, is replaced. What it started
     goes on. Without it the balancer may be the last that the earlier runtime keeps, and can come over too.
     """
-    if not is_wanted(host) and not _is_kept(host) and host.journal.fact(_STARTED_WITH) is None:
+    wanted = is_wanted(host) and not ends
+    if not wanted and not _is_kept(host) and host.journal.fact(_STARTED_WITH) is None:
         return
     with short_lock(host.root / "deploy" / "run" / own_lock(SCHEDULER)):
-        program, wanted = _program(host), is_wanted(host)
+        program = _program(host)
         started_with = f"{__version__} {program.command}"
         if wanted and _is_kept(host) and host.journal.fact(_STARTED_WITH) == started_with:
             return
+        running = running_scheduler(host)
+        if running and running == host.one_offs.myself():
+            return  # who settles is what would be replaced: the next command does it
         # Noted first: whoever is killed in here leaves a fact by which the next one looks for it.
         host.journal.remember(_STARTED_WITH, "")
-        host.runtime.stop(SCHEDULER, running_scheduler(host), timeout=_STOP_LIMIT)
+        host.runtime.stop(SCHEDULER, running, timeout=_STOP_LIMIT)
         if wanted:
             host.runtime.start(program)
             host.journal.remember(_STARTED_WITH, started_with)
@@ -62,8 +68,8 @@ def keep_scheduler(host: Host) -> None:
 
 
 def is_wanted(host: Host) -> bool:
-    """Whether a version is live that has crons."""
-    return any(crons_of(host.journal.app(app)) for app in host.journal.names())
+    """Whether a version is live that has crons, or there are other edges to follow."""
+    return host.edges is not None or any(crons_of(host.journal.app(app)) for app in host.journal.names())
 
 
 def running_scheduler(host: Host) -> Process | None:
@@ -91,9 +97,10 @@ def _program(host: Host) -> Program:
     places = host.environ.get("PYTHONPATH", "").split(":")
     if absolute := [place for place in places if place.startswith("/")]:
         environment["PYTHONPATH"] = ":".join(absolute)
+    module = "substitute.follower" if host.edges else "substitute.scheduler"
     return Program(
         name=SCHEDULER,
-        command=shlex.join([sys.executable, "-P", "-m", "substitute.scheduler", str(host.root)]),
+        command=shlex.join([sys.executable, "-P", "-m", module, str(host.root)]),
         directory=run,
         environment=environment,
         log=run / "log" / "scheduler.log",

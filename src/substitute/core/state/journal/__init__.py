@@ -19,11 +19,12 @@ from substitute.core.state.journal.place import Place
 from substitute.core.state.journal.releases import Releases
 from substitute.core.state.journal.routes import Routes
 from substitute.core.state.journal.schema import VERSION
+from substitute.core.state.journal.told import ToldOf
 
 __all__ = ["VERSION", "Journal"]
 
 
-class Journal(Routes, Releases, Commands, KeptVersions, Guests, Drills, Crons, Place):
+class Journal(Routes, Releases, Commands, KeptVersions, Guests, Drills, Crons, Place, ToldOf):
     """The only state that `settle` believes. Each method that writes is one transaction.
 
     Each of its bases keeps a table, or a subject.
