@@ -338,7 +338,7 @@ def test_every_value_is_carried_faithfully(place: Place, values: list[str]) -> N
     entries = (place.run / "seen").read_bytes().decode().split("\0")
     seen = dict(entry.split("=", 1) for entry in entries if entry)
     (place.run / "seen").unlink()
-    place.runtime.stop("shop_a", process, timeout=60.0)
+    place.runtime.stop("shop_a", process, timeout=0.0)
     assert {name: seen.get(name) for name in environment} == environment
 
 
@@ -359,7 +359,7 @@ def test_every_argument_is_carried_faithfully(place: Place, arguments: list[str]
     eventually((place.run / "seen").exists, "the arguments")
     seen = literal_eval((place.run / "seen").read_text())
     (place.run / "seen").unlink()
-    place.runtime.stop("shop_a", process, timeout=60.0)
+    place.runtime.stop("shop_a", process, timeout=0.0)
     assert seen == arguments
 
 
@@ -383,7 +383,7 @@ def test_a_program_that_does_not_exist_is_refused_or_ends_and_says_so(place: Pla
 def test_what_it_writes_is_read_from_now_on(place: Place) -> None:
     process = place.start("echo before; sleep 600")
     place.logged("before")
-    place.runtime.stop("shop_a", process, timeout=60.0)
+    place.runtime.stop("shop_a", process, timeout=0.0)
     log = place.runtime.log("shop_a", place.file)
     place.start("echo one; echo two; sleep 600")
     seen: list[str] = []
@@ -404,7 +404,7 @@ def test_it_is_followed_across_a_restart(place: Place) -> None:
     def take(name: str, line: str) -> None:
         seen.append((name, line))
         if line == "first":
-            place.runtime.stop("shop_a", None, timeout=60.0)
+            place.runtime.stop("shop_a", None, timeout=0.0)
             place.start("echo second; sleep 600")
         if line == "second":
             raise KeyboardInterrupt
