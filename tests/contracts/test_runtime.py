@@ -222,7 +222,8 @@ def test_one_that_ends_at_once_is_told_by_its_own_words(place: Place) -> None:
             place.start(f"echo as {status}; exit {status}")
         except RuntimeFailedError as error:  # else somebody has seen it run
             reason = error.reason
-        own = {line for line in reason.splitlines() if line.startswith("  | ")}  # it may be tried twice by then
+        # It may have been tried twice by then.
+        own = {line for line in reason.splitlines() if line.startswith("  | ")}
         assert not reason or (f"exit status {status}" in reason and own == {f"  | as {status}"})
         place.runtime.stop("shop_a", None, timeout=60.0)
 
