@@ -100,6 +100,24 @@ def test_an_instance_that_is_killed_is_back_by_itself(site: ContainerSite) -> No
     site.assert_only_serves("a")
 
 
+@pytest.mark.parametrize("site", ["docker"], indirect=True)
+def test_what_dockerd_has_given_up_is_told_and_started_again_by_up(site: ContainerSite) -> None:
+    """It tries once more to start what has ended, and never again where that fails."""
+    site.configure(more='shared = ["media"]\n')
+    site.run("deploy")
+    media = site.root / "deploy/shop/shared/media"
+    media.rename(media.with_name("away"))
+    killed(pid(site, "a"))
+    given_up = ("inspect", "--format={{.State.Status}} {{.RestartCount}}", f"{site.prefix}-shop_a")
+    eventually(lambda: site.engine(*given_up) == "exited 1", "dockerd gives up")
+    media.with_name("away").rename(media)
+    assert site.app()["slots"]["a"]["state"] == "failed"
+    told = site.run("up").stdout
+    assert "should be live and does not run: starting it" in told
+    assert fetch(site.url) == "version 1\n"
+    site.assert_only_serves("a")
+
+
 WAITS = f"echo waiting; trap '' TERM INT; while :; do sleep 0.1; done; : {secrets.token_hex(8)}"
 """By its end it is told from that of another run beside this one."""
 
