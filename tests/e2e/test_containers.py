@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.linux import processes
-from tests.e2e.containers import BASE, ENGINES, ContainerSite, container_site, fill
+from tests.e2e.containers import BASE, DOCKERFILE, ENGINES, ContainerSite, container_site, fill
 from tests.e2e.site import fetch, killed
 from tests.e2e.traffic import under_load
 from tests.images import PYTHON
@@ -236,6 +236,54 @@ def test_what_is_configured_and_shared_is_there_inside_and_on_no_command_line(si
         assert running.stdin
         running.stdin.close()
         running.wait(timeout=60)
+
+
+def test_a_build_has_its_arguments(site: ContainerSite) -> None:
+    site.write_dockerfile(f"FROM {BASE}\nARG COLOR\nRUN echo it is $COLOR, | cat\n{rest()}")
+    site.configure(more='build_args = { COLOR = "dark red" }\n')
+    site.repository.commit("1")
+    assert "it is dark red," in site.run("deploy").stdout
+    assert fetch(site.url) == "version 1\n"
+
+
+@pytest.mark.parametrize("site", ["podman"], indirect=True)
+def test_a_step_of_a_build_may_read_a_secret_that_is_in_no_image_and_on_no_command_line(
+    site: ContainerSite,
+) -> None:
+    """Docker needs its buildx for that."""
+    held = "n=0; until grep -qs x /app/go || [ $n = 40 ]; do sleep 0.1; n=$((n + 1)); done"
+    shown = "RUN --mount=type=secret,id=TOKEN test $(cat /run/secrets/TOKEN) = s3cret-$(cat /app/word)"
+    site.write_dockerfile(
+        f"FROM {BASE}\nRUN echo token >/app/word\n{shown} && echo read it && {held}\n{rest()}"
+    )
+    (site.root / "key").write_text("s3cret-token\n")
+    site.configure(more='build_secrets = ["TOKEN"]\nsecrets = { TOKEN = { file = "key" } }\n')
+    site.repository.commit("1")
+    with site.popen("deploy") as deploying:
+        assert deploying.stdout
+        lines = iter(deploying.stdout.readline, "")
+        assert any("read it" in line for line in lines if "echo" not in line)
+        told = [entry.read_bytes() for entry in command_lines()]
+        assert any(b"id=TOKEN,env=TOKEN" in line for line in told)
+        assert not [line for line in told if b"s3cret-token" in line]
+        deploying.communicate(timeout=120)
+    assert deploying.returncode == 0
+    assert fetch(site.url) == "version 1\n"
+    (image,) = set(site.images().values())
+    assert "s3cret" not in site.engine("history", "--no-trunc", image).replace("s3cret-$(cat", "")
+    assert site.engine("run", "--rm", image, "sh", "-c", "cat /run/secrets/*; true") == ""
+
+
+@pytest.mark.parametrize("site", ["podman"], indirect=True)
+def test_a_build_secret_that_is_nowhere_is_told(site: ContainerSite) -> None:
+    site.configure(more='build_secrets = ["TOKEN"]\n')
+    told = site.run("deploy", exit_status=4).stderr
+    assert "The build secret TOKEN has no value." in told
+
+
+def rest() -> str:
+    """What an app's Dockerfile says after its first line."""
+    return DOCKERFILE.partition("\n")[2]
 
 
 def command_lines() -> Iterator[Path]:

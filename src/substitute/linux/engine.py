@@ -40,11 +40,29 @@ class CommandEngine:
         """With the login of `podman login` or `docker login`."""
         return [self.name, "pull", reference]
 
-    def building(self, app: str, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
+    def building(
+        self,
+        app: str,
+        directory: Path,
+        file: Path,
+        id_file: Path,
+        *,
+        arguments: Mapping[str, str],
+        secrets: Sequence[str],
+    ) -> Sequence[str]:
         """Both have the same words for it. Podman's own children get a control group of a known name."""
         inside = [f"--cgroup-parent=/{self._builds(app)}"] if self.name == "podman" else []
         engine = [self.name, *(["--cgroup-manager=cgroupfs"] if inside else [])]
-        return [*engine, "build", "--file", str(file), "--iidfile", str(id_file), *inside, str(directory)]
+        given = [f"--build-arg={name}={value}" for name, value in arguments.items()]
+        shown = [f"--secret=id={name},env={name}" for name in secrets]
+        return [
+            *engine,
+            *("build", "--file", str(file), "--iidfile", str(id_file)),
+            *inside,
+            *given,
+            *shown,
+            str(directory),
+        ]
 
     def end_builds(self, app: str) -> None:
         """By that group: a killed `podman build` leaves its commands running. dockerd itself ends those of a client."""

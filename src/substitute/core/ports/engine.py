@@ -43,8 +43,20 @@ class Engine(Protocol):
     def pulling(self, reference: str) -> Sequence[str]:
         """What fetches an image from its registry, with the login that its user has there."""
 
-    def building(self, app: str, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
-        """What builds an image of `directory` by the Dockerfile `file`, and writes its id into `id_file`."""
+    def building(
+        self,
+        app: str,
+        directory: Path,
+        file: Path,
+        id_file: Path,
+        *,
+        arguments: Mapping[str, str],
+        secrets: Sequence[str],
+    ) -> Sequence[str]:
+        """What builds an image of `directory` by the Dockerfile `file`, and writes its id into `id_file`.
+
+        The values of `secrets`, which its steps may read, are those that the program of this list has.
+        """
 
     def end_builds(self, app: str) -> None:
         """End what is left of such builds of `app`, where the program that ran them was killed. Never raises."""

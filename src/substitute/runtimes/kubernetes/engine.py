@@ -50,7 +50,16 @@ class ClusterEngine:
         """Only its digest is asked for: the nodes fetch it."""
         return ["skopeo", "inspect", "--no-tags", "--format", "{{.Digest}}", f"docker://{reference}"]
 
-    def building(self, app: str, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
+    def building(
+        self,
+        app: str,
+        directory: Path,
+        file: Path,
+        id_file: Path,
+        *,
+        arguments: Mapping[str, str],  # noqa: ARG002
+        secrets: Sequence[str],  # noqa: ARG002
+    ) -> Sequence[str]:
         """No cluster builds."""
         raise SourceError(
             f"A cluster has nothing that builds {file}.",
