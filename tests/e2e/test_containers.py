@@ -122,6 +122,15 @@ WAITS = f"echo waiting; trap '' TERM INT; while :; do sleep 0.1; done; : {secret
 """By its end it is told from that of another run beside this one."""
 
 
+def left_of_builds(site: ContainerSite) -> list[str]:
+    """The containers that builds of this root have left in Podman, which lists them as anybody's."""
+    if site.kind != "podman":
+        return []
+    place = site.engine("info", "--format", "{{.Store.GraphRoot}}")
+    notes = Path(place).glob("*-containers/*/userdata/buildah.json")
+    return [note.parent.parent.name for note in notes if site.prefix in note.read_text()]
+
+
 def waiting_in(site: ContainerSite, where: str) -> None:
     """Commit a version that comes to `where`, and goes no further."""
     if where == "build":
@@ -167,6 +176,7 @@ def test_whoever_is_stopped_in_the_middle_leaves_nothing(
 
     assert under_load(site, stop, lambda: site.run("up")) == {"1"}
     eventually(lambda: works_on(site) == before, "nothing of it runs")
+    assert not left_of_builds(site)
     site.assert_only_serves("a")
     assert_only_runs(site, "shop_a")
     site.write_dockerfile()
