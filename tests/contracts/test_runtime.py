@@ -33,6 +33,9 @@ STUBBORN = (
     'print("ready", flush=True); time.sleep(600)\''
 )
 
+LEAVES = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
+"""A shell that ends by SIGTERM, as the first process of a container too, and says nothing."""
+
 POLITE = (
     "import signal, sys, time\n"
     "def leave(number, _): print(signal.Signals(number).name, 'came', flush=True); sys.exit()\n"
@@ -399,14 +402,14 @@ def test_what_it_writes_is_read_from_now_on(place: Place) -> None:
 def test_it_is_followed_across_a_restart(place: Place) -> None:
     """Ctrl-C is how it ends."""
     seen: list[tuple[str, str]] = []
-    place.start("echo first; sleep 600")
+    place.start(f"echo first; {LEAVES}")
     place.logged("first")
 
     def take(name: str, line: str) -> None:
         seen.append((name, line))
         if line == "first":
-            place.runtime.stop("shop_a", None, timeout=0.0)
-            place.start("echo second; sleep 600")
+            place.runtime.stop("shop_a", None, timeout=60.0)
+            place.start(f"echo second; {LEAVES}")
         if line == "second":
             raise KeyboardInterrupt
 
