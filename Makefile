@@ -61,11 +61,12 @@ test-long: .venv/.dev
 	-@tools/kubernetes/build
 	$(BIN)/pytest --numprocesses $(WORKERS) $(SPREAD) --durations 25 -m ""
 
-# Docker and Podman, the real ones: 400 MB to install, so a newcomer's `make test` does without.
+# Docker and Podman, the real ones: 400 MB to install, so a newcomer's `make test` does without. The folders are named
+# because to collect what is in tests/unit costs each worker seconds.
 test-containers: export PYTHONDONTWRITEBYTECODE =
 test-containers: .venv/.dev
 	@tools/packages $(DEBIAN) $(CONTAINERS)
-	$(BIN)/pytest --numprocesses 2 $(SPREAD) --durations 15 -m "containers and not long"
+	$(BIN)/pytest --numprocesses 2 $(SPREAD) --durations 15 -m "containers and not long" tests/contracts tests/e2e
 
 # Kubernetes, the real one, on machines of the tests: its first run builds it.
 test-kubernetes: export PYTHONDONTWRITEBYTECODE =

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.linux import processes
-from tests.e2e.containers import BASE, ENGINES, ContainerSite, container_site, fill
+from tests.e2e.containers import BASE, DOCKERFILE, ENGINES, ContainerSite, container_site, fill
 from tests.e2e.site import fetch, killed
 from tests.e2e.traffic import under_load
 from tests.images import PYTHON
@@ -100,8 +100,35 @@ def test_an_instance_that_is_killed_is_back_by_itself(site: ContainerSite) -> No
     site.assert_only_serves("a")
 
 
+@pytest.mark.parametrize("site", ["docker"], indirect=True)
+def test_what_dockerd_has_given_up_is_told_and_started_again_by_up(site: ContainerSite) -> None:
+    """It tries once more to start what has ended, and never again where that fails."""
+    site.configure(more='shared = ["media"]\n')
+    site.run("deploy")
+    media = site.root / "deploy/shop/shared/media"
+    media.rename(media.with_name("away"))
+    killed(pid(site, "a"))
+    given_up = ("inspect", "--format={{.State.Status}} {{.RestartCount}}", f"{site.prefix}-shop_a")
+    eventually(lambda: site.engine(*given_up) == "exited 1", "dockerd gives up")
+    media.with_name("away").rename(media)
+    assert site.app()["slots"]["a"]["state"] == "failed"
+    told = site.run("up").stdout
+    assert "should be live and does not run: starting it" in told
+    assert fetch(site.url) == "version 1\n"
+    site.assert_only_serves("a")
+
+
 WAITS = f"echo waiting; trap '' TERM INT; while :; do sleep 0.1; done; : {secrets.token_hex(8)}"
 """By its end it is told from that of another run beside this one."""
+
+
+def left_of_builds(site: ContainerSite) -> list[str]:
+    """The containers that builds of this root have left in Podman, which lists them as anybody's."""
+    if site.kind != "podman":
+        return []
+    place = site.engine("info", "--format", "{{.Store.GraphRoot}}")
+    notes = Path(place).glob("*-containers/*/userdata/buildah.json")
+    return [note.parent.parent.name for note in notes if site.prefix in note.read_text()]
 
 
 def waiting_in(site: ContainerSite, where: str) -> None:
@@ -149,6 +176,7 @@ def test_whoever_is_stopped_in_the_middle_leaves_nothing(
 
     assert under_load(site, stop, lambda: site.run("up")) == {"1"}
     eventually(lambda: works_on(site) == before, "nothing of it runs")
+    assert not left_of_builds(site)
     site.assert_only_serves("a")
     assert_only_runs(site, "shop_a")
     site.write_dockerfile()
@@ -218,6 +246,46 @@ def test_what_is_configured_and_shared_is_there_inside_and_on_no_command_line(si
         assert running.stdin
         running.stdin.close()
         running.wait(timeout=60)
+
+
+def test_a_build_has_its_arguments(site: ContainerSite) -> None:
+    site.write_dockerfile(f"FROM {BASE}\nARG COLOR\nRUN echo it is $COLOR, | cat\n{rest()}")
+    site.configure(more='build_args = { COLOR = "dark red" }\n')
+    site.repository.commit("1")
+    assert "it is dark red," in site.run("deploy").stdout
+    assert fetch(site.url) == "version 1\n"
+
+
+@pytest.mark.parametrize("site", ["podman"], indirect=True)
+def test_a_step_of_a_build_may_read_a_secret_that_is_in_no_image_and_on_no_command_line(
+    site: ContainerSite,
+) -> None:
+    """Docker needs its buildx for that."""
+    shown = "RUN --mount=type=secret,id=TOKEN test $(cat /run/secrets/TOKEN) = s3cret-$(cat /app/word)"
+    site.write_dockerfile(f"FROM {BASE}\nRUN echo token >/app/word\n{shown}\n{rest()}")
+    (site.root / "key").write_text("s3cret-token\n")
+    site.configure(more='build_secrets = ["TOKEN"]\nsecrets = { TOKEN = { file = "key" } }\n')
+    site.repository.commit("1")
+    told = site.run("deploy").stdout
+    (line,) = [line for line in told.splitlines() if "$ podman" in line]
+    assert "--secret=id=TOKEN,env=TOKEN" in line
+    assert "s3cret-token" not in told
+    assert fetch(site.url) == "version 1\n"
+    (image,) = set(site.images().values())
+    assert "s3cret" not in site.engine("history", "--no-trunc", image).replace("s3cret-$(cat", "")
+    assert site.engine("run", "--rm", image, "sh", "-c", "cat /run/secrets/*; true") == ""
+
+
+@pytest.mark.parametrize("site", ["podman"], indirect=True)
+def test_a_build_secret_that_is_nowhere_is_told(site: ContainerSite) -> None:
+    site.configure(more='build_secrets = ["TOKEN"]\n')
+    told = site.run("deploy", exit_status=4).stderr
+    assert "The build secret TOKEN has no value." in told
+
+
+def rest() -> str:
+    """What an app's Dockerfile says after its first line."""
+    return DOCKERFILE.partition("\n")[2]
 
 
 def command_lines() -> Iterator[Path]:

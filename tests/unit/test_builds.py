@@ -196,7 +196,10 @@ class Builder(CommandEngine):
         self.log: list[str] = []
         self._numbers = itertools.count(1)
 
-    def building(self, app: str, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
+    def building(
+        self, app: str, directory: Path, file: Path, id_file: Path, **given: object
+    ) -> Sequence[str]:
+        assert not any(given.values())
         assert (app, file) == ("shop", directory / "Dockerfile")
         id_file.parent.mkdir(parents=True, exist_ok=True)
         id_file.write_text(f"sha256:{next(self._numbers):064x}")

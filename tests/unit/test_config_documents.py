@@ -41,7 +41,8 @@ def test_the_annotated_example_loads(tmp_path: Path, *, everything: bool) -> Non
     assert everything or example in reference_markdown()
     # Of a request, whose keys are shown too; and of a container, which needs an engine.
     instead = re.compile(
-        r'^(command = "bin/healthy"|image = .*|dockerfile = .*|container_port = .*)\n', re.MULTILINE
+        r'^(command = "bin/healthy"|image = .*|dockerfile = .*|container_port = .*|build_(args|secrets) = .*)\n',
+        re.MULTILINE,
     )
     (tmp_path / "substitute.toml").write_text(instead.sub("", example))
     app = load(tmp_path).app["shop"]

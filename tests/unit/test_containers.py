@@ -43,6 +43,7 @@ FIRST, SECOND = "1" * 64, "2" * 64
         (BUILT + 'image = "r/shop:v1"\n', "image needs {commit}"),
         (BUILT + 'dockerfile = "Dockerfile"\nuser = "shop"\n', "user means nothing in a container"),
         (BUILT + 'start = "serve"\ncontainer_port = 80\n', "container_port is that of a container"),
+        (BUILT + 'start = "serve"\nbuild_args = { A = "1" }\n', "and there is none"),
         (BUILT + 'dockerfile = "Dockerfile"\nshared = ["media", "db.sqlite3"]\n', "share the directory"),
         (BUILT + 'dockerfile = "../Dockerfile"\n', "a path in the repository"),
         (BUILT + 'dockerfile = "Dockerfile"\ncontainer_port = 0\n', "from 1 to 65535"),

@@ -16,7 +16,7 @@ _UNIT = """\
 [Unit]
 Description=substitute: what serves in {plain_root}
 Documentation=man:systemd.service(5)
-After=network-online.target nginx.service traefik.service
+After=network-online.target docker.service nginx.service traefik.service
 Wants=network-online.target
 RequiresMountsFor={root}
 IgnoreOnIsolate=yes

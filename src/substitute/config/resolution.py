@@ -78,6 +78,8 @@ def _app(name: str, app: AppConfig, root: Path, engine: str, nodes: Sequence[str
         source=app.source,
         image=app.image or "",
         dockerfile=app.dockerfile or "",
+        build_args=app.build_args or {},
+        build_secrets=app.build_secrets or (),
         container_port=app.container_port,
         engine=engine if _is_contained(app) else "",
         replicas=app.replicas,

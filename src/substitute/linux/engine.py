@@ -16,7 +16,7 @@ from substitute.linux.root_names import prefix_of
 from substitute.linux.subprocesses import capture
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from substitute.core.model.programs import Container, Mount
     from substitute.linux.subprocesses import Captured
@@ -49,21 +49,53 @@ class CommandEngine:
         """With that login, too."""
         return [self.name, "push", name]
 
-    def building(self, app: str, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
+    def building(
+        self,
+        app: str,
+        directory: Path,
+        file: Path,
+        id_file: Path,
+        *,
+        arguments: Mapping[str, str],
+        secrets: Sequence[str],
+    ) -> Sequence[str]:
         """Both have the same words for it. With Podman of root, children get a control group of a known name."""
         grouped = self.name == "podman" and os.geteuid() == 0
         inside = [f"--cgroup-parent=/{self._builds(app)}"] if grouped else []
         engine = [self.name, *(["--cgroup-manager=cgroupfs"] if inside else [])]
-        return [*engine, "build", "--file", str(file), "--iidfile", str(id_file), *inside, str(directory)]
+        given = [f"--build-arg={name}={value}" for name, value in arguments.items()]
+        shown = [f"--secret=id={name},env={name}" for name in secrets]
+        return [
+            *engine,
+            *("build", "--file", str(file), "--iidfile", str(id_file)),
+            *inside,
+            *given,
+            *shown,
+            str(directory),
+        ]
 
     def end_builds(self, app: str) -> None:
-        """By that group: a killed `podman build` leaves its commands running. dockerd itself ends those of a client."""
-        for pid in processes.every() if self.name == "podman" else ():
+        """By that group: a killed `podman build` leaves its commands, and its container. dockerd ends what is left."""
+        if self.name != "podman":
+            return
+        for pid in processes.every():
             with suppress(OSError):
                 groups = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8", errors="replace")
                 process = processes.identify(pid) if f":/{self._builds(app)}" in groups else None
                 if process:
                     processes.signal_process(process, signal.SIGKILL)
+        with suppress(RuntimeFailedError):
+            for container in self._unfinished(app):
+                self._ask("rm", "--force", container)
+
+    def _unfinished(self, app: str) -> Iterator[str]:
+        """The containers that builds of `app` have left. Podman's commands do not tell whose they are, its notes do."""
+        place = self._ask("info", "--format", "{{.Store.GraphRoot}}/{{.Store.GraphDriverName}}-containers")
+        for note in Path(place.out.strip()).glob("*/userdata/buildah.json"):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                built = json.loads(note.read_text(encoding="utf-8"))
+                if built["CommonBuildOpts"]["CgroupParent"] == f"/{self._builds(app)}":
+                    yield note.parent.parent.name
 
     def _builds(self, app: str) -> str:
         return f"{self._prefix}-{app}-build"

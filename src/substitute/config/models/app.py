@@ -89,6 +89,18 @@ class AppConfig(Table):
         "`image` says (docs/kubernetes.md).",
         example="Dockerfile",
     )
+    build_args = optional(
+        Environment,
+        "Build arguments for the `dockerfile` (ARG). No secrets: a value is on a command line, and stays in the "
+        "history of the image.",
+        example={"NODE_VERSION": "22"},
+    )
+    build_secrets = optional(
+        Variables,
+        "Which variables of `secrets`, `env_file`, `env` or `pass_env` steps of the `dockerfile` may read: as "
+        "/run/secrets/NAME, by `RUN --mount=type=secret,id=NAME`. No value is in the image. Docker needs its buildx.",
+        example=["NPM_TOKEN"],
+    )
     container_port = optional(
         ContainerPort,
         "The port that the app listens on inside its container, where it cannot be told another one. Without it the "
@@ -303,6 +315,8 @@ class AppConfig(Table):
         """Of what an image says by itself, or a version's image, nothing may be written twice."""
         if self.source == "image" and not self.image:
             raise Refused('source = "image" needs image, such as "registry.example.com/shop"')
+        if (self.build_args or self.build_secrets) and not self.dockerfile:
+            raise Refused("build_args and build_secrets are for the build of a dockerfile, and there is none")
         if self.source == "image" and (self.build or self.directory or self.dockerfile):
             raise Refused('source = "image" brings no files: remove build, directory and dockerfile')
         if self.image and (self.source == "image") is ("{commit}" in self.image):

@@ -197,6 +197,10 @@ class App:
     """The image whose tags are deployed, or with ``{commit}`` in it the one of a commit, wherever that is built."""
     dockerfile: str = ""
     """What an image is built by, in its directory; where `image` is named too, it is pushed there."""
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    """What that is given as arguments: no secrets."""
+    build_secrets: tuple[str, ...] = ()
+    """The variables of the app, and of `pass_env`, whose values its steps may read, and which are in no image."""
     container_port: int | None = None
     """The port that it listens on in its container; None: it listens on its own of this machine, as PORT says."""
     engine: str = ""

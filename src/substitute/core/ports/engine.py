@@ -98,8 +98,20 @@ class Engine(Protocol):
 class Builder(Engine, Protocol):
     """Podman or Docker of this machine, whether it runs what it builds or brings it to a registry."""
 
-    def building(self, app: str, directory: Path, file: Path, id_file: Path) -> Sequence[str]:
-        """What builds an image of `directory` by the Dockerfile `file`, and writes its id into `id_file`."""
+    def building(
+        self,
+        app: str,
+        directory: Path,
+        file: Path,
+        id_file: Path,
+        *,
+        arguments: Mapping[str, str],
+        secrets: Sequence[str],
+    ) -> Sequence[str]:
+        """What builds an image of `directory` by the Dockerfile `file`, and writes its id into `id_file`.
+
+        The values of `secrets`, which its steps may read, are those that the program of this list has.
+        """
 
     def give_name(self, image: str, name: str) -> None:
         """Have an image be called `name`, beside the names that it has. Raises RuntimeFailedError."""

@@ -6,6 +6,7 @@ Where a registry is between the two, it is asked first: what it has of a commit 
 from __future__ import annotations
 
 import shlex
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.in_container import Command, of_engine
@@ -17,7 +18,7 @@ from substitute.core.model.slots import Phase
 from substitute.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from substitute.core.deploy.attempt import Attempt
     from substitute.core.model.apps import App
@@ -77,9 +78,14 @@ def with_image(attempt: Attempt) -> App:
 def _built(attempt: Attempt, builder: Builder) -> Image:
     place = attempt.slot.place(attempt.app)
     id_file = attempt.app.state_directory / _ID
-    name = attempt.app.name
+    app, name = attempt.app, attempt.app.name
+    argv = builder.building(
+        *(name, place, place / app.dockerfile, id_file),
+        arguments=app.build_args,
+        secrets=app.build_secrets,
+    )
     try:
-        _run(attempt, builder.building(name, place, place / attempt.app.dockerfile, id_file))
+        _run(attempt, argv, _secrets(attempt))
     except BaseException:  # what it has started may go on without it
         builder.end_builds(name)
         raise
@@ -112,6 +118,18 @@ def _pushed(attempt: Attempt, engine: Engine, built: Image) -> Image:
     return found
 
 
+def _secrets(attempt: Attempt) -> dict[str, str]:
+    """The values of those that the Dockerfile's steps may read. Raises BuildError for one that is nowhere."""
+    known = attempt.environment()
+    missing = [name for name in attempt.app.build_secrets if name not in known]
+    if missing:
+        raise BuildError(
+            f"The build secret {missing[0]} has no value.",
+            cure=f"Write it in secrets, env_file or pass_env of app.{attempt.app.name}.",
+        )
+    return {name: known[name] for name in attempt.app.build_secrets}
+
+
 def _had(engine: Engine, reference: str) -> Image:
     found = engine.find(reference)
     if found is None:
@@ -122,10 +140,16 @@ def _had(engine: Engine, reference: str) -> Image:
     return found
 
 
-def _run(attempt: Attempt, argv: Sequence[str], *, cure: str = "") -> None:
+def _run(
+    attempt: Attempt,
+    argv: Sequence[str],
+    secrets: Mapping[str, str] = MappingProxyType({}),
+    *,
+    cure: str = "",
+) -> None:
     """Run the engine's own program, as who deploys: it has the login at the registry. `cure` as in `run_all`."""
     app, host = attempt.app, attempt.host
-    command = Command(argv, host.root, {**of_engine(host), **passed(app, host.environ)}, None)
+    command = Command(argv, host.root, {**secrets, **of_engine(host), **passed(app, host.environ)}, None)
     run_all(
         *(attempt, Phase.BUILD, [(shlex.join(argv), command)]),
         timeout=app.build_timeout,

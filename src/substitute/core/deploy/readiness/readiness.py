@@ -34,8 +34,9 @@ _STRANGER_PATIENCE = 1.0
 """Seconds that a listener may look like a stranger's: between fork and listen, /proc is a moment behind."""
 PATIENCE = 2.0
 """Seconds that a running live instance has for one good answer before it counts as not answering."""
-_ENDING_PATIENCE, _ENDING_TICK = 1.5, 0.1
-"""Seconds until a runtime knows how a process ended that is gone, and between two questions."""
+_ENDING_PATIENCE, _ENDING_TICK = 5.0, 0.1
+"""Seconds until a runtime knows how a process ended that is gone, and between two questions. Podman removes the
+container first."""
 _NOTHING = Answer(good=False, seen="nothing listens yet")
 _REFUSED = "connection refused"
 _DOC_OF_SEPARATE_DAEMONS = "docs/sigterm.md says how each slot gets a daemon of its own."
