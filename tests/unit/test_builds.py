@@ -155,7 +155,9 @@ def test_what_a_registry_does_not_show_may_be_built(
 def test_podman_of_a_user_makes_no_control_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def grouped(uid: int) -> bool:
         monkeypatch.setattr("os.geteuid", lambda: uid)
-        argv = CommandEngine("podman", tmp_path).building("shop", tmp_path, tmp_path / "D", tmp_path / "id")
+        argv = CommandEngine("podman", tmp_path).building(
+            "shop", tmp_path, tmp_path / "D", tmp_path / "id", arguments={}, secrets=[]
+        )
         return any(word.startswith("--cgroup") for word in argv)
 
     assert (grouped(0), grouped(1000)) == (True, False)
