@@ -28,7 +28,7 @@ from substitute.core.ports.strangers import Keeper
 from tests.unit.model.machine import ASSETS, STANDBY, Model
 from tests.unit.model.operator import Operator
 from tests.unit.model.typed import COMMANDS, DEPLOYMENTS, EVERY, each, type_
-from tests.unit.world.apps import PORTS
+from tests.unit.world.apps import PORTS, STOP_LIMIT
 from tests.unit.world.memory import go_back, remember
 from tests.unit.world.mishaps import LEFT_ALONE, Mishap, What
 from tests.unit.world.world import World
@@ -328,6 +328,38 @@ def test_whatever_becomes_of_a_command_beside_what_stands_by_the_next_one_needs_
         standing_by.world.heal("shop")
         standing_by.up()
         type_["rollback"](standing_by)
+
+
+@pytest.fixture
+def working(mall: Operator) -> Operator:
+    """Of mall, a version is live in slot b. The one before stands by, and nobody waits for the job of its worker."""
+    mall.world.stand_by(STANDBY)
+    mall.deploy("mall", "stubborn")
+    assert mall.leave("mall", "v1") == {"mall"}
+    assert "mall_a_worker_1" in {one.name for one in mall.world.of("mall")}, mall.world.story()
+    return mall
+
+
+def test_a_rollback_does_not_wait_for_the_job_of_a_worker_and_its_guardian_starts_it_again(
+    working: Operator,
+) -> None:
+    began = working.world.clock.time
+    assert working.rollback("mall", guardian=False).succeeded
+    assert working.world.clock.time - began < STOP_LIMIT, working.world.story()
+    assert working.world.serves("mall")
+    working.guardian("mall")
+
+
+@pytest.mark.parametrize("what", [What.KILL, What.FAIL, pytest.param(What.RAISE, marks=LONG)])
+@pytest.mark.parametrize(
+    "command", ["rollback of several", "recovery of several", pytest.param("deploy of several", marks=LONG)]
+)
+def test_whatever_becomes_of_a_command_beside_a_worker_that_finishes_its_job_the_next_one_needs_nothing_fixed(
+    working: Operator, command: str, what: What
+) -> None:
+    for _ in each(working, command, what):
+        type_["rollback of several"](working)
+        type_["recovery of several"](working)
 
 
 # -- a candidate is held ---------------------------------------------------------------------------

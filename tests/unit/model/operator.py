@@ -111,8 +111,26 @@ class Operator:
         slot = self.world.record(app).holds(self.world.host.clock.now())
         return slot is not None and bool(self.world.of(app, slot.name))
 
-    def rollback(self, app: str, *mishaps: Mishap, to: str | None = None, force: bool = False) -> Outcome:
+    def leave(self, app: str, version: str) -> set[str]:
+        """Deploy it; whoever is to finish what that leaves comes to nothing. The apps for which somebody was to."""
+        self.world.run("deploy", [app], lambda host: deploy(host, self.world.apps[app], version))
+        left = set(self.world.handed_over)
+        self.world.handed_over.clear()
+        return left
+
+    def rollback(
+        self,
+        app: str,
+        *mishaps: Mishap,
+        to: str | None = None,
+        force: bool = False,
+        guardian: bool = True,
+    ) -> Outcome:
         act = lambda host: rollback(host, self.world.apps[app], to, force=force)  # noqa: E731
+        if not guardian:
+            outcome = self.world.run("rollback", [app], act)
+            self.world.handed_over.clear()
+            return outcome
         outcome = self._type("rollback", app, act, mishaps)
         self._promised_shared(app, outcome)
         if not outcome.disturbed:

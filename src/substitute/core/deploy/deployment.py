@@ -30,6 +30,7 @@ from substitute.core.model.errors import SubstituteError, UsageError
 from substitute.core.model.events import Notice, Warned
 from substitute.core.model.unexpected import expected
 from substitute.core.state.hand_lock import locks_on, require_unlocked
+from substitute.core.state.lock import holder_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,11 +116,18 @@ def _operate(
     if operation != "rollback":  # and not only after another command was waited for
         require_unlocked(host.journal, app.name)
     with ExitStack() as hurry:
-        if now:
-            from substitute.core.state.hurry import hurrying  # noqa: PLC0415  # seldom typed
+        if now or (operation == "rollback" and _is_waited_for(host, app)):
+            from substitute.core.state.hurry import hurrying  # noqa: PLC0415  # seldom needed
 
-            hurry.enter_context(hurrying(host.journal, app.name, host.one_offs.myself()))
+            hurry.enter_context(hurrying(host.journal, app.name, host.one_offs.myself(), cuts=now))
         _carry_out(host, app, operation, choose, spared=spared, at_hand=hurry.close, hold_for=hold_for)
+
+
+def _is_waited_for(host: Host, app: App) -> bool:
+    """Whether somebody may still wait until the version that stands by has finished what it had."""
+    record = host.journal.app(app.name) if app.name in host.journal.names() else None
+    slot = record.standby(host.clock.now()) if record else None
+    return slot is not None and (bool(slot.others) or holder_of(host.lock_path(app.name)) is not None)
 
 
 def _carry_out(

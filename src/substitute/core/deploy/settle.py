@@ -14,7 +14,7 @@ from substitute.core.deploy.decision import Seen, Step, decide
 from substitute.core.deploy.leftovers import end_hold, end_leftovers, end_standby
 from substitute.core.deploy.readiness.readiness import PATIENCE, answers, answers_in_time, await_ready
 from substitute.core.deploy.running.completion import complete
-from substitute.core.deploy.running.instances import remains, start_instances, stop_others
+from substitute.core.deploy.running.instances import let_finish, remains, start_instances, stop_others
 from substitute.core.deploy.running.keeper import start_again
 from substitute.core.deploy.running.scheduler import keep_scheduler
 from substitute.core.deploy.running.workers import processes_of
@@ -287,12 +287,12 @@ class _Settling:
                 self.left.append(expected(error))
         return drained
 
-    def _drain(self, slot: SlotRecord) -> Drained:
-        """Wait for its requests in flight."""
+    def _drain(self, slot: SlotRecord, *, stops: bool = True) -> Drained:
+        """Wait for its requests in flight. It is then stopped, or runs on."""
         from substitute.core.deploy.running.draining import drain  # noqa: PLC0415  # where somebody leaves
 
         with self.steps.phase(Phase.DRAIN), self._waiting():
-            return drain(self.host, self.app, slot)
+            return drain(self.host, self.app, slot, stops=stops)
 
     def _stays(self, slot: SlotRecord, wanted: Desired) -> bool:
         """Whether `slot` runs on; without requests also without its workers. False where it does not run: it leaves."""
@@ -304,23 +304,35 @@ class _Settling:
             host.reroute()
             return False
         if slot.others:
-            behind = self._behind(slot)
-            with self.steps.phase(Phase.STOP):
-                stop_others(host, app, slot, slot.others, behind)
-            if behind:
-                raise HandedOverError("A worker finishes its job.")
+            self._stop_workers(slot)
         if app.standby_is_frozen and not wanted.held:
             self._freeze(slot)
         elif app.assets:  # it may have been frozen before substitute.toml was edited
             host.wake(slot)
         return True
 
+    def _stop_workers(self, slot: SlotRecord) -> None:
+        """Stop those of a slot that runs on. Whoever goes back to it does not wait until they have done their job."""
+        host, app, behind, began = self.host, self.app, self._behind(slot), self.host.clock.monotonic()
+        with self.steps.phase(Phase.STOP):
+            if self.steps.id is None:
+                behind = let_finish(host, app, slot, slot.others, called_away=self._cannot_wait)
+            stop_others(host, app, slot, slot.others, behind, since=began)
+        if behind and self.steps.id is not None:
+            raise HandedOverError("A worker finishes its job.")
+
+    def _cannot_wait(self) -> bool:
+        """Whether somebody waits who may be about to go back to what stands by."""
+        from substitute.core.deploy.running.draining import cannot_wait  # noqa: PLC0415  # as above
+
+        return cannot_wait(self.host, self.app.name, cuts=False)
+
     def _freeze(self, slot: SlotRecord) -> None:
         """Freeze it when its requests are finished. That it can't be frozen costs processor time, and nothing else."""
         if self.steps.in_background:
             raise HandedOverError("It finishes its requests.")
-        drained = self._drain(slot)
-        if not drained.cut:
+        drained = self._drain(slot, stops=False)
+        if not drained.cut and not self._cannot_wait():
             for one in slot.web:
                 self.host.runtime.freeze(one.name)
 

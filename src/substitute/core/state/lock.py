@@ -41,6 +41,11 @@ class Holder:
     since: float
     phase: str = ""
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether every command waits for it."""
+        return self.operation in _AWAITED
+
     def __str__(self) -> str:
         began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
         return f"`{self.operation}` (pid {self.pid}) since {began}" + (
@@ -102,7 +107,7 @@ def _acquire(
         holder = _read(descriptor)
         # A dead holder's words under a held lock: a guardian has just taken it and not yet said so.
         alive = holder is not None and _exists(holder.pid)
-        passing = holder is None or holder.operation in _AWAITED or not alive
+        passing = holder is None or holder.is_awaited or not alive
         limit, waited = max(wait, patience if passing else 0.0), time.monotonic() - began
         if waited >= limit:
             raise _locked(holder, wait)

@@ -25,12 +25,13 @@ _TOLD_WITHIN = 1.0
 """Seconds until a balancer has seen that an instance is gone."""
 
 
-def drain(host: Host, app: App, slot: SlotRecord) -> Drained:
+def drain(host: Host, app: App, slot: SlotRecord, *, stops: bool = True) -> Drained:
     """Wait until `slot` has no request in flight, at most its drain timeout; end its streams in waves meanwhile.
 
     In flight is 0 twice in a row, since a request may be between the balancer's accept and its count. Where
     the balancer can never tell, there is nothing to wait for: the instance finishes its own once told. One that
-    can't tell at this moment is asked again. Whoever types --now meanwhile ends the wait.
+    can't tell at this moment is asked again. Whoever types --now meanwhile ends the wait; where the slot then runs on (not
+    `stops`), so does whoever is about to go back to it.
     """
     waves = StreamEnding(host, slot, app.waves)
     limit = max(slot.drain_timeout, waves.limit)
@@ -53,12 +54,13 @@ def drain(host: Host, app: App, slot: SlotRecord) -> Drained:
         if quiet == 2:
             return waves.counted(Drained(finished=first or 0, connections=connections))
         waves.proceed()
-        cut_short, late = _is_cut_short(host, slot), host.clock.monotonic() >= deadline
-        if cut_short:
+        cut_short = cannot_wait(host, slot.app, cuts=stops)
+        late = host.clock.monotonic() >= deadline
+        if cut_short and stops:
             ones = "" if last == 1 else "s"
             told = f"Slot {slot.name} is told to stop now, with {last or 0} request{ones} in flight: --now was typed."
             host.emit(Warned(told))
-        elif late:
+        elif late and stops:
             _tell_the_limit(host, slot, limit, last or 0, unseen, connections=connections)
         if cut_short or late:
             first, last = first or 0, last or 0
@@ -67,10 +69,10 @@ def drain(host: Host, app: App, slot: SlotRecord) -> Drained:
         host.clock.sleep(_INTERVAL)
 
 
-def _is_cut_short(host: Host, slot: SlotRecord) -> bool:
-    """Whether somebody who lives needs the slot at once."""
-    who = in_a_hurry(host.journal, slot.app)
-    return who is not None and host.instances.alive(who)
+def cannot_wait(host: Host, app: str, *, cuts: bool) -> bool:
+    """Whether somebody who lives needs a slot of `app` at once; without `cuts`, where he cuts nothing by that, too."""
+    found = [in_a_hurry(host.journal, app), None if cuts else in_a_hurry(host.journal, app, cuts=False)]
+    return any(who is not None and host.instances.alive(who) for who in found)
 
 
 def _tell_the_limit(

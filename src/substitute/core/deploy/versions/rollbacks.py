@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from substitute.core.deploy.versions.release_guard import across
 from substitute.core.model.slots import Phase
+from substitute.core.state.lock import holder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +33,10 @@ def what_rollback_is(host: Host, app: App) -> dict[str, Any] | None:
     target = host.journal.rollback_commit(app.name, live.commit) if live else None
     if live is None or target is None:
         return None
-    refused, slot, until = across(host, app, target), record.slots[live.name.other], None
+    slot, until = record.slots[live.name.other], None
+    holder = holder_of(host.lock_path(app.name))
+    busy = f"another command is working on {app.name}: {holder}." if holder and not holder.is_awaited else ""
+    refused = across(host, app, target) or busy
     phases: tuple[Phase, ...] = ()
     standby = record.standby(host.clock.now())
     if refused:
