@@ -233,3 +233,32 @@ def test_whoever_cannot_read_the_configuration_knows_the_waves_from_the_journal(
     shop.change(waves=None)
     shop.host.journal.register(shop.app)
     assert remembered(shop.host.journal, shop.host.root, "shop").waves is None
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_whoever_goes_back_does_not_wait_until_what_stands_by_may_be_frozen_and_cuts_nothing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, *, lives: bool
+) -> None:
+    frozen: list[str] = []
+    monkeypatch.setattr(shop.host.runtime, "freeze", frozen.append)
+    shop.change(standby=600.0, standby_is_frozen=True)
+    deploy(shop.host, shop.app, "v1")
+    shop.world.in_flight[A] = 1
+    who, began = Process(4711, 1, "boot"), shop.world.clock.time
+    if lives:
+        shop.world.running["who goes back"] = who
+    with hurrying(shop.host.journal, "shop", who, cuts=False):
+        deploy(shop.host, shop.app, "v2")
+    assert (shop.world.clock.time - began < shop.app.drain_timeout) == lives
+    assert not frozen, "it still has a request"
+    assert not [told for told in shop.events if isinstance(told, Warned)], "it is not told to stop"
+
+
+def test_whoever_goes_back_cuts_no_drain_of_what_is_to_stop(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.in_flight[A] = 1
+    shop.world.running["who goes back"] = who = Process(4711, 1, "boot")
+    began = shop.world.clock.time
+    with hurrying(shop.host.journal, "shop", who, cuts=False):
+        deploy(shop.host, shop.app, "v2")
+    assert shop.world.clock.time - began >= shop.app.drain_timeout
