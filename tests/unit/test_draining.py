@@ -14,7 +14,9 @@ from substitute.core.model.apps import Waves
 from substitute.core.model.errors import DeploymentFailedError
 from substitute.core.model.events import Succeeded, Warned
 from substitute.core.model.programs import Process
+from substitute.core.operate import root
 from substitute.core.state.hurry import hurrying, in_a_hurry
+from substitute.core.state.lock import RECOVERY, holder_of
 from substitute.core.state.remembered import remembered
 from tests.unit.shops import A, B, live, stopping
 
@@ -262,3 +264,26 @@ def test_whoever_goes_back_cuts_no_drain_of_what_is_to_stop(shop: Shop) -> None:
     with hurrying(shop.host.journal, "shop", who, cuts=False):
         deploy(shop.host, shop.app, "v2")
     assert shop.world.clock.time - began >= shop.app.drain_timeout
+
+
+def test_a_guardian_that_drains_tells_by_its_lock_what_it_waits_for(shop: Shop) -> None:
+    shop.change(drain_in_background=True)
+    deploy(shop.host, shop.app, "v1")
+    shop.world.in_flight[A] = 2
+    deploy(shop.host, shop.app, "v2")
+    told: list[tuple[str, str]] = []
+
+    def look() -> None:
+        holder = holder_of(shop.host.lock_path("shop"))
+        assert holder
+        told.append((holder.phase, holder.doing))
+
+    began = shop.world.clock.time
+    for moment, left in ((1.0, 2), (2.0, 1)):
+        shop.world.clock.at.append((began + moment, lambda left=left: shop.world.in_flight.update({A: left})))
+        shop.world.clock.at.append((began + moment + 0.5, look))
+    root.up(shop.host, [shop.app], guests=False, operation=RECOVERY)
+    assert told == [
+        ("drain", "Slot a still finishes 2 requests, for at most 30s in all (drain.timeout)."),
+        ("drain", "Slot a still finishes 1 request, for at most 30s in all (drain.timeout)."),
+    ]

@@ -185,6 +185,10 @@ class Attempt:
             self._seconds[phase] += took
         self.emit(PhaseFinished(*identity, seconds=round(took, 4)))
 
+    def doing(self, phase: Phase, what: str) -> None:
+        """Tell whoever waits for this deployment what it waits for in `phase`."""
+        self._lock.phase(phase, what)
+
     def _goes_on(self, by: str) -> None:
         """Tell who typed Ctrl-C, where that does not end the deployment, what goes on and for how long."""
         from substitute.core.state.waiting import what_goes_on  # noqa: PLC0415  # of an interruption alone

@@ -8,6 +8,7 @@ it, and so does the recovery from a killed deployer or a reboot. Run twice, the 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.decision import Seen, Step, decide
@@ -292,7 +293,8 @@ class _Settling:
         from substitute.core.deploy.running.draining import drain  # noqa: PLC0415  # where somebody leaves
 
         with self.steps.phase(Phase.DRAIN), self._waiting():
-            return drain(self.host, self.app, slot, stops=stops)
+            tell = partial(self.steps.doing, Phase.DRAIN)
+            return drain(self.host, self.app, slot, stops=stops, tell=tell)
 
     def _stays(self, slot: SlotRecord, wanted: Desired) -> bool:
         """Whether `slot` runs on; without requests also without its workers. False where it does not run: it leaves."""
@@ -315,6 +317,7 @@ class _Settling:
         """Stop those of a slot that runs on. Whoever goes back to it does not wait until they have done their job."""
         host, app, behind, began = self.host, self.app, self._behind(slot), self.host.clock.monotonic()
         with self.steps.phase(Phase.STOP):
+            self._tell_stopping(f"The workers of slot {slot.name} have", slot, slot.others)
             if self.steps.id is None:
                 behind = let_finish(host, app, slot, slot.others, called_away=self._cannot_wait)
             stop_others(host, app, slot, slot.others, behind, since=began)
@@ -350,6 +353,7 @@ class _Settling:
         self.steps.hook("pre_stop")
         behind = self._behind(slot)
         with self.steps.phase(Phase.STOP):
+            self._tell_stopping(f"Slot {slot.name} has", slot, slot.instances)
             drained = stop_and_count(self.host, self.app, slot, drained, behind)
         # A balancer that an earlier runtime keeps comes over with the last instance that it kept.
         self.host.reroute()
@@ -357,6 +361,16 @@ class _Settling:
         if behind:
             raise HandedOverError("A worker finishes its job.", drained)
         return drained
+
+    def _tell_stopping(self, who: str, slot: SlotRecord, instances: Iterable[InstanceRecord]) -> None:
+        """Tell whoever waits for this how long `instances` of `slot`, in words `who` has or have, may take."""
+        known = processes_of(self.app, slot)
+        limits = [
+            known[one.process_type].stop_timeout if one.process_type in known else slot.stop_timeout
+            for one in instances
+        ]
+        told = f"{who} at most {max(limits):g}s to finish what is under way, and to exit (stop.timeout)."
+        self.steps.doing(Phase.STOP, told)
 
     def _behind(self, slot: SlotRecord) -> list[InstanceRecord]:
         """The workers that finish their job behind the deployment which this is a part of."""

@@ -9,6 +9,7 @@ from substitute.core.deploy.readiness.serving import in_words, told_truly
 from substitute.core.deploy.running.instances import remains
 from substitute.core.deploy.running.scheduler import keep_scheduler
 from substitute.core.deploy.settle import settle
+from substitute.core.deploy.steps import Quietly
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.errors import (
     InterruptedByUserError,
@@ -61,12 +62,12 @@ def up(host: Host, apps: Iterable[App], *, guests: bool = True, operation: str =
 def _bring_up(host: Host, app: App, operation: str, interrupts: Interrupts) -> None:
     with ExitStack() as held:
         with interrupts.allowed():
-            held.enter_context(host.lock(host.lock_path(app.name), operation))
+            lock = held.enter_context(host.lock(host.lock_path(app.name), operation))
         host.journal.register(app)
         if not host.journal.environment(app.name):
             host.journal.remember_environment(app.name, host.caller)
         try:
-            settled = settle(host, app, interrupts=interrupts)
+            settled = settle(host, app, Quietly(lock=lock), interrupts=interrupts)
         except (InterruptedByUserError, NothingServesError):
             raise
         except SubstituteError as error:

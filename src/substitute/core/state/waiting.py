@@ -9,6 +9,7 @@ from substitute.core.model.slots import Phase
 if TYPE_CHECKING:
     from substitute.core.model.apps import App
     from substitute.core.model.slots import SlotName
+    from substitute.core.state.lock import Holder
 
 CLEANUP = "clean-up"
 """Where a holder of the lock says that it is when it gives up."""
@@ -16,19 +17,35 @@ _COMMITTED = {Phase.COMMIT, Phase.DRAIN, Phase.STOP}
 _DEPLOYING = {"deploy", "rollback", "restart", "promote", "check"}
 
 
-def how_to_end(operation: str, phase: str, pid: int, *, suspended: bool = False) -> str:
-    """What somebody can do who wants to type a command while another one works on the app."""
+_CUTTING = {"deploy", "rollback", "promote"}
+"""What may be typed with --now."""
+
+
+def what_is_awaited(holder: Holder, operation: str) -> str:
+    """What `holder` of the lock waits for, and how `operation`, which needs that, comes by without; empty: it works."""
+    may_cut = holder.doing and holder.phase == Phase.DRAIN and operation in _CUTTING
+    return f"{holder.doing} `{operation} --now` cuts them." if may_cut else holder.doing
+
+
+def how_to_end(holder: Holder, typed: str, *, suspended: bool = False) -> str:
+    """What somebody can do who has `typed` a command while `holder` works on the app."""
+    operation, phase, pid = holder.operation, holder.phase, holder.pid
+    may_cut = phase == Phase.DRAIN and typed in _CUTTING
     if suspended:
         told = (
             f"It is suspended (Ctrl-Z): type `kill -CONT {pid}`, or `fg` where it was typed, and it goes on."
         )
     elif operation == "recovery":
         told = "It finishes what an earlier command left, and ends by itself: wait for it."
+        if may_cut:
+            told += f" Or type `{typed} --now`, which cuts the requests that it waits for."
     elif phase in _COMMITTED:
         told = (
             "Its version is live already. It waits for the old one, as long as drain.timeout and stop.timeout allow, "
             "and a signal ends that no sooner: wait for it."
         )
+        if may_cut:
+            told += f" Or type `{typed} --now --wait 10m`, which cuts the requests that it waits for."
     elif phase == CLEANUP:
         told = "It gives up already, and stops what it has started: wait for it."
     elif operation == "adopt":

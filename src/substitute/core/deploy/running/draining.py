@@ -25,13 +25,20 @@ _TOLD_WITHIN = 1.0
 """Seconds until a balancer has seen that an instance is gone."""
 
 
-def drain(host: Host, app: App, slot: SlotRecord, *, stops: bool = True) -> Drained:
+def drain(
+    host: Host,
+    app: App,
+    slot: SlotRecord,
+    *,
+    stops: bool = True,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Drained:
     """Wait until `slot` has no request in flight, at most its drain timeout; end its streams in waves meanwhile.
 
     In flight is 0 twice in a row, since a request may be between the balancer's accept and its count. Where
     the balancer can never tell, there is nothing to wait for: the instance finishes its own once told. One that
     can't tell at this moment is asked again. Whoever types --now meanwhile ends the wait; where the slot then runs on (not
-    `stops`), so does whoever is about to go back to it.
+    `stops`), so does whoever is about to go back to it. `tell` takes what is waited for, each time that it changes.
     """
     waves = StreamEnding(host, slot, app.waves)
     limit = max(slot.drain_timeout, waves.limit)
@@ -49,6 +56,8 @@ def drain(host: Host, app: App, slot: SlotRecord, *, stops: bool = True) -> Drai
                 return Drained()
             now = sum(one.in_flight for one in seen)
             connections = any(one.requests is None for one in seen)
+            if now != last:
+                tell(_in_words(slot, now, limit, connections=connections))
             first, last = now if first is None else first, now
             quiet = quiet + 1 if now == 0 else 0
         if quiet == 2:
@@ -73,6 +82,14 @@ def cannot_wait(host: Host, app: str, *, cuts: bool) -> bool:
     """Whether somebody who lives needs a slot of `app` at once; without `cuts`, where he cuts nothing by that, too."""
     found = [in_a_hurry(host.journal, app), None if cuts else in_a_hurry(host.journal, app, cuts=False)]
     return any(who is not None and host.instances.alive(who) for who in found)
+
+
+def _in_words(slot: SlotRecord, count: int, limit: float, *, connections: bool) -> str:
+    """What `slot` still has."""
+    key = "drain.streams" if limit > slot.drain_timeout else "drain.timeout"
+    what = "open connection" if connections else "request"
+    ones = "" if count == 1 else "s"
+    return f"Slot {slot.name} still finishes {count} {what}{ones}, for at most {limit:g}s in all ({key})."
 
 
 def _tell_the_limit(
