@@ -382,6 +382,15 @@ def test_a_hold_ends_at_its_time_with_nobody_typing(holding: Operator) -> None:
     assert holding.world.journal.history("shop", 1)[0].outcome == "aborted"
 
 
+def test_what_crashed_while_it_was_held_is_not_promoted_though_it_was_started_again(holding: Operator) -> None:
+    holding.world.crash("shop", SlotName.A)
+    holding.world.clock.sleep(10.0)
+    assert holding.holds("shop"), "it was started again"
+    assert not holding.promote("shop").succeeded
+    assert holding.world.serves("shop")
+    assert not holding.holds("shop")
+
+
 def test_a_hold_does_not_outlive_a_loss_of_power(holding: Operator) -> None:
     holding.world.lose_power(lately_written=True)
     holding.up()

@@ -84,10 +84,13 @@ class Operator:
             return self._refused(app, act)
         record, now = self.world.record(app), self.world.host.clock.now()
         slot, held = record.holds(now), self.holds(app)
+        crashed = held and slot is not None and self.world.has_crashed(slot)
         outcome = self._type("promote", app, act, mishaps)
         if not outcome.disturbed:
             if slot is None:
                 self._promised("nothing is held", isinstance(outcome.error, UsageError))
+            if crashed:
+                self._promised("what has crashed is not promoted", not outcome.succeeded)
             if held and outcome.succeeded and slot:
                 self._promised("what was held is live", self.world.record(app).live is slot.name)
                 self._promised("it serves", self.world.serves(app))
