@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +13,7 @@ from substitute.console.progress import lines
 from substitute.core.deploy.deployment import deploy, promote, rollback
 from substitute.core.deploy.holding import abort
 from substitute.core.model.apps import Order
-from substitute.core.model.errors import DeploymentFailedError, UsageError
+from substitute.core.model.errors import DeploymentFailedError, InterruptedByUserError, UsageError
 from substitute.core.model.events import Held, PhaseStarted, Succeeded
 from substitute.core.model.slots import Phase, SlotName
 from substitute.core.operate.standbys import look_after
@@ -113,6 +116,21 @@ def test_one_that_does_not_answer_any_more_is_stopped_by_its_promotion(held: Sho
         promote(held.host, held.app)
     assert held.host.journal.app("shop").hold is None
     assert list(held.world.running) == ["shop_a"]
+
+
+def test_after_ctrl_c_in_its_promotion_it_is_held_again_and_that_is_told(held: Shop) -> None:
+    held.change(verify_for=10.0)
+    held.world.clock.at.append((held.world.clock.time + 5, lambda: os.kill(os.getpid(), signal.SIGINT)))
+    with pytest.raises(InterruptedByUserError) as interrupted:
+        promote(held.host, held.app)
+    assert held.host.journal.app("shop").hold is not None
+    assert sorted(held.world.running) == ["shop_a", "shop_b"]
+    assert "is stopped" not in notices(held)
+    told = str(interrupted.value)
+    assert "Slot a (v1) still serves." in told
+    assert re.search(r"Slot b \(v2\) is held again until \d{4}-\d\d-\d\d ", told)
+    assert "`substitute promote`" in told
+    assert "`substitute abort`" in told
 
 
 def test_the_next_deployment_takes_its_slot(held: Shop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.hooks import run_hook
@@ -271,7 +272,8 @@ class Attempt:
 
     def giving_up(self, error: SubstituteError) -> Steps:
         """The steps of settling after `error`. Whoever interrupted is told why his prompt is not there at once."""
-        if self.id is not None and isinstance(error, InterruptedByUserError) and self.slot.started:
+        interrupted = self.id is not None and isinstance(error, InterruptedByUserError)
+        if interrupted and self.slot.started and not self._held_again():
             limit = self.app.drain_limit + self.app.stop_timeout
             self.emit(
                 Notice(f"{error.what} Slot {self.plan.slot} is stopped, which takes at most {limit:g}s.")
@@ -312,7 +314,20 @@ class Attempt:
             )
         )
         self._end()
-        return self._verdict(error, live, problem, stays(begun))
+        more = " ".join(filter(None, [stays(begun), self._held_again()]))
+        return self._verdict(error, live, problem, more)
+
+    def _held_again(self) -> str:
+        """That what was to be promoted waits for a person again, where it does."""
+        record = self.host.journal.app(self.app.name)
+        slot = record.holds(self.host.clock.now()) if self.operation == "promote" else None
+        if slot is None or record.hold is None:
+            return ""
+        until = datetime.fromtimestamp(record.hold.until, UTC).astimezone()
+        return (
+            f"Slot {slot.name} ({(slot.commit or '')[:10]}) is held again until {until:%Y-%m-%d %H:%M:%S}: "
+            "`substitute promote` makes it live, `substitute abort` stops it."
+        )
 
     def _verdict(
         self, error: SubstituteError, live: SlotName | None, problem: str, more: str
