@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from substitute.core.deploy.deployment import deploy
 from substitute.core.deploy.running.streams import due
-from substitute.core.model.apps import Waves
+from substitute.core.model.apps import Order, ProcessType, Waves
 from substitute.core.model.errors import DeploymentFailedError
 from substitute.core.model.events import Succeeded, Warned
-from substitute.core.model.programs import Process
+from substitute.core.model.health import Health
+from substitute.core.model.programs import Limits, Process
 from substitute.core.operate import root
 from substitute.core.state.hurry import hurrying, in_a_hurry
 from substitute.core.state.lock import RECOVERY, holder_of
@@ -254,6 +255,34 @@ def test_whoever_goes_back_does_not_wait_until_what_stands_by_may_be_frozen_and_
     assert (shop.world.clock.time - began < shop.app.drain_timeout) == lives
     assert not frozen, "it still has a request"
     assert not [told for told in shop.events if isinstance(told, Warned)], "it is not told to stop"
+
+
+@pytest.mark.parametrize("left", ["a worker", "requests"])
+def test_of_what_stands_by_it_is_not_said_that_it_is_stopped_while_it_finishes_behind_the_command(
+    shop: Shop, left: str
+) -> None:
+    has_worker = left == "a worker"
+    shop.change(
+        standby=600.0,
+        standby_is_frozen=not has_worker,
+        drain_in_background=True,
+        processes={"worker": finishing_behind()} if has_worker else {},
+    )
+    deploy(shop.host, shop.app, "v1")
+    deploy(shop.host, shop.app, "v2")
+    ended = [one for one in shop.events if isinstance(one, Succeeded)][-1]
+    assert (ended.drained.handed_over, ended.drained.stands_by) == (True, True)
+
+
+def finishing_behind() -> ProcessType:
+    runs = Health("runs", "", None, timeout=1.0, interval=0.1, successes=1)
+    return ProcessType(
+        *("work", 1, Order.START_FIRST, runs, 30.0),
+        user=None,
+        limits=Limits(),
+        env={},
+        background=True,
+    )
 
 
 def test_whoever_goes_back_cuts_no_drain_of_what_is_to_stop(shop: Shop) -> None:

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 _ROUNDS = 2
 """How often the slots may change places while one of them leaves."""
+_STANDS_BY = Drained(handed_over=True, stands_by=True)
 _TRIES, _PAUSE = 3, 0.1
 """How often something that nobody foresaw may come up, and the seconds between."""
 
@@ -322,7 +323,7 @@ class _Settling:
                 behind = let_finish(host, app, slot, slot.others, called_away=self._cannot_wait)
             stop_others(host, app, slot, slot.others, behind, since=began)
         if behind and self.steps.id is not None:
-            raise HandedOverError("A worker finishes its job.")
+            raise HandedOverError("A worker finishes its job.", _STANDS_BY)
 
     def _cannot_wait(self) -> bool:
         """Whether somebody waits who may be about to go back to what stands by."""
@@ -333,7 +334,7 @@ class _Settling:
     def _freeze(self, slot: SlotRecord) -> None:
         """Freeze it when its requests are finished. That it can't be frozen costs processor time, and nothing else."""
         if self.steps.in_background:
-            raise HandedOverError("It finishes its requests.")
+            raise HandedOverError("It finishes its requests.", _STANDS_BY)
         drained = self._drain(slot, stops=False)
         if not drained.cut and not self._cannot_wait():
             for one in slot.web:
