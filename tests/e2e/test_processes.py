@@ -141,8 +141,8 @@ def test_a_worker_may_finish_its_job_behind_the_deployment(site: Site) -> None:
 
 @SYSTEMD_IN_LONG
 def test_a_rollback_does_not_wait_for_the_job_of_a_worker_and_has_it_run_again_behind_it(site: Site) -> None:
-    settings = {"queue": "background = true", "clock": 'instances = 0\n[app.shop.standby]\nkeep = "10m"'}
-    several(site, **settings)
+    standby = '[app.shop.standby]\nkeep = "10m"'
+    several(site, queue="background = true", clock=f"instances = 0\n{standby}")
     site.run("deploy")
     site.repository.commit("2")
     long_job = site.root / "jobs.long"

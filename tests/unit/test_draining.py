@@ -308,9 +308,9 @@ def test_a_guardian_that_drains_tells_by_its_lock_what_it_waits_for(shop: Shop) 
         told.append((holder.phase, holder.doing))
 
     began = shop.world.clock.time
-    for moment, left in ((1.0, 2), (2.0, 1)):
-        shop.world.clock.at.append((began + moment, lambda left=left: shop.world.in_flight.update({A: left})))
-        shop.world.clock.at.append((began + moment + 0.5, look))
+    shop.world.clock.at.append((began + 1.0, look))
+    shop.world.clock.at.append((began + 2.0, lambda: shop.world.in_flight.update({A: 1})))
+    shop.world.clock.at.append((began + 3.0, look))
     root.up(shop.host, [shop.app], guests=False, operation=RECOVERY)
     assert told == [
         ("drain", "Slot a still finishes 2 requests, for at most 30s in all (drain.timeout)."),

@@ -218,3 +218,16 @@ def test_a_rollback_is_instant_only_while_nobody_works_on_the_app_who_would_be_w
         kind, why = rollback()
     assert kind == "refused"
     assert why.startswith("another command is working on shop: `deploy` (pid ")
+
+
+def test_a_rollback_is_not_called_instant_where_the_balancer_has_to_notice_it_by_itself(shop: Shop) -> None:
+    shop.change(standby=600.0)
+    for version in ("v1", "v2"):
+        deploy(shop.host, shop.app, version)
+    shop.world.noticed_after = 11.0
+    document = {**observe(shop.host, [shop.app]), "balancer": BALANCER}
+    rollback = document["apps"][0]["rollback"]
+    assert (rollback["kind"], rollback["seconds"]) == ("noticed", 11.0)
+    told = "\n".join(status_lines(document, lambda text, _: text))
+    assert "instant" not in told
+    assert "your balancer notices only after at least 11" in told

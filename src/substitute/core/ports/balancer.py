@@ -91,6 +91,13 @@ class Balancer(Protocol):
         What only a reload changes (see `pending`) stays as it is, unless a share cannot be given without.
         """
 
+    def notices_after(self) -> float:
+        """Seconds that `route` takes at least where requests move to a slot that had none: it can't be told, and has to
+        notice. 0: it obeys at once.
+
+        Never raises.
+        """
+
     def pending(self, backends: Sequence[Backend]) -> str:
         """What only a reload brings into force before `backends` can be served, as a sentence; empty where none does.
 
