@@ -108,6 +108,23 @@ def test_aborted_it_is_stopped_and_what_is_live_is_not_touched(held: Shop) -> No
             act(held.host, held.app)
 
 
+@pytest.mark.parametrize("ends", ["abort", "its time is over", "deploy"])
+def test_whatever_ends_it_it_is_told_that_its_release_had_run(shop: Shop, ends: str) -> None:
+    shop.change(release=("migrate",))
+    deploy(shop.host, shop.app, "v1")
+    deploy(shop.host, shop.app, "v2", hold_for=60.0)
+    shop.events.clear()
+    if ends == "abort":
+        abort(shop.host, shop.app)
+    elif ends == "deploy":
+        deploy(shop.host, shop.app, "v3")
+    else:
+        shop.world.clock.sleep(60.0)
+        look_after(shop.host, shop.app)
+    (told,) = [line for line in notices(shop).splitlines() if "what that changed stays" in line]
+    assert "Its release had run" in told
+
+
 def test_one_that_does_not_answer_any_more_is_stopped_by_its_promotion(held: Shop) -> None:
     held.world.answering["shop_b"] = False
     with pytest.raises(

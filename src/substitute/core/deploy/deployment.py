@@ -25,6 +25,7 @@ from substitute.core.deploy.running.bypass import require_led_here
 from substitute.core.deploy.running.instances import require_no_strangers
 from substitute.core.deploy.running.keeper import require_keeper
 from substitute.core.deploy.settle import settle
+from substitute.core.deploy.versions.release_guard import stays
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.errors import SubstituteError, UsageError
 from substitute.core.model.events import Notice, Warned
@@ -228,7 +229,8 @@ def _make_room(attempt: Attempt, plan: Plan, interrupts: Interrupts | None = Non
             cure="Type `substitute promote` or `substitute abort` first.",
         )
     waits = "is held" if is_held else "stands by"
-    host.emit(Notice(f"Slot {plan.slot} {waits}, and is needed now: it is stopped."))
+    left = stays(host.journal.deployment(record.hold.deployment)) if is_held and record.hold else ""
+    host.emit(Notice(f"Slot {plan.slot} {waits}, and is needed now: it is stopped. {left}".rstrip()))
     host.journal.end_standby(app.name)
     host.journal.end_hold(app.name, reason=f"`{attempt.operation}` needed its slot.")
     settle(host, app, interrupts=interrupts)
