@@ -306,6 +306,8 @@ def test_who_stands_by_is_asked_for_assets_and_no_longer_when_it_is_told_to_stop
     assert not operator.world.balancer.spare
 
 
+BESIDE = {"recovery", "deploy", "rollback at once", "down"}
+"""Commands that `make test` tries beside a drain in the background."""
 SHORT = {(command, What.KILL) for command in ("deploy", "rollback", "up", "recovery", "end of the standby")}
 SHORT |= {("rollback", What.FAIL), ("deploy of a bad version", What.FAIL)}
 
@@ -433,6 +435,38 @@ def test_whatever_becomes_of_a_canary_the_next_command_needs_nothing_fixed(
         operator.world.heal("shop")
         operator.guardian("shop")
         operator.deploy("shop", "v3")
+
+
+# -- the version before drains in the background ---------------------------------------------------
+
+
+@pytest.fixture
+def draining(operator: Operator) -> Operator:
+    """As `operator`, but v1 is live in slot a. v2 still has requests in slot b, and nobody waits for them."""
+    operator.world.drain_in_background(True)
+    assert operator.leave("shop", "v1") == {"shop"}
+    assert {one.slot for one in operator.world.of("shop")} == set(SlotName), operator.world.story()
+    return operator
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        pytest.param(command, what, marks=() if what is What.KILL and command in BESIDE else LONG)
+        for command in (
+            *("recovery", "deploy", "deploy at once", "rollback", "rollback at once", "restart", "check", "up"),
+            *("down", "hold"),
+        )
+        for what in (What.KILL, What.FAIL, What.INTERRUPT, What.CRASH_A, What.CRASH_B, What.RAISE)
+    ],
+)
+def test_whatever_becomes_of_a_command_beside_a_drain_in_the_background_the_next_one_needs_nothing_fixed(
+    draining: Operator, command: str, what: What
+) -> None:
+    for _ in each(draining, command, what):
+        draining.world.heal("shop")
+        draining.guardian("shop")
+        type_["rollback"](draining)
 
 
 # -- streams that are ended in waves ---------------------------------------------------------------

@@ -127,9 +127,10 @@ class Operator:
         *mishaps: Mishap,
         to: str | None = None,
         force: bool = False,
+        now: bool = False,
         guardian: bool = True,
     ) -> Outcome:
-        act = lambda host: rollback(host, self.world.apps[app], to, force=force)  # noqa: E731
+        act = lambda host: rollback(host, self.world.apps[app], to, force=force, now=now)  # noqa: E731
         if not guardian:
             outcome = self.world.run("rollback", [app], act)
             self.world.handed_over.clear()
