@@ -181,6 +181,7 @@ def _take_down(host: Host, app: App, interrupts: Interrupts, *, for_good: bool) 
     running = [slot for slot in record.slots.values() if remains(host, app, slot)]
     if running or any(slot.share for slot in record.slots.values()) or host.journal.unfinished(app.name):
         settle(host, app, serve=False, interrupts=interrupts)
+    host.dismiss(app.name)  # nothing stands by any more, and `up` brings up the live version alone
     if for_good:
         host.journal.give_up(app.name)
     for slot in running:
