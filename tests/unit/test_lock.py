@@ -11,7 +11,7 @@ import pytest
 
 from substitute.core.model.errors import LockedError
 from substitute.core.state.journal import Journal
-from substitute.core.state.lock import RECOVERY, Holder, deployment_lock
+from substitute.core.state.lock import RECOVERY, deployment_lock
 from substitute.core.state.waiting import CLEANUP, how_to_end
 from tests.waiting import eventually
 
@@ -83,7 +83,7 @@ def test_who_is_locked_out_is_told_to_end_the_other_command_only_where_a_signal_
     phase: str,
     ends: bool,  # noqa: FBT001
 ) -> None:
-    advice = how_to_end(Holder(4321, operation, 0.0, phase), "start")
+    advice = how_to_end(operation, phase, 4321, typed="start")
     assert ("`kill 4321`" in advice) == ends
     assert "wait for it" in advice.lower()
 

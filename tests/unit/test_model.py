@@ -384,7 +384,9 @@ def test_a_hold_ends_at_its_time_with_nobody_typing(holding: Operator) -> None:
     assert holding.world.journal.history("shop", 1)[0].outcome == "aborted"
 
 
-def test_what_crashed_while_it_was_held_is_not_promoted_though_it_was_started_again(holding: Operator) -> None:
+def test_what_crashed_while_it_was_held_is_not_promoted_though_it_was_started_again(
+    holding: Operator,
+) -> None:
     holding.world.crash("shop", SlotName.A)
     holding.world.clock.sleep(10.0)
     assert holding.holds("shop"), "it was started again"
@@ -443,7 +445,7 @@ def test_whatever_becomes_of_a_canary_the_next_command_needs_nothing_fixed(
 @pytest.fixture
 def draining(operator: Operator) -> Operator:
     """As `operator`, but v1 is live in slot a. v2 still has requests in slot b, and nobody waits for them."""
-    operator.world.drain_in_background(True)
+    operator.world.drain_in_background(wanted=True)
     assert operator.leave("shop", "v1") == {"shop"}
     assert {one.slot for one in operator.world.of("shop")} == set(SlotName), operator.world.story()
     return operator
@@ -454,7 +456,16 @@ def draining(operator: Operator) -> Operator:
     [
         pytest.param(command, what, marks=() if what is What.KILL and command in BESIDE else LONG)
         for command in (
-            *("recovery", "deploy", "deploy at once", "rollback", "rollback at once", "restart", "check", "up"),
+            *(
+                "recovery",
+                "deploy",
+                "deploy at once",
+                "rollback",
+                "rollback at once",
+                "restart",
+                "check",
+                "up",
+            ),
             *("down", "hold"),
         )
         for what in (What.KILL, What.FAIL, What.INTERRUPT, What.CRASH_A, What.CRASH_B, What.RAISE)

@@ -439,7 +439,7 @@ class World:
             drain_in_background=False,
         )
 
-    def drain_in_background(self, wanted: bool) -> None:  # noqa: FBT001
+    def drain_in_background(self, *, wanted: bool) -> None:
         """Have substitute.toml say whether deployments wait for the requests of the version before."""
         self.apps |= {name: replace(app, drain_in_background=wanted) for name, app in self.apps.items()}
 

@@ -137,9 +137,7 @@ class Passive(UsersOwn):
         """Whether the gate does; where that is not known yet, by what the kernel says of it."""
         if self._means:
             return self._means is Means.LEADING
-        return any(
-            target not in {None, endpoint} for endpoint, target in (self._gate.read() or {}).items()
-        )
+        return any(target not in {None, endpoint} for endpoint, target in (self._gate.read() or {}).items())
 
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
         """Open connections, for the balancer itself tells nothing. None without a gate: new ones never end."""

@@ -66,7 +66,7 @@ def _as_it_stands(attempt: Attempt) -> list[Started] | None:
 
 
 def _require_not_crashed(host: Host, app: App, slot: SlotRecord) -> None:
-    """What was held is what was proven then, and not what its runtime has started in its place. Raises NotReadyError."""
+    """What was held is what was proven then, and not what was started in its place. Raises NotReadyError."""
     for one in slot.web:
         process = host.running(one)
         if process and one.process and process != one.process:

@@ -92,10 +92,9 @@ class Balancer(Protocol):
         """
 
     def notices_after(self) -> float:
-        """Seconds that `route` takes at least where requests move to a slot that had none: it can't be told, and has to
-        notice. 0: it obeys at once.
+        """Seconds that `route` takes at least where requests move to a slot that had none. 0: it obeys at once.
 
-        Never raises.
+        One that can't be told has to notice. Never raises.
         """
 
     def pending(self, backends: Sequence[Backend]) -> str:

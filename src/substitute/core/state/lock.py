@@ -123,8 +123,8 @@ def _acquire(
         if holder and alive and now != told and waited >= (_SOON if passing else 0.0):
             from substitute.core.state.waiting import what_is_awaited  # noqa: PLC0415  # where somebody waits
 
-            told = now
-            tell(f"Waiting, for at most {limit:g}s, for {holder}. {what_is_awaited(holder, operation)}".rstrip())
+            told, awaited = now, what_is_awaited(holder.phase, holder.doing, typed=operation)
+            tell(f"Waiting, for at most {limit:g}s, for {holder}. {awaited}".rstrip())
         time.sleep(_TICK)
 
 
@@ -145,7 +145,7 @@ def _locked(holder: Holder | None, operation: str, waited: float, *, chosen: boo
         from substitute.core.state.waiting import how_to_end  # noqa: PLC0415  # of this error alone
 
         suspended = _is_suspended(holder.pid)
-        cure = how_to_end(holder, operation, suspended=suspended)
+        cure = how_to_end(holder.operation, holder.phase, holder.pid, typed=operation, suspended=suspended)
     if not chosen:
         cure += f" With `--wait 10m` this command waits{' longer' if waited else ''}."
     fact = f"It is {holder or 'unknown'}. {holder.doing if holder else ''}".rstrip()

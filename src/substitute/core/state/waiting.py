@@ -9,7 +9,6 @@ from substitute.core.model.slots import Phase
 if TYPE_CHECKING:
     from substitute.core.model.apps import App
     from substitute.core.model.slots import SlotName
-    from substitute.core.state.lock import Holder
 
 CLEANUP = "clean-up"
 """Where a holder of the lock says that it is when it gives up."""
@@ -21,15 +20,14 @@ _CUTTING = {"deploy", "rollback", "promote"}
 """What may be typed with --now."""
 
 
-def what_is_awaited(holder: Holder, operation: str) -> str:
-    """What `holder` of the lock waits for, and how `operation`, which needs that, comes by without; empty: it works."""
-    may_cut = holder.doing and holder.phase == Phase.DRAIN and operation in _CUTTING
-    return f"{holder.doing} `{operation} --now` cuts them." if may_cut else holder.doing
+def what_is_awaited(phase: str, doing: str, *, typed: str) -> str:
+    """What somebody in `phase` waits for, in his words, and how the command that was `typed` comes by without."""
+    may_cut = doing and phase == Phase.DRAIN and typed in _CUTTING
+    return f"{doing} `{typed} --now` cuts them." if may_cut else doing
 
 
-def how_to_end(holder: Holder, typed: str, *, suspended: bool = False) -> str:
-    """What somebody can do who has `typed` a command while `holder` works on the app."""
-    operation, phase, pid = holder.operation, holder.phase, holder.pid
+def how_to_end(operation: str, phase: str, pid: int, *, typed: str, suspended: bool = False) -> str:
+    """What somebody can do who has `typed` a command while another one works on the app."""
     may_cut = phase == Phase.DRAIN and typed in _CUTTING
     if suspended:
         told = (

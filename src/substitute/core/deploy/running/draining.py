@@ -37,8 +37,9 @@ def drain(
 
     In flight is 0 twice in a row, since a request may be between the balancer's accept and its count. Where
     the balancer can never tell, there is nothing to wait for: the instance finishes its own once told. One that
-    can't tell at this moment is asked again. Whoever types --now meanwhile ends the wait; where the slot then runs on (not
-    `stops`), so does whoever is about to go back to it. `tell` takes what is waited for, each time that it changes.
+    can't tell at this moment is asked again. Whoever types --now meanwhile ends the wait; where the slot then runs on
+    (not `stops`), so does whoever is about to go back to it. `tell` takes what is waited for, each time that it
+    changes.
     """
     waves = StreamEnding(host, slot, app.waves)
     limit = max(slot.drain_timeout, waves.limit)

@@ -47,7 +47,7 @@ def change_over(
 
     The others of `leaving` run on until it is stopped. Raises as `start_instances` and `await_ready` do.
 
-    Where `coming` stood by, some of its own may not have finished the job yet that they had when they were told to stop:
+    Where `coming` stood by, some of its own may still finish the job that they had when they were told to stop:
     `settle` starts those again, and stops what takes their place until then.
     """
     processes = app.processes if caller else processes_of(app, coming)

@@ -26,8 +26,8 @@ def what_rollback_is(host: Host, app: App) -> dict[str, Any] | None:
     """For ``status --json``: the commit that a rollback would go to, and what it takes; None: there is none.
 
     `kind` is ``instant``: it stands by, until the time `until` where that is limited; ``noticed``: so it does, but the
-    balancer notices only after `seconds` at least; ``cold``: it is started; ``build``; or ``refused``, for the reason in
-    `refused`. Of these `seconds` is how long that took when it was last done.
+    balancer notices only after `seconds` at least; ``cold``: it is started; ``build``; or ``refused``, for the reason
+    in `refused`. Of these `seconds` is how long that took when it was last done.
     """
     record = host.journal.app(app.name)
     live = record.live_slot
