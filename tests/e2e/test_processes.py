@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from substitute.core.state.lock import holder_of
 from substitute.demo.load import Load
 from substitute.linux.processes import identify, is_alive
 from tests.e2e.runtimes import BOTH, SYSTEMD_IN_LONG
@@ -150,6 +151,11 @@ def test_a_rollback_does_not_wait_for_the_job_of_a_worker_and_has_it_run_again_b
     working = identify(instances(site, "a")["shop_a_queue_1"]["pid"])
     assert working
     site.run("deploy")
+    lock = site.root / "deploy" / "run" / "shop.lock"
+    eventually(
+        lambda: (holder := holder_of(lock)) and "The workers of slot a have" in holder.doing,
+        "the guardian waits for the job",
+    )
     assert site.app()["rollback"]["kind"] == "instant"
     told = site.run("rollback").stdout
     assert is_alive(working), "its job is not cut, and nobody has waited for it"
