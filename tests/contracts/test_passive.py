@@ -404,3 +404,12 @@ def test_without_a_gate_the_origins_swap_waits_until_nginx_takes_the_slot_again(
                 gets.wait_for_more(20)
         assert gets.failures == []
         assert site.warnings == []
+
+
+def test_it_says_whether_a_switch_has_to_be_noticed(site: Site, tmp_path: Path) -> None:
+    switch(site, A)
+    another = Passive(site.root, Settings(), print)  # another process, as `status` is
+    assert site.balancer.notices_after() == another.notices_after() == 0.0
+    without = Passive(tmp_path, Settings(gate="none", fail_timeout=10.0), print)
+    assert without.notices_after() == 11.0
+    assert Passive(tmp_path, Settings(gate="none", fail_timeout=0.0), print).notices_after() == 0.0

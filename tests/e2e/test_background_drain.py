@@ -70,7 +70,9 @@ def test_a_deployment_that_waits_says_for_whom_and_cuts_nothing(site: Site, stre
     with site.popen("deploy", "--wait", "10s", "--json") as waiting:
         assert waiting.stdout
         told = json.loads(waiting.stdout.readline())
-        assert "Waiting" in told["message"]
+        assert "Waiting, for at most 60s, for `recovery`" in told["message"]
+        assert "Slot a still finishes 1 request, for at most 300s in all (drain.timeout)." in told["message"]
+        assert "`deploy --now` cuts them" in told["message"]
         waiting.kill()
     assert streaming.readline() in {b"\n", b"data: version 1\n"}
     assert site.app()["slots"]["a"]["state"] == "draining"

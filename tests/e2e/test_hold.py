@@ -85,7 +85,22 @@ def test_at_its_time_it_is_aborted_with_nobody_typing(site: Site) -> None:
     assert outcomes(site)[0] == ("deploy", "aborted")
 
 
-def test_one_that_died_is_not_promoted_and_the_next_deployment_takes_its_place(site: Site) -> None:
+def test_one_that_crashed_is_not_promoted_though_it_was_started_again_and_answers(site: Site) -> None:
+    site.run("deploy", "--hold")
+    token = (held(site) or {})["token"]
+    pid = site.app()["slots"]["b"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: site.app()["slots"]["b"]["pid"] not in {None, pid}, "it is started again")
+    eventually(lambda: fetch(site.url, X_Substitute_Preview=token) == "version 2\n", "it answers again")
+    failed = site.run("promote", exit_status=1).stderr
+    assert "Slot b has crashed while it was held, and was started again" in failed
+    assert "Slot a (" in failed
+    site.assert_only_serves("a")
+    assert outcomes(site)[:2] == [("promote", "failed"), ("deploy", "aborted")]
+    assert "No version of shop is held" in site.run("promote", exit_status=2).stderr
+
+
+def test_one_that_hangs_is_not_promoted_and_the_next_deployment_takes_its_place(site: Site) -> None:
     site.configure(more='[app.shop.stop]\ntimeout = "1s"\n')
     site.run("deploy", "--hold")
     os.kill(site.app()["slots"]["b"]["pid"], signal.SIGSTOP)

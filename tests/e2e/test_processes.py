@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from substitute.core.state.lock import holder_of
 from substitute.demo.load import Load
+from substitute.linux.processes import identify, is_alive
 from tests.e2e.runtimes import BOTH, SYSTEMD_IN_LONG
 from tests.e2e.site import Site, fetch, killed
 from tests.e2e.traffic import ENOUGH, PAUSE, under_load
@@ -136,6 +138,34 @@ def test_a_worker_may_finish_its_job_behind_the_deployment(site: Site) -> None:
     eventually(lambda: site.app()["slots"]["a"]["state"] == "idle", "the guardian has stopped it")
     assert did(site, "queue")[:3] == ["1 begins", "2 begins", "1 ends"]
     site.assert_only_serves("b")
+
+
+@SYSTEMD_IN_LONG
+def test_a_rollback_does_not_wait_for_the_job_of_a_worker_and_has_it_run_again_behind_it(site: Site) -> None:
+    standby = '[app.shop.standby]\nkeep = "10m"'
+    several(site, queue="background = true", clock=f"instances = 0\n{standby}")
+    site.run("deploy")
+    site.repository.commit("2")
+    long_job = site.root / "jobs.long"
+    long_job.touch()
+    working = identify(instances(site, "a")["shop_a_queue_1"]["pid"])
+    assert working
+    site.run("deploy")
+    lock = site.root / "deploy" / "run" / "shop.lock"
+    eventually(
+        lambda: (holder := holder_of(lock)) and "The workers of slot a have" in holder.doing,
+        "the guardian waits for the job",
+    )
+    assert site.app()["rollback"]["kind"] == "instant"
+    told = site.run("rollback").stdout
+    assert is_alive(working), "its job is not cut, and nobody has waited for it"
+    assert "Queue 1 of slot a finishes its job, and is started again behind this command" in told
+    assert fetch(site.url) == "version 1\n"
+    long_job.unlink()
+    eventually(lambda: site.app()["slots"]["b"]["state"] == "idle", "the guardian has stopped what was left")
+    pid = instances(site, "a")["shop_a_queue_1"]["pid"]
+    assert pid not in {None, working.pid}
+    assert did(site, "queue")[-1] == "1 begins"
 
 
 @SYSTEMD_IN_LONG

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from substitute.core.model.programs import Process
 from substitute.linux.processes import identify, is_alive
 from tests.e2e.runtimes import BOTH, IN_LONG
 from tests.e2e.site import Site, fetch
@@ -118,6 +120,17 @@ def test_after_down_nothing_comes_back_when_its_time_is_over(site: Site) -> None
     eventually(lambda: time.time() > ends and not site.pids(), "its guardian has looked, and gone")
     assert is_idle(site, "a")
     assert is_idle(site, "b")
+
+
+@SYSTEMD_IN_LONG
+def test_down_ends_what_sleeps_until_its_time_is_over(site: Site) -> None:
+    note = site.root / "deploy" / "run" / "shop.asleep"
+    eventually(note.exists, "its guardian sleeps")
+    asleep = Process(*json.loads(note.read_text()))
+    assert is_alive(asleep)
+    site.run("down")
+    eventually(lambda: not is_alive(asleep), "it does not outlive what it looked after")
+    assert not note.exists()
 
 
 @SYSTEMD_IN_LONG

@@ -518,6 +518,16 @@ def test_help_explains_each_command_as_its_own_help_does(
     assert capsys.readouterr().out == explained
 
 
+@pytest.mark.parametrize(
+    "name", ["deploy", "rollback", "restart", "promote", "abort", "standby", "stop", "down"]
+)
+def test_whatever_needs_an_app_that_another_command_works_on_can_wait_for_it(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert run([name, "--help"]) == 0
+    assert "--wait" in capsys.readouterr().out
+
+
 def test_help_explains_the_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["help", "words"]) == 0
     seen = capsys.readouterr().out

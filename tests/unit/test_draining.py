@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from substitute.core.deploy.deployment import deploy
 from substitute.core.deploy.running.streams import due
-from substitute.core.model.apps import Waves
+from substitute.core.model.apps import Order, ProcessType, Waves
 from substitute.core.model.errors import DeploymentFailedError
 from substitute.core.model.events import Succeeded, Warned
-from substitute.core.model.programs import Process
+from substitute.core.model.health import Health
+from substitute.core.model.programs import Limits, Process
+from substitute.core.operate import root
 from substitute.core.state.drain_now import draining_now, wanted_at_once
+from substitute.core.state.lock import RECOVERY, holder_of
 from substitute.core.state.remembered import remembered
 from tests.unit.shops import A, B, live, stopping
 
@@ -233,3 +236,83 @@ def test_whoever_cannot_read_the_configuration_knows_the_waves_from_the_journal(
     shop.change(waves=None)
     shop.host.journal.register(shop.app)
     assert remembered(shop.host.journal, shop.host.root, "shop").waves is None
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_whoever_goes_back_does_not_wait_until_what_stands_by_may_be_frozen_and_cuts_nothing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, *, lives: bool
+) -> None:
+    frozen: list[str] = []
+    monkeypatch.setattr(shop.host.runtime, "freeze", frozen.append)
+    shop.change(standby=600.0, standby_is_frozen=True)
+    deploy(shop.host, shop.app, "v1")
+    shop.world.in_flight[A] = 1
+    who, began = Process(4711, 1, "boot"), shop.world.clock.time
+    if lives:
+        shop.world.running["who goes back"] = who
+    with draining_now(shop.host.journal, "shop", who, cuts=False):
+        deploy(shop.host, shop.app, "v2")
+    assert (shop.world.clock.time - began < shop.app.drain_timeout) == lives
+    assert not frozen, "it still has a request"
+    assert not [told for told in shop.events if isinstance(told, Warned)], "it is not told to stop"
+
+
+@pytest.mark.parametrize("left", ["a worker", "requests"])
+def test_of_what_stands_by_it_is_not_said_that_it_is_stopped_while_it_finishes_behind_the_command(
+    shop: Shop, left: str
+) -> None:
+    has_worker = left == "a worker"
+    shop.change(
+        standby=600.0,
+        standby_is_frozen=not has_worker,
+        drain_in_background=True,
+        processes={"worker": finishing_behind()} if has_worker else {},
+    )
+    deploy(shop.host, shop.app, "v1")
+    deploy(shop.host, shop.app, "v2")
+    ended = [one for one in shop.events if isinstance(one, Succeeded)][-1]
+    assert (ended.drained.handed_over, ended.drained.stands_by) == (True, True)
+
+
+def finishing_behind() -> ProcessType:
+    runs = Health("runs", "", None, timeout=1.0, interval=0.1, successes=1)
+    return ProcessType(
+        *("work", 1, Order.START_FIRST, runs, 30.0),
+        user=None,
+        limits=Limits(),
+        env={},
+        background=True,
+    )
+
+
+def test_whoever_goes_back_cuts_no_drain_of_what_is_to_stop(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    shop.world.in_flight[A] = 1
+    shop.world.running["who goes back"] = who = Process(4711, 1, "boot")
+    began = shop.world.clock.time
+    with draining_now(shop.host.journal, "shop", who, cuts=False):
+        deploy(shop.host, shop.app, "v2")
+    assert shop.world.clock.time - began >= shop.app.drain_timeout
+
+
+def test_a_guardian_that_drains_tells_by_its_lock_what_it_waits_for(shop: Shop) -> None:
+    shop.change(drain_in_background=True)
+    deploy(shop.host, shop.app, "v1")
+    shop.world.in_flight[A] = 2
+    deploy(shop.host, shop.app, "v2")
+    told: list[tuple[str, str]] = []
+
+    def look() -> None:
+        holder = holder_of(shop.host.lock_path("shop"))
+        assert holder
+        told.append((holder.phase, holder.doing))
+
+    began = shop.world.clock.time
+    shop.world.clock.at.append((began + 1.0, look))
+    shop.world.clock.at.append((began + 2.0, lambda: shop.world.in_flight.update({A: 1})))
+    shop.world.clock.at.append((began + 3.0, look))
+    root.up(shop.host, [shop.app], guests=False, operation=RECOVERY)
+    assert told == [
+        ("drain", "Slot a still finishes 2 requests, for at most 30s in all (drain.timeout)."),
+        ("drain", "Slot a still finishes 1 request, for at most 30s in all (drain.timeout)."),
+    ]

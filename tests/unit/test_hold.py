@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +13,7 @@ from substitute.console.progress import lines
 from substitute.core.deploy.deployment import deploy, promote, rollback
 from substitute.core.deploy.holding import abort
 from substitute.core.model.apps import Order
-from substitute.core.model.errors import DeploymentFailedError, UsageError
+from substitute.core.model.errors import DeploymentFailedError, InterruptedByUserError, UsageError
 from substitute.core.model.events import Held, PhaseStarted, Succeeded
 from substitute.core.model.slots import Phase, SlotName
 from substitute.core.operate.standbys import look_after
@@ -105,6 +108,23 @@ def test_aborted_it_is_stopped_and_what_is_live_is_not_touched(held: Shop) -> No
             act(held.host, held.app)
 
 
+@pytest.mark.parametrize("ends", ["abort", "its time is over", "deploy"])
+def test_whatever_ends_it_it_is_told_that_its_release_had_run(shop: Shop, ends: str) -> None:
+    shop.change(release=("migrate",))
+    deploy(shop.host, shop.app, "v1")
+    deploy(shop.host, shop.app, "v2", hold_for=60.0)
+    shop.events.clear()
+    if ends == "abort":
+        abort(shop.host, shop.app)
+    elif ends == "deploy":
+        deploy(shop.host, shop.app, "v3")
+    else:
+        shop.world.clock.sleep(60.0)
+        look_after(shop.host, shop.app)
+    (told,) = [line for line in notices(shop).splitlines() if "what that changed stays" in line]
+    assert "Its release had run" in told
+
+
 def test_one_that_does_not_answer_any_more_is_stopped_by_its_promotion(held: Shop) -> None:
     held.world.answering["shop_b"] = False
     with pytest.raises(
@@ -113,6 +133,21 @@ def test_one_that_does_not_answer_any_more_is_stopped_by_its_promotion(held: Sho
         promote(held.host, held.app)
     assert held.host.journal.app("shop").hold is None
     assert list(held.world.running) == ["shop_a"]
+
+
+def test_after_ctrl_c_in_its_promotion_it_is_held_again_and_that_is_told(held: Shop) -> None:
+    held.change(verify_for=10.0)
+    held.world.clock.at.append((held.world.clock.time + 5, lambda: os.kill(os.getpid(), signal.SIGINT)))
+    with pytest.raises(InterruptedByUserError) as interrupted:
+        promote(held.host, held.app)
+    assert held.host.journal.app("shop").hold is not None
+    assert sorted(held.world.running) == ["shop_a", "shop_b"]
+    assert "is stopped" not in notices(held)
+    told = str(interrupted.value)
+    assert "Slot a (v1) still serves." in told
+    assert re.search(r"Slot b \(v2\) is held again until \d{4}-\d\d-\d\d ", told)
+    assert "`substitute promote`" in told
+    assert "`substitute abort`" in told
 
 
 def test_the_next_deployment_takes_its_slot(held: Shop) -> None:

@@ -83,7 +83,7 @@ def test_who_is_locked_out_is_told_to_end_the_other_command_only_where_a_signal_
     phase: str,
     ends: bool,  # noqa: FBT001
 ) -> None:
-    advice = how_to_end(operation, phase, 4321)
+    advice = how_to_end(operation, phase, 4321, typed="start")
     assert ("`kill 4321`" in advice) == ends
     assert "wait for it" in advice.lower()
 
@@ -140,3 +140,43 @@ def test_whoever_waits_for_a_recovery_that_takes_a_while_is_told(tmp_path: Path)
     assert entered == ["deploy"]
     assert len(told) == 1
     assert f"Waiting, for at most 60s, for `recovery` (pid {os.getpid()})" in told[0]
+
+
+@pytest.mark.parametrize(("typed", "may_cut"), [("rollback", True), ("deploy", True), ("stop", False)])
+def test_whoever_waits_for_a_drain_is_told_what_for_and_what_cuts_it(
+    tmp_path: Path,
+    typed: str,
+    may_cut: bool,  # noqa: FBT001
+) -> None:
+    told, left = list[str](), "Slot a still finishes 2 requests, for at most 300s in all (drain.timeout)."
+    with deployment_lock(tmp_path / "lock", RECOVERY) as lock:
+        lock.phase("drain", left)
+        with (
+            pytest.raises(LockedError, match=r"After 1\.5s") as refused,
+            deployment_lock(tmp_path / "lock", typed, patience=1.5, tell=told.append),
+        ):
+            pass
+    (waiting,) = told
+    for text in (waiting, str(refused.value)):
+        assert "now in phase drain" in text
+        assert left in text
+        assert (f"`{typed} --now`" in text) == may_cut
+    assert "With `--wait 10m` this command waits longer." in str(refused.value)
+
+
+def test_whoever_waits_for_a_recovery_is_told_when_it_comes_to_something_else(tmp_path: Path) -> None:
+    path, told = tmp_path / "lock", list[str]()
+
+    def wait() -> None:
+        with deployment_lock(path, "deploy", tell=told.append):
+            pass
+
+    waiting = Thread(target=wait)
+    with deployment_lock(path, RECOVERY) as lock:
+        lock.phase("drain", "Slot a still finishes 1 request.")
+        waiting.start()
+        eventually(lambda: len(told) == 1, "it is told")
+        lock.phase("stop", "Slot a has at most 30s.")
+        eventually(lambda: len(told) == 2, "it is told again")
+    waiting.join(30)
+    assert "Slot a has at most 30s." in told[1]

@@ -28,7 +28,7 @@ from substitute.core.ports.strangers import Keeper
 from tests.unit.model.machine import ASSETS, STANDBY, Model
 from tests.unit.model.operator import Operator
 from tests.unit.model.typed import COMMANDS, DEPLOYMENTS, EVERY, each, type_
-from tests.unit.world.apps import PORTS
+from tests.unit.world.apps import PORTS, STOP_LIMIT
 from tests.unit.world.memory import go_back, remember
 from tests.unit.world.mishaps import LEFT_ALONE, Mishap, What
 from tests.unit.world.world import World
@@ -307,6 +307,8 @@ def test_who_stands_by_is_asked_for_assets_and_no_longer_when_it_is_told_to_stop
     assert not operator.world.balancer.spare
 
 
+BESIDE = {"recovery", "deploy", "rollback at once", "down"}
+"""Commands that `make test` tries beside a drain in the background."""
 SHORT = {(command, What.KILL) for command in ("deploy", "rollback", "up", "recovery", "end of the standby")}
 SHORT |= {("rollback", What.FAIL), ("deploy of a bad version", What.FAIL)}
 
@@ -331,6 +333,38 @@ def test_whatever_becomes_of_a_command_beside_what_stands_by_the_next_one_needs_
         type_["rollback"](standing_by)
 
 
+@pytest.fixture
+def working(mall: Operator) -> Operator:
+    """Of mall, a version is live in slot b. The one before stands by, and nobody waits for the job of its worker."""
+    mall.world.stand_by(STANDBY)
+    mall.deploy("mall", "stubborn")
+    assert mall.leave("mall", "v1") == {"mall"}
+    assert "mall_a_worker_1" in {one.name for one in mall.world.of("mall")}, mall.world.story()
+    return mall
+
+
+def test_a_rollback_does_not_wait_for_the_job_of_a_worker_and_its_guardian_starts_it_again(
+    working: Operator,
+) -> None:
+    began = working.world.clock.time
+    assert working.rollback("mall", guardian=False).succeeded
+    assert working.world.clock.time - began < STOP_LIMIT, working.world.story()
+    assert working.world.serves("mall")
+    working.guardian("mall")
+
+
+@pytest.mark.parametrize("what", [What.KILL, What.FAIL, pytest.param(What.RAISE, marks=LONG)])
+@pytest.mark.parametrize(
+    "command", ["rollback of several", "recovery of several", pytest.param("deploy of several", marks=LONG)]
+)
+def test_whatever_becomes_of_a_command_beside_a_worker_that_finishes_its_job_the_next_one_needs_nothing_fixed(
+    working: Operator, command: str, what: What
+) -> None:
+    for _ in each(working, command, what):
+        type_["rollback of several"](working)
+        type_["recovery of several"](working)
+
+
 # -- a candidate is held ---------------------------------------------------------------------------
 
 
@@ -349,6 +383,17 @@ def test_a_hold_ends_at_its_time_with_nobody_typing(holding: Operator) -> None:
     holding.guardian_of_standby("shop")
     assert [one.slot for one in holding.world.of("shop")] == [SlotName.B]
     assert holding.world.journal.history("shop", 1)[0].outcome == "aborted"
+
+
+def test_what_crashed_while_it_was_held_is_not_promoted_though_it_was_started_again(
+    holding: Operator,
+) -> None:
+    holding.world.crash("shop", SlotName.A)
+    holding.world.clock.sleep(10.0)
+    assert holding.holds("shop"), "it was started again"
+    assert not holding.promote("shop").succeeded
+    assert holding.world.serves("shop")
+    assert not holding.holds("shop")
 
 
 def test_a_hold_does_not_outlive_a_loss_of_power(holding: Operator) -> None:
@@ -393,6 +438,47 @@ def test_whatever_becomes_of_a_canary_the_next_command_needs_nothing_fixed(
         operator.world.heal("shop")
         operator.guardian("shop")
         operator.deploy("shop", "v3")
+
+
+# -- the version before drains in the background ---------------------------------------------------
+
+
+@pytest.fixture
+def draining(operator: Operator) -> Operator:
+    """As `operator`, but v1 is live in slot a. v2 still has requests in slot b, and nobody waits for them."""
+    operator.world.drain_in_background(wanted=True)
+    assert operator.leave("shop", "v1") == {"shop"}
+    assert {one.slot for one in operator.world.of("shop")} == set(SlotName), operator.world.story()
+    return operator
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        pytest.param(command, what, marks=() if what is What.KILL and command in BESIDE else LONG)
+        for command in (
+            *(
+                "recovery",
+                "deploy",
+                "deploy at once",
+                "rollback",
+                "rollback at once",
+                "restart",
+                "check",
+                "up",
+            ),
+            *("down", "hold"),
+        )
+        for what in (What.KILL, What.FAIL, What.INTERRUPT, What.CRASH_A, What.CRASH_B, What.RAISE)
+    ],
+)
+def test_whatever_becomes_of_a_command_beside_a_drain_in_the_background_the_next_one_needs_nothing_fixed(
+    draining: Operator, command: str, what: What
+) -> None:
+    for _ in each(draining, command, what):
+        draining.world.heal("shop")
+        draining.guardian("shop")
+        type_["rollback"](draining)
 
 
 # -- streams that are ended in waves ---------------------------------------------------------------

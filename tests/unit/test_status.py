@@ -14,6 +14,7 @@ from substitute.core.model.programs import Limits
 from substitute.core.operate import manual
 from substitute.core.operate.root import down, up
 from substitute.core.operate.status import observe, out_of_service
+from substitute.core.state.lock import RECOVERY, deployment_lock
 from tests.unit.fakes.instances import FakeInstances
 from tests.unit.fakes.runtime import FakeRuntime
 
@@ -197,3 +198,36 @@ def test_after_a_build_that_failed_no_commit_is_shown_that_the_files_are_not_at(
     before = commits()
     shop.host.journal.spoil("shop", shop.app.slots[min(shop.app.slots)].name)
     assert commits() == {"a": None, "b": before["b"]}
+
+
+def test_a_rollback_is_instant_only_while_nobody_works_on_the_app_who_would_be_waited_for(shop: Shop) -> None:
+    shop.change(standby=600.0)
+    for version in ("v1", "v2"):
+        deploy(shop.host, shop.app, version)
+
+    def rollback() -> tuple[str, str]:
+        found = observe(shop.host, [shop.app])["apps"][0]["rollback"]
+        return found["kind"], found["refused"]
+
+    assert rollback() == ("instant", "")
+    path = shop.host.lock_path("shop")
+    with deployment_lock(path, RECOVERY):  # it lets whoever goes back have the lock
+        assert rollback() == ("instant", "")
+    with deployment_lock(path, "deploy") as lock:
+        lock.phase("drain")
+        kind, why = rollback()
+    assert kind == "refused"
+    assert why.startswith("another command is working on shop: `deploy` (pid ")
+
+
+def test_a_rollback_is_not_called_instant_where_the_balancer_has_to_notice_it_by_itself(shop: Shop) -> None:
+    shop.change(standby=600.0)
+    for version in ("v1", "v2"):
+        deploy(shop.host, shop.app, version)
+    shop.world.noticed_after = 11.0
+    document = {**observe(shop.host, [shop.app]), "balancer": BALANCER}
+    rollback = document["apps"][0]["rollback"]
+    assert (rollback["kind"], rollback["seconds"]) == ("noticed", 11.0)
+    told = "\n".join(status_lines(document, lambda text, _: text))
+    assert "instant" not in told
+    assert "your balancer notices only after at least 11" in told

@@ -62,6 +62,10 @@ class BalancerHandover:
         """All of them. That the later one is used is written down before it is told anything."""
         self._tell(backends, self._later.route)
 
+    def notices_after(self) -> float:
+        """The longest of all that are in use."""
+        return max(one.notices_after() for one in (self._later, *self._earlier.values()))
+
     def pending(self, backends: Sequence[Backend]) -> str:
         """Asks the later one."""
         return self._later.pending(backends)

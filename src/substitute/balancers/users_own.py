@@ -51,6 +51,10 @@ class UsersOwn(ABC):
         del streams
         return 0
 
+    def notices_after(self) -> float:
+        """It reads its file at once."""
+        return 0.0
+
     def fronts(self) -> Sequence[str]:
         """The addresses in its own file."""
         return ()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from substitute.cli.command import argument, command
-from substitute.cli.options import Call, app_option, json_option, one_of, root_option
+from substitute.cli.options import Call, app_option, json_option, one_of, root_option, wait_option
 
 _ACTIONS = ("end",)
 
 
 @command
 @argument("action", metavar="end", click_type=one_of(_ACTIONS), plain=_ACTIONS.__contains__)
+@wait_option
 @app_option
 @json_option
 @root_option

@@ -94,12 +94,18 @@ def _rollback(rollback: Mapping[str, Any] | None, paint: Paint) -> Iterator[str]
         return
     commit, took = short(rollback["commit"]), rollback["seconds"]
     about = f", about {seconds(took)}" if took else ""
+    until = rollback["until"] and moment(datetime.fromisoformat(rollback["until"]).timestamp())
+    limit = f" (until {until})" if until else ""
     match rollback["kind"]:
         case "refused":
             yield paint(f"  no rollback to {commit}: {rollback['refused']}", "yellow")
         case "instant":
-            until = rollback["until"] and moment(datetime.fromisoformat(rollback["until"]).timestamp())
-            yield f"  rollback to {commit}: instant" + (f" (until {until})" if until else "")
+            yield f"  rollback to {commit}: instant{limit}"
+        case "noticed":
+            yield (
+                f"  rollback to {commit}: starts nothing{limit}, but your balancer notices only after at least "
+                f"{seconds(took)} (balancer.fail_timeout)"
+            )
         case "cold":
             yield f"  rollback to {commit}: starts it{about}"
         case _:

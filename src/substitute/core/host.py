@@ -84,6 +84,8 @@ class Host:
     """The value of a secret, as it is now; a command that gives it is told when it starts. Raises SecretError."""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The whole environment of the command that was typed."""
+    dismiss: Callable[[str], None] = lambda _: None
+    """Ends what sleeps until the standby of the named app has had its time. The caller holds the app's lock."""
     engine: Callable[[], Engine | None] = lambda: None
     """What runs containers here, where anything does."""
     wait: float = 0.0

@@ -44,7 +44,7 @@ def guarded(root: Path, app: str, runtime: Runtime, journal: Journal) -> Iterato
     asleep is ended.
     """
     run = root / "deploy" / "run"
-    _end_sleeping(run, app)
+    end_sleeping(root, app)
     end = runtime.spawn(
         f"{app}_guardian",
         _waiting(root, app),
@@ -88,9 +88,12 @@ def _asleep(run: Path, app: str) -> Path:
     return run / f"{app}.asleep"
 
 
-def _end_sleeping(run: Path, app: str) -> None:
-    """Whoever holds the lock needs it no more: it does nothing but sleep, or wait for the lock."""
-    file = _asleep(run, app)
+def end_sleeping(root: Path, app: str) -> None:
+    """End what looks after a standby. Who holds the lock needs it no more: it only sleeps, or waits for the lock.
+
+    No error where there is none.
+    """
+    file = _asleep(root / "deploy" / "run", app)
     with suppress(OSError, ValueError, TypeError):
         signal_process(Process(*json.loads(file.read_text())), SIGKILL)
         file.unlink()

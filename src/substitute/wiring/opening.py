@@ -162,6 +162,11 @@ def _host(
 
         return guarded(root, app, runtime, journal)
 
+    def dismiss(app: str) -> None:
+        from substitute.guardian.start import end_sleeping  # noqa: PLC0415
+
+        end_sleeping(root, app)
+
     @lru_cache(maxsize=1)
     def engine_here() -> Engine | None:
         name = engine or (journal.fact(ENGINE_FACT) or "").rpartition(" ")[2]
@@ -190,6 +195,7 @@ def _host(
         caller=caller,
         user=_typed_by(os.environ),
         guardian=guardian,
+        dismiss=dismiss,
         secrets=lambda file: secrets_of(root / file, root),
         files=_files,
         secret=secret,

@@ -64,6 +64,9 @@ class FakeBalancer:
     def access_log(self, app: str) -> AccessLog | None:
         return FakeAccessLog(self.world, app) if self.world.remembers else None
 
+    def notices_after(self) -> float:
+        return self.world.noticed_after
+
     def fronts(self) -> Sequence[str]:
         return ("*:8080",)
 

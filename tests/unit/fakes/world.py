@@ -67,6 +67,8 @@ class World:
     """Whether the balancer is of the kind that keeps a log."""
     answered: list[Answered] = field(default_factory=list)
     """What is in that log."""
+    noticed_after: float = 0.0
+    """Seconds that the balancer takes to notice that requests are to go elsewhere."""
     pending: str = ""
     """What the balancer must reload for."""
     reloads: bool = True

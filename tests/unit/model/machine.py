@@ -65,7 +65,7 @@ class Model(RuleBasedStateMachine):
     ) -> None:
         self.world.keep(releases)
         self.world.stand_by(standby, frozen=frozen, assets=() if frozen else ASSETS)
-        self.world.drain_in_background(in_background)
+        self.world.drain_in_background(wanted=in_background)
         if in_waves:
             self.world.end_in_waves()
         if canary:

@@ -84,10 +84,13 @@ class Operator:
             return self._refused(app, act)
         record, now = self.world.record(app), self.world.host.clock.now()
         slot, held = record.holds(now), self.holds(app)
+        crashed = held and slot is not None and self.world.has_crashed(slot)
         outcome = self._type("promote", app, act, mishaps)
         if not outcome.disturbed:
             if slot is None:
                 self._promised("nothing is held", isinstance(outcome.error, UsageError))
+            if crashed:
+                self._promised("what has crashed is not promoted", not outcome.succeeded)
             if held and outcome.succeeded and slot:
                 self._promised("what was held is live", self.world.record(app).live is slot.name)
                 self._promised("it serves", self.world.serves(app))
@@ -111,8 +114,27 @@ class Operator:
         slot = self.world.record(app).holds(self.world.host.clock.now())
         return slot is not None and bool(self.world.of(app, slot.name))
 
-    def rollback(self, app: str, *mishaps: Mishap, to: str | None = None, force: bool = False) -> Outcome:
-        act = lambda host: rollback(host, self.world.apps[app], to, force=force)  # noqa: E731
+    def leave(self, app: str, version: str) -> set[str]:
+        """Deploy it; whoever is to finish what that leaves comes to nothing. The apps for which somebody was to."""
+        self.world.run("deploy", [app], lambda host: deploy(host, self.world.apps[app], version))
+        left = set(self.world.handed_over)
+        self.world.handed_over.clear()
+        return left
+
+    def rollback(
+        self,
+        app: str,
+        *mishaps: Mishap,
+        to: str | None = None,
+        force: bool = False,
+        now: bool = False,
+        guardian: bool = True,
+    ) -> Outcome:
+        act = lambda host: rollback(host, self.world.apps[app], to, force=force, now=now)  # noqa: E731
+        if not guardian:
+            outcome = self.world.run("rollback", [app], act)
+            self.world.handed_over.clear()
+            return outcome
         outcome = self._type("rollback", app, act, mishaps)
         self._promised_shared(app, outcome)
         if not outcome.disturbed:

@@ -53,6 +53,9 @@ type_ = {
     ),
     "rollback of several": lambda operator, *mishaps: operator.rollback("mall", *mishaps),
     "recovery of several": lambda operator, *mishaps: operator.guardian("mall", *mishaps),
+    # The version before still has requests.
+    "deploy at once": lambda operator, *mishaps: operator.deploy("shop", "busy", *mishaps, now=True),
+    "rollback at once": lambda operator, *mishaps: operator.rollback("shop", *mishaps, now=True),
     # The version before stands by.
     "end of the standby": lambda operator, *mishaps: operator.end_standby("shop", *mishaps),
     # A candidate is held.

@@ -142,6 +142,9 @@ class ModelBalancer:
                 count += 1
         return count
 
+    def notices_after(self) -> float:
+        return 0.0
+
     def fronts(self) -> Sequence[str]:
         return ()
 

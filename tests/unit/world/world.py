@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from substitute.core.model.apps import Waves
-    from substitute.core.model.records import AppRecord
+    from substitute.core.model.records import AppRecord, SlotRecord
     from substitute.core.model.secrets import SecretSource
     from tests.unit.world.edges import Both
 
@@ -368,6 +368,11 @@ class World:
     def of(self, app: str, slot: SlotName | None = None) -> list[Instance]:
         return [one for one in self.instances if one.app == app and slot in {None, one.slot}]
 
+    def has_crashed(self, slot: SlotRecord) -> bool:
+        """Whether an instance that answers requests runs there which is not the one that was started."""
+        known = {one.process for one in slot.web}
+        return any(one.process not in known for one in self.of(slot.app, slot.name) if one.endpoint)
+
     def with_process(self, process: Process | None) -> Instance | None:
         return next((one for one in [*self.instances, *self.foreign] if one.process == process), None)
 
@@ -451,7 +456,7 @@ class World:
             drain_in_background=False,
         )
 
-    def drain_in_background(self, wanted: bool) -> None:  # noqa: FBT001
+    def drain_in_background(self, *, wanted: bool) -> None:
         """Have substitute.toml say whether deployments wait for the requests of the version before."""
         self.apps |= {name: replace(app, drain_in_background=wanted) for name, app in self.apps.items()}
 

@@ -126,6 +126,19 @@ class Passive(UsersOwn):
                 self._warn_once(_STILL_USED)
         return True
 
+    def notices_after(self) -> float:
+        """Without a gate that leads, it avoids a slot that had refused it for so long."""
+        seconds = self._settings.fail_timeout
+        if not seconds or (self._settings.gate != "none" and self._leads()):
+            return 0.0
+        return seconds + _MARGIN
+
+    def _leads(self) -> bool:
+        """Whether the gate does; where that is not known yet, by what the kernel says of it."""
+        if self._means:
+            return self._means is Means.LEADING
+        return any(target not in {None, endpoint} for endpoint, target in (self._gate.read() or {}).items())
+
     def traffic(self) -> Mapping[Endpoint, Traffic] | None:
         """Open connections, for the balancer itself tells nothing. None without a gate: new ones never end."""
         if self._means is Means.NONE:
@@ -222,7 +235,7 @@ class Passive(UsersOwn):
             risen = {s.endpoint for s in backend.servers if s.share and not self._shares.get(s.endpoint)}
             others = {server.endpoint for server in backend.servers} - risen
             if risen and self._settings.fail_timeout and any(map(listeners.on, others)):
-                time.sleep(self._settings.fail_timeout + _MARGIN)
+                time.sleep(self._settings.fail_timeout + _MARGIN)  # as `notices_after` says
                 return
 
 

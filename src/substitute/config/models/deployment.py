@@ -59,7 +59,7 @@ class DrainConfig(Table):
     background = key(
         Switch,
         "Whether the command ends before that: a background process waits, and stops the old instance. A deployment "
-        "that comes meanwhile waits for it.",
+        "that comes meanwhile waits for it, for a minute at most.",
         default=False,
     )
     streams = optional(Inner(StreamsConfig), "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.hooks import run_hook
@@ -193,6 +194,10 @@ class Attempt:
             self._seconds[phase] += took
         self.emit(PhaseFinished(*identity, seconds=round(took, 4)))
 
+    def doing(self, phase: Phase, what: str) -> None:
+        """Tell whoever waits for this deployment what it waits for in `phase`."""
+        self._lock.phase(phase, what)
+
     def _goes_on(self, by: str) -> None:
         """Tell who typed Ctrl-C, where that does not end the deployment, what goes on and for how long."""
         from substitute.core.state.waiting import what_goes_on  # noqa: PLC0415  # of an interruption alone
@@ -275,7 +280,8 @@ class Attempt:
 
     def cleanup_steps(self, error: SubstituteError) -> Steps:
         """The steps of settling after `error`. Whoever interrupted is told why his prompt is not there at once."""
-        if self.id is not None and isinstance(error, InterruptedByUserError) and self.slot.started:
+        interrupted = self.id is not None and isinstance(error, InterruptedByUserError)
+        if interrupted and self.slot.started and not self._held_again():
             limit = self.app.drain_limit + self.app.stop_timeout
             self.emit(
                 Notice(f"{error.what} Slot {self.plan.slot} is stopped, which takes at most {limit:g}s.")
@@ -318,9 +324,21 @@ class Attempt:
         self._end()
         if self.is_check and self.host.journal.app(self.app.name).stopped:
             problem = ""  # it does not serve because somebody wants it so
-        serves = [self._serves(error, live, problem), migration_left(begun)]
+        serves = [self._serves(error, live, problem), migration_left(begun), self._held_again()]
         kind = self._kind_of(error, live, problem)
         return kind(error.what, fact=error.fact, serves=" ".join(filter(None, serves)), cure=error.cure)
+
+    def _held_again(self) -> str:
+        """That what was to be promoted waits for a person again, where it does."""
+        record = self.host.journal.app(self.app.name)
+        slot = record.holds(self.host.clock.now()) if self.operation == "promote" else None
+        if slot is None or record.hold is None:
+            return ""
+        until = datetime.fromtimestamp(record.hold.until, UTC).astimezone()
+        return (
+            f"Slot {slot.name} ({(slot.commit or '')[:10]}) is held again until {until:%Y-%m-%d %H:%M:%S}: "
+            "`substitute promote` makes it live, `substitute abort` stops it."
+        )
 
     def _kind_of(self, error: SubstituteError, live: SlotName | None, problem: str) -> type[SubstituteError]:
         if problem:

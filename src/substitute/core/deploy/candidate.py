@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from substitute.core.deploy.readiness.health_check import program_of
 from substitute.core.deploy.readiness.readiness import (
     PATIENCE,
     answers,
@@ -13,6 +14,7 @@ from substitute.core.deploy.readiness.readiness import (
 from substitute.core.deploy.running.instances import running
 from substitute.core.deploy.settle import settle
 from substitute.core.deploy.steps import Quietly
+from substitute.core.excerpt import LAST
 from substitute.core.model.errors import NotReadyError
 from substitute.core.model.events import Warned
 from substitute.core.model.slots import Phase
@@ -20,6 +22,9 @@ from substitute.core.model.slots import Phase
 if TYPE_CHECKING:
     from substitute.core.deploy.attempt import Attempt
     from substitute.core.deploy.readiness.started import Started
+    from substitute.core.host import Host
+    from substitute.core.model.apps import App
+    from substitute.core.model.records import SlotRecord
     from substitute.core.model.slots import SlotName
 
 
@@ -43,6 +48,8 @@ def _as_it_stands(attempt: Attempt) -> list[Started] | None:
     host, app, slot = attempt.host, attempt.app, attempt.slot
     attempt.hook("begin")
     with attempt.phase(Phase.READY):
+        if not attempt.goes_back_at_once:
+            _require_not_crashed(host, app, slot)
         host.wake(slot)
         # Of a cluster's some may be gone, and the rest is not enough for all requests.
         whole = not slot.clustered or all(host.inspect(one).ready for one in slot.web)
@@ -56,6 +63,20 @@ def _as_it_stands(attempt: Attempt) -> list[Started] | None:
     host.journal.end_standby(app.name)
     settle(host, app, Quietly(attempt.id))
     return None
+
+
+def _require_not_crashed(host: Host, app: App, slot: SlotRecord) -> None:
+    """What was held is what was proven then, and not what was started in its place. Raises NotReadyError."""
+    for one in slot.web:
+        process = host.running(one)
+        if process and one.process and process != one.process:
+            program = program_of(host, app, slot, one)
+            last = host.runtime.last_lines(program.name, program.log, LAST)
+            raise NotReadyError(
+                f"{one.subject} has crashed while it was held, and was started again.",
+                fact="\n".join(["It wrote at last:", *(f"  | {line}" for line in last)]) if last else "",
+                cure=f"See {one.logs}.",
+            )
 
 
 def change_workers(attempt: Attempt) -> None:

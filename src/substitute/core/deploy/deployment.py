@@ -25,12 +25,14 @@ from substitute.core.deploy.running.bypass import require_led_here
 from substitute.core.deploy.running.instances import require_no_strangers
 from substitute.core.deploy.running.keeper import require_keeper
 from substitute.core.deploy.settle import settle
+from substitute.core.deploy.versions.release_guard import migration_left
 from substitute.core.deploy.working import working
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.errors import SubstituteError, UsageError
 from substitute.core.model.events import Notice, Warned
 from substitute.core.model.unexpected import expected
 from substitute.core.state.hand_lock import locks_on, require_unlocked
+from substitute.core.state.lock import holder_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,13 +118,20 @@ def _operate(
     if operation != "rollback":  # and not only after another command was waited for
         require_unlocked(host.journal, app.name)
     with ExitStack() as until_free:
-        if now:
-            from substitute.core.state.drain_now import draining_now  # noqa: PLC0415  # seldom typed
+        if now or (operation == "rollback" and _is_waited_for(host, app)):
+            from substitute.core.state.drain_now import draining_now  # noqa: PLC0415  # seldom needed
 
-            until_free.enter_context(draining_now(host.journal, app.name, host.one_offs.myself()))
+            until_free.enter_context(draining_now(host.journal, app.name, host.one_offs.myself(), cuts=now))
         _carry_out(
             host, app, operation, choose, spared=spared, slot_is_free=until_free.close, hold_for=hold_for
         )
+
+
+def _is_waited_for(host: Host, app: App) -> bool:
+    """Whether somebody may still wait until the version that stands by has finished what it had."""
+    record = host.journal.app(app.name) if app.name in host.journal.names() else None
+    slot = record.standby(host.clock.now()) if record else None
+    return slot is not None and (bool(slot.others) or holder_of(host.lock_path(app.name)) is not None)
 
 
 def _carry_out(
@@ -223,7 +232,8 @@ def _make_room(attempt: Attempt, plan: Plan, interrupts: Interrupts | None = Non
             cure="Type `substitute promote` or `substitute abort` first.",
         )
     waits = "is held" if is_held else "stands by"
-    host.emit(Notice(f"Slot {plan.slot} {waits}, and is needed now: it is stopped."))
+    left = migration_left(host.journal.deployment(record.hold.deployment)) if is_held and record.hold else ""
+    host.emit(Notice(f"Slot {plan.slot} {waits}, and is needed now: it is stopped. {left}".rstrip()))
     host.journal.end_standby(app.name)
     host.journal.end_hold(app.name, reason=f"`{attempt.operation}` needed its slot.")
     settle(host, app, interrupts=interrupts)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from substitute.core.deploy.choosing import nothing_is_held
 from substitute.core.deploy.settle import settle
+from substitute.core.deploy.versions.release_guard import migration_left
 from substitute.core.deploy.working import working
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.events import Notice
@@ -39,9 +40,12 @@ def hold(attempt: Attempt, seconds: float) -> None:
 def abort(host: Host, app: App) -> None:
     """Stop what is held. Nothing else is changed. Raises UsageError where nothing is held, and as `settle` does."""
     with working(host, app, "abort"), Interrupts(ends_soon(host.emit)) as interrupts:
-        slot = host.journal.app(app.name).holds(host.clock.now())
-        if slot is None:
+        record = host.journal.app(app.name)
+        slot = record.holds(host.clock.now())
+        if slot is None or record.hold is None:
             raise nothing_is_held(app)
+        left = migration_left(host.journal.deployment(record.hold.deployment))
         host.journal.end_hold(app.name, reason="It was aborted.")
         settle(host, app, interrupts=interrupts)
-    host.emit(Notice(f"{slot.full_name} stopped: {(slot.commit or '')[:10]} does not become live."))
+    told = f"{slot.full_name} stopped: {(slot.commit or '')[:10]} does not become live. {left}"
+    host.emit(Notice(told.rstrip()))

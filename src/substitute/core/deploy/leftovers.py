@@ -59,8 +59,10 @@ def end_hold(host: Host, app: str) -> None:
         why = "It does not run any more."
     else:
         return
+    left = migration_left(host.journal.deployment(record.hold.deployment))
     host.journal.end_hold(app, reason=why)
-    host.emit(Notice(f"Slot {slot.name} ({(slot.commit or '')[:10]}) is not held any more. {why}"))
+    told = f"Slot {slot.name} ({(slot.commit or '')[:10]}) is not held any more. {why} {left}"
+    host.emit(Notice(told.rstrip()))
 
 
 def end_standby(host: Host, app: str) -> None:

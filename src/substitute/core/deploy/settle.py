@@ -8,13 +8,14 @@ it, and so does the recovery from a killed deployer or a reboot. Run twice, the 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.decision import Seen, Step, decide
 from substitute.core.deploy.leftovers import end_hold, end_leftovers, end_standby
 from substitute.core.deploy.readiness.readiness import PATIENCE, answers, answers_in_time, await_ready
 from substitute.core.deploy.running.completion import complete
-from substitute.core.deploy.running.instances import remains, start_instances, stop_others
+from substitute.core.deploy.running.instances import let_finish, remains, start_instances, stop_others
 from substitute.core.deploy.running.keeper import start_again
 from substitute.core.deploy.running.scheduler import keep_scheduler
 from substitute.core.deploy.running.workers import processes_of
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 _ROUNDS = 2
 """How often the slots may change places while one of them leaves."""
+_STANDS_BY = Drained(handed_over=True, stands_by=True)
 _TRIES, _PAUSE = 3, 0.1
 """How often something that nobody foresaw may come up, and the seconds between."""
 
@@ -295,12 +297,13 @@ class _Settling:
                 self.left.append(expected(error))
         return drained
 
-    def _drain(self, slot: SlotRecord) -> Drained | None:
-        """Wait for its requests in flight, on all edges. None: another edge goes on with it."""
+    def _drain(self, slot: SlotRecord, *, stops: bool = True) -> Drained | None:
+        """Wait for its requests in flight, on all edges. None: another edge goes on with what leaves."""
         from substitute.core.deploy.running.draining import drain  # noqa: PLC0415  # where somebody leaves
 
         with self.steps.phase(Phase.DRAIN), self._waiting():
-            drained = drain(self.host, self.app, slot)
+            tell = partial(self.steps.doing, Phase.DRAIN)
+            drained = drain(self.host, self.app, slot, stops=stops, tell=tell)
             if self.host.edges:
                 from substitute.core.deploy.edges import await_others, lead  # noqa: PLC0415  # few have several
 
@@ -330,22 +333,35 @@ class _Settling:
     def _keep_without_requests(self, slot: SlotRecord, *, may_freeze: bool) -> None:
         """Stop its workers, and freeze it where that is configured."""
         if slot.others:
-            behind = self._behind(slot)
-            with self.steps.phase(Phase.STOP):
-                stop_others(self.host, self.app, slot, slot.others, behind)
-            if behind:
-                raise HandedOverError("A worker finishes its job.")
+            self._stop_workers(slot)
         if self.app.standby_is_frozen and may_freeze:
             self._freeze(slot)
         elif self.app.assets:  # it may have been frozen before substitute.toml was edited
             self.host.wake(slot)
 
+    def _stop_workers(self, slot: SlotRecord) -> None:
+        """Stop those of a slot that runs on. Whoever goes back to it does not wait until they have done their job."""
+        host, app, behind, began = self.host, self.app, self._behind(slot), self.host.clock.monotonic()
+        with self.steps.phase(Phase.STOP):
+            self._tell_stopping(f"The workers of slot {slot.name} have", slot, slot.others)
+            if self.steps.id is None:
+                behind = let_finish(host, app, slot, slot.others, called_away=self._cannot_wait)
+            stop_others(host, app, slot, slot.others, behind, since=began)
+        if behind and self.steps.id is not None:
+            raise HandedOverError("A worker finishes its job.", _STANDS_BY)
+
+    def _cannot_wait(self) -> bool:
+        """Whether somebody waits who may be about to go back to what stands by."""
+        from substitute.core.deploy.running.draining import cannot_wait  # noqa: PLC0415  # as above
+
+        return cannot_wait(self.host, self.app.name, cuts=False)
+
     def _freeze(self, slot: SlotRecord) -> None:
         """Freeze it when its requests are finished. That it can't be frozen costs processor time, and nothing else."""
         if self.steps.in_background:
-            raise HandedOverError("It finishes its requests.")
-        drained = self._drain(slot)
-        if drained and not drained.cut:
+            raise HandedOverError("It finishes its requests.", _STANDS_BY)
+        drained = self._drain(slot, stops=False)
+        if drained and not drained.cut and not self._cannot_wait():
             for one in slot.web:
                 self.host.runtime.freeze(one.name)
 
@@ -363,6 +379,7 @@ class _Settling:
         self.steps.hook("pre_stop")
         behind = self._behind(slot)
         with self.steps.phase(Phase.STOP):
+            self._tell_stopping(f"Slot {slot.name} has", slot, slot.instances)
             drained = stop_and_count(self.host, self.app, slot, drained, behind)
         # A balancer that an earlier runtime keeps comes over with the last instance that it kept.
         self.host.reroute()
@@ -370,6 +387,16 @@ class _Settling:
         if behind:
             raise HandedOverError("A worker finishes its job.", drained)
         return drained
+
+    def _tell_stopping(self, who: str, slot: SlotRecord, instances: Iterable[InstanceRecord]) -> None:
+        """Tell whoever waits for this how long `instances` of `slot`, in words `who` has or have, may take."""
+        known = processes_of(self.app, slot)
+        limits = [
+            known[one.process_type].stop_timeout if one.process_type in known else slot.stop_timeout
+            for one in instances
+        ]
+        told = f"{who} at most {max(limits):g}s to finish what is under way, and to exit (stop.timeout)."
+        self.steps.doing(Phase.STOP, told)
 
     def _behind(self, slot: SlotRecord) -> list[InstanceRecord]:
         """The workers that finish their job behind the deployment which this is a part of."""

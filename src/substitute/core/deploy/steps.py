@@ -10,6 +10,7 @@ from substitute.values import dataclass
 
 if TYPE_CHECKING:
     from substitute.core.interrupts import Interrupts
+    from substitute.core.state.lock import Lock
 
 
 class Steps(Protocol):
@@ -26,6 +27,9 @@ class Steps(Protocol):
     def in_background(self) -> bool:
         """What leaves finishes behind the command: the guardian waits for it."""
 
+    def doing(self, phase: Phase, what: str) -> None:
+        """Tell whoever waits for this, in a sentence, what is waited for in `phase`. Never raises."""
+
     def hook(self, name: str) -> None:
         """Called where a hook of the user's has its place. Never raises."""
 
@@ -38,12 +42,20 @@ class Quietly:
     interrupts: Interrupts | None = None
     """A second signal may hand a drain over to the guardian."""
     in_background: bool = False
+    lock: Lock | None = None
+    """That of a process which nobody has typed: whoever waits for it is told what it does."""
 
     def phase(self, phase: Phase) -> AbstractContextManager[None]:
         """Show nothing."""
+        self.doing(phase, "")
         if self.interrupts and phase is Phase.DRAIN:
             return self.interrupts.handing_over()
         return nullcontext()
+
+    def doing(self, phase: Phase, what: str) -> None:
+        """Tell it by the lock."""
+        if self.lock:
+            self.lock.phase(phase, what)
 
     def hook(self, name: str) -> None:
         """Run nothing."""

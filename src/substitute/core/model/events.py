@@ -113,7 +113,7 @@ class Drained:
     connections: bool = False
     """All these are open connections: this balancer can't tell requests."""
     handed_over: bool = False
-    """It still has some: a background process waits for them, and stops it then."""
+    """It still has some, or a worker of it a job: a background process waits, and stops it then unless it stands by."""
     stands_by: bool = False
     """It runs on without new requests, and finishes what it has: nobody counts."""
 

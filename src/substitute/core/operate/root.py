@@ -9,6 +9,7 @@ from substitute.core.deploy.readiness.serving import in_words, told_truly
 from substitute.core.deploy.running.instances import remains
 from substitute.core.deploy.running.scheduler import keep_scheduler
 from substitute.core.deploy.settle import settle
+from substitute.core.deploy.steps import Quietly
 from substitute.core.deploy.working import working
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.errors import (
@@ -62,12 +63,12 @@ def up(host: Host, apps: Iterable[App], *, guests: bool = True, operation: str =
 def _bring_up(host: Host, app: App, operation: str, interrupts: Interrupts) -> None:
     with ExitStack() as held:
         with interrupts.allowed():
-            held.enter_context(working(host, app, operation))
+            lock = held.enter_context(working(host, app, operation))
         host.journal.register(app)
         if not host.journal.environment(app.name):
             host.journal.remember_environment(app.name, host.caller)
         try:
-            settled = settle(host, app, interrupts=interrupts)
+            settled = settle(host, app, Quietly(lock=lock), interrupts=interrupts)
         except (InterruptedByUserError, NothingServesError):
             raise
         except SubstituteError as error:
@@ -181,6 +182,7 @@ def _take_down(host: Host, app: App, interrupts: Interrupts, *, for_good: bool) 
     running = [slot for slot in record.slots.values() if remains(host, app, slot)]
     if running or any(slot.share for slot in record.slots.values()) or host.journal.unfinished(app.name):
         settle(host, app, serve=False, interrupts=interrupts)
+    host.dismiss(app.name)  # nothing stands by any more, and `up` brings up the live version alone
     if for_good:
         host.journal.give_up(app.name)
     for slot in running:

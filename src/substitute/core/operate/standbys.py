@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.settle import settle
+from substitute.core.deploy.steps import Quietly
 from substitute.core.deploy.working import working
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.events import Notice
@@ -29,6 +30,6 @@ def end(host: Host, app: App) -> None:
 
 def look_after(host: Host, app: App) -> None:
     """Settle, where something stands by, is held, or should have ended by now; as its guardian does."""
-    with working(host, app, RECOVERY):
+    with working(host, app, RECOVERY) as lock:
         if host.journal.app(app.name).unserved_until is not None:
-            settle(host, app)
+            settle(host, app, Quietly(lock=lock))

@@ -91,6 +91,12 @@ class Balancer(Protocol):
         What only a reload changes (see `pending`) stays as it is, unless a share cannot be given without.
         """
 
+    def notices_after(self) -> float:
+        """Seconds that `route` takes at least where requests move to a slot that had none. 0: it obeys at once.
+
+        One that can't be told has to notice. Never raises.
+        """
+
     def pending(self, backends: Sequence[Backend]) -> str:
         """What only a reload brings into force before `backends` can be served, as a sentence; empty where none does.
 

@@ -15,20 +15,24 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def draining_now(journal: Journal, app: str, who: Process) -> Iterator[None]:
-    """Have each drain of `app` end now, whoever waits for it, while this is entered and the process `who` lives."""
-    journal.remember(_fact(app), json.dumps([who.pid, who.start_time, who.boot_id]))
+def draining_now(journal: Journal, app: str, who: Process, *, cuts: bool = True) -> Iterator[None]:
+    """Have each drain of `app` end now, whoever waits for it, while this is entered and the process `who` lives.
+
+    Without `cuts` only those waits end of which nothing is cut: for what a version that stands by has yet to finish.
+    """
+    fact = _fact(app, cuts=cuts)
+    journal.remember(fact, json.dumps([who.pid, who.start_time, who.boot_id]))
     try:
         yield
     finally:
-        journal.forget(_fact(app))
+        journal.forget(fact)
 
 
-def wanted_at_once(journal: Journal, app: str) -> Process | None:
+def wanted_at_once(journal: Journal, app: str, *, cuts: bool = True) -> Process | None:
     """Who cannot wait, if anybody; he may have died since."""
-    known = journal.fact(_fact(app))
+    known = journal.fact(_fact(app, cuts=cuts))
     return Process(*json.loads(known)) if known else None
 
 
-def _fact(app: str) -> str:
-    return f"hurry:{app}"
+def _fact(app: str, *, cuts: bool) -> str:
+    return f"hurry:{app}" if cuts else f"hurry:{app}:cuts nothing"

@@ -40,6 +40,13 @@ class Holder:
     operation: str
     since: float
     phase: str = ""
+    doing: str = ""
+    """What it waits for, as a sentence; empty where it works."""
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether every command waits for it."""
+        return self.operation in _AWAITED
 
     def __str__(self) -> str:
         began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
@@ -56,9 +63,9 @@ class Lock:
         self._holder = Holder(os.getpid(), operation, time.time())
         self.phase("")
 
-    def phase(self, phase: str) -> None:
-        """Tell in which phase the holder is."""
-        holder = Holder(self._holder.pid, self._holder.operation, self._holder.since, phase)
+    def phase(self, phase: str, doing: str = "") -> None:
+        """Tell in which phase the holder is, and what it waits for there."""
+        holder = Holder(self._holder.pid, self._holder.operation, self._holder.since, phase, doing)
         text = json.dumps(asdict(holder)).encode()
         with suppress(OSError):  # a full disk: who holds it is known all the same
             os.pwrite(self._descriptor, text.ljust(256) + b"\n", 0)
@@ -86,29 +93,38 @@ def deployment_lock(
             from substitute.core.state.queue import Turn  # noqa: PLC0415  # seldom typed
 
             with Turn(path) as turn:
-                _acquire(descriptor, patience, wait, tell=tell, turn=turn)
+                _acquire(descriptor, operation, patience, wait, tell=tell, turn=turn)
         else:
-            _acquire(descriptor, patience, wait, tell=tell)
+            _acquire(descriptor, operation, patience, wait, tell=tell)
         yield Lock(descriptor, operation)
     finally:
         os.close(descriptor)
 
 
 def _acquire(
-    descriptor: int, patience: float, wait: float, *, tell: Callable[[str], None], turn: Turn | None = None
+    descriptor: int,
+    operation: str,
+    patience: float,
+    wait: float,
+    *,
+    tell: Callable[[str], None],
+    turn: Turn | None = None,
 ) -> None:
     began, told = time.monotonic(), None
     while not ((turn is None or turn.has_come()) and _taken(descriptor)):
         holder = _read(descriptor)
         # A dead holder's words under a held lock: a guardian has just taken it and not yet said so.
         alive = holder is not None and _exists(holder.pid)
-        passing = holder is None or holder.operation in _AWAITED or not alive
+        passing = holder is None or holder.is_awaited or not alive
         limit, waited = max(wait, patience if passing else 0.0), time.monotonic() - began
         if waited >= limit:
-            raise _locked(holder, wait)
-        if holder and alive and holder.pid != told and waited >= (_SOON if passing else 0.0):
-            told = holder.pid
-            tell(f"Waiting, for at most {limit:g}s, for {holder}.")
+            raise _locked(holder, operation, limit, chosen=bool(wait))
+        now = holder and (holder.pid, holder.phase if passing else "")
+        if holder and alive and now != told and waited >= (_SOON if passing else 0.0):
+            from substitute.core.state.waiting import what_is_awaited  # noqa: PLC0415  # where somebody waits
+
+            told, awaited = now, what_is_awaited(holder.phase, holder.doing, typed=operation)
+            tell(f"Waiting, for at most {limit:g}s, for {holder}. {awaited}".rstrip())
         time.sleep(_TICK)
 
 
@@ -120,7 +136,8 @@ def _taken(descriptor: int) -> bool:
     return True
 
 
-def _locked(holder: Holder | None, waited: float) -> LockedError:
+def _locked(holder: Holder | None, operation: str, waited: float, *, chosen: bool) -> LockedError:
+    """The error of `operation`, which has waited for so long; `chosen` where somebody said for how long."""
     what = f"After {waited:g}s another command is still working" if waited else "Another command is working"
     if holder is None:
         cure = "Wait for it; `substitute status` shows how far it is."
@@ -128,10 +145,11 @@ def _locked(holder: Holder | None, waited: float) -> LockedError:
         from substitute.core.state.waiting import how_to_end  # noqa: PLC0415  # of this error alone
 
         suspended = _is_suspended(holder.pid)
-        cure = how_to_end(holder.operation, holder.phase, holder.pid, suspended=suspended)
-    if not waited:
-        cure += " With `--wait 10m` this command waits."
-    return LockedError(f"{what} on this app.", fact=f"It is {holder or 'unknown'}.", cure=cure)
+        cure = how_to_end(holder.operation, holder.phase, holder.pid, typed=operation, suspended=suspended)
+    if not chosen:
+        cure += f" With `--wait 10m` this command waits{' longer' if waited else ''}."
+    fact = f"It is {holder or 'unknown'}. {holder.doing if holder else ''}".rstrip()
+    return LockedError(f"{what} on this app.", fact=fact, cure=cure)
 
 
 def holder_of(path: Path) -> Holder | None:

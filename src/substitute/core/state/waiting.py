@@ -16,19 +16,34 @@ _COMMITTED = {Phase.COMMIT, Phase.DRAIN, Phase.STOP}
 _DEPLOYING = {"deploy", "rollback", "restart", "promote", "check"}
 
 
-def how_to_end(operation: str, phase: str, pid: int, *, suspended: bool = False) -> str:
-    """What somebody can do who wants to type a command while another one works on the app."""
+_CUTTING = {"deploy", "rollback", "promote"}
+"""What may be typed with --now."""
+
+
+def what_is_awaited(phase: str, doing: str, *, typed: str) -> str:
+    """What somebody in `phase` waits for, in his words, and how the command that was `typed` comes by without."""
+    may_cut = doing and phase == Phase.DRAIN and typed in _CUTTING
+    return f"{doing} `{typed} --now` cuts them." if may_cut else doing
+
+
+def how_to_end(operation: str, phase: str, pid: int, *, typed: str, suspended: bool = False) -> str:
+    """What somebody can do who has `typed` a command while another one works on the app."""
+    may_cut = phase == Phase.DRAIN and typed in _CUTTING
     if suspended:
         told = (
             f"It is suspended (Ctrl-Z): type `kill -CONT {pid}`, or `fg` where it was typed, and it goes on."
         )
     elif operation == "recovery":
         told = "It finishes what an earlier command left, and ends by itself: wait for it."
+        if may_cut:
+            told += f" Or type `{typed} --now`, which cuts the requests that it waits for."
     elif phase in _COMMITTED:
         told = (
             "Its version is live already. It waits for the old one, as long as drain.timeout and stop.timeout allow, "
             "and a signal ends that no sooner: wait for it."
         )
+        if may_cut:
+            told += f" Or type `{typed} --now --wait 10m`, which cuts the requests that it waits for."
     elif phase == CLEANUP:
         told = "It gives up already, and stops what it has started: wait for it."
     elif operation == "adopt":

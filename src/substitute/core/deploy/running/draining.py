@@ -25,12 +25,21 @@ _TOLD_WITHIN = 1.0
 """Seconds until a balancer has seen that an instance is gone."""
 
 
-def drain(host: Host, app: App, slot: SlotRecord) -> Drained:
+def drain(
+    host: Host,
+    app: App,
+    slot: SlotRecord,
+    *,
+    stops: bool = True,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Drained:
     """Wait until `slot` has no request in flight, at most its drain timeout; end its streams in waves meanwhile.
 
     In flight is 0 twice in a row, since a request may be between the balancer's accept and its count. Where
     the balancer can never tell, there is nothing to wait for: the instance finishes its own once told. One that
-    can't tell at this moment is asked again. Whoever types --now meanwhile ends the wait.
+    can't tell at this moment is asked again. Whoever types --now meanwhile ends the wait; where the slot then runs on
+    (not `stops`), so does whoever is about to go back to it. `tell` takes what is waited for, each time that it
+    changes.
     """
     waves = StreamEnding(host, slot, app.waves)
     limit = max(slot.drain_timeout, waves.limit)
@@ -44,19 +53,23 @@ def drain(host: Host, app: App, slot: SlotRecord) -> Drained:
         else:
             if seen is None:
                 return Drained()
+            before = None if in_flight.first is None else in_flight.last
             in_flight.see(seen)
+            if in_flight.last != before:
+                tell(_in_words(slot, in_flight.last, limit, connections=in_flight.connections))
         if in_flight.is_over:
             return waves.counted(in_flight.drained())
         waves.proceed()
-        cut_short, late = _is_cut_short(host, slot), host.clock.monotonic() >= deadline
-        if cut_short:
+        cut_short = cannot_wait(host, slot.app, cuts=stops)
+        late = host.clock.monotonic() >= deadline
+        if cut_short and stops:
             left = in_flight.last
             ones = "" if left == 1 else "s"
             told = (
                 f"Slot {slot.name} is told to stop now, with {left} request{ones} in flight: --now was typed."
             )
             host.emit(Warned(told))
-        elif late:
+        elif late and stops:
             _tell_the_limit(host, slot, limit, in_flight)
         if cut_short or late:
             return waves.counted(in_flight.drained())
@@ -96,10 +109,21 @@ class _InFlight:
         return Drained(finished, cut=self.last, at_sigterm=self.last, connections=self.connections)
 
 
-def _is_cut_short(host: Host, slot: SlotRecord) -> bool:
-    """Whether somebody who lives needs the slot at once."""
-    who = wanted_at_once(host.journal, slot.app)
-    return who is not None and host.instances.alive(who)
+def cannot_wait(host: Host, app: str, *, cuts: bool) -> bool:
+    """Whether somebody who lives needs a slot of `app` at once; without `cuts`, where he cuts nothing by that, too."""
+    found = [
+        wanted_at_once(host.journal, app),
+        None if cuts else wanted_at_once(host.journal, app, cuts=False),
+    ]
+    return any(who is not None and host.instances.alive(who) for who in found)
+
+
+def _in_words(slot: SlotRecord, count: int, limit: float, *, connections: bool) -> str:
+    """What `slot` still has."""
+    key = "drain.streams" if limit > slot.drain_timeout else "drain.timeout"
+    what = "open connection" if connections else "request"
+    ones = "" if count == 1 else "s"
+    return f"Slot {slot.name} still finishes {count} {what}{ones}, for at most {limit:g}s in all ({key})."
 
 
 def _tell_the_limit(host: Host, slot: SlotRecord, limit: float, in_flight: _InFlight) -> None:

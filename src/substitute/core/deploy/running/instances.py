@@ -17,7 +17,7 @@ from substitute.core.model.instances import WEB
 from substitute.core.model.versions import Version, health_of, stop_signal_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from substitute.core.host import Host
     from substitute.core.model.apps import App
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _ROUNDS = 5
 """How often it is looked again for what those that were ended have started in their last moment."""
+_TICK = 0.02
 _GRACE = 2.0
 """Seconds that what an instance left behind has at least, where its limit allows."""
 
@@ -145,25 +146,59 @@ def stop_others(
     slot: SlotRecord,
     instances: Sequence[InstanceRecord],
     behind: Sequence[InstanceRecord] = (),
+    *,
+    since: float | None = None,
 ) -> bool:
     """Stop some `instances` of `slot`; the rest of it runs on. Whether one had to be killed.
 
-    Those `behind` are told to stop and not waited for: whoever settles next does.
+    Those `behind` are told to stop and not waited for: whoever settles next does. `since` is when the others were told,
+    by the monotonic clock; None: they are told now.
     """
     for one in behind:
         _tell(host, app, slot, one, host.process_of(one))
     instances = [one for one in instances if one not in behind]
-    killed, patience = _stop(host, app, slot, instances)
+    killed, patience = _stop(host, app, slot, instances, since=since)
     for process_type in {one.process_type for one in instances}:
         end_left_behind(host, app, slot, process_type, timeout=patience)
     host.journal.ended(instances)
     return killed
 
 
-def _stop(host: Host, app: App, slot: SlotRecord, instances: Sequence[InstanceRecord]) -> tuple[bool, float]:
+def let_finish(
+    host: Host,
+    app: App,
+    slot: SlotRecord,
+    instances: Sequence[InstanceRecord],
+    *,
+    called_away: Callable[[], bool],
+) -> list[InstanceRecord]:
+    """Tell `instances` of `slot` to stop, and wait until they have, for as long as each may take.
+
+    Returns those that still work where the caller is `called_away`: whoever settles next completes it.
+    """
+    for one in instances:
+        _tell(host, app, slot, one, host.process_of(one))
+    deadline = host.clock.monotonic() + max(_limit(host, app, slot, one) for one in instances)
+    while left := [one for one in instances if host.running(one)]:
+        if called_away():
+            return left
+        if host.clock.monotonic() >= deadline:
+            break
+        host.clock.sleep(_TICK)
+    return []
+
+
+def _stop(
+    host: Host,
+    app: App,
+    slot: SlotRecord,
+    instances: Sequence[InstanceRecord],
+    *,
+    since: float | None = None,
+) -> tuple[bool, float]:
     """Whether one had to be killed, and the seconds that what they left behind has yet."""
     processes = [(one, host.process_of(one), _limit(host, app, slot, one)) for one in instances]
-    began = host.clock.monotonic()
+    began = host.clock.monotonic() if since is None else since
     for one, process, _ in processes if len(processes) > 1 else ():
         _tell(host, app, slot, one, process)
     killed, patience = False, 0.0

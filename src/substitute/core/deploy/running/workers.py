@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from substitute.core.deploy.readiness.readiness import await_ready
 from substitute.core.deploy.running.instances import start_instances, stop_others
 from substitute.core.model.apps import Order
+from substitute.core.model.events import Notice
 from substitute.core.model.instances import other_instances
 
 if TYPE_CHECKING:
@@ -45,9 +46,16 @@ def change_over(
     """Have the workers of `coming` run; what must not run twice is stopped in `leaving` first.
 
     The others of `leaving` run on until it is stopped. Raises as `start_instances` and `await_ready` do.
+
+    Where `coming` stood by, some of its own may still finish the job that they had when they were told to stop:
+    `settle` starts those again, and stops what takes their place until then.
     """
     processes = app.processes if caller else processes_of(app, coming)
-    wanted = workers_of(coming, processes)
+    busy = {one.name for one in coming.others if host.running(one)}
+    for one in coming.others:
+        if one.name in busy:
+            host.emit(Notice(f"{one.subject} finishes its job, and is started again behind this command."))
+    wanted = [one for one in workers_of(coming, processes) if one.name not in busy]
     first = [one for one in wanted if processes[one.process_type].order is Order.START_FIRST]
     _start(host, app, coming, first, caller=caller, show=show)
     then = [one for one in wanted if one not in first]

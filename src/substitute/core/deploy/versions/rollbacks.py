@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from substitute.core.deploy.versions.release_guard import across
 from substitute.core.model.slots import Phase
+from substitute.core.state.lock import holder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,21 +27,27 @@ _BUILDS = (Phase.UPDATE, Phase.BUILD, *_STARTS)
 def what_rollback_is(host: Host, app: App) -> dict[str, Any] | None:
     """For ``status --json``: the commit that a rollback would go to, and what it takes; None: there is none.
 
-    `kind` is ``instant``: it stands by, until the time `until` where that is limited; ``cold``: it is started;
-    ``build``; or ``refused``, for the reason in `refused`. `seconds` is how long that took when it was last done.
+    `kind` is ``instant``: it stands by, until the time `until` where that is limited; ``noticed``: so it does, but the
+    balancer notices only after `seconds` at least; ``cold``: it is started; ``build``; or ``refused``, for the reason
+    in `refused`. Of these `seconds` is how long that took when it was last done.
     """
     record = host.journal.app(app.name)
     live = record.live_slot
     target = host.journal.rollback_commit(app.name, live.commit) if live else None
     if live is None or target is None:
         return None
-    refused, slot, until = across(host, app, target), record.slots[live.name.other], None
+    slot, until = record.slots[live.name.other], None
+    holder = holder_of(host.lock_path(app.name))
+    busy = f"another command is working on {app.name}: {holder}." if holder and not holder.is_awaited else ""
+    refused = across(host, app, target) or busy
     phases: tuple[Phase, ...] = ()
+    waits = 0.0
     standby = record.standby(host.clock.now())
     if refused:
         kind = "refused"
     elif standby and standby.commit == target and all(host.running(one) for one in standby.web):
-        kind, until = "instant", standby.standby_until
+        until, waits = standby.standby_until, host.balancer.notices_after()
+        kind = "noticed" if waits else "instant"
     elif (slot.intact and slot.commit == target) or target in host.journal.kept(app.name):
         kind, phases = "cold", _STARTS
     else:
@@ -50,7 +57,7 @@ def what_rollback_is(host: Host, app: App) -> dict[str, Any] | None:
         "refused": refused,
         "kind": kind,
         "until": _iso(until) if until not in {None, math.inf} else None,
-        "seconds": _took(host, app, target, phases) if phases else None,
+        "seconds": _took(host, app, target, phases) if phases else waits or None,
     }
 
 
