@@ -42,11 +42,13 @@ test: .venv/.dev
 	@tools/packages $(DEBIAN)
 	$(BIN)/pytest --numprocesses $(WORKERS) $(SPREAD) --durations 25
 
-# What `make test` tries once is tried here with the other runtimes, balancers, signals and apps.
+# What `make test` tries once is tried here with the other runtimes, balancers, signals and apps; and what leads to
+# substitute or looks at it: adoption, moves from one runtime or balancer to another, drills, commands to many hosts.
 test-slow: export PYTHONDONTWRITEBYTECODE =
 test-slow: .venv/.dev
 	@tools/packages $(DEBIAN)
 	$(BIN)/pytest --numprocesses $(WORKERS) $(SPREAD) --durations 15 -m "slow and not long and not containers and not kubernetes"
+	EVERY=10 $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal tests/unit/test_model.py tests/unit/test_edges.py
 
 # Every test, the long ones too: engines and packages that have to be installed, and whole matrices of the model.
 test-long: export PYTHONDONTWRITEBYTECODE =

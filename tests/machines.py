@@ -59,6 +59,7 @@ class Machine:
         self._options = {"UNIFIED": "1" if unified else "", "ENGINE": "1" if engine else ""}
         self._directory = Path(tempfile.mkdtemp(prefix="machine-"))
         self._power: subprocess.Popen[bytes] | None = None
+        self._maker = os.getpid()
 
     def __enter__(self) -> Self:
         self.switch_on()
@@ -98,6 +99,10 @@ class Machine:
 
     def down(self) -> None:
         """Switch it off, and throw it away."""
+        if (
+            os.getpid() != self._maker
+        ):  # a test inside a machine is a copy of this process, and ends all fixtures
+            return
         if self._power:
             self._power.terminate()
             self._power.wait()

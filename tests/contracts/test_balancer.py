@@ -33,8 +33,12 @@ RELATED = {"passive behind haproxy", "passive behind caddy", "nginx of the syste
 test-long`. It switches under load in `make test-slow`."""
 OTHERS = {*RELATED, "traefik"}
 """What switches under load in `make test-slow`."""
-USUAL = [pytest.param(name, marks=pytest.mark.long if name in RELATED else ()) for name in KINDS]
-IN_SLOW = [pytest.param(name, marks=pytest.mark.slow if name in OTHERS else ()) for name in KINDS]
+_SLOW = pytest.mark.slow
+USUAL = [
+    pytest.param(name, marks=pytest.mark.long if name in RELATED else _SLOW if name in OTHERS else ())
+    for name in KINDS
+]
+IN_SLOW = [pytest.param(name, marks=_SLOW if name in OTHERS else ()) for name in KINDS]
 WEIGHING = [one for one in USUAL if KINDS[str(one.values[0])].weighs]
 TURNS = int(os.environ.get("TURNS", "4"))
 STEP = 20

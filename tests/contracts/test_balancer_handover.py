@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from substitute.balancers.handover import Leaving
     from substitute.core.model.slots import SlotName
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("haproxy", "passive", "nginx", "traefik")
 STEP = 20
 

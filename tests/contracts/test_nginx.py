@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from substitute.core.model.programs import Process
 
+pytestmark = pytest.mark.slow
+
 BLOG = Endpoint("127.0.0.1", 1)
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from tests.contracts.traefiks import Program
 
+pytestmark = pytest.mark.slow
+
 BROKEN = "http: [\n"
 NO_TRAEFIK = "Traefik's API does not answer on https?://127"
 

@@ -58,6 +58,7 @@ class Fleet:
 
     def __init__(self, count: int) -> None:
         self.place = Path(tempfile.mkdtemp(prefix="fleet-"))
+        self._maker = os.getpid()
         self.root = self.place / "root"
         self.root.mkdir()
         self.names = [f"web{number}" for number in range(1, count + 1)]
@@ -86,8 +87,9 @@ class Fleet:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
-        shutil.rmtree(self.place, ignore_errors=True)
+        if os.getpid() == self._maker:  # as `Machine.down`
+            self._stack.close()
+            shutil.rmtree(self.place, ignore_errors=True)
 
     def _prepare(self, machine: Machine) -> None:
         public = (self.place / "key.pub").read_text()

@@ -28,6 +28,8 @@ from tests.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.slow
+
 PYTHON = [sys.executable, "-S", "-E", "app.py"]
 
 

@@ -21,6 +21,8 @@ from tests.waiting import eventually
 if TYPE_CHECKING:
     from tests.e2e.site import Site
 
+pytestmark = pytest.mark.slow
+
 TRAFFIC = Path(traffic_app.__file__).read_text(encoding="utf-8")
 SHORT = ("--before", "500ms", "--after", "500ms")
 BROKEN_PAGE = APP.read_text().replace(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.e2e.fleets import Fleet
 
+pytestmark = pytest.mark.slow
+
 WAITING = f"touch {HOME}/begun; while [ ! -e {HOME}/go ]; do sleep 0.05; done"
 FAST = ("--before", "0.2", "--after", "0.2", "--rate", "20")
 

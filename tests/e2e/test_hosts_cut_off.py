@@ -13,6 +13,8 @@ from tests.e2e.rollouts import CRON, LIMITS, WAITS, begun, come_to_their_end, go
 from tests.machines import USER
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_deployment_goes_on_where_its_connection_is_lost(fleet: Fleet) -> None:
     _, new = old_and_new(fleet, WAITS)

@@ -189,6 +189,7 @@ def test_killed_at_any_event_the_next_command_needs_nothing_fixed(
         assert event > 15
 
 
+@pytest.mark.slow
 @ON_BOTH_IN_LONG
 def test_killed_at_any_instant_and_once_more_the_next_command_needs_nothing_fixed(
     tmp_path: Path, runtime: str

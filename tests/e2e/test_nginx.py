@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tests.contracts.nginxes import UsersNginx
     from tests.e2e.site import Site
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def nginx(site: Site, tmp_path: Path) -> Iterator[UsersNginx]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 KINDS = ["supervisord", "systemd"]
 BACK_IN_LONG = pytest.param(*KINDS[::-1], marks=pytest.mark.long)
 

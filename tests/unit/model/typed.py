@@ -75,8 +75,8 @@ DEPLOYMENTS = (
 """What is given up as a whole where one thing goes wrong, or is done as a whole."""
 
 
-EVERY = int(os.environ.get("EVERY", "15"))
-"""Which moments of a command are tried: 1 is each, 15 each fifteenth."""
+EVERY = int(os.environ.get("EVERY", "30"))
+"""Which moments of a command are tried: 1 is each, 30 each thirtieth."""
 
 
 def each(operator: Operator, command: str, what: What, *, every: int = EVERY) -> Iterator[Outcome]:
