@@ -8,8 +8,8 @@ The sequences are the same each time, so that a red one tells of the change and 
 ``SEQUENCES=50000 pytest tests/unit/test_model.py -k sequence``.
 
 `make test` kills a deployment at each of its deeds. Of all else it tries some moments: each kind of mishap, in each
-command, at each thirtieth moment, and another kind begins at another one (`typed.each`); `make test-slow` at each tenth. `make
-test-long` tries each moment (``EVERY=1``), more sequences, and the rest of the matrices.
+command, at each thirtieth moment, and another kind begins at another one (`typed.each`); `make test-slow` each tenth.
+`make test-long` tries each moment (``EVERY=1``), more sequences, and the rest of the matrices.
 """
 
 from __future__ import annotations
