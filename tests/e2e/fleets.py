@@ -87,8 +87,8 @@ class Fleet:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if os.getpid() == self._maker:  # as `Machine.down`
-            self._stack.close()
+        self._stack.close()
+        if os.getpid() == self._maker:  # as in `Machine.down`
             shutil.rmtree(self.place, ignore_errors=True)
 
     def _prepare(self, machine: Machine) -> None:
