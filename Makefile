@@ -42,8 +42,8 @@ test: .venv/.dev
 	@tools/packages $(DEBIAN)
 	$(BIN)/pytest --numprocesses $(WORKERS) $(SPREAD) --durations 25
 
-# What `make test` tries once is tried here with the other runtimes, balancers, signals and apps; and what leads to
-# substitute or looks at it: adoption, moves from one runtime or balancer to another, drills, commands to many hosts.
+# What `make test` tries once is tried here with the other runtimes, balancers, signals and apps; and what stands beside
+# a deployment: adoption, moves from one runtime or balancer to another, versions that are kept, drills, many hosts.
 test-slow: export PYTHONDONTWRITEBYTECODE =
 test-slow: .venv/.dev
 	@tools/packages $(DEBIAN)

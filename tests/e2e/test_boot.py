@@ -83,6 +83,7 @@ def test_after_install_a_reboot_brings_everything_back(
     machine.call(lambda: site.run("down"), user=user)
 
 
+@pytest.mark.slow
 def test_a_runtime_that_changes_after_install_is_asked_when_the_machine_shuts_down(machine: Machine) -> None:
     """What systemd keeps ends by itself; a supervisord is taken down by the unit that `install` wrote."""
 
@@ -157,6 +158,7 @@ def test_what_fails_at_boot_is_tried_again_and_what_serves_goes_on(machine: Mach
     machine.call(lambda: site.run("down"))
 
 
+@pytest.mark.slow
 def test_the_gate_is_back_too(machine: Machine) -> None:
     def prepare() -> Site:
         site = Site(Path("/srv/gate"))
@@ -192,6 +194,7 @@ def test_a_deployment_that_a_power_cut_ended_is_settled_at_boot(machine: Machine
     machine.call(lambda: site.run("down"))
 
 
+@pytest.mark.slow
 def test_cron_does_it_where_there_is_no_systemd(machine: Machine) -> None:
     site = machine.call(lambda: deployed(Path("/srv/with cron 100%"), "supervisord"))
     cron = Cron(site.root)

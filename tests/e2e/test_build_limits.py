@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 # Known neither by its process group nor by its variables.
 HANGS = "setsid env -i sleep 571 >/dev/null 2>&1 &\nsleep 571\n"
 

@@ -16,6 +16,8 @@ from tests.ports import free_port
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def site(tmp_path: Path, runtime: str) -> Iterator[Site]:

@@ -17,6 +17,8 @@ from tests.machines import USER
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 
 def test_setup_makes_a_root_and_leaves_alone_what_is_there(machines: Fleet) -> None:
     said = machines.document("hosts", "setup", "--on", "web1")["web1"]["host"]

@@ -9,10 +9,14 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.e2e.traffic import under_load
 
 if TYPE_CHECKING:
     from tests.e2e.site import Site
+
+pytestmark = pytest.mark.slow
 
 BUILD = 'echo "$SUBSTITUTE_COMMIT $PWD" >> "$(dirname "$PWD")/builds"; pwd > where\n'
 
