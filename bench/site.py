@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import random
@@ -13,6 +14,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import substitute
 from bench.processes import resident, within
 from substitute.demo.repository import Repository
 
@@ -49,6 +51,7 @@ class BenchSite:
     """A git repository with the sample app, and a root that deploys it by the real command."""
 
     def __init__(self, place: Path, app: Path, *, runtime: str = "supervisord", start: str = "") -> None:
+        compileall.compile_dir(Path(substitute.__file__).parent, quiet=1)  # as `pip install` leaves it
         self.repository = place / "repository"
         self.root = place / "root"
         self.start = start or f"{sys.executable} -S -E {app.name}"

@@ -10,7 +10,6 @@ figure is also given as so many times the start of Python itself (``python -c pa
 
 from __future__ import annotations
 
-import compileall
 import os
 import statistics
 import subprocess
@@ -23,7 +22,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import substitute
 from bench.processes import children
 from bench.site import BenchSite, free_port
 
@@ -32,7 +30,6 @@ APP = Path(__file__).parent.parent / "src/substitute/demo/app.py"
 
 def main(rounds: int) -> None:
     """Run every measurement and print a table."""
-    compileall.compile_dir(Path(substitute.__file__).parent, quiet=1)  # as `pip install` leaves it
     with tempfile.TemporaryDirectory(prefix="substitute-bench-") as place:
         site = BenchSite(Path(place), APP)
         try:
