@@ -12,6 +12,7 @@ from substitute.core.deploy.running.runs import await_none
 from substitute.core.deploy.steps import Quietly
 from substitute.core.deploy.versions.previous_version import rollback_cost, rollback_lost, rollback_target
 from substitute.core.deploy.versions.release_guard import migration_left
+from substitute.core.deploy.working import tell_edges
 from substitute.core.excerpt import excerpt
 from substitute.core.interrupts import whole
 from substitute.core.masking import Mask
@@ -115,7 +116,7 @@ class Attempt:
                 user=self.host.user,
                 now=self._since,
             )
-        self.tell_edges()
+        tell_edges(self.host, self.app)
         self._seconds[Phase.UPDATE] = chosen_in
         self._transcript = Transcript(self.app, self.id)
         revision = plan.revision
@@ -129,13 +130,6 @@ class Attempt:
                 operation=plan.operation,
             )
         )
-
-    def tell_edges(self) -> None:
-        """Have the other edges know what the journal says now, where there are some."""
-        if self.host.edges:
-            from substitute.core.deploy.edges import tell  # noqa: PLC0415  # few roots have several
-
-            tell(self.host, self.app)
 
     @property
     def is_check(self) -> bool:

@@ -24,6 +24,7 @@ from substitute.core.deploy.versions.kept_versions import remove_others
 from substitute.core.deploy.versions.pointers import write_pointers
 from substitute.core.deploy.versions.previous_version import put_back
 from substitute.core.deploy.versions.release_guard import across
+from substitute.core.deploy.working import tell_edges
 from substitute.core.model.desired import STOPPED
 from substitute.core.model.errors import (
     HandedOverError,
@@ -145,7 +146,7 @@ class _Settling:
             if live and problem and _is_taken(self.host, record.slots[live]):
                 shares[live] = 0  # its requests are not for whoever listens there
             self.host.route(self.app.name, shares)
-            self._tell_edges()
+            tell_edges(self.host, self.app)  # before anything is stopped for it
             if live and not problem:
                 self.missing = complete(self.host, self.app, record.slots[live], self._waiting)
             leaving = [slot for slot in record.slots.values() if not self._keep(slot, desired[slot.name])]
@@ -311,13 +312,6 @@ class _Settling:
                 if not await_others(self.host, slot, serve=self.serve):
                     return None
         return drained
-
-    def _tell_edges(self) -> None:
-        """Have the other edges know what is live before anything is stopped for that."""
-        if self.host.edges:
-            from substitute.core.deploy.edges import tell  # noqa: PLC0415  # few roots have several
-
-            tell(self.host, self.app)
 
     def _keep(self, slot: SlotRecord, wanted: Desired) -> bool:
         """Have `slot` run on as it is `wanted`; False where it is to leave."""

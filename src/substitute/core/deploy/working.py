@@ -27,3 +27,11 @@ def working(host: Host, app: App, operation: str) -> Iterator[Lock]:
 
             held.enter_context(sharing(host, host.edges, app, operation))
         yield lock
+
+
+def tell_edges(host: Host, app: App) -> None:
+    """Have the other edges know what the journal says of `app`, where there are some. Raises as `edges.tell`."""
+    if host.edges:
+        from substitute.core.deploy.edges import tell  # noqa: PLC0415  # few roots have several
+
+        tell(host, app)

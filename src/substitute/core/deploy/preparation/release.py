@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from substitute.core.deploy.preparation.commands import run_commands
 from substitute.core.deploy.versions.release_guard import CONTRACT, ELSEWHERE, across
+from substitute.core.deploy.working import tell_edges
 from substitute.core.model.errors import InterruptedByUserError, ReleaseError
 from substitute.core.model.events import Notice, Warned
 from substitute.core.model.slots import Phase
@@ -35,7 +36,7 @@ def run_release(attempt: Attempt) -> None:
     with attempt.phase(Phase.RELEASE):
         number, began = attempt.id or 0, host.clock.monotonic()
         host.journal.release_began(number, guard=_guard(attempt, live))
-        attempt.tell_edges()
+        tell_edges(attempt.host, attempt.app)
         try:
             run_commands(
                 attempt, Phase.RELEASE, app.release, timeout=app.release_timeout, failure=ReleaseError
