@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pytest
 
 from tests.e2e.site import Site, fetch, killed
 from tests.e2e.traffic import flowing, under_load
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +90,41 @@ def test_it_finds_it_throughout_a_rollback_too(site: Site) -> None:
     with page_of_version_1(site):
         assert under_load(site, lambda: site.run("rollback")) == {"1", "2"}
     assert fetch(site.url) == "version 1"
+
+
+@pytest.mark.parametrize("shared", ['verify]\nfor = "10m"\nshare = 50', 'canary]\nsteps = ["50% 10m"]'])
+def test_a_page_and_its_script_come_from_one_version_while_both_have_clients(
+    tmp_path: Path, shared: str
+) -> None:
+    """No `assets` here: whoever asked the other version for a script would not find it."""
+    site = Site(tmp_path)
+    try:
+        site.configure(start="node app.py")
+        site.repository.commit("1", app=APP)
+        site.run("deploy")
+        site.configure(more=f"[app.shop.{shared}\n", start="node app.py")
+        site.repository.commit("2", app=APP)
+        with site.popen("deploy") as process:
+            phase = shared.partition("]")[0]
+            eventually(lambda: (site.app()["deployment"] or {}).get("phase") == phase, "both have clients")
+            seen = {viewed(site) for _ in range(100)}
+            process.send_signal(signal.SIGINT)
+        assert seen == {("version 1", "script 1"), ("version 2", "script 2")}
+        site.assert_only_serves("a")
+    finally:
+        site.close()
+
+
+def viewed(site: Site) -> tuple[str, str]:
+    """What a browser that was never here gets: the page, and the script that this names."""
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with browser.open(site.url, timeout=60) as answer:
+        page = answer.read().decode()
+    try:
+        with browser.open(f"{site.url}assets/app-{page.split()[-1]}.js", timeout=60) as answer:
+            return page, answer.read().decode()
+    except HTTPError as error:
+        return page, error.read().decode()
 
 
 def test_where_assets_can_not_be_asked_for_it_is_said(tmp_path: Path) -> None:

@@ -108,11 +108,18 @@ def test_ctrl_c_and_a_killed_deployer_end_it(site: Site) -> None:
 
         def end(number: signal.Signals = number) -> None:
             with site.popen("deploy") as process:
-                eventually(
-                    lambda: (site.app()["deployment"] or {}).get("phase") == "canary", "it meets its clients"
-                )
+                eventually(lambda: compared(site)["requests"], "it has met clients")
                 process.send_signal(number)
             eventually(lambda: site.app()["slots"]["b"]["state"] == "idle", "the candidate is stopped")
 
         assert "1" in under_load(site, end)
         site.assert_only_serves("a")
+        assert compared(site)["requests"], "what was seen of it until then is in its history"
+
+
+def compared(site: Site) -> dict[str, int]:
+    """What the newest deployment's candidate has answered, as far as it is known."""
+    found: dict[str, int] = (site.document("history")["deployments"][0]["verdict"] or {}).get(
+        "candidate", {"requests": 0}
+    )
+    return found

@@ -53,8 +53,8 @@ ENGINE_FACT = "engines"
 """The fact of a root's journal that says which engines may run containers of it, the present one at the end."""
 CLUSTER = "kubernetes"
 """The kind of runtime, and the fact, that says how a cluster is reached."""
-_ADDRESS = "DOCKER_HOST"
-"""The variable, and the fact, that says where dockerd listens."""
+_REMEMBERED = ("DOCKER_HOST", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF")
+"""The variables, and the facts, that say where dockerd listens, and how Podman is set up."""
 IN_USE = "balancers"
 """The fact that says which kinds of balancer may lead requests to the root's apps, and how each is set up."""
 
@@ -127,7 +127,7 @@ def with_engine(engine: str, beside: Runtime, kind: str, root: Path, journal: Jo
     found, before = beside, (journal.fact(ENGINE_FACT) or "").split()
     engines = [*(one for one in before if one != engine), *([engine] if engine else [])]
     if engines:
-        _have_address(journal)
+        _have_engines_variables(journal)
     former = former_place(journal) if engines else None
     for one in engines:
         connect = adapter(ENGINES, one, "runtime.kind")
@@ -231,13 +231,14 @@ def engine_of(name: str, root: Path, journal: Journal, *, builder: str = "") -> 
     return CommandEngine(name, root)
 
 
-def _have_address(journal: Journal) -> None:
+def _have_engines_variables(journal: Journal) -> None:
     """Have the engine be the same for all: a guardian, a cron and the machine's boot have no variable of a shell."""
-    known, now = journal.fact(_ADDRESS), os.environ.get(_ADDRESS)
-    if now and now != known:
-        journal.remember(_ADDRESS, now)
-    elif known and not now:
-        os.environ[_ADDRESS] = known
+    for name in _REMEMBERED:
+        known, now = journal.fact(name), os.environ.get(name)
+        if now and now != known:
+            journal.remember(name, now)
+        elif known and not now:
+            os.environ[name] = known
 
 
 def balancer_of(

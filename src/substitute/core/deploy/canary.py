@@ -106,6 +106,7 @@ class _Course:
                         seconds=one.seconds,
                     )
             self._judge.look(self._gathering.block())
+            self._note(_plain(self._judge.verdict()))  # for `history`, where the canary is interrupted
         self._watch.look()
 
     def _tell(self, share: int, left: float) -> None:
@@ -116,9 +117,12 @@ class _Course:
         self._before = (verdict.live.requests, verdict.candidate.requests)
         self._attempt.emit(Compared(self._app.name, self._slot, share, round(left, 1), live, candidate))
 
+    def _note(self, plain: dict[str, object]) -> None:
+        self._attempt.note(lambda: self._host.journal.judged(self._attempt.id or 0, plain))
+
     def _end(self, verdict: Verdict) -> None:
         plain = _plain(verdict)
-        self._attempt.note(lambda: self._host.journal.judged(self._attempt.id or 0, plain))
+        self._note(plain)
         told = f"Compared with the live version: {verdict.sentence}."
         self._attempt.remark = "\n".join(filter(None, [self._attempt.remark, told]))
         self._attempt.emit(Judged(self._app.name, self._slot, told, plain))

@@ -77,7 +77,7 @@ def _command(host: Host, health: Health, program: Program) -> Answer:
             on_start=lambda _: None,
             timeout=limit,
             user=program.user,
-            probes=True,
+            probes=engine is None,  # of the host's groups nothing is seen in a container
         )
     except OSError as error:
         return Answer(good=False, seen=f"it cannot be run: {error.strerror}")
