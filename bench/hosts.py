@@ -2,7 +2,7 @@
 
     python -m bench.hosts [ROUNDS [HOSTS ...]]
 
-The app sleeps ten seconds before it answers. All hosts are deployed at the same time (`batch` = all). Twenty machines
+The app sleeps a minute before it answers. All hosts are deployed at the same time (`batch` = all). Twenty machines
 share the cores of this one, so what a host needs of a processor is measured too: by the control group of its machine.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parent.parent / "docs" / "hosts.md"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 HEAD = "| hosts | a deployment | beside one host | processor time a host, there | and here |\n|---|---|---|---|---|\n"
-SLEEPS = 10
+SLEEPS = 60
 APP = f"import time\n\ntime.sleep({SLEEPS})\n\n{POLITE.read_text()}"
 
 

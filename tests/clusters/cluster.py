@@ -230,7 +230,7 @@ class Cluster:
             self._await_nodes({node})
 
     def address(self, number: int) -> str:
-        """The address of another machine on its network, from 3 to 19."""
+        """The address of another machine on its network, from 3 to 19, or above those of the nodes."""
         return self._network.address(number)
 
     def plug(self, machine: Machine, number: int) -> None:

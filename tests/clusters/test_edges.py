@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,9 @@ from substitute.core.model.errors import LockedError
 from substitute.core.ports.edges import Told
 from substitute.runtimes.kubernetes.access import Settings
 from substitute.runtimes.kubernetes.edges import ClusterEdges
-from tests.clusters.edges import Edge, files_of
+from tests.clusters.edges import LISTENS, Edge, files_of
 from tests.clusters.site import push
+from tests.documents import DOCS
 from tests.e2e.registries import registry
 from tests.e2e.site import fetch
 from tests.e2e.traffic import ENOUGH, flowing
@@ -146,6 +148,42 @@ def test_while_one_edge_deploys_the_other_is_refused_and_told_which(edges: Edges
     assert "Another edge is working on shop." in refused
     assert "It is `deploy` on edge1, since" in refused
     assert pods(first) == 2
+
+
+def test_keepalived_as_it_is_documented_gives_the_address_to_the_edge_that_is_left(
+    cluster: Cluster, edges: Edges
+) -> None:
+    moving = cluster.address(99)
+    written = re.search(
+        r"^``` (/etc/keepalived\S+)\n(.*?)^```$",
+        (DOCS / "kubernetes.md").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
+    assert written
+    path, text = written.groups()
+    for found, here in (("127.0.0.1/up", f"127.0.0.1:{LISTENS}/healthz"), ("192.0.2.10", moving)):
+        assert found in text
+        text = text.replace(found, here)
+    for edge in edges:
+        edge.configure({path: text.encode()})
+        edge.machine.run("systemctl", "start", "keepalived")
+
+    def has_it() -> list[Edge]:
+        return [one for one in edges if moving in one.machine.run("ip", "-4", "address").stdout]
+
+    eventually(lambda: len(has_it()) == 1, "one of them has the address", patience=60)
+    (owner,) = has_it()
+    (other,) = set(edges) - {owner}
+    assert fetch(f"http://{moving}:{LISTENS}/")
+    owner.power_off()
+    eventually(
+        lambda: moving in other.machine.run("ip", "-4", "address").stdout, "the other has it", patience=60
+    )
+    assert fetch(f"http://{moving}:{LISTENS}/")
+    owner.power_on()
+    owner.run("up")
+    await_version(fetch(other.url).split()[0], owner)
+    other.machine.run("systemctl", "stop", "keepalived")
 
 
 def test_an_edge_that_dies_in_a_deployment_is_followed_by_the_other_one_and_follows_it_when_it_is_back(
