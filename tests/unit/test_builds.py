@@ -254,7 +254,7 @@ class Cluster(ClusterEngine):
 def cluster(shop: Shop) -> Cluster:
     made = Cluster(shop.app.root)
     shop.host = replace(shop.host, engine=lambda: made)
-    shop.change(dockerfile="Dockerfile", image="r.example.com/shop:{commit}")
+    shop.change(image={"dockerfile": "Dockerfile", "name": "r.example.com/shop:{commit}"})
     return made
 
 

@@ -56,17 +56,17 @@ def test_every_key_arrives_in_the_app_that_the_core_gets(tmp_path: Path) -> None
     assert app.slots[SlotName.B].endpoints == (Endpoint("::1", 3002),)
     assert app.slots[SlotName.B].directory == tmp_path / "shop_b"
     assert app.env == {"NODE_ENV": "production"}
-    assert (app.env_file, app.secrets) == ("shop.env", {"SECRET": "s3cret", "NODE_ENV": "test"})
-    assert (app.repo, app.branch, app.build, app.clean) == ("r", "main", ("npm ci", "make"), True)
+    assert (app.secrets.file, app.secrets.of_file) == ("shop.env", {"SECRET": "s3cret", "NODE_ENV": "test"})
+    assert (app.repo, app.branch, app.build.commands, app.clean) == ("r", "main", ("npm ci", "make"), True)
     assert app.domains == ("shop.example.com",)
     assert (app.health.path, app.health.host, app.health.kind) == ("/up", "shop.example.com:80", "http")
     assert (app.health.timeout, app.health.interval, app.health.successes) == (60, 0.5, 3)
     assert (app.health.status, app.stop_signal) == ("200,204,301-302", "SIGQUIT")
     assert (app.health.headers, app.health.warm) == ({"X-Forwarded-Proto": "https"}, ("/", "/search"))
-    assert app.build_timeout == 3600
-    assert (app.drain_timeout, app.stop_timeout, app.hooks_timeout) == (120, 5, 20)
+    assert app.build.timeout == 3600
+    assert (app.drain.timeout, app.stop_timeout, app.hooks_timeout) == (120, 5, 20)
     assert app.replay == Replay(last=200, fail=True, timeout=60, skip=())
-    assert (app.verify_for, app.verify_share, app.user) == (3600, 10, None)
+    assert (app.verify.seconds, app.verify.share, app.user) == (3600, 10, None)
 
 
 def test_all_problems_are_listed_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:

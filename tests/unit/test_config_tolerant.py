@@ -56,15 +56,15 @@ def test_an_app_whose_env_file_cannot_be_used_says_so_and_others_have_theirs(tmp
     named = [SHOP + 'env_file = "shop.env"\n', BLOG + 'env_file = "blog.env"\n']
     (tmp_path / "substitute.toml").write_text("".join(named))
     made = apps(read(tmp_path).config(), tmp_path)
-    assert made["shop"].secrets == {"A": "1"}
-    assert made["shop"].env_file_problem == ""
-    assert made["blog"].env_file_problem == "blog.env cannot be used: there is no such file."
+    assert made["shop"].secrets.of_file == {"A": "1"}
+    assert made["shop"].secrets.problem == ""
+    assert made["blog"].secrets.problem == "blog.env cannot be used: there is no such file."
 
 
 def test_without_its_env_file_nothing_is_started_and_what_runs_goes_on(shop: Shop) -> None:
-    shop.change(env_file="shop.env")
+    shop.change(secrets={"file": "shop.env"})
     deploy(shop.host, shop.app, "v1")
-    shop.change(env_file_problem="shop.env cannot be used: there is no such file.")
+    shop.change(secrets={"problem": "shop.env cannot be used: there is no such file."})
     up(shop.host, [shop.app])
     shop.world.crash("shop_a")
     with pytest.raises(NothingServesError, match="cannot be used: there is no such file"):

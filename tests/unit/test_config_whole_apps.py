@@ -52,8 +52,8 @@ def test_secrets_and_what_is_passed_arrive(tmp_path: Path) -> None:
         'pass_env = ["SSH_AUTH_SOCK", "https_proxy"]\n',
     )
     app = apps(config, tmp_path)["shop"]
-    assert app.secrets_from == {"A": SecretSource("op read a"), "B": SecretSource(file="/etc/b")}
-    assert [source.timeout for source in app.secrets_from.values()] == [5.0, 30.0]
+    assert app.secrets.sources == {"A": SecretSource("op read a"), "B": SecretSource(file="/etc/b")}
+    assert [source.timeout for source in app.secrets.sources.values()] == [5.0, 30.0]
     assert app.pass_env == ("SSH_AUTH_SOCK", "https_proxy")
     assert document(config)["app"]["shop"]["secrets"]["B"] == {"file": "/etc/b"}
     (tmp_path / "substitute.toml").write_text(describe(config))
@@ -153,9 +153,9 @@ def test_all_that_is_wrong_with_a_cron_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_waves_of_streams_are_off_until_both_times_are_written(tmp_path: Path) -> None:
-    assert apps(loaded(tmp_path, SHOP), tmp_path)["shop"].waves is None
+    assert apps(loaded(tmp_path, SHOP), tmp_path)["shop"].drain.waves is None
     config = loaded(tmp_path, SHOP + 'drain.streams = { after = "5s", over = "30s" }\n')
-    assert apps(config, tmp_path)["shop"].waves == Waves(5.0, 30.0)
+    assert apps(config, tmp_path)["shop"].drain.waves == Waves(5.0, 30.0)
     (tmp_path / "substitute.toml").write_text(describe(config))
     assert load(tmp_path) == config
 

@@ -18,7 +18,7 @@ from substitute.core.model.versions import Version
 from substitute.linux.engine import CommandEngine
 from substitute.sources.image.source import MARKER, Images
 from substitute.values import replace
-from tests.unit.fakes.shop import make_app
+from tests.unit.fakes.shop import changed, make_app
 from tests.unit.test_config import loaded, problems
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
 
 
 def images_of(root: Path, image: str = "r.example.com:5000/shop", told: list[str] | None = None) -> Images:
-    app = replace(make_app(root), source="image", image=image, engine="docker")
+    app = changed(make_app(root), source="image", image={"name": image, "engine": "docker"})
     say = (told if told is not None else []).append
     return Images(app, CommandEngine("docker", root), say, say)
 
@@ -200,15 +200,19 @@ def test_a_slot_says_which_image_it_stands_for_and_takes_no_other_directory(tmp_
 
 
 def test_a_version_remembers_its_image_and_one_of_before_has_none(tmp_path: Path) -> None:
-    app = replace(make_app(tmp_path), image_id=f"sha256:{FIRST}", container_port=80)
+    app = changed(make_app(tmp_path), image={"id": f"sha256:{FIRST}", "port": 80})
     version = Version.of(app, {"PATH": "/bin"})
     assert versions.read(versions.written(version, "c"), "c") == version
-    back = version.applied_to(replace(app, image_id="", container_port=None), {})
-    assert (back.image_id, back.container_port) == (app.image_id, 80)
+    back = version.applied_to(changed(app, image={"id": "", "port": None}), {})
+    assert (back.image.id, back.image.port) == (app.image.id, 80)
     earlier = Version.of(make_app(tmp_path), {}).dump()
     assert not {"image_id", "container_port"} & earlier.keys(), "an earlier substitute reads it"
     assert Version.load(json.loads(json.dumps(earlier))).image_id == ""
-    assert not Version.load(earlier).applied_to(replace(app, image_id="", dockerfile="D"), {}).is_contained
+    assert (
+        not Version.load(earlier)
+        .applied_to(changed(app, image={"id": "", "dockerfile": "D"}), {})
+        .is_contained
+    )
 
 
 class Held(CommandEngine):
@@ -235,9 +239,9 @@ def test_images_go_that_no_version_needs(shop: Shop, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(type(host.journal), "images", lambda *_: {"sha256:live", "sha256:before"})
     remove_images(host, shop.app)
     assert len(engine.names) == 4, "an app that is no image has none"
-    remove_images(host, replace(shop.app, dockerfile="Dockerfile", remembered=True))
+    remove_images(host, changed(shop.app, image={"dockerfile": "Dockerfile"}, remembered=True))
     assert len(engine.names) == 4, "how many are kept is not known"
-    remove_images(host, replace(shop.app, dockerfile="Dockerfile"))
+    remove_images(host, changed(shop.app, image={"dockerfile": "Dockerfile"}))
     assert engine.names.keys() == {"live", "before", "runs"}
 
 

@@ -263,7 +263,7 @@ def test_what_is_paused_does_not_run_and_is_not_missed(shop: Shop) -> None:
 
 
 def test_what_is_wrong_with_a_run_is_in_its_log_and_in_the_history(shop: Shop) -> None:
-    shop.change(secrets_from={"KEY": SecretSource("pass")})
+    shop.change(secrets={"sources": {"KEY": SecretSource("pass")}})
     scheduler = begun(shop, "2026-05-01T10:00:00", digest=cron())
     shop.world.build_status = 3
     scheduler.look(seconds=60)

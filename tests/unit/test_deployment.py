@@ -108,7 +108,7 @@ def break_health(shop: Shop) -> None:
 
 
 def break_verify(shop: Shop) -> None:
-    shop.change(verify_for=10.0)
+    shop.change(verify={"seconds": 10.0})
     shop.world.clock.at.append((shop.world.clock.time + 5, lambda: shop.world.crash("shop_b")))
 
 
@@ -150,14 +150,14 @@ def test_a_failure_at_any_phase_leaves_the_old_version_serving(
     assert shop.host.journal.unfinished("shop") == []
 
     shop.world.fetchable, shop.world.build_status = True, 0
-    shop.change(verify_for=0.0)
+    shop.change(verify={"seconds": 0.0})
     deploy(shop.host, shop.app, "v2")
     assert live(shop) == "b"
 
 
 def test_a_build_that_hangs_is_ended_and_the_key_that_gives_it_longer_is_named(shop: Shop) -> None:
     deploy(shop.host, shop.app, "v1")
-    shop.change(build=("make", "make test"), build_timeout=10.0)
+    shop.change(build={"commands": ("make", "make test"), "timeout": 10.0})
     shop.world.build_takes = 6.0
     began = shop.world.clock.time
     with pytest.raises(
@@ -172,7 +172,7 @@ def test_a_build_that_hangs_is_ended_and_the_key_that_gives_it_longer_is_named(s
 def test_verify_takes_as_long_as_it_says_however_far_apart_the_looks_are(shop: Shop) -> None:
     deploy(shop.host, shop.app, "v1")
     health = replace(shop.app.health, interval=10.0, successes=1)
-    shop.change(verify_for=1.0, health=health)
+    shop.change(verify={"seconds": 1.0}, health=health)
     deploy(shop.host, shop.app, "v2")
     last = shop.events[-1]
     assert isinstance(last, Succeeded)
@@ -335,7 +335,7 @@ def test_a_stranger_on_the_port_that_is_the_live_slots_own_is_said_to_be(shop: S
 
 def test_verify_looks_twice_and_lasts_no_longer_than_it_is_told_to(shop: Shop) -> None:
     deploy(shop.host, shop.app, "v1")
-    shop.change(verify_for=1.0, health=replace(shop.app.health, interval=10.0, successes=1))
+    shop.change(verify={"seconds": 1.0}, health=replace(shop.app.health, interval=10.0, successes=1))
     began = shop.world.clock.time
     deploy(shop.host, shop.app, "v2")
     assert 1.0 <= shop.world.clock.time - began < 5.0

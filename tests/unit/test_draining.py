@@ -118,7 +118,7 @@ def test_one_that_never_tells_again_is_waited_for_as_long_as_a_drain_may_take(sh
     deploy(shop.host, shop.app, "v1")
     began, shop.world.blind_until = shop.world.clock.time, 1e9
     deploy(shop.host, shop.app, "v2")
-    assert shop.world.clock.time - began > shop.app.drain_timeout
+    assert shop.world.clock.time - began > shop.app.drain.timeout
     assert "is not known. The balancer does not say." in "".join(
         event.message for event in shop.events if isinstance(event, Warned)
     )
@@ -146,7 +146,7 @@ def test_whoever_cannot_wait_cuts_a_drain_short_and_only_while_he_lives(shop: Sh
     with draining_now(shop.host.journal, "shop", who):
         deploy(shop.host, shop.app, "v2")
     took = shop.world.clock.time - began
-    assert (took < shop.app.drain_timeout) == lives
+    assert (took < shop.app.drain.timeout) == lives
     assert [
         told for told in shop.events if isinstance(told, Warned) and "--now was typed" in told.message
     ] or not lives
@@ -179,7 +179,7 @@ def test_waves_are_spread_evenly() -> None:
 
 
 def test_streams_end_one_after_another_while_requests_finish_and_none_counts_as_cut(shop: Shop) -> None:
-    shop.change(waves=Waves(after=5.0, over=20.0))
+    shop.change(drain={"waves": Waves(after=5.0, over=20.0)})
     deploy(shop.host, shop.app, "v1")
     shop.world.streams[A] = [f"stream {number}" for number in range(10)]
     shop.world.streams[B] = ["of the new version"]
@@ -199,7 +199,7 @@ def test_streams_end_one_after_another_while_requests_finish_and_none_counts_as_
 
 
 def test_waves_that_take_longer_than_a_drain_are_waited_for(shop: Shop) -> None:
-    shop.change(waves=Waves(after=5.0, over=60.0))
+    shop.change(drain={"waves": Waves(after=5.0, over=60.0)})
     deploy(shop.host, shop.app, "v1")
     shop.world.streams[A] = ["one", "two"]
     shop.world.in_flight[A] = 2
@@ -208,14 +208,14 @@ def test_waves_that_take_longer_than_a_drain_are_waited_for(shop: Shop) -> None:
     )  # it is asked again; then most of them are due at once
     began = shop.world.clock.time
     deploy(shop.host, shop.app, "v2")
-    assert shop.world.clock.time - began > shop.app.drain_timeout
+    assert shop.world.clock.time - began > shop.app.drain.timeout
     ended = shop.events[-1]
     assert isinstance(ended, Succeeded)
     assert (ended.drained.streams, ended.drained.cut, ended.drained.at_sigterm) == (2, 0, 0)
 
 
 def test_what_becomes_a_stream_while_others_end_is_ended_too(shop: Shop) -> None:
-    shop.change(waves=Waves(after=0.0, over=2.0), drain_timeout=60.0)
+    shop.change(drain={"waves": Waves(after=0.0, over=2.0), "timeout": 60.0})
     deploy(shop.host, shop.app, "v1")
     shop.world.streams[A] = ["early"]
     shop.world.in_flight[A] = 3
@@ -230,12 +230,12 @@ def test_what_becomes_a_stream_while_others_end_is_ended_too(shop: Shop) -> None
 
 
 def test_whoever_cannot_read_the_configuration_knows_the_waves_from_the_journal(shop: Shop) -> None:
-    shop.change(waves=Waves(after=5.0, over=30.0))
+    shop.change(drain={"waves": Waves(after=5.0, over=30.0)})
     shop.host.journal.register(shop.app)
-    assert remembered(shop.host.journal, shop.host.root, "shop").waves == shop.app.waves
-    shop.change(waves=None)
+    assert remembered(shop.host.journal, shop.host.root, "shop").drain.waves == shop.app.drain.waves
+    shop.change(drain={"waves": None})
     shop.host.journal.register(shop.app)
-    assert remembered(shop.host.journal, shop.host.root, "shop").waves is None
+    assert remembered(shop.host.journal, shop.host.root, "shop").drain.waves is None
 
 
 @pytest.mark.parametrize("lives", [True, False])
@@ -244,7 +244,7 @@ def test_whoever_goes_back_does_not_wait_until_what_stands_by_may_be_frozen_and_
 ) -> None:
     frozen: list[str] = []
     monkeypatch.setattr(shop.host.runtime, "freeze", frozen.append)
-    shop.change(standby=600.0, standby_is_frozen=True)
+    shop.change(standby={"seconds": 600.0, "frozen": True})
     deploy(shop.host, shop.app, "v1")
     shop.world.in_flight[A] = 1
     who, began = Process(4711, 1, "boot"), shop.world.clock.time
@@ -252,7 +252,7 @@ def test_whoever_goes_back_does_not_wait_until_what_stands_by_may_be_frozen_and_
         shop.world.running["who goes back"] = who
     with draining_now(shop.host.journal, "shop", who, cuts=False):
         deploy(shop.host, shop.app, "v2")
-    assert (shop.world.clock.time - began < shop.app.drain_timeout) == lives
+    assert (shop.world.clock.time - began < shop.app.drain.timeout) == lives
     assert not frozen, "it still has a request"
     assert not [told for told in shop.events if isinstance(told, Warned)], "it is not told to stop"
 
@@ -263,9 +263,8 @@ def test_of_what_stands_by_it_is_not_said_that_it_is_stopped_while_it_finishes_b
 ) -> None:
     has_worker = left == "a worker"
     shop.change(
-        standby=600.0,
-        standby_is_frozen=not has_worker,
-        drain_in_background=True,
+        standby={"seconds": 600.0, "frozen": not has_worker},
+        drain={"background": True},
         processes={"worker": finishing_behind()} if has_worker else {},
     )
     deploy(shop.host, shop.app, "v1")
@@ -292,11 +291,11 @@ def test_whoever_goes_back_cuts_no_drain_of_what_is_to_stop(shop: Shop) -> None:
     began = shop.world.clock.time
     with draining_now(shop.host.journal, "shop", who, cuts=False):
         deploy(shop.host, shop.app, "v2")
-    assert shop.world.clock.time - began >= shop.app.drain_timeout
+    assert shop.world.clock.time - began >= shop.app.drain.timeout
 
 
 def test_a_guardian_that_drains_tells_by_its_lock_what_it_waits_for(shop: Shop) -> None:
-    shop.change(drain_in_background=True)
+    shop.change(drain={"background": True})
     deploy(shop.host, shop.app, "v1")
     shop.world.in_flight[A] = 2
     deploy(shop.host, shop.app, "v2")

@@ -54,8 +54,7 @@ def with_all_there_is(shop: Shop) -> None:
         protections=frozenset({Protection.PRIVATE_TMP}),
         notifies=True,
         env={"MODE": "guest"},
-        env_file="shop.env",
-        secrets={"TOKEN": "yesterday's"},
+        secrets={"file": "shop.env", "of_file": {"TOKEN": "yesterday's"}},
         stop_timeout=7.0,
     )
 
@@ -78,7 +77,7 @@ def test_a_guest_that_is_called_like_an_app_runs_as_that_and_comes_back_as_that(
     assert_is_the_app(shop)
     shop.world.running.clear()
     shop.world.programs.clear()
-    shop.change(user=None, limits=Limits(), env={}, env_file=None, notifies=False)
+    shop.change(user=None, limits=Limits(), env={}, secrets={"file": None}, notifies=False)
     root.up(shop.host, [])
     assert_is_the_app(shop)
     assert b"today's" not in shop.host.journal.path.read_bytes()

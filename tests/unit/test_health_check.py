@@ -55,7 +55,7 @@ def warnings(shop: Shop) -> list[str]:
 
 def test_a_command_is_run_where_the_instance_runs_and_as_it_does(shop: Shop) -> None:
     healthy = Healthy(shop)
-    shop.change(user="nobody", env={"MODE": "new"}, secrets={"KEY": "s3cret"})
+    shop.change(user="nobody", env={"MODE": "new"}, secrets={"of_file": {"KEY": "s3cret"}})
     deploy(shop.host, shop.app, "v1")
     program = shop.world.programs["shop_a"]
     assert len(healthy.asked) > shop.app.health.successes, "ready, and verify"

@@ -66,7 +66,7 @@ def test_a_balancer_that_can_lead_nobody_there_is_told_of(
 def test_one_whose_time_is_over_before_its_command_ends_is_left_to_the_guardian(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, waits: str
 ) -> None:
-    shop.change(standby=5.0 * (waits == "standing by"))
+    shop.change(standby={"seconds": 5.0 * (waits == "standing by")})
     deploy(shop.host, shop.app, "v1")
     route = FakeBalancer.route
 
@@ -110,7 +110,7 @@ def test_aborted_it_is_stopped_and_what_is_live_is_not_touched(held: Shop) -> No
 
 @pytest.mark.parametrize("ends", ["abort", "its time is over", "deploy"])
 def test_whatever_ends_it_it_is_told_that_its_release_had_run(shop: Shop, ends: str) -> None:
-    shop.change(release=("migrate",))
+    shop.change(release={"commands": ("migrate",)})
     deploy(shop.host, shop.app, "v1")
     deploy(shop.host, shop.app, "v2", hold_for=60.0)
     shop.events.clear()
@@ -136,7 +136,7 @@ def test_one_that_does_not_answer_any_more_is_stopped_by_its_promotion(held: Sho
 
 
 def test_after_ctrl_c_in_its_promotion_it_is_held_again_and_that_is_told(held: Shop) -> None:
-    held.change(verify_for=10.0)
+    held.change(verify={"seconds": 10.0})
     held.world.clock.at.append((held.world.clock.time + 5, lambda: os.kill(os.getpid(), signal.SIGINT)))
     with pytest.raises(InterruptedByUserError) as interrupted:
         promote(held.host, held.app)

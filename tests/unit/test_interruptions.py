@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_before_the_commit_leaves_the_old_version_serving(shop: Shop, number: int) -> None:
     deploy(shop.host, shop.app, "v1")
-    shop.change(verify_for=10.0)
+    shop.change(verify={"seconds": 10.0})
     shop.world.clock.at.append((shop.world.clock.time + 5, lambda: os.kill(os.getpid(), number)))
     with pytest.raises(InterruptedByUserError):
         deploy(shop.host, shop.app, "v2")
@@ -74,7 +74,7 @@ def test_where_the_other_version_is_live_again_a_second_signal_claims_nothing_el
 
 def test_a_second_signal_while_an_interrupted_candidate_drains_leaves_it_to_the_guardian(shop: Shop) -> None:
     deploy(shop.host, shop.app, "v1")
-    shop.change(verify_for=10.0)
+    shop.change(verify={"seconds": 10.0})
     shop.world.in_flight[B] = 1
     for seconds in (5, 7):
         at = shop.world.clock.time + seconds
@@ -142,7 +142,7 @@ def test_an_uncommitted_candidate_does_not_take_the_place_of_a_live_one_that_can
     shop: Shop,
 ) -> None:
     deploy(shop.host, shop.app, "v1")
-    shop.change(verify_for=10.0)
+    shop.change(verify={"seconds": 10.0})
 
     def trouble() -> None:
         shop.world.crash("shop_a")

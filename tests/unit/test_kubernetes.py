@@ -59,7 +59,7 @@ def test_a_slot_is_one_workload_that_answers_at_each_node(tmp_path: Path) -> Non
     app = apps(load(written(tmp_path, "container_port = 8080\nreplicas = 4\n")), tmp_path)["shop"]
     slot = app.slots[SlotName.B]
     assert slot.endpoints == tuple(Endpoint(node, 30002) for node in NODES)
-    assert (app.replicas, app.engine, slot.clustered) == (4, "kubernetes", True)
+    assert (app.replicas, app.image.engine, slot.clustered) == (4, "kubernetes", True)
     (instance,) = web_instances("shop", SlotName.B, slot.directory, slot.endpoints, clustered=True)
     assert (instance.name, instance.endpoints) == ("shop_b", slot.endpoints)
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def shop(shop: Shop) -> Shop:
     """As everywhere, with a migration."""
-    shop.change(release=("migrate",), release_timeout=60.0)
+    shop.change(release={"commands": ("migrate",), "timeout": 60.0})
     return shop
 
 
@@ -56,7 +56,7 @@ def test_it_runs_after_the_build_and_before_anything_starts(shop: Shop) -> None:
 
 
 def test_without_the_key_the_line_of_the_procfile_runs(shop: Shop) -> None:
-    shop.change(release=())
+    shop.change(release={"commands": ()})
     shop.app.slots[SlotName.A].directory.mkdir()
     (shop.app.slots[SlotName.A].directory / "Procfile").write_text("release: migrate\n")
     deploy(shop.host, shop.app, "v1")
@@ -121,7 +121,7 @@ def test_a_first_one_that_fails_says_so_too(shop: Shop) -> None:
 
 
 def test_one_that_hangs_is_ended_and_the_key_that_gives_it_longer_is_named(shop: Shop) -> None:
-    shop.change(build=())
+    shop.change(build={"commands": ()})
     shop.world.build_takes = 61.0
     with pytest.raises(NothingServesError, match=r"raise app\.shop\.release_timeout"):
         deploy(shop.host, shop.app, "v1")
@@ -266,7 +266,7 @@ def test_the_history_has_a_column_for_it_where_one_ran(contracted: Shop) -> None
     assert "release" in lines[0]
     assert "succeeded in" in lines[1]
     assert ", contract" in lines[1]
-    contracted.change(release=())
+    contracted.change(release={"commands": ()})
     deploy(contracted.host, contracted.app, "v3")
     latest = contracted.host.journal.history("shop", 1)
     assert "release" not in next(history_lines(latest, lambda text, _: text, with_app=False))

@@ -150,7 +150,7 @@ def test_down_and_stop_stop_waiting_for_requests_when_they_are_told_to(shop: Sho
     with pytest.raises(InterruptedByUserError, match="shop: slot a gets no requests and still runs"):
         act()
     assert set(shop.world.running) == {"shop_a"}
-    assert shop.world.clock.time < shop.app.drain_timeout
+    assert shop.world.clock.time < shop.app.drain.timeout
     shop.world.in_flight.clear()
     act()
     assert shop.world.running == {}

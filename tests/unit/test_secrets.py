@@ -34,7 +34,7 @@ class Manager:
         self.asked: list[SecretSource] = []
         self.signed_in = True
         shop.host = replace(shop.host, secret=self.tell)
-        shop.change(secrets_from={"KEY": KEY, "SAME": KEY, "URL": URL})
+        shop.change(secrets={"sources": {"KEY": KEY, "SAME": KEY, "URL": URL}})
 
     def tell(self, source: SecretSource, on_start: Callable[[Process], None]) -> str:
         self.asked.append(source)
@@ -62,7 +62,7 @@ def test_they_are_asked_for_once_a_deployment_and_each_command_once(shop: Shop, 
     assert given(shop, "shop_b")[0] == "s3cret-2"
     kept = shop.host.kept_secrets("shop_b")
     assert kept.stat().st_mode & 0o777 == 0o600
-    shop.change(secrets_from={})
+    shop.change(secrets={"sources": {}})
     deploy(shop.host, shop.app, "v3")
     deploy(shop.host, shop.app, "v4")
     assert given(shop, "shop_b") == [None, None, None]
@@ -112,7 +112,7 @@ def test_a_rollback_takes_the_new_values_and_the_old_ones_where_there_are_none(
     shop: Shop, manager: Manager
 ) -> None:
     deploy(shop.host, shop.app, "v1")
-    shop.change(secrets_from={"URL": URL})
+    shop.change(secrets={"sources": {"URL": URL}})
     deploy(shop.host, shop.app, "v2")
     manager.values[KEY] = "s3cret-2"
     rollback(shop.host, shop.app)
@@ -157,10 +157,10 @@ def test_versions_keep_where_they_come_from_and_no_value(shop: Shop, manager: Ma
     slot = shop.host.journal.app("shop").live_slot
     assert slot
     assert slot.version
-    assert slot.version.secrets_from == shop.app.secrets_from
+    assert slot.version.secrets_from == shop.app.secrets.sources
     assert "s3cret" not in str(slot.version.dump())
     assert Version.load(slot.version.dump()) == slot.version
-    assert "s3cret" not in repr(replace(shop.app, secret_values={"KEY": "s3cret"}))
+    assert "s3cret" not in repr(shop.app.with_secrets({"KEY": "s3cret"}))
 
 
 def test_a_guest_that_runs_as_an_app_gets_them_and_comes_back_with_them(shop: Shop, manager: Manager) -> None:

@@ -201,7 +201,7 @@ def test_after_a_build_that_failed_no_commit_is_shown_that_the_files_are_not_at(
 
 
 def test_a_rollback_is_instant_only_while_nobody_works_on_the_app_who_would_be_waited_for(shop: Shop) -> None:
-    shop.change(standby=600.0)
+    shop.change(standby={"seconds": 600.0})
     for version in ("v1", "v2"):
         deploy(shop.host, shop.app, version)
 
@@ -221,7 +221,7 @@ def test_a_rollback_is_instant_only_while_nobody_works_on_the_app_who_would_be_w
 
 
 def test_a_rollback_is_not_called_instant_where_the_balancer_has_to_notice_it_by_itself(shop: Shop) -> None:
-    shop.change(standby=600.0)
+    shop.change(standby={"seconds": 600.0})
     for version in ("v1", "v2"):
         deploy(shop.host, shop.app, version)
     shop.world.noticed_after = 11.0

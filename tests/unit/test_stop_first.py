@@ -52,11 +52,11 @@ def test_how_long_requests_wait_means_nothing_where_none_do(tmp_path: Path) -> N
 
 
 def test_a_standby_of_the_time_before_is_not_kept(shop: Shop) -> None:
-    shop.change(standby=600.0)
+    shop.change(standby={"seconds": 600.0})
     deploy(shop.host, shop.app, "v1")
     deploy(shop.host, shop.app, "v2")
     assert shop.host.journal.app("shop").standby(shop.host.clock.now())
-    shop.change(standby=0.0, order=Order.STOP_FIRST)
+    shop.change(standby={"seconds": 0.0}, order=Order.STOP_FIRST)
     shop.host.journal.register(shop.app)
     assert not shop.host.journal.app("shop").standby(shop.host.clock.now())
     assert remembered(shop.host.journal, shop.host.root, "shop").runs_once

@@ -130,10 +130,10 @@ def test_what_stands_by_and_what_is_started_by_hand_is_what_was_proven(shop: Sho
 def test_secrets_are_those_of_today_from_the_file_that_the_version_had(shop: Shop) -> None:
     files = {"old.env": {"TOKEN": "1"}, "new.env": {"TOKEN": "2"}}
     shop.host = replace(shop.host, secrets=files.__getitem__)
-    shop.change(env_file="old.env", secrets=files["old.env"])
+    shop.change(secrets={"file": "old.env", "of_file": files["old.env"]})
     deploy(shop.host, shop.app, "v1")
     files["old.env"] = {"TOKEN": "1, rotated"}
-    shop.change(env_file="new.env", secrets=files["new.env"])
+    shop.change(secrets={"file": "new.env", "of_file": files["new.env"]})
     shop.world.crash("shop_a")
     settle(shop.host, shop.app)
     assert shop.world.programs["shop_a"].environment["TOKEN"] == "1, rotated"  # noqa: S105
@@ -145,9 +145,9 @@ def test_a_secrets_file_that_is_gone_is_told_and_todays_taken(shop: Shop) -> Non
         raise ConfigError(f"{file} cannot be used.")
 
     shop.host = replace(shop.host, secrets=gone)
-    shop.change(env_file="old.env", secrets={"TOKEN": "1"})
+    shop.change(secrets={"file": "old.env", "of_file": {"TOKEN": "1"}})
     deploy(shop.host, shop.app, "v1")
-    shop.change(env_file="new.env", secrets={"TOKEN": "2"})
+    shop.change(secrets={"file": "new.env", "of_file": {"TOKEN": "2"}})
     shop.world.crash("shop_a")
     settle(shop.host, shop.app)
     assert shop.world.programs["shop_a"].environment["TOKEN"] == "2"  # noqa: S105
@@ -180,7 +180,7 @@ def test_after_an_upgrade_what_answers_has_proven_the_configuration_of_today(sho
 
 def test_edited_limits_hold_for_the_next_drain_and_stop_of_what_runs(shop: Shop) -> None:
     deploy(shop.host, shop.app, "v1")
-    shop.change(drain_timeout=2.0, stop_timeout=3.0)
+    shop.change(drain={"timeout": 2.0}, stop_timeout=3.0)
     limits: list[float] = []
     stop = shop.host.runtime.stop
 

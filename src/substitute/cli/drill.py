@@ -126,7 +126,7 @@ def drill(
         kind=balancer.kind,
         listen=balancer.listen,
         domains=chosen.domains,
-        in_waves=chosen.waves is not None,
+        in_waves=chosen.drain.waves is not None,
     )
     typed = tuple(word for word in (operation, commit) if word)
     return session.hold(

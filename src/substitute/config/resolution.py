@@ -6,7 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.config.values import parse_memory, parse_processors
-from substitute.core.model.apps import App, Order, ProcessType, Trials, Waves
+from substitute.core.model.apps import (
+    App,
+    AppImage,
+    Build,
+    Drain,
+    Order,
+    ProcessType,
+    Release,
+    Secrets,
+    Standby,
+    Trials,
+    Verify,
+    Waves,
+)
 from substitute.core.model.crons import Cron
 from substitute.core.model.health import RUNS
 from substitute.core.model.programs import BuildLimits, Limits, Protection
@@ -17,7 +30,6 @@ from substitute.values import replace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from substitute.config.envfile import EnvFile
     from substitute.config.models import Config
     from substitute.config.models.app import AppConfig
     from substitute.config.models.cron import CronConfig
@@ -37,10 +49,8 @@ def _app(name: str, app: AppConfig, root: Path, engine: str, nodes: Sequence[str
         root=root,
         repo=resolve_repo(app.repo, root) if app.repo else "",
         branch=app.branch,
-        build=app.build,
-        build_timeout=app.build_timeout,
-        release=app.release,
-        release_timeout=app.release_timeout,
+        build=Build(app.build, app.build_timeout, _build_limits(app.build_limits)),
+        release=Release(app.release, app.release_timeout),
         clean=app.clean,
         shared=app.shared,
         start=app.start or "",
@@ -48,40 +58,27 @@ def _app(name: str, app: AppConfig, root: Path, engine: str, nodes: Sequence[str
         domains=app.domains,
         env=app.env,
         health=app.health.resolved(),
-        drain_timeout=app.drain.timeout,
-        drain_in_background=app.drain.background,
-        waves=_waves(app),
-        standby=app.standby.keep,
-        standby_is_frozen=app.standby.freeze,
+        drain=Drain(app.drain.timeout, app.drain.background, _waves(app)),
+        standby=Standby(app.standby.keep, app.standby.freeze),
         replay=app.replay.resolved(),
         canary=app.canary.resolved(),
         assets=app.assets,
         stop_timeout=app.stop.timeout,
         stop_signal=app.stop.signal,
-        verify_for=app.verify.duration,
-        verify_share=app.verify.share,
+        verify=Verify(app.verify.duration, app.verify.share),
         hooks_timeout=app.hooks.timeout,
         order=Order(app.order),
         hold=app.hold,
         directory=app.directory or "",
-        secrets_from={name: SecretSource(**source) for name, source in app.secrets.items()},
+        secrets=_secrets(app),
         pass_env=app.pass_env,
         watch=app.watch,
         user=app.user,
         trials=Trials(app.check.slow, app.check.large, app.check.upload),
         notifies=app.notify,
         limits=_limits(app.limits),
-        build_limits=_build_limits(app.build_limits),
-        env_file=app.env_file.path if app.env_file else None,
-        secrets=app.env_file.values if app.env_file else {},
-        env_file_problem=_problem(app.env_file),
         source=app.source,
-        image=app.image or "",
-        dockerfile=app.dockerfile or "",
-        build_args=app.build_args or {},
-        build_secrets=app.build_secrets or (),
-        container_port=app.container_port,
-        engine=engine if _is_contained(app) else "",
+        image=_image(app, engine),
         replicas=app.replicas,
         releases=app.releases,
         processes={process: _process(own, app) for process, own in app.process.items()},
@@ -90,8 +87,23 @@ def _app(name: str, app: AppConfig, root: Path, engine: str, nodes: Sequence[str
     )
 
 
-def _problem(env_file: EnvFile | None) -> str:
-    return f"{env_file.path} cannot be used: {env_file.problem}." if env_file and env_file.problem else ""
+def _image(app: AppConfig, engine: str) -> AppImage:
+    return AppImage(
+        name=app.image or "",
+        dockerfile=app.dockerfile or "",
+        build_args=app.build_args or {},
+        build_secrets=app.build_secrets or (),
+        port=app.container_port,
+        engine=engine if _is_contained(app) else "",
+    )
+
+
+def _secrets(app: AppConfig) -> Secrets:
+    sources = {name: SecretSource(**source) for name, source in app.secrets.items()}
+    if (file := app.env_file) is None:
+        return Secrets(sources=sources)
+    problem = f"{file.path} cannot be used: {file.problem}." if file.problem else ""
+    return Secrets(file.path, file.values, problem, sources)
 
 
 def _waves(app: AppConfig) -> Waves | None:

@@ -304,20 +304,20 @@ class Host:
         Raises ConfigError where an `env_file` cannot be used: it is not to run without its variables.
         """
         version = slot.version
-        if version and (app.remembered or version.env_file != app.env_file):
+        if version and (app.remembered or version.env_file != app.secrets.file):
             try:
                 return version.applied_to(app, self.secrets(version.env_file) if version.env_file else {})
             except ConfigError as error:
-                if app.remembered or app.env_file_problem:
+                if app.remembered or app.secrets.problem:
                     raise
                 self.emit(
                     Warned(
                         f"Slot {slot.name} is started with the current variables of substitute.toml: {error.reason}"
                     )
                 )
-        if app.env_file_problem:
-            raise ConfigError(f"{app.name} cannot be started.", problems=(app.env_file_problem,))
-        return version.applied_to(app, app.secrets) if version else app
+        if app.secrets.problem:
+            raise ConfigError(f"{app.name} cannot be started.", problems=(app.secrets.problem,))
+        return version.applied_to(app, app.secrets.of_file) if version else app
 
     def environment(self, app: App, slot: SlotRecord) -> Mapping[str, str]:
         """PATH, HOME and the like: of the command that proved what `slot` holds, else of the latest deployment."""
@@ -335,7 +335,7 @@ class Host:
             command=settings.start,
             directory=slot.place(app),
             environment={
-                **({} if app.image_id else apart(slot)),
+                **({} if app.image.id else apart(slot)),
                 **instance_environment(settings, slot, caller, instance),
             },
             container=self.container(app, instance.endpoints),
@@ -356,13 +356,13 @@ class Host:
 
         What is shared is where it would be in a slot: a path in the directory in which the image's programs start.
         """
-        engine = self.engine() if app.image_id else None
+        engine = self.engine() if app.image.id else None
         if engine is None:
             return None
-        inside = Path(engine.directory_of(app.image_id) if app.shared else "/")
-        port = app.container_port
+        inside = Path(engine.directory_of(app.image.id) if app.shared else "/")
+        port = app.image.port
         return Container(
-            app.image_id,
+            app.image.id,
             tuple(Mount(app.shared_directory / one, inside / one) for one in map(_plain, app.shared)),
             dict.fromkeys(endpoints, port) if port else {},
         )

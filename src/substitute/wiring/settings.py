@@ -50,10 +50,10 @@ def _unfit_for_runtime(runtime_kind: str, app: App) -> ConfigError | None:
     """The error where an app wants what its runtime can't do: it is not left undone."""
     wanted = {
         "notify": app.notifies,
-        "standby.freeze": app.standby_is_frozen and app.engine != "docker",
-        "limits": app.limits != Limits() and not app.engine,
-        "build_limits.memory": app.build_limits.memory is not None,
-        "build_limits.cpu": app.build_limits.cpu is not None,
+        "standby.freeze": app.standby.frozen and app.image.engine != "docker",
+        "limits": app.limits != Limits() and not app.image.engine,
+        "build_limits.memory": app.build.limits.memory is not None,
+        "build_limits.cpu": app.build.limits.cpu is not None,
     }
     for key, value in wanted.items():
         if value and runtime_kind != "systemd":

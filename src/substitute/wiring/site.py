@@ -57,7 +57,7 @@ class Site:
         found = self._find(name)
         if found.removed:
             raise self._unknown(found.name)
-        if self.error and (self.in_general or found.remembered or found.env_file_problem):
+        if self.error and (self.in_general or found.remembered or found.secrets.problem):
             raise self.error
         self._warn(f"That does not concern {found.name}.")
         return found
@@ -123,7 +123,7 @@ class Site:
         told = []
         if names := [app.name for app in self.apps.values() if app.remembered]:
             told.append(f"In its place, what the journal knows of {' and '.join(names)} is used.")
-        if names := [app.name for app in self.apps.values() if app.env_file_problem and not app.remembered]:
+        if names := [app.name for app in self.apps.values() if app.secrets.problem and not app.remembered]:
             told.append(f"Until that is corrected, {' and '.join(names)} cannot be started.")
         if self.in_general:
             told.append("[balancer] and [runtime] are used as they were last read.")

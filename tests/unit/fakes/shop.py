@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from substitute.core.host import Host
-from substitute.core.model.apps import App
+from substitute.core.model.apps import App, Build, Drain
 from substitute.core.model.events import Notice
 from substitute.core.model.health import Health
 from substitute.core.model.slots import Endpoint, Slot, SlotName
@@ -43,7 +43,17 @@ class Shop:
         return [event.event for event in self.events if event.event not in {"output", "notice"}]
 
     def change(self, **changes: object) -> None:
-        self.app = replace(self.app, **changes)  # type: ignore[arg-type]
+        self.app = changed(self.app, **changes)
+
+
+def changed(app: App, **changes: object) -> App:
+    """`app` with these settings; of a group of them, ``drain={"timeout": 5.0}``, only those that are named."""
+    whole = dict(changes)
+    for name, one in changes.items():
+        group: Any = getattr(app, name)
+        if isinstance(one, dict) and not isinstance(group, dict):
+            whole[name] = replace(group, **one)
+    return replace(app, **whole)  # type: ignore[arg-type]
 
 
 def make_slots(root: Path, name: str, a: int, b: int) -> dict[SlotName, Slot]:
@@ -60,18 +70,15 @@ def make_app(root: Path) -> App:
         root=root,
         repo="repo",
         branch=None,
-        build=("make",),
-        build_timeout=1800.0,
+        build=Build(("make",)),
         clean=False,
         start="serve",
         slots=make_slots(root, "shop", *PORTS.values()),
         domains=(),
         env={},
         health=Health("http", "/", None, timeout=30.0, interval=0.1, successes=2),
-        drain_timeout=30.0,
+        drain=Drain(30.0),
         stop_timeout=30.0,
-        verify_for=0.0,
-        verify_share=50,
         hooks_timeout=60.0,
     )
 

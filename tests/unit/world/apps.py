@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.model.apps import App, Order, ProcessType, Waves
+from substitute.core.model.apps import App, Build, Drain, Order, ProcessType, Release, Secrets, Verify, Waves
 from substitute.core.model.crons import Cron
 from substitute.core.model.health import Health
 from substitute.core.model.programs import Limits
@@ -34,8 +34,7 @@ def make_app(root: Path, name: str) -> App:
         root=root,
         repo="repo",
         branch=None,
-        build=("make",),
-        build_timeout=1800.0,
+        build=Build(("make",)),
         clean=False,
         start="serve /",
         slots={
@@ -45,13 +44,12 @@ def make_app(root: Path, name: str) -> App:
         domains=(f"{name}.example.com",),
         env={},
         health=Health("http", "/", None, timeout=1.0, interval=0.1, successes=2),
-        drain_timeout=DRAIN_LIMIT,
+        drain=Drain(DRAIN_LIMIT),
         stop_timeout=STOP_LIMIT,
-        verify_for=0.2,
-        verify_share=50,
+        verify=Verify(0.2),
         hooks_timeout=60.0,
-        release=("migrate",),
-        secrets_from={"KEY": SecretSource(name)} if name in SECRETS else {},
+        release=Release(("migrate",)),
+        secrets=Secrets(sources={"KEY": SecretSource(name)} if name in SECRETS else {}),
         processes=_processes() if name == "mall" else {},
         crons=CRONS.get(name, {}),
     )

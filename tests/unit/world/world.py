@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from substitute.core.host import Host
-from substitute.core.model.apps import Canary, CanaryStep, Order
+from substitute.core.model.apps import Canary, CanaryStep, Order, Standby
 from substitute.core.model.errors import SecretError, SubstituteError
 from substitute.core.model.instances import WEB
 from substitute.core.model.programs import Process
@@ -441,29 +441,29 @@ class World:
     def stand_by(self, seconds: float, *, frozen: bool = False, assets: tuple[str, ...] = ()) -> None:
         """Have substitute.toml say how long the version before of each app runs on, and what it is asked for."""
         self.apps |= {
-            name: replace(app, standby=seconds, standby_is_frozen=frozen, assets=assets)
+            name: replace(app, standby=Standby(seconds, frozen), assets=assets)
             for name, app in self.apps.items()
         }
 
     def run_once(self, app: str) -> None:
         """Have substitute.toml say that no two versions of `app` may run at the same time."""
         self.trail.append(f"  {app} must not run twice")
-        self.apps[app] = replace(
-            self.apps[app],
-            order=Order.STOP_FIRST,
-            standby=0.0,
-            standby_is_frozen=False,
-            drain_in_background=False,
-        )
+        known = self.apps[app]
+        drain = replace(known.drain, background=False)
+        self.apps[app] = replace(known, order=Order.STOP_FIRST, standby=Standby(), drain=drain)
 
     def drain_in_background(self, *, wanted: bool) -> None:
         """Have substitute.toml say whether deployments wait for the requests of the version before."""
-        self.apps |= {name: replace(app, drain_in_background=wanted) for name, app in self.apps.items()}
+        self.apps |= {
+            name: replace(app, drain=replace(app.drain, background=wanted)) for name, app in self.apps.items()
+        }
 
     def end_in_waves(self) -> None:
         """Have substitute.toml say that streams are ended in waves."""
         self.waves = WAVES
-        self.apps |= {name: replace(app, waves=WAVES) for name, app in self.apps.items()}
+        self.apps |= {
+            name: replace(app, drain=replace(app.drain, waves=WAVES)) for name, app in self.apps.items()
+        }
 
     def run_canary(self) -> None:
         """Have substitute.toml say that clients come to a new version step by step."""

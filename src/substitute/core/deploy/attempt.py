@@ -139,7 +139,7 @@ class Attempt:
     @property
     def in_background(self) -> bool:
         """What leaves finishes behind the command. Whoever goes back at once does not wait for what he leaves."""
-        return self.goes_back_at_once or self.app.drain_in_background
+        return self.goes_back_at_once or self.app.drain.background
 
     @property
     def goes_back_at_once(self) -> bool:
@@ -276,7 +276,7 @@ class Attempt:
         """The steps of settling after `error`. Whoever interrupted is told why his prompt is not there at once."""
         interrupted = self.id is not None and isinstance(error, InterruptedByUserError)
         if interrupted and self.slot.started and not self._held_again():
-            limit = self.app.drain_limit + self.app.stop_timeout
+            limit = self.app.drain.limit + self.app.stop_timeout
             self.emit(
                 Notice(f"{error.what} Slot {self.plan.slot} is stopped, which takes at most {limit:g}s.")
             )

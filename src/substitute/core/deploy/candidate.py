@@ -113,7 +113,7 @@ def admit(attempt: Attempt, started: list[Started]) -> None:
         canary(attempt, started)
     elif started:  # what stood by has served before
         with attempt.phase(Phase.VERIFY):
-            observe_for(host, attempt.slot, started, seconds=app.verify_for)
+            observe_for(host, attempt.slot, started, seconds=app.verify.seconds)
     attempt.hook("running")
 
 
@@ -126,7 +126,7 @@ def _shares(attempt: Attempt) -> dict[SlotName, int]:
     """What both slots get while the candidate is verified; all to it where nothing else answers."""
     host, app, candidate = attempt.host, attempt.app, attempt.plan.slot
     live = host.journal.app(app.name).live_slot
-    share = app.canary.steps[0].share if _is_canary(attempt) else app.verify_share
+    share = app.canary.steps[0].share if _is_canary(attempt) else app.verify.share
     if attempt.goes_back_at_once or app.runs_once or not (live and answers_in_time(host, app, live)):
         share = 100
     return {candidate: share, candidate.other: 100 - share}

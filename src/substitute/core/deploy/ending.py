@@ -34,7 +34,7 @@ def commit(attempt: Attempt) -> None:
     host, app = attempt.host, attempt.app
     with attempt.phase(Phase.COMMIT):
         now = host.clock.now()
-        until = now + app.standby if _may_stand_by(attempt) else None
+        until = now + app.standby.seconds if _may_stand_by(attempt) else None
         host.journal.commit(app.name, attempt.slot.name, deployment=attempt.id, now=now, standby_until=until)
         write_pointers(host, app)
 
@@ -46,7 +46,7 @@ def _may_stand_by(attempt: Attempt) -> bool:
     """
     host, app = attempt.host, attempt.app
     before = host.journal.app(app.name).live_slot
-    if not app.standby or attempt.operation == "rollback" or before is None:
+    if not app.standby.seconds or attempt.operation == "rollback" or before is None:
         return False
     is_earlier = before.intact and before.commit != attempt.plan.revision.commit
     return is_earlier and not host.adopted(before) and host.runs(before)

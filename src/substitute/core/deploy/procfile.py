@@ -40,7 +40,10 @@ def with_procfile(
             "repository; commit and push that.",
         )
     others = {name: command for name, command in commands.items() if name not in {WEB, RELEASE}}
-    release = app.release or tuple(filter(None, [commands.get(RELEASE)]))
+    release = replace(
+        app.release,
+        commands=app.release.commands or tuple(filter(None, [commands.get(RELEASE)])),
+    )
     whole = replace(app, start=start, release=release, procfile=commands).with_processes(others)
     for name, process in whole.processes.items():
         if process.instances and not process.start:

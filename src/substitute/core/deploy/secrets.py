@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from substitute.core.model.errors import SecretError
 from substitute.core.model.secrets import SecretSource
 from substitute.io.files import write_atomically
-from substitute.values import asdict, replace
+from substitute.values import asdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,11 +60,11 @@ def holding(host: Host, app: App, slot: SlotRecord) -> App:
 
     Raises SecretError.
     """
-    sources = app.secrets_from
-    if app.secret_values.keys() == sources.keys():
+    sources = app.secrets.sources
+    if app.secrets.values.keys() == sources.keys():
         return app
     values = known(host, slot.full_name, sources) or ask(host, app.name, sources)
-    return replace(app, secret_values=values)
+    return app.with_secrets(values)
 
 
 def keep(host: Host, instance: str, sources: Sources, values: Mapping[str, str]) -> None:

@@ -328,7 +328,7 @@ class _Settling:
         """Stop its workers, and freeze it where that is configured."""
         if slot.others:
             self._stop_workers(slot)
-        if self.app.standby_is_frozen and may_freeze:
+        if self.app.standby.frozen and may_freeze:
             self._freeze(slot)
         elif self.app.assets:  # it may have been frozen before substitute.toml was edited
             self.host.wake(slot)

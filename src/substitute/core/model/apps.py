@@ -113,6 +113,96 @@ class Waves:
 
 
 @dataclass(frozen=True)
+class Build:
+    """What a version is built by, in its directory."""
+
+    commands: tuple[str, ...] = ()
+    timeout: float = 1800.0
+    """For all commands together, and for each call of the source's program."""
+    limits: BuildLimits = field(default_factory=BuildLimits)
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a deployment runs once, with the new code, before anything of it starts: migrations."""
+
+    commands: tuple[str, ...] = ()
+    timeout: float = 1800.0
+    """For all together."""
+
+
+@dataclass(frozen=True)
+class Verify:
+    """How long both versions have clients before a deployment is committed."""
+
+    seconds: float = 0.0
+    share: int = 50
+    """Percent of the new clients that the candidate gets meanwhile."""
+
+
+@dataclass(frozen=True)
+class Drain:
+    """How a version that leaves finishes what it has under way."""
+
+    timeout: float
+    background: bool = False
+    """A deployment does not wait until the version before has finished its requests."""
+    waves: Waves | None = None
+    """Streams are ended in waves; None: they are waited for as requests are."""
+
+    @property
+    def limit(self) -> float:
+        """Seconds that what is under way may take: no less than the waves of its streams do."""
+        return max(self.timeout, self.waves.end if self.waves else 0.0)
+
+
+@dataclass(frozen=True)
+class Standby:
+    """How long the version before runs on without requests."""
+
+    seconds: float = 0.0
+    """Infinity: until its slot is needed."""
+    frozen: bool = False
+    """Meanwhile it gets no processor time."""
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """The variables of an app whose values are written down nowhere in substitute.toml."""
+
+    file: str | None = None
+    """The ``env_file``, as it is written: relative to the root."""
+    of_file: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What that says."""
+    problem: str = ""
+    """Why it cannot be used; then what it says is not known, and nothing may be started without it."""
+    sources: Mapping[str, SecretSource] = field(default_factory=dict)
+    """Where the other ones come from, by the names of the variables."""
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The values of these, once they were asked for."""
+
+
+@dataclass(frozen=True)
+class AppImage:
+    """What an app is whose versions run in containers; all of it is empty for one that runs on this machine itself."""
+
+    name: str = ""
+    """The image whose tags are deployed, or with ``{commit}`` in it the one of a commit, wherever that is built."""
+    dockerfile: str = ""
+    """What an image is built by, in its directory; where it has a `name` too, it is pushed there."""
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    """What that is given as arguments: no secrets."""
+    build_secrets: tuple[str, ...] = ()
+    """The variables of the app, and of `pass_env`, whose values its steps may read, and which are in no image."""
+    port: int | None = None
+    """The port that it listens on in its container; None: it listens on its own of this machine, as PORT says."""
+    engine: str = ""
+    """What runs its containers: ``podman``, ``docker`` or ``kubernetes``."""
+    id: str = ""
+    """The image of the version at hand, once that is known."""
+
+
+@dataclass(frozen=True)
 class App:
     """One app, resolved: every path absolute, every default filled in.
 
@@ -124,10 +214,8 @@ class App:
     repo: str
     """Empty where versions come from archives."""
     branch: str | None
-    build: tuple[str, ...]
-    build_timeout: float
-    """For all of `build` together, and for each call of the source's program."""
     clean: bool
+    """Each update removes what the commit does not have."""
     start: str
     """Empty where it is not configured: then the Procfile of each version says it."""
     slots: Mapping[SlotName, Slot]
@@ -135,24 +223,17 @@ class App:
     env: Mapping[str, str]
     """Of substitute.toml itself: no secrets. It wins over `secrets`."""
     health: Health
-    drain_timeout: float
+    drain: Drain
     stop_timeout: float
-    verify_for: float
-    verify_share: int
-    """Percent of the new requests that the candidate gets during `verify`."""
     hooks_timeout: float
+    build: Build = field(default_factory=Build)
+    release: Release = field(default_factory=Release)
+    verify: Verify = field(default_factory=Verify)
     order: Order = Order.START_FIRST
     """Of ``web``. Stop-first: requests wait in the balancer while neither version runs."""
     hold: float = 30.0
     """Seconds that a request waits then, at most."""
-    drain_in_background: bool = False
-    """A deployment does not wait until the version before has finished its requests."""
-    waves: Waves | None = None
-    """Streams are ended in waves; None: they are waited for as requests are."""
-    standby: float = 0.0
-    """Seconds that the version before runs on without requests; infinity: until its slot is needed."""
-    standby_is_frozen: bool = False
-    """Meanwhile it gets no processor time."""
+    standby: Standby = field(default_factory=Standby)
     replay: Replay = field(default_factory=Replay)
     canary: Canary = field(default_factory=Canary)
     assets: tuple[str, ...] = ()
@@ -181,43 +262,16 @@ class App:
     crons: Mapping[str, Cron] = field(default_factory=dict)
     """Commands that run at fixed times, by name."""
     trials: Trials = field(default_factory=Trials)
-    env_file: str | None = None
-    """As it is written: relative to the root."""
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """What ``env_file`` says."""
-    env_file_problem: str = ""
-    """Why ``env_file`` cannot be used; then what it says is not known, and nothing may be started without it."""
-    secrets_from: Mapping[str, SecretSource] = field(default_factory=dict)
-    """Where the values of `secrets` come from, by the names of the variables."""
-    secret_values: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """The values, once they were asked for."""
+    secrets: Secrets = field(default_factory=Secrets)
     pass_env: tuple[str, ...] = ()
     """Variables of whoever deploys that builds and hooks get."""
-    image: str = ""
-    """The image whose tags are deployed, or with ``{commit}`` in it the one of a commit, wherever that is built."""
-    dockerfile: str = ""
-    """What an image is built by, in its directory; where `image` is named too, it is pushed there."""
-    build_args: Mapping[str, str] = field(default_factory=dict)
-    """What that is given as arguments: no secrets."""
-    build_secrets: tuple[str, ...] = ()
-    """The variables of the app, and of `pass_env`, whose values its steps may read, and which are in no image."""
-    container_port: int | None = None
-    """The port that it listens on in its container; None: it listens on its own of this machine, as PORT says."""
-    engine: str = ""
-    """What runs its containers: ``podman``, ``docker`` or ``kubernetes``; empty: it runs on this machine itself."""
+    image: AppImage = field(default_factory=AppImage)
     replicas: int = 1
     """How many of it run in a slot that a cluster keeps."""
-    image_id: str = ""
-    """The image of the version at hand, once that is known."""
     remembered: bool = False
     """Made from the journal, since substitute.toml does not say (see `core.state.remembered`): nothing can be built."""
     removed: bool = False
     """It is not in substitute.toml any more."""
-    release: tuple[str, ...] = ()
-    """What a deployment runs once, with the new code, before anything of it starts: migrations."""
-    release_timeout: float = 1800.0
-    """For all of `release` together."""
-    build_limits: BuildLimits = field(default_factory=BuildLimits)
 
     def of(self, process_type: str) -> App:
         """The app with the settings of that process in the place of those of ``web``."""
@@ -256,19 +310,27 @@ class App:
             )
         return replace(self, processes=found)
 
+    def with_image(self, id: str) -> App:  # noqa: A002  # as its field is called
+        """The app with that image for the version at hand."""
+        return replace(self, image=replace(self.image, id=id))
+
+    def with_secrets(self, values: Mapping[str, str]) -> App:
+        """The app with the values that its sources of secrets gave."""
+        return replace(self, secrets=replace(self.secrets, values=values))
+
     @property
     def is_contained(self) -> bool:
         """Whether its versions are images, which run in containers."""
-        return bool(self.image or self.dockerfile or self.image_id)
+        return bool(self.image.name or self.image.dockerfile or self.image.id)
 
     @property
     def is_pushed(self) -> bool:
         """Whether its image is built here, and run elsewhere: a registry has it in between."""
-        return bool(self.image and self.dockerfile)
+        return bool(self.image.name and self.image.dockerfile)
 
     def image_of(self, commit: str) -> str:
         """What the image of `commit` is called in its registry."""
-        return self.image.replace("{commit}", commit)
+        return self.image.name.replace("{commit}", commit)
 
     @property
     def is_clustered(self) -> bool:
@@ -288,11 +350,6 @@ class App:
         """Whether a directory of that name was made for one version: ``shop_12``."""
         numbers = name.removeprefix(f"{self.name}_").split("_")
         return name.startswith(f"{self.name}_") and all(number.isdecimal() for number in numbers)
-
-    @property
-    def drain_limit(self) -> float:
-        """Seconds that what is under way may take: no less than the waves of its streams do."""
-        return max(self.drain_timeout, self.waves.end if self.waves else 0.0)
 
     @property
     def state_directory(self) -> Path:

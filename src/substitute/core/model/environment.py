@@ -100,17 +100,17 @@ def instance_environment(
     listens = instance.endpoints if instance else slot.endpoints[:1]
     # The address first: an app may have a variable of that name already.
     address = {"ADDRESS": str(listens[0])} if listens else {}
-    given = {**app.secrets, **app.secret_values, **app.env}
-    inside = _inside(app.container_port) if app.image_id and app.container_port and listens else {}
+    given = {**app.secrets.of_file, **app.secrets.values, **app.env}
+    inside = _inside(app.image.port) if app.image.id and app.image.port and listens else {}
     return {**_of(caller, app.user), **address, **given, **whereabouts(slot, instance), **inside}
 
 
 def run_environment(app: App, slot: SlotRecord, caller: Mapping[str, str], run: RunRecord) -> dict[str, str]:
     """What an instance of `slot` has, without a port: for a command that runs beside the instances."""
-    given = {**app.secrets, **app.secret_values, **app.env}
+    given = {**app.secrets.of_file, **app.secrets.values, **app.env}
     place = {"SUBSTITUTE_COMMIT": slot.commit or "", **origin(slot), IN_A_RUN: str(run.id)}
     cron = {"SUBSTITUTE_CRON": run.cron} if run.cron else {}
-    own = {} if app.image_id else apart(slot)
+    own = {} if app.image.id else apart(slot)
     return {**own, **_of(caller, app.user), **given, **place, **cron}
 
 

@@ -192,7 +192,7 @@ def unregistered(app: App) -> AppRecord:
             commit=None,
             intact=False,
             standby=False,
-            drain_timeout=app.drain_timeout,
+            drain_timeout=app.drain.timeout,
             stop_timeout=app.stop_timeout,
         )
         for slot in app.slots.values()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from substitute.core.model.apps import Order, ProcessType
@@ -36,6 +37,13 @@ _KEYS = {
     "secrets_from": "secrets",
 }
 """What is called otherwise in substitute.toml."""
+_PLACES = {
+    "env_file": "secrets.file",
+    "secrets_from": "secrets.sources",
+    "image_id": "image.id",
+    "container_port": "image.port",
+}
+"""What an app has in a group of its settings."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,8 @@ class Version:
     @classmethod
     def of(cls, app: App, caller: Mapping[str, str]) -> Version:
         """What `app` says now."""
-        taken = {one.name: getattr(app, one.name) for one in fields(cls) if one.name != "caller"}
+        names = [one.name for one in fields(cls) if one.name != "caller"]
+        taken = {name: attrgetter(_PLACES.get(name, name))(app) for name in names}
         return cls(**taken, caller=caller)
 
     def applied_to(self, app: App, secrets: Mapping[str, str]) -> App:
@@ -88,19 +97,21 @@ class Version:
             limits=self.limits,
             protections=self.protections,
             env=self.env,
-            env_file=self.env_file,
             directory=self.directory,
-            secrets_from=self.secrets_from,
-            secret_values={},
             processes=self.processes,
             crons=self.crons,
-            image_id=self.image_id,
             # One without runs on this machine itself, whatever later ones run in.
-            image=app.image if self.image_id else "",
-            dockerfile=app.dockerfile if self.image_id else "",
-            container_port=self.container_port,
+            image=replace(
+                app.image,
+                id=self.image_id,
+                name=app.image.name if self.image_id else "",
+                dockerfile=app.image.dockerfile if self.image_id else "",
+                port=self.container_port,
+            ),
             replicas=self.replicas,
-            secrets=secrets,
+            secrets=replace(
+                app.secrets, file=self.env_file, of_file=secrets, sources=self.secrets_from, values={}
+            ),
         )
 
     def dump(self) -> dict[str, Any]:

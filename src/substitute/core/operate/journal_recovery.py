@@ -99,7 +99,7 @@ def _slot(host: Host, app: App, name: SlotName, traffic: Mapping[Endpoint, Traff
         commit=commit,
         intact=False,
         standby=False,
-        drain_timeout=app.drain_timeout,
+        drain_timeout=app.drain.timeout,
         stop_timeout=app.stop_timeout,
         version=Version.of(app, host.caller),
         clustered=slot.clustered,

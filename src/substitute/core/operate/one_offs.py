@@ -170,7 +170,7 @@ def _begin(
                 user=host.user,
                 detached=detached,
             )
-            if detached and not place.app.image_id:  # nobody would look into its log
+            if detached and not place.app.image.id:  # nobody would look into its log
                 _must_be_there(argv[0], place, place.environment(wanted))
             if record := note(host, wanted, live=not elsewhere):
                 return place, record

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.model.apps import App, Order
+from substitute.core.model.apps import App, Build, Drain, Order, Secrets
 from substitute.core.model.health import Health
 from substitute.core.model.programs import Limits, Protection
 from substitute.core.model.slots import Slot, SlotName
@@ -34,8 +34,7 @@ def remembered(journal: Journal, root: Path, name: str, *, removed: bool = False
         root=root,
         repo="",
         branch=None,
-        build=(),
-        build_timeout=0.0,
+        build=Build(timeout=0.0),
         clean=False,
         start=version.start if version else "",
         slots={
@@ -46,26 +45,21 @@ def remembered(journal: Journal, root: Path, name: str, *, removed: bool = False
         assets=journal.assets(name),
         env=version.env if version else {},
         health=version.health if version else _LISTENS,
-        drain_timeout=slot.drain_timeout,
+        drain=Drain(slot.drain_timeout, waves=journal.waves(name)),
         stop_timeout=slot.stop_timeout,
-        verify_for=0.0,
-        verify_share=50,
         order=Order.START_FIRST if record.longest_wait is None else Order.STOP_FIRST,
         hold=record.longest_wait or 0.0,
         hooks_timeout=_HOOKS_TIMEOUT,
         stop_signal=slot.stop_signal,
         directory=version.directory if version else "",
-        secrets_from=version.secrets_from if version else {},
+        secrets=_secrets(version),
         user=version.user if version else None,
         notifies=version.notifies if version else False,
         limits=version.limits if version else Limits(),
-        env_file=version.env_file if version else None,
         processes=version.processes if version else {},
         crons=version.crons if version else {},
-        env_file_problem=_not_known(version),
         protections=version.protections if version else frozenset(Protection),
         source=journal.fact(source_fact(name)) or "git",
-        waves=journal.waves(name),
         remembered=True,
         removed=removed,
     )
@@ -81,5 +75,9 @@ def is_in_use(record: AppRecord) -> bool:
     return record.live is not None or any(slot.in_use for slot in record.slots.values())
 
 
-def _not_known(version: Version | None) -> str:
-    return "" if version else "How it is started is not known: the journal was written by an earlier version."
+def _secrets(version: Version | None) -> Secrets:
+    if version is None:
+        return Secrets(
+            problem="How it is started is not known: the journal was written by an earlier version."
+        )
+    return Secrets(version.env_file, sources=version.secrets_from)

@@ -64,14 +64,14 @@ def what_goes_on(
         return f"{by}: this command ends as soon as nothing is half-done."
     if outcome:
         return (
-            f"{by}: this deployment is given up already. Slot {candidate} has at most {app.drain_limit:g}s for its "
+            f"{by}: this deployment is given up already. Slot {candidate} has at most {app.drain.limit:g}s for its "
             f"requests, and then {app.stop_timeout:g}s to exit.{again}"
         )
     late = f"{by} comes too late: slot {candidate} is live (`substitute rollback` goes back)."
     if phase == Phase.DRAIN:
-        key = "drain.timeout" if app.drain_limit == app.drain_timeout else "drain.streams"
+        key = "drain.timeout" if app.drain.limit == app.drain.timeout else "drain.streams"
         return (
-            f"{late} Slot {candidate.other} finishes the requests that it has, for at most {app.drain_limit:g}s "
+            f"{late} Slot {candidate.other} finishes the requests that it has, for at most {app.drain.limit:g}s "
             f"({key}).{again}"
         )
     if phase == Phase.STOP:

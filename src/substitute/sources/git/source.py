@@ -39,7 +39,7 @@ def connect(
     engine: Callable[[], Engine | None],  # noqa: ARG001
 ) -> Git:
     """Make the source of `app`; git gets `environment`, and `places` are where versions of it are."""
-    limit = Limit(app.build_timeout, f"app.{app.name}.build_timeout")
+    limit = Limit(app.build.timeout, f"app.{app.name}.build_timeout")
     become = account(app.user)
     state = app.state_directory / "releases"
     return Git(

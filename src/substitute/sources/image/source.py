@@ -56,8 +56,8 @@ class Images(Places):
         """`engine` has the images; without one, none can be chosen."""
         super().__init__(app.state_directory / "releases", None)
         self._app = app.name
-        self._repository, self._tag = _split(app.image)
-        self._timeout = app.build_timeout
+        self._repository, self._tag = _split(app.image.name)
+        self._timeout = app.build.timeout
         self._has = engine
         self._notice, self._warn = notice, warn
 

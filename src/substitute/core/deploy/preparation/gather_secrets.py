@@ -8,7 +8,6 @@ from substitute.core.deploy.secrets import ask, keep, known
 from substitute.core.masking import Mask
 from substitute.core.model.errors import SecretError
 from substitute.core.model.events import Notice, Warned
-from substitute.values import replace
 
 if TYPE_CHECKING:
     from substitute.core.deploy.attempt import Attempt
@@ -21,7 +20,7 @@ def gather_secrets(attempt: Attempt) -> None:
     """
     host, app, slot = attempt.host, attempt.app, attempt.slot
     as_it_stands = slot.version is not None and not attempt.plan.update
-    sources = slot.version.secrets_from if slot.version and as_it_stands else app.secrets_from
+    sources = slot.version.secrets_from if slot.version and as_it_stands else app.secrets.sources
     if missing := [name for name in app.pass_env if name not in host.environ]:
         attempt.emit(Notice(f"Not set here, and so not passed to builds and hooks: {', '.join(missing)}."))
     if not sources:
@@ -36,5 +35,5 @@ def gather_secrets(attempt: Attempt) -> None:
             raise
         attempt.emit(Warned(f"{error.reason}\nSlot {slot.name} is started with the values that it had."))
         values = kept
-    attempt.app = replace(app, secret_values=values)
+    attempt.app = app.with_secrets(values)
     attempt.mask = Mask(values.values())

@@ -15,7 +15,6 @@ from substitute.core.model.environment import passed
 from substitute.core.model.errors import BuildError
 from substitute.core.model.events import Notice
 from substitute.core.model.slots import Phase
-from substitute.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +44,7 @@ def pushed_before(attempt: Attempt) -> App | None:
         engine.builder()  # without one nothing needs to begin
         return None
     attempt.emit(Notice(f"{app.image_of(commit)} was pushed before: nothing is built."))
-    return replace(app, image_id=found.id)
+    return app.with_image(found.id)
 
 
 def with_image(attempt: Attempt) -> App:
@@ -55,7 +54,7 @@ def with_image(attempt: Attempt) -> App:
     if engine is None or not app.is_contained:
         return app
     pulled = ""
-    if app.dockerfile:
+    if app.image.dockerfile:
         found = _built(attempt, engine.builder())
         if app.is_pushed:
             found = _pushed(attempt, engine, found)
@@ -72,7 +71,7 @@ def with_image(attempt: Attempt) -> App:
         engine.hold(found.id, app.name, found.id.removeprefix("sha256:"))
     if pulled:  # it is held by our name alone, and goes when no version needs it
         engine.let_go(pulled)
-    return replace(app, image_id=found.id)
+    return app.with_image(found.id)
 
 
 def _built(attempt: Attempt, builder: Builder) -> Image:
@@ -80,9 +79,9 @@ def _built(attempt: Attempt, builder: Builder) -> Image:
     id_file = attempt.app.state_directory / _ID
     app, name = attempt.app, attempt.app.name
     argv = builder.building(
-        *(name, place, place / app.dockerfile, id_file),
-        arguments=app.build_args,
-        secrets=app.build_secrets,
+        *(name, place, place / app.image.dockerfile, id_file),
+        arguments=app.image.build_args,
+        secrets=app.image.build_secrets,
     )
     try:
         _run(attempt, argv, _secrets(attempt))
@@ -121,13 +120,13 @@ def _pushed(attempt: Attempt, engine: Engine, built: Image) -> Image:
 def _secrets(attempt: Attempt) -> dict[str, str]:
     """The values of those that the Dockerfile's steps may read. Raises BuildError for one that is nowhere."""
     known = attempt.environment()
-    missing = [name for name in attempt.app.build_secrets if name not in known]
+    missing = [name for name in attempt.app.image.build_secrets if name not in known]
     if missing:
         raise BuildError(
             f"The build secret {missing[0]} has no value.",
             cure=f"Write it in secrets, env_file or pass_env of app.{attempt.app.name}.",
         )
-    return {name: known[name] for name in attempt.app.build_secrets}
+    return {name: known[name] for name in attempt.app.image.build_secrets}
 
 
 def _had(engine: Engine, reference: str) -> Image:
@@ -152,9 +151,9 @@ def _run(
     command = Command(argv, host.root, {**secrets, **of_engine(host), **passed(app, host.environ)}, None)
     run_all(
         *(attempt, Phase.BUILD, [(shlex.join(argv), command)]),
-        timeout=app.build_timeout,
+        timeout=app.build.timeout,
         failure=BuildError,
-        limits=app.build_limits,
+        limits=app.build.limits,
         changes_files=False,
         cure=cure,
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def run_release(attempt: Attempt) -> None:
     """Run the app's `release` where this is a deployment of a commit that is not live. Raises ReleaseError."""
     host, app, commit = attempt.host, attempt.app, attempt.plan.revision.commit
-    if attempt.operation != "deploy" or not app.release:
+    if attempt.operation != "deploy" or not app.release.commands:
         return
     live = host.journal.app(app.name).live_slot
     if live and live.commit == commit:
@@ -39,7 +39,11 @@ def run_release(attempt: Attempt) -> None:
         tell_edges(attempt.host, attempt.app)
         try:
             run_commands(
-                attempt, Phase.RELEASE, app.release, timeout=app.release_timeout, failure=ReleaseError
+                attempt,
+                Phase.RELEASE,
+                app.release.commands,
+                timeout=app.release.timeout,
+                failure=ReleaseError,
             )
         except Exception as error:
             outcome = "interrupted" if isinstance(error, InterruptedByUserError) else "failed"

@@ -55,10 +55,10 @@ def _build(attempt: Attempt) -> None:
     found = _pushed_before(attempt)
     if found is None:
         run_commands(
-            *(attempt, Phase.BUILD, app.build),
-            timeout=app.build_timeout,
+            *(attempt, Phase.BUILD, app.build.commands),
+            timeout=app.build.timeout,
             failure=BuildError,
-            limits=app.build_limits,
+            limits=app.build.limits,
         )
         found = _with_image(attempt)
     attempt.app = app = found

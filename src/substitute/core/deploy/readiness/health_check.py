@@ -49,8 +49,8 @@ def program_of(host: Host, app: App, slot: SlotRecord, instance: InstanceRecord)
         proven = host.proven(app, slot)
     except ConfigError:
         proven = slot.version.applied_to(app, {}) if slot.version else app
-    kept = known(host, slot.full_name, proven.secrets_from) or {}  # nobody need be signed in for a look
-    return host.program(replace(proven, secret_values=kept), slot, instance, host.environment(app, slot))
+    kept = known(host, slot.full_name, proven.secrets.sources) or {}  # nobody need be signed in for a look
+    return host.program(proven.with_secrets(kept), slot, instance, host.environment(app, slot))
 
 
 def _requests(host: Host, health: Health, instance: InstanceRecord) -> Answer:

@@ -41,7 +41,7 @@ def drain(
     (not `stops`), so does whoever is about to go back to it. `tell` takes what is waited for, each time that it
     changes.
     """
-    waves = StreamEnding(host, slot, app.waves)
+    waves = StreamEnding(host, slot, app.drain.waves)
     limit = max(slot.drain_timeout, waves.limit)
     deadline = host.clock.monotonic() + limit
     in_flight = _InFlight()

@@ -55,13 +55,13 @@ def start_instances(
     require_free(host, slot, wanted)
     if caller is None:
         app, caller = host.proven(app, slot), host.environment(app, slot)
-    if app.is_contained and not app.image_id:
+    if app.is_contained and not app.image.id:
         raise RuntimeFailedError(
             f"Which image slot {slot.name} is to run in is not known.",
             cure="`substitute deploy` brings a version of which it is.",
         )
     app = holding(host, with_command(host, app, slot), slot)
-    keep(host, slot.full_name, app.secrets_from, app.secret_values)
+    keep(host, slot.full_name, app.secrets.sources, app.secrets.values)
     host.journal.starting(slot, wanted, standby=standby)
     return [_start(host, app, slot, one, caller) for one in wanted], Version.of(app, caller)
 

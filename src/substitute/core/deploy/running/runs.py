@@ -78,7 +78,9 @@ def place_of(host: Host, app: App, slot: SlotRecord) -> Place:
         )
     app, caller = host.proven(app, slot), host.environment(app, slot)
     app = holding(host, app, slot)
-    keep(host, slot.full_name, app.secrets_from, app.secret_values)  # nobody may be there to be asked again
+    keep(
+        host, slot.full_name, app.secrets.sources, app.secrets.values
+    )  # nobody may be there to be asked again
     place = Place(app, slot, caller)
     if not place.directory.is_dir():
         raise UsageError(

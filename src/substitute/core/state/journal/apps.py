@@ -222,14 +222,14 @@ def register(db: sqlite3.Connection, app: App, endpoints: Mapping[SlotName, tupl
     """Write the rows of `app`, and of each of its slots unless it runs, in the transaction of `db`."""
     db.execute("INSERT OR IGNORE INTO app (name) VALUES (?)", (app.name,))
     db.execute("DELETE FROM fact WHERE name = ?", (_waves(app.name),))
-    if app.waves:
-        known = json.dumps([app.waves.after, app.waves.over])
+    if app.drain.waves:
+        known = json.dumps([app.drain.waves.after, app.drain.waves.over])
         db.execute("INSERT INTO fact (name, value) VALUES (?, ?)", (_waves(app.name), known))
     led = (json.dumps(app.domains), json.dumps(app.assets), app.hold if app.runs_once else None)
     db.execute("UPDATE app SET domains = ?, assets = ?, hold = ? WHERE name = ?", (*led, app.name))
     for slot in app.slots.values():
         where = (dump_endpoints(endpoints[slot.name]), slot.clustered, str(_place(db, app.name, slot)))
-        limits = (app.drain_timeout, app.stop_timeout)
+        limits = (app.drain.timeout, app.stop_timeout)
         db.execute(
             "INSERT OR IGNORE INTO slot"
             " (endpoints, clustered, directory, drain_timeout, stop_timeout, app, name)"
