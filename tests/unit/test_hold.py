@@ -13,9 +13,15 @@ from substitute.console.progress import lines
 from substitute.core.deploy.deployment import deploy, promote, rollback
 from substitute.core.deploy.holding import abort
 from substitute.core.model.apps import Order
-from substitute.core.model.errors import DeploymentFailedError, InterruptedByUserError, UsageError
+from substitute.core.model.errors import (
+    DeploymentFailedError,
+    InterruptedByUserError,
+    NothingServesError,
+    UsageError,
+)
 from substitute.core.model.events import Held, PhaseStarted, Succeeded
 from substitute.core.model.slots import Phase, SlotName
+from substitute.core.operate.root import up
 from substitute.core.operate.standbys import look_after
 from tests.unit.fakes.balancer import FakeBalancer
 from tests.unit.shops import notices
@@ -106,6 +112,17 @@ def test_aborted_it_is_stopped_and_what_is_live_is_not_touched(held: Shop) -> No
     for act in (promote, abort):
         with pytest.raises(UsageError, match="No version of shop is held"):
             act(held.host, held.app)
+
+
+def test_where_the_live_one_hangs_it_can_be_promoted_and_is_by_nobody_else(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1")
+    deploy(shop.host, shop.app, "v2", hold_for=600.0)
+    shop.world.answering["shop_a"] = False
+    with pytest.raises(NothingServesError):
+        up(shop.host, [shop.app])
+    assert shop.host.journal.app("shop").live is SlotName.A
+    promote(shop.host, shop.app)
+    assert shop.host.journal.app("shop").live is SlotName.B
 
 
 @pytest.mark.parametrize("ends", ["abort", "its time is over", "deploy"])

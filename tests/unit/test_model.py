@@ -289,6 +289,16 @@ def test_a_rollback_to_what_stands_by_starts_nothing(standing_by: Operator) -> N
     assert not standing_by.stands_by("shop"), "what somebody left is not kept warm"
 
 
+@pytest.mark.parametrize("late", [0.5, 2.0], ids=["in its time", "later"])
+def test_a_rollback_from_one_that_hangs_goes_back_and_not_forth(standing_by: Operator, late: float) -> None:
+    standing_by.world.sicken("shop", SlotName.A)
+    standing_by.world.clock.sleep(STANDBY * late)
+    assert standing_by.rollback("shop").succeeded
+    live = standing_by.world.record("shop").live_slot
+    assert live is not None
+    assert (live.name, live.commit) == (SlotName.B, "v2")
+
+
 def test_it_ends_at_its_time_with_nobody_typing(standing_by: Operator) -> None:
     standing_by.guardian_of_standby("shop")
     assert standing_by.stands_by("shop"), "too early"
@@ -394,6 +404,20 @@ def test_what_crashed_while_it_was_held_is_not_promoted_though_it_was_started_ag
     assert not holding.promote("shop").succeeded
     assert holding.world.serves("shop")
     assert not holding.holds("shop")
+
+
+@pytest.mark.parametrize("command", ["up", "abort", "guardian"])
+def test_what_is_held_does_not_become_live_where_the_live_one_hangs(holding: Operator, command: str) -> None:
+    holding.world.sicken("shop", SlotName.B)
+    holding.world.clock.sleep(STANDBY if command == "guardian" else STANDBY / 2)
+    if command == "up":
+        holding.up()
+    elif command == "abort":
+        holding.abort("shop")
+    else:
+        holding.guardian_of_standby("shop")
+    assert holding.world.record("shop").live is SlotName.B
+    assert holding.holds("shop") == (command == "up")
 
 
 def test_a_hold_does_not_outlive_a_loss_of_power(holding: Operator) -> None:

@@ -100,8 +100,11 @@ class Operator:
         return outcome
 
     def abort(self, app: str, *mishaps: Mishap) -> Outcome:
-        held = self.world.record(app).holds(self.world.host.clock.now()) is not None
+        slot = self.world.record(app).holds(self.world.host.clock.now())
+        held = slot is not None
         outcome = self._type("abort", app, lambda host: abort(host, self.world.apps[app]), mishaps)
+        if slot:
+            self._promised("and does not become live", self.world.record(app).live is not slot.name)
         if not outcome.disturbed:
             self._promised("what is held is aborted, and nothing else is", outcome.succeeded == held)
             self._promised("it is held no more", not self.holds(app))
@@ -135,9 +138,15 @@ class Operator:
             outcome = self.world.run("rollback", [app], act)
             self.world.handed_over.clear()
             return outcome
+        left = self.world.record(app).live_slot
         outcome = self._type("rollback", app, act, mishaps)
         self._promised_shared(app, outcome)
         if not outcome.disturbed:
+            if outcome.succeeded and left and to is None:
+                live = self.world.record(app).live_slot
+                self._promised(
+                    "what was live is not any more", live is not None and live.commit != left.commit
+                )
             live, refused = self.world.record(app).live_slot, "across a contract" in str(outcome.error)
             self._promised("force goes back across a contract", not (force and refused))
             survives = live is None or self.world.rules.survives(app, live.commit)

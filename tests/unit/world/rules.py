@@ -164,8 +164,20 @@ class Rules:
         theirs = self.world.record(app).slots[slot.other].web
         other = any(one.name in self.world.unseen or self.world.is_ready(one.endpoints[0]) for one in theirs)
         ready = instance.endpoint and self.world.is_ready(instance.endpoint)
-        if should_serve and self.world.command != "check" and ready and not other:
+        if (
+            should_serve
+            and self.world.command != "check"
+            and ready
+            and not other
+            and not self._was_held(instance)
+        ):
             self.world.wrong(f"SIGTERM to {instance.name}, the last that is ready")
+
+    def _was_held(self, instance: Instance) -> bool:
+        """What was held has no clients: whoever decides about it may end it at any time."""
+        past = (one for one in self.world.journal.past(instance.app) if one.slot is instance.slot)
+        last = next(past, None)
+        return last is not None and last.outcome == "aborted"
 
     def _worker_told(self, instance: Instance) -> None:
         """Rule 6: a worker of the live version is stopped only for a new one, and only where it must not run twice."""

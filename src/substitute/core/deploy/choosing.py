@@ -72,6 +72,14 @@ def to_earlier(commit: str | None, *, force: bool = False) -> Choose:
     return choose
 
 
+def earlier_commit(commit: str | None, host: Host, app: App, record: AppRecord) -> str | None:
+    """Which commit `to_earlier` is about to choose; None where it will refuse."""
+    try:
+        return target_of(host, app, record, commit)
+    except UsageError:
+        return None
+
+
 def held_one(host: Host, app: App, record: AppRecord) -> Plan:
     """Choose what is held. Raises UsageError where nothing is."""
     slot = record.holds(host.clock.now())

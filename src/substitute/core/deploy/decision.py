@@ -14,7 +14,7 @@ class Seen:
     live: bool
     """The live slot does."""
     other: bool
-    """The other one does."""
+    """The other one does, and no person is to decide about it."""
     other_may: bool
     """The other one was live before and still gets requests: it may be live again at once."""
     down: str = ""

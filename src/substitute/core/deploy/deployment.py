@@ -9,11 +9,13 @@ Whatever fails before the commit: the journal still names the old slot, and `set
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.attempt import Attempt
 from substitute.core.deploy.candidate import admit, bring_up, change_workers
 from substitute.core.deploy.choosing import (
+    earlier_commit,
     held_one,
     into_next_slot,
     live_again,
@@ -29,7 +31,7 @@ from substitute.core.deploy.versions.release_guard import migration_left
 from substitute.core.deploy.working import working
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.errors import SubstituteError, UsageError
-from substitute.core.model.events import Notice, Warned
+from substitute.core.model.events import Notice, Unchanged, Warned
 from substitute.core.model.unexpected import expected
 from substitute.core.state.hand_lock import locks_on, require_unlocked
 from substitute.core.state.lock import holder_of
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
     from substitute.core.deploy.unchanged import AlreadyLive
     from substitute.core.host import Host
     from substitute.core.model.apps import App
+    from substitute.core.model.records import AppRecord
+
+    Aim = Callable[[Host, App, AppRecord], str | None]
 
 
 def deploy(
@@ -91,7 +96,9 @@ def rollback(
     With `now`, requests that an earlier version still finishes are cut. Raises as `deploy` does, and UsageError where
     there is nothing to go back to, or where without `force` it would go back across a contract (see `release_guard`).
     """
-    _operate(host, app, "rollback", to_earlier(commit, force=force), now=now)
+    _operate(
+        host, app, "rollback", to_earlier(commit, force=force), aim=partial(earlier_commit, commit), now=now
+    )
 
 
 def promote(host: Host, app: App, *, now: bool = False) -> None:
@@ -113,6 +120,7 @@ def _operate(
     spared: bool = False,
     now: bool = False,
     hold_for: float | None = None,
+    aim: Aim | None = None,
 ) -> None:
     """Do it; what is `spared` where it is live already is then left alone. With `now` no drain is waited for."""
     if operation != "rollback":  # and not only after another command was waited for
@@ -123,7 +131,11 @@ def _operate(
 
             until_free.enter_context(draining_now(host.journal, app.name, host.one_offs.myself(), cuts=now))
         _carry_out(
-            host, app, operation, choose, spared=spared, slot_is_free=until_free.close, hold_for=hold_for
+            *(host, app, operation, choose),
+            spared=spared,
+            slot_is_free=until_free.close,
+            hold_for=hold_for,
+            aim=aim,
         )
 
 
@@ -143,6 +155,7 @@ def _carry_out(
     spared: bool,
     slot_is_free: Callable[[], None],
     hold_for: float | None,
+    aim: Aim | None,
 ) -> None:
     """Do it; `slot_is_free` is called when the slot that is needed is free."""
     with working_on(host, app, operation) as (attempt, interrupts):
@@ -150,8 +163,12 @@ def _carry_out(
         with given_up_on_error(attempt):
             require_no_strangers(host, app, host.journal.app(app.name))
             host.journal.remember_environment(app.name, host.caller)
+            before = host.journal.app(app.name)
+            aimed_at = aim(host, app, before) if aim else None
             settled = settle(host, app, interrupts=interrupts)
             with interrupts.allowed():
+                if aimed_at and _went_back_to(host, app, before, aimed_at):
+                    return
                 plan, took = _choose(attempt, choose)
                 same = _already_live(host, app, plan, settled) if operation == "deploy" else None
                 if same and spared and not same.changed:
@@ -174,6 +191,15 @@ def _carry_out(
                 admit(attempt, started)
             commit(attempt)
         finish(attempt)
+
+
+def _went_back_to(host: Host, app: App, before: AppRecord, commit: str) -> bool:
+    """Whether settling has made `commit` live, since what was did not answer: then a rollback to it is done."""
+    live = host.journal.app(app.name).live_slot
+    if live is None or live.name is before.live or live.commit != commit:
+        return False
+    host.emit(Unchanged(app.name, live.name, commit, went_back=True))
+    return True
 
 
 def _heed_lock(host: Host, app: App, operation: str) -> None:

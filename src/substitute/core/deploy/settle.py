@@ -220,11 +220,16 @@ class _Settling:
             if found:
                 return Seen(live=True, other=False, other_may=False)
         may = bool(other.share) and other.committed
-        if down and other.standby_until is not None:  # it may be frozen, and is needed now
+        if down and other.committed:  # it may be frozen, and is needed now
             host.wake(other)
-        return Seen(
-            live=False, other=(may or bool(down)) and answers(host, app, other), other_may=may, down=down
-        )
+        asked = may or (bool(down) and not self._was_held(other))
+        return Seen(live=False, other=asked and answers(host, app, other), other_may=may, down=down)
+
+    def _was_held(self, slot: SlotRecord) -> bool:
+        """Whether a person was to decide about what is in `slot`, and has not: then nobody else does."""
+        past = self.host.journal.past(slot.app)
+        last = next((one for one in past if one.slot is slot.name), None)
+        return not slot.committed and last is not None and last.outcome in {"held", "aborted"}
 
     def _note_version(self, live: SlotRecord) -> None:
         """Have the journal know what the live slot runs with, where an earlier version of substitute has started it."""

@@ -259,11 +259,15 @@ class Unchanged(Event):
     """The one that was to be deployed."""
     watched: tuple[str, ...] = ()
     """Where nothing differs between the two."""
+    went_back: bool = False
+    """It was to be gone back to, and that was done before: what was live did not answer."""
 
     @property
     def message(self) -> str:
         """One line for people."""
         live = f"{self.commit[:10]} is live in slot {self.live} of {self.app}."
+        if self.went_back:
+            return f"{live} That is the version to go back to: nothing else was changed."
         if self.chosen in {"", self.commit}:
             return f"Nothing changed: {live} Nothing was deployed."
         where = ", ".join(self.watched)

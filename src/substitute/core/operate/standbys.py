@@ -24,7 +24,8 @@ def end(host: Host, app: App) -> None:
             host.emit(Notice(f"Nothing of {app.name} stands by."))
             return
         host.journal.end_standby(app.name)
-        settle(host, app, interrupts=interrupts)
+        if settle(host, app, interrupts=interrupts).live is slot.name:
+            return  # the live one does not answer: that it was needed was told
     host.emit(Notice(f"{slot.full_name} stopped. A rollback starts it again."))
 
 
