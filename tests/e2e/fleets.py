@@ -260,4 +260,5 @@ class Fleet:
         eventually(
             lambda: self.machines[name].run("test", "-e", file, check=False).returncode == 0,
             f"{file} on {name}",
+            patience=180,  # twenty hosts share this one's processors
         )
