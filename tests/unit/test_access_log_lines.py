@@ -22,12 +22,13 @@ class Line:
     backend: str = "app_shop_kept"
     server: str = "a0"
     client: str = "-931300555876867258"
+    mark: str = " -"
     request: str = "{shop.example.com|https} GET /search"
 
     def __str__(self) -> str:
         return (
             f"1795809504600 {self.state} {self.status} {self.retries} {self.times} {self.backend} {self.server} "
-            f"{self.client} {self.request}"
+            f"{self.client}{self.mark} {self.request}"
         )
 
 
@@ -55,6 +56,11 @@ def test_a_line_says_what_became_of_a_request() -> None:
         client="-931300555876867258",
         at=1795809504.6,
     )
+
+
+def test_a_mark_says_that_the_client_chose_and_a_line_without_one_is_of_an_earlier_release() -> None:
+    assert [found(Line(mark=mark)).chosen for mark in (" chosen", " -", "")] == [True, False, False]
+    assert found(Line(mark="")) == found(Line())
 
 
 def test_both_backends_of_an_app_are_one_app_and_another_app_is_none_of_it() -> None:

@@ -35,8 +35,8 @@ def canaried(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     return shop
 
 
-def ask(monkeypatch: pytest.MonkeyPatch, shop: Shop, *, requests: int, failing: int) -> None:
-    """Have so many come in each second to each version; so many of the candidate's fail."""
+def ask(monkeypatch: pytest.MonkeyPatch, shop: Shop, *, requests: int, failing: int, chosen: int = 0) -> None:
+    """Have so many come in each second to each version; so many of the candidate's fail, and all of the `chosen`."""
 
     def take(_: FakeAnswers, seconds: float) -> Sequence[Answered]:
         shop.world.clock.sleep(seconds)
@@ -49,6 +49,10 @@ def ask(monkeypatch: pytest.MonkeyPatch, shop: Shop, *, requests: int, failing: 
                 answered(slot=SlotName.B, client=client + "b", status=status),
                 answered(slot=None, client=None, status=503),
             ]
+        found += [
+            answered(slot=SlotName.B, client=f"{shop.world.clock.time}-own-{number}", status=500, chosen=True)
+            for number in range(int(chosen * seconds))
+        ]
         return found
 
     monkeypatch.setattr(FakeAnswers, "take", take)
@@ -90,6 +94,14 @@ def test_one_that_is_worse_is_stopped_at_once(canaried: Shop, monkeypatch: pytes
         deploy(canaried.host, canaried.app, "v2")
     assert routes(canaried) == ["route 3001=95 3002=5", "route 3001=100 3002=0"]
     assert outcome(canaried) == ("failed", "worse")
+
+
+def test_whoever_chose_the_candidate_is_not_compared(canaried: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(monkeypatch, canaried, requests=100, failing=0, chosen=10)
+    deploy(canaried.host, canaried.app, "v2")
+    assert outcome(canaried) == ("succeeded", "no worse")
+    (judged,) = [event for event in canaried.events if isinstance(event, Judged)]
+    assert judged.verdict["candidate"]["requests"] == judged.verdict["live"]["requests"] == 9000
 
 
 @pytest.mark.parametrize("needs_traffic", [False, True])

@@ -98,7 +98,7 @@ class _Course:
             self._host.clock.sleep(seconds)
         else:
             for one in self._answers.take(seconds):
-                if one.slot is not None:
+                if one.slot is not None and not one.chosen:
                     self._gathering.add(
                         candidate=one.slot is self._slot,
                         client=one.client,
