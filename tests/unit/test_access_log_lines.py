@@ -58,8 +58,14 @@ def test_a_line_says_what_became_of_a_request() -> None:
     )
 
 
-def test_a_mark_says_that_the_client_chose_and_a_line_without_one_is_of_an_earlier_release() -> None:
-    assert [found(Line(mark=mark)).chosen for mark in (" chosen", " -", "")] == [True, False, False]
+def test_a_mark_says_what_is_known_of_the_client_and_a_line_without_one_is_of_an_earlier_release() -> None:
+    marked = [found(Line(mark=mark)) for mark in (" chosen", " new", " -", "")]
+    assert [(one.chosen, one.new) for one in marked] == [
+        (True, False),
+        (False, True),
+        (False, False),
+        (False, False),
+    ]
     assert found(Line(mark="")) == found(Line())
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from substitute.core.deploy.deployment import deploy, rollback
+from substitute.core.judge.client_counts import ClientCounts
 from substitute.core.model.apps import Canary, CanaryStep
 from substitute.core.model.errors import DeploymentFailedError
 from substitute.core.model.events import Compared, Judged, PhaseStarted
@@ -94,6 +95,24 @@ def test_one_that_is_worse_is_stopped_at_once(canaried: Shop, monkeypatch: pytes
         deploy(canaried.host, canaried.app, "v2")
     assert routes(canaried) == ["route 3001=95 3002=5", "route 3001=100 3002=0"]
     assert outcome(canaried) == ("failed", "worse")
+
+
+def test_what_robots_are_called_is_not_kept(canaried: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[bool] = []
+    add = ClientCounts.add
+
+    def noted(self: ClientCounts, **one: Any) -> None:
+        counted.append(one["new"])
+        add(self, **one)
+
+    def take(_: FakeAnswers, seconds: float) -> Sequence[Answered]:
+        canaried.world.clock.sleep(seconds)
+        return [answered(slot=SlotName.B, new=new) for new in (True, False)]
+
+    monkeypatch.setattr(ClientCounts, "add", noted)
+    monkeypatch.setattr(FakeAnswers, "take", take)
+    deploy(canaried.host, canaried.app, "v2")
+    assert counted[:2] == [True, False]
 
 
 def test_whoever_chose_the_candidate_is_not_compared(canaried: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

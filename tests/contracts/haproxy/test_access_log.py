@@ -15,6 +15,7 @@ from substitute.core.ports.balancer import Preview
 from substitute.values import replace
 from tests.contracts.balanced_site import A, B, Site
 from tests.contracts.haproxies import another_app, balancer, meanwhile
+from tests.contracts.haproxy.test_clients import ask
 from tests.contracts.strict_client import get, load
 from tests.waiting import eventually
 
@@ -80,8 +81,18 @@ def test_who_names_the_version_is_told_from_whom_chance_has_sent(site: Site) -> 
     get(site.listen, "/neither", X_Substitute_Canary="perhaps")
     get(site.listen, "/preview", Cookie="substitute-preview=0123456789abcdef")
     get(site.listen, "/over", X_Substitute_Preview="fedcba9876543210")
-    chosen = {one.path: one.slot for one in recent(site, 7) if one.chosen}
-    assert chosen == {"/new": B, "/live": A, "/preview": B}
+    lines = recent(site, 7)
+    assert {one.path: one.slot for one in lines if one.chosen} == {"/new": B, "/live": A, "/preview": B}
+    assert {one.path for one in lines if one.new} == {"/chance", "/neither", "/over"}
+
+
+def test_a_client_has_the_name_of_its_cookie_from_the_request_on_that_gave_it(site: Site) -> None:
+    site.route(50, 50)
+    cookie = ask(site.listen)[2].partition(";")[0]
+    get(site.listen, "/back", Cookie=cookie)
+    first, back = recent(site, 2)
+    assert (first.new, back.new) == (True, False)
+    assert first.client == back.client
 
 
 def test_an_answer_that_the_instance_broke_off_is_told_from_a_client_that_left(site: Site) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from substitute.balancers.haproxy import checks
-from substitute.balancers.haproxy.log_format import CHOSEN
+from substitute.balancers.haproxy.log_format import CHOSEN, NEW
 from substitute.balancers.haproxy.names import (
     CANARY_HEADER,
     CLIENT_COOKIE,
@@ -69,6 +69,7 @@ def staying(backend: Backend) -> list[str]:
         f"    http-request set-var(txn.drawn) {drawn} if {shared}",
         f"    http-request set-var(txn.below) var(txn.shared),field(2,:),sub(txn.drawn) if {shared}",
         f"    http-response add-header Set-Cookie {cookie} if {{ var(txn.unknown) -m bool }}",
+        f"    http-request set-var(txn.mark) str({NEW}) if {{ var(txn.unknown) -m bool }}",
         # The log tells who is here by its own choice, and is not to be compared with those whom chance has sent.
         f"    http-request set-var(txn.mark) str({CHOSEN}) if {{ var(txn.preview) -m beg {name}/ }}",
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from substitute.balancers.haproxy.log_format import CHOSEN, HOST, LONGEST
+from substitute.balancers.haproxy.log_format import CHOSEN, HOST, LONGEST, NEW
 from substitute.balancers.haproxy.names import KEPT
 from substitute.core.model.slots import SlotName
 from substitute.core.ports.access_log import CUT, Answered
@@ -55,6 +55,7 @@ def _answered(found: re.Match[str], *, whole: bool) -> Answered:
         client=None if found["client"] == "-" else found["client"],
         at=int(found["at"]) / 1000,
         chosen=found["mark"] == CHOSEN,
+        new=found["mark"] == NEW,
     )
 
 

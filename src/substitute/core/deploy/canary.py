@@ -102,6 +102,7 @@ class _Course:
                     self._gathering.add(
                         candidate=one.slot is self._slot,
                         client=one.client,
+                        new=one.new,
                         failed=one.failed,
                         seconds=one.seconds,
                     )

@@ -40,6 +40,8 @@ class Answered(NamedTuple):
     """When it ended, in seconds since the epoch."""
     chosen: bool = False
     """Whether the client named the version (by a header, or as its preview), so that it was not chance."""
+    new: bool = False
+    """Whether `client` was made up for this request: a client that keeps no cookies has another one in each."""
 
     @property
     def failed(self) -> bool:
