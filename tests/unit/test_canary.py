@@ -11,7 +11,7 @@ from substitute.core.deploy.deployment import deploy, rollback
 from substitute.core.judge.client_counts import ClientCounts
 from substitute.core.model.apps import Canary, CanaryStep
 from substitute.core.model.errors import DeploymentFailedError
-from substitute.core.model.events import Compared, Judged, PhaseStarted
+from substitute.core.model.events import Compared, Judged, Notice, PhaseStarted
 from substitute.core.model.slots import Phase, SlotName
 from tests.unit.fakes.balancer import FakeAnswers
 from tests.unit.test_replay import answered
@@ -141,14 +141,43 @@ def test_where_clients_are_few_requests_are_sent_besides(canaried: Shop) -> None
     canaried.change(
         canary=Canary(STEPS, synthetic=50.0),
         domains=("*.example.com", "shop.example.com"),
-        health=replace(canaried.app.health, warm=("/", "/search")),
+        health=replace(
+            canaried.app.health, warm=("/", "/search"), headers={"X-Forwarded-Proto": "https"}, host="inside"
+        ),
     )
     deploy(canaried.host, canaried.app, "v2")
     log = canaried.world.log
-    begun = log.index("load on 127.0.0.1:8080 for / /search of shop.example.com: 50/s")
+    begun = log.index(
+        "load on 127.0.0.1:8080 for / /search with Host=shop.example.com X-Forwarded-Proto=https: 50/s"
+    )
     assert (
         begun < log.index("route 3001=75 3002=25") < log.index("no load") < log.index("route 3001=0 3002=100")
     )
+
+
+@pytest.mark.parametrize("own", [{}, {"Host": "own"}])
+def test_where_no_domain_is_known_requests_are_for_the_host_of_the_health_check(
+    canaried: Shop, own: dict[str, str]
+) -> None:
+    canaried.change(
+        canary=Canary(STEPS, synthetic=50.0),
+        domains=(),
+        health=replace(canaried.app.health, warm=("/",), headers=own, host="inside"),
+    )
+    deploy(canaried.host, canaried.app, "v2")
+    assert f"load on 127.0.0.1:8080 for / with Host={own.get('Host', 'inside')}: 50/s" in canaried.world.log
+
+
+def test_requests_that_tell_nothing_are_told_of(canaried: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        canaried.host.load, "wrong", "none of 12 GETs of / was answered with 2xx, but with 301"
+    )
+    canaried.change(canary=Canary(STEPS, synthetic=50.0), health=replace(canaried.app.health, warm=("/",)))
+    deploy(canaried.host, canaried.app, "v2")
+    (said,) = [
+        one.message for one in canaried.events if isinstance(one, Notice) and "synthetic" in one.message
+    ]
+    assert "none of 12 GETs of / was answered with 2xx, but with 301." in said
 
 
 def test_without_a_judge_it_is_only_watched(canaried: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,14 +52,18 @@ def _synthetic(attempt: Attempt) -> AbstractContextManager[object]:
             Notice(f"app.{app.name}.canary.synthetic has no page to ask for: health.warm names none.")
         )
         return nullcontext()
-    name, _, port = fronts[0].rpartition(":")
-    front = f"{'127.0.0.1' if name in {'*', '0.0.0.0', '[::]'} else name}:{port}"  # noqa: S104
+    address, _, port = fronts[0].rpartition(":")
+    front = f"{'127.0.0.1' if address in {'*', '0.0.0.0', '[::]'} else address}:{port}"  # noqa: S104
+    name = next((one for one in app.domains if "*" not in one), app.health.host)
     return host.load.flowing(
         front,
-        host=next((one for one in app.domains if "*" not in one), ""),
+        headers={**({"Host": name} if name else {}), **app.health.headers},
         paths=paths,
         rate=app.canary.synthetic,
         directory=host.root / "deploy" / "run",
+        tell=lambda what: attempt.emit(
+            Notice(f"The requests of app.{app.name}.canary.synthetic tell nothing of some pages: {what}.")
+        ),
     )
 
 
