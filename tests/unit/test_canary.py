@@ -11,10 +11,12 @@ from substitute.core.deploy.deployment import deploy, rollback
 from substitute.core.judge.client_counts import ClientCounts
 from substitute.core.model.apps import Canary, CanaryStep
 from substitute.core.model.errors import DeploymentFailedError
-from substitute.core.model.events import Compared, Judged, Notice, PhaseStarted
+from substitute.core.model.events import Compared, Judged, Notice, PhaseStarted, Warned
+from substitute.core.model.programs import Process
 from substitute.core.model.slots import Phase, SlotName
 from tests.unit.fakes.balancer import FakeAnswers
 from tests.unit.test_replay import answered
+from tests.unit.test_stop_first import WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -200,6 +202,45 @@ def test_one_that_stops_answering_is_stopped(canaried: Shop, monkeypatch: pytest
     with pytest.raises(DeploymentFailedError, match="still serves"):
         deploy(canaried.host, canaried.app, "v2")
     assert routes(canaried)[-1] == "route 3001=100 3002=0"
+
+
+def ending(monkeypatch: pytest.MonkeyPatch, shop: Shop, *, each: float) -> None:
+    """Have the candidate's worker end, and be started again, so often in seconds."""
+    sleep, last = type(shop.world.clock).sleep, [0.0]
+
+    def end(clock: object, seconds: float) -> None:
+        sleep(clock, seconds)  # type: ignore[arg-type]
+        if "shop_b_worker_1" in shop.world.running and shop.world.clock.time >= last[0] + each:
+            last[0] = shop.world.clock.time
+            shop.world.pids += 1
+            shop.world.running["shop_b_worker_1"] = Process(shop.world.pids, shop.world.pids, "boot")
+
+    monkeypatch.setattr(type(shop.world.clock), "sleep", end)
+
+
+def warned_of_worker(shop: Shop) -> list[str]:
+    return [one.message for one in shop.events if isinstance(one, Warned) and "orker" in one.message]
+
+
+@pytest.mark.parametrize("judge", [False, True])
+def test_a_worker_that_ends_again_and_again_is_named_once_and_stops_nothing(
+    canaried: Shop, monkeypatch: pytest.MonkeyPatch, *, judge: bool
+) -> None:
+    canaried.change(canary=Canary(STEPS, judge=judge), processes={"worker": WORKER})
+    ending(monkeypatch, canaried, each=4.0)
+    deploy(canaried.host, canaried.app, "v2")
+    told = "Worker 1 of slot b has ended 3 times within a minute. See `substitute logs b_worker_1`."
+    assert warned_of_worker(canaried) == [told]
+    assert told in canaried.host.journal.history("shop", 1)[0].reason
+
+
+def test_a_worker_that_ends_after_so_many_jobs_is_as_it_should_be(
+    canaried: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canaried.change(canary=Canary((CanaryStep(5, 300.0),)), processes={"worker": WORKER})
+    ending(monkeypatch, canaried, each=30.0)
+    deploy(canaried.host, canaried.app, "v2")
+    assert warned_of_worker(canaried) == []
 
 
 def test_who_goes_back_does_not_wait(canaried: Shop) -> None:
