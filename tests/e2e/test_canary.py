@@ -100,6 +100,18 @@ def test_one_whose_pages_fail_is_stopped_and_few_have_met_it(site: Site) -> None
     assert newest["verdict"]["candidate"]["failures"] >= newest["verdict"]["live"]["failures"]
 
 
+def test_a_worker_that_ends_again_and_again_is_named_and_the_version_becomes_live(site: Site) -> None:
+    site.run("deploy")
+    queue = '[app.shop.process.queue]\nstart = "sleep 2"\n'
+    site.configure(more=f'[app.shop.canary]\nsteps = ["20% 20s"]\n{queue}')
+    site.repository.commit("2")
+    told = site.run("deploy")
+    warning = "Queue 1 of slot b has ended 3 times within a minute. See `substitute logs b_queue_1`."
+    assert warning in told.stdout + told.stderr
+    assert warning in site.document("history")["deployments"][0]["reason"]
+    site.assert_only_serves("b")
+
+
 def test_ctrl_c_and_a_killed_deployer_end_it(site: Site) -> None:
     site.run("deploy")
     canary(site, "20% 10m")

@@ -22,12 +22,13 @@ class Line:
     backend: str = "app_shop_kept"
     server: str = "a0"
     client: str = "-931300555876867258"
+    mark: str = " -"
     request: str = "{shop.example.com|https} GET /search"
 
     def __str__(self) -> str:
         return (
             f"1795809504600 {self.state} {self.status} {self.retries} {self.times} {self.backend} {self.server} "
-            f"{self.client} {self.request}"
+            f"{self.client}{self.mark} {self.request}"
         )
 
 
@@ -55,6 +56,17 @@ def test_a_line_says_what_became_of_a_request() -> None:
         client="-931300555876867258",
         at=1795809504.6,
     )
+
+
+def test_a_mark_says_what_is_known_of_the_client_and_a_line_without_one_is_of_an_earlier_release() -> None:
+    marked = [found(Line(mark=mark)) for mark in (" chosen", " new", " -", "")]
+    assert [(one.chosen, one.new) for one in marked] == [
+        (True, False),
+        (False, True),
+        (False, False),
+        (False, False),
+    ]
+    assert found(Line(mark="")) == found(Line())
 
 
 def test_both_backends_of_an_app_are_one_app_and_another_app_is_none_of_it() -> None:

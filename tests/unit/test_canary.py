@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from substitute.core.deploy.deployment import deploy, rollback
+from substitute.core.judge.client_counts import ClientCounts
 from substitute.core.model.apps import Canary, CanaryStep
 from substitute.core.model.errors import DeploymentFailedError
-from substitute.core.model.events import Compared, Judged, PhaseStarted
+from substitute.core.model.events import Compared, Judged, Notice, PhaseStarted, Warned
+from substitute.core.model.programs import Process
 from substitute.core.model.slots import Phase, SlotName
 from tests.unit.fakes.balancer import FakeAnswers
 from tests.unit.test_replay import answered
+from tests.unit.test_stop_first import WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +38,8 @@ def canaried(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     return shop
 
 
-def ask(monkeypatch: pytest.MonkeyPatch, shop: Shop, *, requests: int, failing: int) -> None:
-    """Have so many come in each second to each version; so many of the candidate's fail."""
+def ask(monkeypatch: pytest.MonkeyPatch, shop: Shop, *, requests: int, failing: int, chosen: int = 0) -> None:
+    """Have so many come in each second to each version; so many of the candidate's fail, and all of the `chosen`."""
 
     def take(_: FakeAnswers, seconds: float) -> Sequence[Answered]:
         shop.world.clock.sleep(seconds)
@@ -49,6 +52,10 @@ def ask(monkeypatch: pytest.MonkeyPatch, shop: Shop, *, requests: int, failing: 
                 answered(slot=SlotName.B, client=client + "b", status=status),
                 answered(slot=None, client=None, status=503),
             ]
+        found += [
+            answered(slot=SlotName.B, client=f"{shop.world.clock.time}-own-{number}", status=500, chosen=True)
+            for number in range(int(chosen * seconds))
+        ]
         return found
 
     monkeypatch.setattr(FakeAnswers, "take", take)
@@ -92,6 +99,32 @@ def test_one_that_is_worse_is_stopped_at_once(canaried: Shop, monkeypatch: pytes
     assert outcome(canaried) == ("failed", "worse")
 
 
+def test_what_robots_are_called_is_not_kept(canaried: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[bool] = []
+    add = ClientCounts.add
+
+    def noted(self: ClientCounts, **one: Any) -> None:
+        counted.append(one["new"])
+        add(self, **one)
+
+    def take(_: FakeAnswers, seconds: float) -> Sequence[Answered]:
+        canaried.world.clock.sleep(seconds)
+        return [answered(slot=SlotName.B, new=new) for new in (True, False)]
+
+    monkeypatch.setattr(ClientCounts, "add", noted)
+    monkeypatch.setattr(FakeAnswers, "take", take)
+    deploy(canaried.host, canaried.app, "v2")
+    assert counted[:2] == [True, False]
+
+
+def test_whoever_chose_the_candidate_is_not_compared(canaried: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(monkeypatch, canaried, requests=100, failing=0, chosen=10)
+    deploy(canaried.host, canaried.app, "v2")
+    assert outcome(canaried) == ("succeeded", "no worse")
+    (judged,) = [event for event in canaried.events if isinstance(event, Judged)]
+    assert judged.verdict["candidate"]["requests"] == judged.verdict["live"]["requests"] == 9000
+
+
 @pytest.mark.parametrize("needs_traffic", [False, True])
 def test_where_too_little_was_seen_it_is_the_users_choice(
     canaried: Shop, monkeypatch: pytest.MonkeyPatch, *, needs_traffic: bool
@@ -110,14 +143,43 @@ def test_where_clients_are_few_requests_are_sent_besides(canaried: Shop) -> None
     canaried.change(
         canary=Canary(STEPS, synthetic=50.0),
         domains=("*.example.com", "shop.example.com"),
-        health=replace(canaried.app.health, warm=("/", "/search")),
+        health=replace(
+            canaried.app.health, warm=("/", "/search"), headers={"X-Forwarded-Proto": "https"}, host="inside"
+        ),
     )
     deploy(canaried.host, canaried.app, "v2")
     log = canaried.world.log
-    begun = log.index("load on 127.0.0.1:8080 for / /search of shop.example.com: 50/s")
+    begun = log.index(
+        "load on 127.0.0.1:8080 for / /search with Host=shop.example.com X-Forwarded-Proto=https: 50/s"
+    )
     assert (
         begun < log.index("route 3001=75 3002=25") < log.index("no load") < log.index("route 3001=0 3002=100")
     )
+
+
+@pytest.mark.parametrize("own", [{}, {"Host": "own"}])
+def test_where_no_domain_is_known_requests_are_for_the_host_of_the_health_check(
+    canaried: Shop, own: dict[str, str]
+) -> None:
+    canaried.change(
+        canary=Canary(STEPS, synthetic=50.0),
+        domains=(),
+        health=replace(canaried.app.health, warm=("/",), headers=own, host="inside"),
+    )
+    deploy(canaried.host, canaried.app, "v2")
+    assert f"load on 127.0.0.1:8080 for / with Host={own.get('Host', 'inside')}: 50/s" in canaried.world.log
+
+
+def test_requests_that_tell_nothing_are_told_of(canaried: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        canaried.host.load, "wrong", "none of 12 GETs of / was answered with 2xx, but with 301"
+    )
+    canaried.change(canary=Canary(STEPS, synthetic=50.0), health=replace(canaried.app.health, warm=("/",)))
+    deploy(canaried.host, canaried.app, "v2")
+    (said,) = [
+        one.message for one in canaried.events if isinstance(one, Notice) and "synthetic" in one.message
+    ]
+    assert "none of 12 GETs of / was answered with 2xx, but with 301." in said
 
 
 def test_without_a_judge_it_is_only_watched(canaried: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +202,45 @@ def test_one_that_stops_answering_is_stopped(canaried: Shop, monkeypatch: pytest
     with pytest.raises(DeploymentFailedError, match="still serves"):
         deploy(canaried.host, canaried.app, "v2")
     assert routes(canaried)[-1] == "route 3001=100 3002=0"
+
+
+def ending(monkeypatch: pytest.MonkeyPatch, shop: Shop, *, each: float) -> None:
+    """Have the candidate's worker end, and be started again, so often in seconds."""
+    sleep, last = type(shop.world.clock).sleep, [0.0]
+
+    def end(clock: object, seconds: float) -> None:
+        sleep(clock, seconds)  # type: ignore[arg-type]
+        if "shop_b_worker_1" in shop.world.running and shop.world.clock.time >= last[0] + each:
+            last[0] = shop.world.clock.time
+            shop.world.pids += 1
+            shop.world.running["shop_b_worker_1"] = Process(shop.world.pids, shop.world.pids, "boot")
+
+    monkeypatch.setattr(type(shop.world.clock), "sleep", end)
+
+
+def warned_of_worker(shop: Shop) -> list[str]:
+    return [one.message for one in shop.events if isinstance(one, Warned) and "orker" in one.message]
+
+
+@pytest.mark.parametrize("judge", [False, True])
+def test_a_worker_that_ends_again_and_again_is_named_once_and_stops_nothing(
+    canaried: Shop, monkeypatch: pytest.MonkeyPatch, *, judge: bool
+) -> None:
+    canaried.change(canary=Canary(STEPS, judge=judge), processes={"worker": WORKER})
+    ending(monkeypatch, canaried, each=4.0)
+    deploy(canaried.host, canaried.app, "v2")
+    told = "Worker 1 of slot b has ended 3 times within a minute. See `substitute logs b_worker_1`."
+    assert warned_of_worker(canaried) == [told]
+    assert told in canaried.host.journal.history("shop", 1)[0].reason
+
+
+def test_a_worker_that_ends_after_so_many_jobs_is_as_it_should_be(
+    canaried: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canaried.change(canary=Canary((CanaryStep(5, 300.0),)), processes={"worker": WORKER})
+    ending(monkeypatch, canaried, each=30.0)
+    deploy(canaried.host, canaried.app, "v2")
+    assert warned_of_worker(canaried) == []
 
 
 def test_who_goes_back_does_not_wait(canaried: Shop) -> None:

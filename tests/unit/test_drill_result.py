@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from substitute.core.model.errors import DeploymentFailedError, InterruptedByUserError, UsageError
-from substitute.core.model.events import PhaseFinished, PhaseStarted, Succeeded
+from substitute.core.model.events import PhaseFinished, PhaseStarted, Stepped, Succeeded
 from substitute.core.model.records import DrillRecord
 from substitute.core.model.slots import Phase, SlotName
 from substitute.core.state.journal import Journal
@@ -190,6 +191,45 @@ def test_what_comes_between_two_phases_belongs_to_the_first() -> None:
     clock.now += 1
     timeline(PhaseFinished(Phase.BUILD, "shop", SlotName.B, 4, 1.0))
     assert timeline.phase_at(clock.now + 1) == "build"
+
+
+def with_canary() -> Timeline:
+    """A canary from 4 on, of 5 % until 6 and of 25 % until 9; the drain is over at 10."""
+    clock = Clock()
+    timeline = Timeline(clock)
+    timeline.begin()
+    for at, event in (
+        (4.0, PhaseStarted(Phase.CANARY, "shop", SlotName.B, 4)),
+        (4.0, Stepped("shop", SlotName.B, 5, 2.0)),
+        (6.0, Stepped("shop", SlotName.B, 25, 3.0)),
+        (9.0, PhaseFinished(Phase.CANARY, "shop", SlotName.B, 4, 5.0)),
+        (9.5, PhaseStarted(Phase.DRAIN, "shop", SlotName.B, 4)),
+    ):
+        clock.now = START + at
+        timeline(event)
+    clock.now = START + 10
+    timeline.finish()
+    clock.now = START + 12
+    timeline.close()
+    return timeline
+
+
+@pytest.mark.parametrize(
+    ("at", "phase"),
+    [(3.9, "begin"), (4.1, "5 %"), (5.9, "5 %"), (6.1, "25 %"), (9.4, "25 %"), (9.6, "drain")],
+)
+def test_each_moment_of_a_canary_has_its_step(at: float, phase: str) -> None:
+    timeline = with_canary()
+    assert (timeline.phase_at(START + at), timeline.part_at(START + at)) == (phase, "during")
+
+
+def test_failures_phases_and_the_page_name_the_steps_of_a_canary() -> None:
+    result = replace(drilled(failures=[failure(6.5)]), timeline=with_canary())
+    document = result.document()
+    assert [one["phase"] for one in document["failures"]] == ["25 %"]
+    lasted = {one["name"]: one["end"] - one["start"] for one in document["phases"]}
+    assert (lasted["5 %"], lasted["25 %"]) == (2.0, 3.5)
+    assert all(label in page(result) for label in ("5 % 2.0 s", "25 % 3.5 s"))
 
 
 # -- the result -----------------------------------------------------------------------------------

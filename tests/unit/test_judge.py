@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle  # of a size
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -353,6 +354,27 @@ def test_requests_without_a_client_count_each() -> None:
         gathering.add(candidate=True, client=None, failed=failed, seconds=0.1)
 
     assert gathering.block().candidate == Tally.of_requests(3, 2, Histogram.of([0.1]))
+
+
+def test_a_client_whose_first_request_fails_is_one_failure_when_it_comes_back() -> None:
+    gathering = ClientCounts()
+    gathering.add(candidate=True, client="a", failed=True, seconds=0.1, new=True)
+    first = gathering.block().candidate
+    gathering.add(candidate=True, client="a", failed=True, seconds=0.1)
+    second = gathering.block().candidate
+
+    assert (first.clients, first.failing, second.clients, second.failing) == (1, 1, 0, 0)
+
+
+def test_of_robots_without_cookies_nothing_is_kept() -> None:
+    gathering = ClientCounts()
+    before = len(pickle.dumps(gathering))
+    for number in range(1000):
+        gathering.add(candidate=True, client=f"robot {number}", failed=False, seconds=0.1, new=True)
+    seen = gathering.block().candidate
+
+    assert seen == Tally.of_requests(1000, 0, Histogram.of([0.1] * 1000))
+    assert len(pickle.dumps(gathering)) == before
 
 
 def test_blocks_come_back_from_json() -> None:

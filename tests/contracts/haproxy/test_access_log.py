@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 from substitute.balancers.haproxy import leaving
 from substitute.balancers.haproxy import socket as haproxys_socket
 from substitute.core.ports.access_log import CUT, Answered, Answers
+from substitute.core.ports.balancer import Preview
+from substitute.values import replace
 from tests.contracts.balanced_site import A, B, Site
 from tests.contracts.haproxies import another_app, balancer, meanwhile
+from tests.contracts.haproxy.test_clients import ask
 from tests.contracts.strict_client import get, load
 from tests.waiting import eventually
 
@@ -66,6 +69,30 @@ def test_each_request_is_remembered_once_without_what_is_the_clients(site: Site)
     said = repr([first, second, third, last])
     assert not [secret for secret in ("geheim", "abc", "192.0.2.7") if secret in said]
     assert first.at <= second.at <= last.at
+
+
+def test_who_names_the_version_is_told_from_whom_chance_has_sent(site: Site) -> None:
+    shared = replace(site.shop(50, 50), candidate=B, preview=Preview("0123456789abcdef", B))
+    site.balancer.route([shared])
+    get(site.listen, "/chance")
+    get(site.listen, "/client", Cookie="substitute=abc")
+    get(site.listen, "/new", X_Substitute_Canary="yes")
+    get(site.listen, "/live", X_Substitute_Canary="No", Cookie="substitute=abc")
+    get(site.listen, "/neither", X_Substitute_Canary="perhaps")
+    get(site.listen, "/preview", Cookie="substitute-preview=0123456789abcdef")
+    get(site.listen, "/over", X_Substitute_Preview="fedcba9876543210")
+    lines = recent(site, 7)
+    assert {one.path: one.slot for one in lines if one.chosen} == {"/new": B, "/live": A, "/preview": B}
+    assert {one.path for one in lines if one.new} == {"/chance", "/neither", "/over"}
+
+
+def test_a_client_has_the_name_of_its_cookie_from_the_request_on_that_gave_it(site: Site) -> None:
+    site.route(50, 50)
+    cookie = ask(site.listen)[2].partition(";")[0]
+    get(site.listen, "/back", Cookie=cookie)
+    first, back = recent(site, 2)
+    assert (first.new, back.new) == (True, False)
+    assert first.client == back.client
 
 
 def test_an_answer_that_the_instance_broke_off_is_told_from_a_client_that_left(site: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from substitute.balancers.haproxy import checks
+from substitute.balancers.haproxy.log_format import CHOSEN, NEW
 from substitute.balancers.haproxy.names import (
     CANARY_HEADER,
     CLIENT_COOKIE,
@@ -68,10 +69,14 @@ def staying(backend: Backend) -> list[str]:
         f"    http-request set-var(txn.drawn) {drawn} if {shared}",
         f"    http-request set-var(txn.below) var(txn.shared),field(2,:),sub(txn.drawn) if {shared}",
         f"    http-response add-header Set-Cookie {cookie} if {{ var(txn.unknown) -m bool }}",
+        f"    http-request set-var(txn.mark) str({NEW}) if {{ var(txn.unknown) -m bool }}",
+        # The log tells who is here by its own choice, and is not to be compared with those whom chance has sent.
+        f"    http-request set-var(txn.mark) str({CHOSEN}) if {{ var(txn.preview) -m beg {name}/ }}",
     ]
     for slot in SlotName:
         new = f"{{ var(txn.shared),field(3,:) -m str {slot} }} {{ req.hdr({CANARY_HEADER}) -i -m str"
         lines += [
+            f"    http-request set-var(txn.mark) str({CHOSEN}) if {new} yes no }}",
             f"    http-request set-var(txn.below) int({int(slot is SlotName.B)}) if {new} yes }}",
             f"    http-request set-var(txn.below) int({int(slot is SlotName.A)}) if {new} no }}",
         ]

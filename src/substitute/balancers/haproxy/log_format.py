@@ -8,10 +8,14 @@ _SIZE = 2 << 20
 """Bytes: some 20,000 requests."""
 LONGEST = 1024
 """Bytes of a line. Last comes what the client can make long, so that only this is cut."""
+CHOSEN, NEW = "chosen", "new"
+"""The mark of a request whose client named the version, so that it did not come there by chance; and of one whose
+client has got its name with this request, and may never use it. Others have none (``-``)."""
 HOST, _SCHEME = 128, 5
 """Characters that are kept of what names the host, and of ``https``."""
 _FORMAT = (
-    "%[date(0,ms)] %ts %ST %rc %Tc %Tr %Ta %b %s %[var(txn.client),concat(,proc.salt),xxh64] %hr %HM %HPO"
+    "%[date(0,ms)] %ts %ST %rc %Tc %Tr %Ta %b %s %[var(txn.client),concat(,proc.salt),xxh64]"
+    " %[var(txn.mark)] %hr %HM %HPO"
 )
 
 

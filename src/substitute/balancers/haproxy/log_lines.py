@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from substitute.balancers.haproxy.log_format import HOST, LONGEST
+from substitute.balancers.haproxy.log_format import CHOSEN, HOST, LONGEST, NEW
 from substitute.balancers.haproxy.names import KEPT
 from substitute.core.model.slots import SlotName
 from substitute.core.ports.access_log import CUT, Answered
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _LINE = re.compile(
     r"(?P<at>\d+) (?P<by>.). (?P<status>-?\d+) (?P<retries>\+?\d+) (?P<connect>-?\d+) (?P<answer>-?\d+) (?P<all>\d+)"
     rf" app_(?P<app>[^_ ]+?)(?:{KEPT})? (?P<server>[ab]\d+|<NOSRV>) (?P<client>-?\d+|-)"
+    r"(?: (?P<mark>[a-z]+|-))?"  # not in those of a HAProxy that an earlier release has configured
     r" \{(?P<host>[^|}]*)\|(?P<scheme>[^|}]*)\} (?P<method>\S+) ?(?P<path>.*)"
 )
 _ENCODED = re.compile("#(22|23|7B|7C|7D)")
@@ -53,6 +54,8 @@ def _answered(found: re.Match[str], *, whole: bool) -> Answered:
         seconds=_milliseconds(found) / 1000,
         client=None if found["client"] == "-" else found["client"],
         at=int(found["at"]) / 1000,
+        chosen=found["mark"] == CHOSEN,
+        new=found["mark"] == NEW,
     )
 
 

@@ -133,7 +133,8 @@ class CanaryConfig(Table):
     synthetic = key(
         Rate,
         "Requests that substitute sends besides those of your clients, where these are few: GETs of the pages in "
-        "`health.warm`, through HAProxy. A part of them comes to the new version, as of clients.",
+        "`health.warm`, through HAProxy, with `health.headers`. A part of them comes to the new version, as of "
+        "clients.",
         default="",
         example="50/s",
     )

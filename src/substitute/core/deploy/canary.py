@@ -6,11 +6,12 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.readiness.readiness import Watch
+from substitute.core.deploy.running.crashes import MANY, CrashWatch
 from substitute.core.judge.client_counts import ClientCounts
 from substitute.core.judge.judge import Judge
 from substitute.core.judge.verdict import End
 from substitute.core.model.errors import WorseError
-from substitute.core.model.events import Compared, Judged, Notice, Seen, Stepped
+from substitute.core.model.events import Compared, Judged, Notice, Seen, Stepped, Warned
 from substitute.core.model.slots import Phase
 
 if TYPE_CHECKING:
@@ -52,14 +53,18 @@ def _synthetic(attempt: Attempt) -> AbstractContextManager[object]:
             Notice(f"app.{app.name}.canary.synthetic has no page to ask for: health.warm names none.")
         )
         return nullcontext()
-    name, _, port = fronts[0].rpartition(":")
-    front = f"{'127.0.0.1' if name in {'*', '0.0.0.0', '[::]'} else name}:{port}"  # noqa: S104
+    address, _, port = fronts[0].rpartition(":")
+    front = f"{'127.0.0.1' if address in {'*', '0.0.0.0', '[::]'} else address}:{port}"  # noqa: S104
+    name = next((one for one in app.domains if "*" not in one), app.health.host)
     return host.load.flowing(
         front,
-        host=next((one for one in app.domains if "*" not in one), ""),
+        headers={**({"Host": name} if name else {}), **app.health.headers},
         paths=paths,
         rate=app.canary.synthetic,
         directory=host.root / "deploy" / "run",
+        tell=lambda what: attempt.emit(
+            Notice(f"The requests of app.{app.name}.canary.synthetic tell nothing of some pages: {what}.")
+        ),
     )
 
 
@@ -70,6 +75,7 @@ class _Course:
         self._attempt, self._answers = attempt, answers
         self._host, self._app, self._slot = attempt.host, attempt.app, attempt.plan.slot
         self._watch = Watch(attempt.host, attempt.slot, started)
+        self._workers = CrashWatch(attempt.host, attempt.slot.others)
         self._gathering, self._judge = ClientCounts(), Judge()
         self._told = self._host.clock.monotonic()
         self._before = (0, 0)
@@ -98,16 +104,21 @@ class _Course:
             self._host.clock.sleep(seconds)
         else:
             for one in self._answers.take(seconds):
-                if one.slot is not None:
+                if one.slot is not None and not one.chosen:
                     self._gathering.add(
                         candidate=one.slot is self._slot,
                         client=one.client,
+                        new=one.new,
                         failed=one.failed,
                         seconds=one.seconds,
                     )
             self._judge.look(self._gathering.block())
             self._note(_plain(self._judge.verdict()))  # for `history`, where the canary is interrupted
         self._watch.look()
+        for worker in self._workers.look():
+            told = f"{worker.subject} has ended {MANY} times within a minute. See {worker.logs}."
+            self._attempt.emit(Warned(told))
+            self._remark(told)
 
     def _tell(self, share: int, left: float) -> None:
         verdict, now = self._judge.verdict(), self._host.clock.monotonic()
@@ -120,11 +131,14 @@ class _Course:
     def _note(self, plain: dict[str, object]) -> None:
         self._attempt.note(lambda: self._host.journal.judged(self._attempt.id or 0, plain))
 
+    def _remark(self, told: str) -> None:
+        self._attempt.remark = "\n".join(filter(None, [self._attempt.remark, told]))
+
     def _end(self, verdict: Verdict) -> None:
         plain = _plain(verdict)
         self._note(plain)
         told = f"Compared with the live version: {verdict.sentence}."
-        self._attempt.remark = "\n".join(filter(None, [self._attempt.remark, told]))
+        self._remark(told)
         self._attempt.emit(Judged(self._app.name, self._slot, told, plain))
         if verdict.end is End.WORSE:
             raise WorseError("The canary was stopped.", fact=told, cure=f"See {self._attempt.slot.logs}.")

@@ -14,7 +14,9 @@ class ClientCounts:
     The durations of one client are alike, too. So a client counts with one of them at the first look at which it sends
     something, the second, the fourth, the eighth and so on. A thousand clients tell more than ten that stay.
 
-    A request without a client's name counts as one of a client of its own.
+    A request without a client's name counts as one of a client of its own. So does one with a name that was made up for
+    it, since robots get another one each time, and all of them would have to be kept. But one that failed is kept: who
+    comes back with that name, and fails again, is still one failure.
     """
 
     def __init__(self) -> None:
@@ -23,15 +25,17 @@ class ClientCounts:
         self._live = _Version()
         self._candidate = _Version()
 
-    def add(self, *, candidate: bool, client: str | None, failed: bool, seconds: float) -> None:
+    def add(
+        self, *, candidate: bool, client: str | None, failed: bool, seconds: float, new: bool = False
+    ) -> None:
         """Count a request that ended, of the candidate or of the live version.
 
         `client` is what the requests of one client have in common, such as its address; None if that is not known, or
-        if all come from one proxy. `failed` is a 5xx or a broken connection. `seconds` is the time until the answer
-        began.
+        if all come from one proxy. `new` says that the name was made up for this request. `failed` is a 5xx or a broken
+        connection. `seconds` is the time until the answer began.
         """
         version = self._candidate if candidate else self._live
-        if client is None:
+        if client is None or (new and not failed):
             version.add_nameless(failed=failed, seconds=seconds)
         else:
             looks = self._looks.get(client, 0) + 1

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from substitute.core.deploy.running.crashes import LATELY, MANY, crashes
 from substitute.core.deploy.versions.rollbacks import what_rollback_is
 from substitute.core.host import log_of
 from substitute.core.model.errors import (
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from substitute.core.ports.balancer import Traffic
 
 
-_MANY, _LATELY = 3, 60.0
-"""An instance that crashed so often, and runs for less than so many seconds, crash-loops."""
 _LAST_WORDS = 5
 
 
@@ -181,7 +180,7 @@ def _slot(
         "share": _share(seen),
         "in_flight": sum(one.in_flight for one in seen),
         "up_seconds": _up_seconds(host, inspected),
-        "restarts": None if state is SlotState.IDLE else _crashes(main, inspected),
+        "restarts": None if state is SlotState.IDLE else crashes(main, inspected),
         "crash_looping": bool(looping),
         "started": _started(host, slot) if looping else None,
         "last_exit": inspected.exit if state is SlotState.FAILED else "",
@@ -198,7 +197,7 @@ def _instance(host: Host, one: InstanceRecord, seen: Inspection, *, looping: boo
         "port": one.endpoints[0].port if one.endpoints else None,
         "pid": (seen.process and seen.process.pid) or None,
         "up_seconds": _up_seconds(host, seen),
-        "restarts": _crashes(one, seen),
+        "restarts": crashes(one, seen),
         "crash_looping": looping,
         "last_exit": "" if seen.process else seen.exit,
         **({"awaited": seen.awaited} if seen.awaited and not seen.ready else {}),
@@ -222,19 +221,10 @@ def _guest(host: Host, guest: GuestRecord) -> dict[str, Any]:
     }
 
 
-def _crashes(instance: InstanceRecord, seen: Inspection) -> int | None:
-    """How often it ended by itself since it was started here; None where nobody counts."""
-    if seen.restarts is not None:
-        return seen.restarts
-    if instance.process is None or instance.process.pid not in seen.pids:
-        return None
-    lives = len(seen.pids) - max(at for at, pid in enumerate(seen.pids) if pid == instance.process.pid)
-    return lives - 1 if seen.process else lives
-
-
 def _crash_loops(host: Host, instance: InstanceRecord, seen: Inspection) -> bool:
-    new = seen.process is None or host.instances.age(seen.process) < _LATELY
-    return (_crashes(instance, seen) or 0) >= _MANY and new
+    """Whether it crashed many times, and has not run for long."""
+    new = seen.process is None or host.instances.age(seen.process) < LATELY
+    return (crashes(instance, seen) or 0) >= MANY and new
 
 
 def _started(host: Host, slot: SlotRecord) -> str | None:

@@ -38,6 +38,10 @@ class Answered(NamedTuple):
     """A hash that all requests of one client have in common, until HAProxy is reloaded. None: not known."""
     at: float
     """When it ended, in seconds since the epoch."""
+    chosen: bool = False
+    """Whether the client named the version (by a header, or as its preview), so that it was not chance."""
+    new: bool = False
+    """Whether `client` was made up for this request: a client that keeps no cookies has another one in each."""
 
     @property
     def failed(self) -> bool:

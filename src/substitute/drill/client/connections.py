@@ -6,6 +6,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from substitute.drill.client.recorder import STATUS
 from substitute.drill.client.schedule import Schedule
 from substitute.drill.client.wire import Wire
 from substitute.drill.load import PACED, LaneName
@@ -100,6 +101,7 @@ class Client:
         lane, head = self._lane, answer.head
         if head is None:  # not before its head
             return
+        lane.recorder.count(f"{STATUS}{head.status}")
         version = lane.version(head)
         failure = from_status(head.status)
         if failure is None and lane.expect and lane.expect not in self._body:

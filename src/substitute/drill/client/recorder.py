@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 _VERSIONS = 100
 """So many are told apart; a header that differs in each answer is no version."""
 _REST = "(others)"
+STATUS = "status "
+"""What the name of a count begins with that is of answers with one status."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Batch:
     version: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
-    """Since the beginning: what is no request. See `Recorder.count`."""
+    """Since the beginning: what is no request, and answers by their status. See `Recorder.count`."""
     lag: float = 0.0
     """Seconds that the generator itself was late at most, to send what it could have sent."""
 
@@ -73,7 +75,7 @@ class Recorder:
         self._batch.failures.append(Failure(lane, failure.kind, failure.detail, intended, now, before))
 
     def count(self, what: str) -> None:
-        """Count something that is no request."""
+        """Count something that is no request, or an answer by its status."""
         self._counts[what] = self._counts.get(what, 0) + 1
 
     def late(self, seconds: float) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from substitute.drill.client.recorder import Failure
+from substitute.drill.client.recorder import STATUS, Failure
 from substitute.drill.load import PACED, STREAMS
 
 if TYPE_CHECKING:
@@ -86,6 +86,15 @@ class Recording:
                 self._latency[index],
                 names[self._version[index]],
             )
+
+    @property
+    def statuses(self) -> dict[int, int]:
+        """How many answers to requests had which status."""
+        return {
+            int(name.removeprefix(STATUS)): count
+            for name, count in self.counts.items()
+            if name.startswith(STATUS)
+        }
 
     @property
     def requests(self) -> int:
