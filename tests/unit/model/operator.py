@@ -280,6 +280,7 @@ class Operator:
         return outcome
 
     def up(self, *mishaps: Mishap) -> Outcome:
+        rebooted = self.world.rebooted
         outcome = self._type("up", None, lambda host: root.up(host, self.world.apps.values()), mishaps)
         if not outcome.disturbed:
             down = [
@@ -288,6 +289,8 @@ class Operator:
             self._promised("all that should serve does, or it says so", outcome.succeeded == (not down))
             for app in self.world.apps:
                 self.hold_to_settled(app)
+            waiting = [app for app in rebooted if self.stands_by(app) or self.holds(app)]
+            self._promised("a reboot has ended what waited", not waiting)
             self._promised("each guest runs", len(self.world.guests()) == len(self.world.journal.guests()))
         return outcome
 
@@ -378,6 +381,7 @@ class Operator:
         elif command not in {"stop", "check", "recovery", "start guest", "stop guest"}:
             self.world.retired -= set(apps)
         outcome = self.world.run(command, apps, act, mishaps)
+        self.world.rebooted -= set(apps)
         for left in sorted(self.world.handed_over):
             self.world.handed_over.clear()
             self.guardian(left)
