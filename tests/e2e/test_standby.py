@@ -107,6 +107,7 @@ def test_one_that_hangs_is_started_again(site: Site) -> None:
     stat = Path(f"/proc/{process.pid}/stat")
     os.kill(process.pid, signal.SIGSTOP)
     eventually(lambda: stat.read_text().split()[2] == "T", "it hangs")
+    assert site.app()["rollback"]["kind"] == "cold"
     site.run("rollback")
     assert fetch(site.url).strip() == "version 1"
     assert not is_alive(process)
