@@ -62,13 +62,14 @@ class Operator:
 
     def hold(self, app: str, version: str, *mishaps: Mishap, seconds: float = 60.0) -> Outcome:
         act = lambda host: deploy(host, self.world.apps[app], version, hold_for=seconds)  # noqa: E731
-        if locks_on(self.world.journal, app):
+        runs_once = self.world.apps[app].runs_once
+        if locks_on(self.world.journal, app) and not runs_once:  # that is refused first, locked or not
             return self._refused(app, act)
         if self.world.runs_where_next(app):
             return self._held_up(app, "deploy", act, mishaps)
         live = self.world.record(app).live
         outcome = self._type("deploy", app, act, mishaps)
-        if self.world.apps[app].runs_once:
+        if runs_once:
             refused = outcome.disturbed or isinstance(outcome.error, UsageError)
             self._promised("what must not run twice is not held", refused)
         elif not outcome.disturbed:
