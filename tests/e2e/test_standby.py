@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +107,7 @@ def test_one_that_hangs_is_started_again(site: Site) -> None:
     stat = Path(f"/proc/{process.pid}/stat")
     os.kill(process.pid, signal.SIGSTOP)
     eventually(lambda: stat.read_text().split()[2] == "T", "it hangs")
+    assert site.app()["rollback"]["kind"] == "cold"
     site.run("rollback")
     assert fetch(site.url).strip() == "version 1"
     assert not is_alive(process)
@@ -131,6 +134,32 @@ def test_down_ends_what_sleeps_until_its_time_is_over(site: Site) -> None:
     site.run("down")
     eventually(lambda: not is_alive(asleep), "it does not outlive what it looked after")
     assert not note.exists()
+
+
+@SYSTEMD_IN_LONG
+def test_up_has_somebody_end_it_at_its_time_where_nobody_sleeps_any_more(site: Site) -> None:
+    stands_by(site, "5s")
+    site.repository.commit("3")
+    site.run("deploy")
+    note = site.root / "deploy" / "run" / "shop.asleep"
+    eventually(note.exists, "its guardian sleeps")
+    asleep = Process(*json.loads(note.read_text()))
+    os.kill(asleep.pid, signal.SIGKILL)
+    eventually(lambda: not is_alive(asleep), "it was killed")
+    site.run("up")
+    eventually(lambda: is_idle(site, "b"), "its time is over")
+    site.assert_only_serves("a")
+
+
+@SYSTEMD_IN_LONG
+def test_one_of_another_boot_is_ended_though_it_runs(site: Site) -> None:
+    """As where an engine of containers starts all again that it kept."""
+    assert slot(site, "a")["state"] == "standby"
+    with closing(sqlite3.connect(site.root / "deploy" / "journal.db")) as journal, journal:
+        changed = journal.execute("UPDATE fact SET value = 'another' WHERE name = 'boot:shop'")
+        assert changed.rowcount == 1
+    site.run("up")
+    site.assert_only_serves("b")
 
 
 @SYSTEMD_IN_LONG

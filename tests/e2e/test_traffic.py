@@ -124,7 +124,8 @@ def test_a_version_that_dies_with_traffic_fails_what_it_had_itself_and_the_next_
         for stream in streams:
             stream.finish(name)
     assert (died["phase"], died["event"]) == ("verify", "failed")
-    # A request that has reached an instance which dies can't be mended; each load has one at a time.
+    # Each load has one request at a time. One that has reached an instance which dies fails if it may not be repeated;
+    # if it may, it is sent once more, and this version dies with that as well if it runs again by then.
     failures = [load.stop().failures for load in loads]
     assert max(map(len, failures)) <= 1, failures
     operate(impatient, "deploy")

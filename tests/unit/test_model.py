@@ -24,6 +24,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from substitute.core.model.errors import LockedError
 from substitute.core.model.slots import SlotName
+from substitute.core.operate.root import up
 from substitute.core.ports.strangers import Keeper
 from tests.unit.model.machine import ASSETS, STANDBY, Model
 from tests.unit.model.operator import Operator
@@ -317,6 +318,25 @@ def test_who_stands_by_is_asked_for_assets_and_no_longer_when_it_is_told_to_stop
     assert not operator.world.balancer.spare
 
 
+@pytest.mark.parametrize("what", [What.KILL, What.FAIL])
+def test_a_reboot_ends_it_though_its_runtime_starts_it_again(standing_by: Operator, what: What) -> None:
+    standing_by.world.reboot()
+    assert standing_by.world.of("shop", SlotName.B), "it was started again"
+    for _ in each(standing_by, "up", what):
+        standing_by.up()
+        assert [one.slot for one in standing_by.world.of("shop")] == [SlotName.A]
+
+
+def test_up_has_somebody_sleep_until_its_end_and_he_nobody_else(standing_by: Operator) -> None:
+    world, apps = standing_by.world, standing_by.world.apps.values()
+    world.run("up", [app.name for app in apps], lambda host: up(host, apps))
+    assert world.handed_over == {"shop"}
+    world.handed_over.clear()
+    standing_by.guardian("shop")
+    assert not world.handed_over
+    assert standing_by.stands_by("shop")
+
+
 BESIDE = {"recovery", "deploy", "rollback at once", "down"}
 """Commands that `make test` tries beside a drain in the background."""
 SHORT = {(command, What.KILL) for command in ("deploy", "rollback", "up", "recovery", "end of the standby")}
@@ -425,6 +445,14 @@ def test_a_hold_does_not_outlive_a_loss_of_power(holding: Operator) -> None:
     holding.up()
     assert not holding.holds("shop")
     assert holding.world.serves("shop")
+
+
+def test_a_reboot_ends_a_hold_though_its_runtime_starts_it_again(holding: Operator) -> None:
+    holding.world.reboot()
+    assert holding.world.of("shop", SlotName.A), "it was started again"
+    holding.up()
+    assert [one.slot for one in holding.world.of("shop")] == [SlotName.B]
+    assert holding.world.journal.history("shop", 1)[0].outcome == "aborted"
 
 
 @pytest.mark.parametrize(

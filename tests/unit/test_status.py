@@ -6,6 +6,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from substitute.console.tables import status_lines
 from substitute.core.deploy.deployment import deploy, restart
 from substitute.core.model.apps import Order, ProcessType
@@ -218,6 +220,18 @@ def test_a_rollback_is_instant_only_while_nobody_works_on_the_app_who_would_be_w
         kind, why = rollback()
     assert kind == "refused"
     assert why.startswith("another command is working on shop: `deploy` (pid ")
+
+
+@pytest.mark.parametrize(("frozen", "kind"), [(False, "cold"), (True, "instant")])
+def test_a_standby_that_does_not_answer_is_not_called_instant_unless_it_is_frozen(
+    shop: Shop, kind: str, *, frozen: bool
+) -> None:
+    shop.change(standby={"seconds": 600.0})
+    for version in ("v1", "v2"):
+        deploy(shop.host, shop.app, version)
+    shop.change(standby={"seconds": 600.0, "frozen": frozen})
+    shop.world.answering["shop_a"] = False
+    assert observe(shop.host, [shop.app])["apps"][0]["rollback"]["kind"] == kind
 
 
 def test_a_rollback_is_not_called_instant_where_the_balancer_has_to_notice_it_by_itself(shop: Shop) -> None:

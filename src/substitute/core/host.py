@@ -90,6 +90,8 @@ class Host:
     """What runs containers here, where anything does."""
     wait: float = 0.0
     """Seconds for which another command on the same app is waited for."""
+    boot: Callable[[], str] = lambda: ""
+    """Names this run of the machine: another one after each reboot."""
     edges: Edges | None = None
     """The other machines that lead requests to the same slots of a cluster."""
 

@@ -21,7 +21,7 @@ from substitute.io.clock import SystemClock
 from substitute.io.files import private_directory, remove_unfinished
 from substitute.linux.init_system import Machine
 from substitute.linux.owner import become_owner, require_owner
-from substitute.linux.processes import is_alive
+from substitute.linux.processes import boot_id, is_alive
 from substitute.probing.endpoints import Sockets
 from substitute.probing.instances import LocalInstances
 from substitute.runtimes.choice import KEEPER, choose
@@ -202,6 +202,7 @@ def _host(
         environ=dict(os.environ),
         engine=engine_here,
         wait=wait,
+        boot=boot_id,
     )
 
 

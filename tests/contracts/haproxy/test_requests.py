@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,8 +18,9 @@ import pytest
 
 from substitute.balancers.haproxy import balancer as adapter
 from substitute.balancers.haproxy import sections
+from substitute.balancers.haproxy.names import PREVIEW_HEADER
 from substitute.core.model.slots import Endpoint, SlotName
-from substitute.core.ports.balancer import Backend, Server
+from substitute.core.ports.balancer import Backend, Preview, Server
 from tests.contracts.balanced_site import A, B, Site
 from tests.contracts.haproxies import balancer, clients, meanwhile
 from tests.contracts.strict_client import accepts, get, load
@@ -59,7 +60,35 @@ def test_at_saturation_an_instance_that_is_killed_fails_no_get_and_only_the_post
     assert not any("503" in failure for failure in posts.failures)
 
 
-def test_what_gets_no_answer_is_sent_once_more_where_that_changes_nothing(site: Site) -> None:
+def test_while_both_have_a_share_an_instance_that_is_killed_fails_no_get_that_it_had(site: Site) -> None:
+    site.route(50, 50)
+    answers: list[tuple[int, bytes, int]] = []
+
+    def ask() -> None:
+        with closing(http.client.HTTPConnection(site.listen.host, site.listen.port, timeout=60)) as client:
+            client.request("GET", "/wait")
+            answer = client.getresponse()
+            answers.append((answer.status, answer.read(), len(answer.headers.get_all("Set-Cookie", ()))))
+
+    with ExitStack() as waiting:
+        for _ in range(16):  # each of these clients is new, and drawn by chance
+            waiting.enter_context(meanwhile(ask))
+        eventually(lambda: sum(site.traffic(slot).in_flight or 0 for slot in (A, B)) == 16)
+        assert site.traffic(B).in_flight
+        site.kill("b0")
+        eventually(lambda: site.traffic(A).in_flight == 16)
+        assert get(site.listen, "/release") == (200, "a0")
+    assert answers == [(200, b"a0", 1)] * 16  # who is asked twice has one name
+
+
+@pytest.mark.parametrize(
+    ("shares", "preview"),
+    [({A: 100}, None), ({A: 50, B: 50}, None), ({A: 100, B: 0}, Preview("token", B))],
+    ids=["one version", "two versions", "a preview"],
+)
+def test_what_gets_no_answer_is_sent_once_more_where_that_changes_nothing(
+    site: Site, shares: dict[SlotName, int], preview: Preview | None
+) -> None:
     sized, chunked = "Content-Length: 2\r\n\r\nok", "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
     cases = {
         **{(method, "\r\n"): 2 for method in ("GET", "HEAD", "OPTIONS")},
@@ -70,11 +99,13 @@ def test_what_gets_no_answer_is_sent_once_more_where_that_changes_nothing(site: 
         ("GET", "Connection: Upgrade\r\nUpgrade: other\r\n\r\n"): 1,
     }
     with abrupt_app() as (endpoint, came):
-        site.balancer.route([Backend("abrupt", (), (Server(A, endpoint, 100),))])
+        servers = tuple(Server(slot, endpoint, share) for slot, share in shares.items())
+        site.balancer.route([Backend("abrupt", (), servers, preview=preview)])
+        asked = f"{PREVIEW_HEADER}: {preview.token}\r\n" if preview else ""
         for (method, sent), times in cases.items():
             came.clear()
             with socket.create_connection((site.listen.host, site.listen.port)) as client:
-                client.sendall(f"{method} / HTTP/1.1\r\nHost: x\r\n{sent}".encode())
+                client.sendall(f"{method} / HTTP/1.1\r\nHost: x\r\n{asked}{sent}".encode())
                 assert client.recv(1000).startswith(b"HTTP/1.1 502 ")
             assert came == [method] * times, sent
 

@@ -178,12 +178,16 @@ class Model(RuleBasedStateMachine):
     def sicken(self, app: str, slot: SlotName) -> None:
         self.world.sicken(app, slot)
 
-    @rule(lose=st.sampled_from(("runtime", "balancer", "power", "power, and what was not waited for")))
+    @rule(
+        lose=st.sampled_from(("runtime", "balancer", "power", "power, and what was not waited for", "boot"))
+    )
     def lose(self, lose: str) -> None:
         if lose == "runtime":
             self.world.runtime.lose()
         elif lose == "balancer":
             self.world.balancer.lose()
+        elif lose == "boot":
+            self.world.reboot()
         else:
             self.world.lose_power(lately_written=lose == "power")
 

@@ -62,13 +62,14 @@ class Operator:
 
     def hold(self, app: str, version: str, *mishaps: Mishap, seconds: float = 60.0) -> Outcome:
         act = lambda host: deploy(host, self.world.apps[app], version, hold_for=seconds)  # noqa: E731
-        if locks_on(self.world.journal, app):
+        runs_once = self.world.apps[app].runs_once
+        if locks_on(self.world.journal, app) and not runs_once:  # that is refused first, locked or not
             return self._refused(app, act)
         if self.world.runs_where_next(app):
             return self._held_up(app, "deploy", act, mishaps)
         live = self.world.record(app).live
         outcome = self._type("deploy", app, act, mishaps)
-        if self.world.apps[app].runs_once:
+        if runs_once:
             refused = outcome.disturbed or isinstance(outcome.error, UsageError)
             self._promised("what must not run twice is not held", refused)
         elif not outcome.disturbed:
@@ -289,6 +290,7 @@ class Operator:
         return outcome
 
     def up(self, *mishaps: Mishap) -> Outcome:
+        rebooted = self.world.rebooted
         outcome = self._type("up", None, lambda host: root.up(host, self.world.apps.values()), mishaps)
         if not outcome.disturbed:
             down = [
@@ -297,6 +299,8 @@ class Operator:
             self._promised("all that should serve does, or it says so", outcome.succeeded == (not down))
             for app in self.world.apps:
                 self.hold_to_settled(app)
+            waiting = [app for app in rebooted if self.stands_by(app) or self.holds(app)]
+            self._promised("a reboot has ended what waited", not waiting)
             self._promised("each guest runs", len(self.world.guests()) == len(self.world.journal.guests()))
         return outcome
 
@@ -387,6 +391,7 @@ class Operator:
         elif command not in {"stop", "check", "recovery", "start guest", "stop guest"}:
             self.world.retired -= set(apps)
         outcome = self.world.run(command, apps, act, mishaps)
+        self.world.rebooted -= set(apps)
         for left in sorted(self.world.handed_over):
             self.world.handed_over.clear()
             self.guardian(left)

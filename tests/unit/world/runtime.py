@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from substitute.core.model.crons import SCHEDULER
@@ -15,7 +15,7 @@ from tests.unit.world.apps import GUEST, STOP_LIMIT
 from tests.unit.world.instances import AGAIN, NOBODY, Instance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from substitute.core.model.programs import BuildLimits, Program
@@ -184,6 +184,13 @@ class ModelRuntime:
         self.running = False
         self.known.clear()
         self.wanted.clear()
+
+    def boot(self, kept: Iterable[Instance]) -> None:
+        """Start what it kept before the machine was rebooted."""
+        for instance in kept:
+            self.running = True
+            self.wanted.add(instance.name)
+            self.known[instance.name] = self.world.birth(replace(instance, frozen=False))
 
     def keeps(self, instance: Instance) -> bool:
         """Whether it would start it again."""

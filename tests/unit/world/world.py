@@ -61,6 +61,9 @@ _IN_MEMORY = Path("/dev/shm")  # noqa: S108  # the journal waits for the disk: t
 class World:
     """All that is outside of the core, and the rules."""
 
+    rebooted: frozenset[str] = frozenset()
+    """Apps on which nobody has worked since the machine was rebooted."""
+
     def __init__(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="model-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None))
         (self.root / "deploy" / "run").mkdir(parents=True)
@@ -212,6 +215,7 @@ class World:
             guardian=lambda app: nullcontext(lambda: self.handed_over.add(app)),
             secret=self._ask,
             edges=self.edges.edges if self.edges else None,
+            boot=lambda: f"boot {self.boot}",
         )
 
     def _ask(self, source: SecretSource, on_start: Callable[[Process], None]) -> str:
@@ -318,6 +322,15 @@ class World:
         self.boot += 1
         if not lately_written:
             self.replace_journal(self.disk)
+
+    def reboot(self) -> None:
+        """The machine is rebooted, and what keeps instances starts them all again, as an engine of containers does."""
+        self.trail += ["", "! the machine is rebooted, and instances are started again"]
+        kept = [one for one in self.instances if self.runtime.keeps(one) and one.app != GUEST]
+        self._end_everything()
+        self.boot += 1
+        self.runtime.boot(kept)
+        self.rebooted = frozenset(self.apps)
 
     def _end_everything(self) -> None:
         self.clock.due.clear()

@@ -83,17 +83,18 @@ def balance(backend: Backend) -> list[str]:
     ]
 
 
-def drawn(backend: Backend, condition: Callable[[str, SlotName], str]) -> Iterator[str]:
+def drawn(backend: Backend, condition: Callable[[str, SlotName], str], *, unless: str = "") -> Iterator[str]:
     """Of the servers that fulfil it and are there any by chance, each as often as the others.
 
-    An empty condition is never fulfilled.
+    An empty condition is never fulfilled. None is drawn where the variable `unless` is set.
 
     One after the other takes the place of the one that was chosen so far, with a chance of 1 to their number.
     """
     yield "    http-request set-var(txn.there) int(0)"
+    so = f" !{{ var({unless}) -m found }}" if unless else ""
     for name, server in of_servers(backend):
         if fulfils := condition(name, server.slot):
-            usable = f"{{ {fulfils} }} {{ srv_is_up({of_backend(backend)}/{name}) }}"
+            usable = f"{{ {fulfils} }} {{ srv_is_up({of_backend(backend)}/{name}) }}{so}"
             yield f"    http-request set-var(txn.there) var(txn.there),add(1) if {usable}"
             chance = "{ rand,mod(txn.there) -m int 0 }"
             yield f"    http-request set-var(txn.server) str({name}) if {usable} {chance}"

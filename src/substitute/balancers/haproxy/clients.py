@@ -9,6 +9,7 @@ from substitute.balancers.haproxy.log_format import CHOSEN, NEW
 from substitute.balancers.haproxy.names import (
     CANARY_HEADER,
     CLIENT_COOKIE,
+    KEPT,
     MAP,
     PREVIEW_COOKIE,
     PREVIEW_HEADER,
@@ -30,8 +31,11 @@ _ATTRIBUTES = "Path=/; HttpOnly; SameSite=Lax"
 OVER = "This preview is over: the version was promoted or aborted."
 
 
-def previews() -> list[str]:
-    """Who names the token of a preview, by header, by cookie or in a link; the link sets the cookie."""
+def previews(repeatable: str) -> list[str]:
+    """Who names the token of a preview, by header, by cookie or in a link; the link sets the cookie.
+
+    What is `repeatable` goes to the backend that keeps connections.
+    """
     some, found = f"{{ str({PREVIEWED}),map({MAP}) -m found }}", "{ var(txn.preview) -m found }"
     linked, slot = f"{{ path_beg {PREVIEW_PATH} }}", f"str({PREVIEWED}),concat(,txn.token),map({MAP})"
     cookie = f'"{PREVIEW_COOKIE}=%[var(txn.token)]; {_ATTRIBUTES}" hdr Cache-Control no-store'
@@ -46,16 +50,18 @@ def previews() -> list[str]:
         f"    http-request return status 302 hdr Location / hdr Set-Cookie {cookie} if {linked} {found}",
         # Not the live version, which whoever follows an old link would take for the new one.
         f'    http-request return status 404 content-type text/plain string "{OVER}" if {linked}',
+        f"    use_backend %[var(txn.app)]{KEPT} if {found} {repeatable}",
         f"    use_backend %[var(txn.app)] if {found}",
     ]
 
 
-def staying(backend: Backend) -> list[str]:
+def staying(backend: Backend, *, unless_by: str = "") -> list[str]:
     """Who previews a slot gets it; and while both share the requests, each client stays with one of them.
 
     A client is drawn by a hash of its name, which a cookie keeps: when the share of a new version grows, those who
-    have met it stay with it, and some of the others come to it.
+    have met it stay with it, and some of the others come to it. Whom the server `unless_by` answered was named there.
     """
+    here = f" !{{ srv_name {unless_by} }}" if unless_by else ""
     name, cookie = of_backend(backend), f'"{CLIENT_COOKIE}=%[var(txn.named)]; {_ATTRIBUTES}"'
     shared, unknown = "{ var(txn.shared) -m found }", "!{ var(txn.named) -m found }"
     drawn = "var(txn.shared),field(1,:),concat(:,txn.named),xxh32,mod(100)"
@@ -68,7 +74,7 @@ def staying(backend: Backend) -> list[str]:
         f"    http-request set-var(txn.client) var(txn.named) if {shared}",
         f"    http-request set-var(txn.drawn) {drawn} if {shared}",
         f"    http-request set-var(txn.below) var(txn.shared),field(2,:),sub(txn.drawn) if {shared}",
-        f"    http-response add-header Set-Cookie {cookie} if {{ var(txn.unknown) -m bool }}",
+        f"    http-response add-header Set-Cookie {cookie} if {{ var(txn.unknown) -m bool }}{here}",
         f"    http-request set-var(txn.mark) str({NEW}) if {{ var(txn.unknown) -m bool }}",
         # The log tells who is here by its own choice, and is not to be compared with those whom chance has sent.
         f"    http-request set-var(txn.mark) str({CHOSEN}) if {{ var(txn.preview) -m beg {name}/ }}",

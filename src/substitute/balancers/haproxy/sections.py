@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections import Counter
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -158,12 +159,10 @@ def front(settings: Settings, backends: Sequence[Backend], assets: Iterable[str]
         # A worker that a reload has replaced can't be told anything any more, and keeps its clients: so it hands
         # their requests to the one that can.
         f"    use_backend {NEWEST} if {{ stopping }}",
-        *clients.previews(),
+        *clients.previews(f"{REPEATABLE} !{{ so_name again }}"),
         *assets,
         *_waiting(backends),
-        # While both slots share the requests, only the first backend keeps the proportion, and the clients.
-        f"    use_backend %[var(txn.app)]{KEPT} if {REPEATABLE} !{{ so_name again }} {{ var(txn.app),nbsrv 1 }}",
-        *_several(backends),
+        f"    use_backend %[var(txn.app)]{KEPT} if {REPEATABLE} !{{ so_name again }} {{ var(txn.app),nbsrv gt 0 }}",
         "    use_backend %[var(txn.app)] if { var(txn.app) -m found }",
         "    default_backend unknown_host",
     ]
@@ -174,37 +173,6 @@ def _waiting(backends: Sequence[Backend]) -> list[str]:
     return [
         f"    use_backend {app} if {{ var(txn.app) -m str {app} }} {{ srv_weight({app}/{WAIT}) gt 0 }}"
         for app in (of_backend(each) for each in backends if each.hold and not checks.among(each))
-    ]
-
-
-def _several(backends: Sequence[Backend]) -> list[str]:
-    """For apps with more than one endpoint in a slot: kept connections, unless both slots have a share."""
-    lines = []
-    for backend in backends:
-        count = Counter(server.slot for server in backend.servers)
-        if checks.among(backend):
-            lines += _kept_where_checked(backend)
-            continue
-        most = count.total() - (len(count) > 1)
-        if most > 1:
-            alone = (
-                f"{{ var(txn.app) -m str {of_backend(backend)} }} {{ nbsrv({of_backend(backend)}) 1:{most} }}"
-            )
-            lines.append(
-                f"    use_backend {of_backend(backend)}{KEPT} if {alone} {REPEATABLE} !{{ so_name again }}"
-            )
-    return lines
-
-
-def _kept_where_checked(backend: Backend) -> list[str]:
-    """As `_several`, where HAProxy checks servers: how many are up does not tell whether both slots have a share."""
-    app = of_backend(backend)
-    firsts = {server.slot: name for name, server in reversed([*of_servers(backend)])}
-    neither = "" if len(firsts) == 1 else f" one_slot_of_{app}"
-    use = f"    use_backend {app}{KEPT} if {{ var(txn.app) -m str {app} }} {{ nbsrv({app}) gt 0 }}"
-    return [
-        *(f"    acl one_slot_of_{app} srv_weight({app}/{name}) eq 0" for name in firsts.values() if neither),
-        f"{use}{neither} {REPEATABLE} !{{ so_name again }}",
     ]
 
 
@@ -322,6 +290,7 @@ def backend_with_reuse(backend: Backend, *, keep: bool, adjustable: bool) -> lis
         *checks.kept_alive(backend),
         *passing_on(to="again"),
         *_marking(),
+        *clients.staying(backend, unless_by="again"),
         *choice(backend, f"srv_weight({of_backend(backend)}/{{}}) gt 0"),
         *(
             server(name, each.endpoint, 0, checks.following(backend, name, each), adjustable=adjustable)
@@ -360,15 +329,18 @@ def passing_on(*, to: str) -> list[str]:
     ]
 
 
+def _of(condition: str, of: SlotName | None, name: str, slot: SlotName) -> str:
+    return condition.format(name) if of in {None, slot} else ""
+
+
 def choice(backend: Backend, condition: str, *, of: SlotName | None = None) -> list[str]:
     """Of the endpoints of a slot that fulfils it any by chance, each as often as the others; else any that does.
 
     Only those `of` a slot, where it is named.
     """
     if checks.among(backend):
-        return [
-            *checks.drawn(backend, lambda name, slot: condition.format(name) if of in {None, slot} else "")
-        ]
+        meant = partial(_of, condition, of)
+        return [*checks.drawn(backend, meant, unless="txn.slot")]
     left, found = Counter(server.slot for server in backend.servers), []
     for name, server in of_servers(backend):
         if of not in {None, server.slot}:

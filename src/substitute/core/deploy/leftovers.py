@@ -11,7 +11,8 @@ from substitute.core.model.events import Notice
 
 if TYPE_CHECKING:
     from substitute.core.host import Host
-    from substitute.core.model.records import DeploymentRecord
+    from substitute.core.model.apps import App
+    from substitute.core.model.records import DeploymentRecord, Hold, SlotRecord
 
 
 def end_leftovers(host: Host, app: str, *, but: int | None) -> None:
@@ -59,7 +60,11 @@ def end_hold(host: Host, app: str) -> None:
         why = "It does not run any more."
     else:
         return
-    left = migration_left(host.journal.deployment(record.hold.deployment))
+    _abort(host, app, slot, record.hold, why)
+
+
+def _abort(host: Host, app: str, slot: SlotRecord, hold: Hold, why: str) -> None:
+    left = migration_left(host.journal.deployment(hold.deployment))
     host.journal.end_hold(app, reason=why)
     told = f"Slot {slot.name} ({(slot.commit or '')[:10]}) is not held any more. {why} {left}"
     host.emit(Notice(told.rstrip()))
@@ -70,3 +75,21 @@ def end_standby(host: Host, app: str) -> None:
     now, slots = host.clock.now(), host.journal.app(app).slots.values()
     if any(slot.standby_until is not None and slot.standby_until <= now for slot in slots):
         host.journal.end_standby(app)
+
+
+def end_with_reboot(host: Host, app: App) -> None:
+    """What waits does not outlive a reboot, though an engine of containers starts it again, or a cluster goes on.
+
+    Not where a cluster has several edges: the machine of one is then not what runs it.
+    """
+    fact = f"boot:{app.name}"
+    boot, known = host.boot(), host.journal.fact(fact)
+    if boot == known or (host.edges and app.is_clustered):
+        return
+    record = host.journal.app(app.name)
+    if known is not None:
+        if record.hold:
+            _abort(host, app.name, record.slots[record.hold.slot], record.hold, "The machine was rebooted.")
+        if any(slot.standby_until is not None for slot in record.slots.values()):
+            host.journal.end_standby(app.name)
+    host.journal.remember(fact, boot)  # last: killed before, the next one does all of it

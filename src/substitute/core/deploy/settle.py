@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from substitute.core.deploy.decision import Seen, Step, decide
-from substitute.core.deploy.leftovers import end_hold, end_leftovers, end_standby
+from substitute.core.deploy.leftovers import end_hold, end_leftovers, end_standby, end_with_reboot
 from substitute.core.deploy.readiness.readiness import PATIENCE, answers, answers_in_time, await_ready
 from substitute.core.deploy.running.completion import complete
 from substitute.core.deploy.running.instances import let_finish, remains, start_instances, stop_others
@@ -165,6 +165,7 @@ class _Settling:
     def _end_leftovers(self) -> None:
         try:
             end_leftovers(self.host, self.app.name, but=self.steps.id)
+            end_with_reboot(self.host, self.app)
         except Exception as error:  # noqa: BLE001  # first of all, traffic goes where it is answered
             self.left.append(expected(error))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from substitute.core.model.events import Notice, Warned
 from substitute.core.model.unexpected import only_expected
 from substitute.core.operate.guests import pause_guest, resume_guest
 from substitute.core.operate.one_offs import tell_what_goes_on
+from substitute.core.state.lock import RECOVERY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -73,6 +75,9 @@ def _bring_up(host: Host, app: App, operation: str, interrupts: Interrupts) -> N
             raise
         except SubstituteError as error:
             raise told_truly(host, app, error) from error
+        finally:
+            if operation != RECOVERY:  # a guardian sleeps itself
+                _have_it_end(host, app)
     if app.removed:
         host.emit(
             Warned(
@@ -93,6 +98,18 @@ def _bring_up(host: Host, app: App, operation: str, interrupts: Interrupts) -> N
             fact="\n".join(settled.missing),
             cure="See `substitute status`; `substitute up` tries again.",
         )
+
+
+def _have_it_end(host: Host, app: App) -> None:
+    """Have a guardian sleep until the time of what stands by or is held: a reboot or a kill ends the one that did."""
+    until = host.journal.app(app.name).unserved_until
+    if until is None or until == math.inf:
+        return
+    try:
+        with host.guardian(app.name) as hand_over:
+            hand_over()
+    except SubstituteError as error:
+        host.emit(Warned(f"Nobody ends what waits of {app.name} at its time. {error.reason}"))
 
 
 def _resume_guests(host: Host) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from substitute.core.model.errors import NotReadyError, RuntimeFailedError
 from substitute.core.model.versions import health_of
 from substitute.core.polling import wait_until
 from substitute.core.ports.prober import Answer
+from substitute.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -190,9 +192,14 @@ def answers(
     instances: Sequence[InstanceRecord] = (),
     *,
     patience: float = 0.0,
+    limit: float = math.inf,
 ) -> bool:
-    """Whether one of `instances` (default: all of `slot`) answers well, asked for up to `patience` seconds."""
+    """Whether one of `instances` (default: all of `slot`) answers well, asked for up to `patience` seconds.
+
+    An answer may take as long as its health check says, and `limit` seconds at most.
+    """
     health = health_of(app, slot.version)
+    health = replace(health, timeout=min(health.timeout, limit))
     asked = [
         (one, health_check(host, health, one, partial(program_of, host, app, slot, one)))
         for one in instances or slot.web

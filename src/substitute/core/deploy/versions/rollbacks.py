@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
     from substitute.core.host import Host
     from substitute.core.model.apps import App
+    from substitute.core.model.records import SlotRecord
 
 _GOOD = {"succeeded", "promoted"}
 """Outcomes of a deployment whose version became live."""
+_LIMIT = 1.0
+"""Seconds that a standby has to answer: whoever asks what a rollback would be waits for it."""
 _LATELY = 10
 """Deployments that are looked at."""
 _STARTS = (Phase.START, Phase.READY, Phase.WARM, Phase.WORKERS)
@@ -27,9 +30,9 @@ _BUILDS = (Phase.UPDATE, Phase.BUILD, *_STARTS)
 def what_rollback_is(host: Host, app: App) -> dict[str, Any] | None:
     """For ``status --json``: the commit that a rollback would go to, and what it takes; None: there is none.
 
-    `kind` is ``instant``: it stands by, until the time `until` where that is limited; ``noticed``: so it does, but the
-    balancer notices only after `seconds` at least; ``cold``: it is started; ``build``; or ``refused``, for the reason
-    in `refused`. Of these `seconds` is how long that took when it was last done.
+    `kind` is ``instant``: it stands by and answers, until the time `until` where that is limited; ``noticed``: so it
+    does, but the balancer notices only after `seconds` at least; ``cold``: it is started; ``build``; or ``refused``,
+    for the reason in `refused`. Of these `seconds` is how long that took when it was last done.
     """
     record = host.journal.app(app.name)
     live = record.live_slot
@@ -45,7 +48,7 @@ def what_rollback_is(host: Host, app: App) -> dict[str, Any] | None:
     standby = record.standby(host.clock.now())
     if refused:
         kind = "refused"
-    elif standby and standby.commit == target and all(host.running(one) for one in standby.web):
+    elif standby and standby.commit == target and _is_ready(host, app, standby):
         until, waits = standby.standby_until, host.balancer.notices_after()
         kind = "noticed" if waits else "instant"
     elif (slot.intact and slot.commit == target) or target in host.journal.kept(app.name):
@@ -59,6 +62,17 @@ def what_rollback_is(host: Host, app: App) -> dict[str, Any] | None:
         "until": _iso(until) if until not in {None, math.inf} else None,
         "seconds": _took(host, app, target, phases) if phases else waits or None,
     }
+
+
+def _is_ready(host: Host, app: App, standby: SlotRecord) -> bool:
+    """Whether a rollback would find that it answers. One that is frozen can't be asked: it is woken first."""
+    if not all(host.running(one) for one in standby.web):
+        return False
+    if app.standby.frozen:
+        return True
+    from substitute.core.deploy.readiness.readiness import answers  # noqa: PLC0415  # most often nothing stands by
+
+    return all(answers(host, app, standby, [one], limit=_LIMIT) for one in standby.web)
 
 
 def _took(host: Host, app: App, commit: str, phases: Iterable[Phase]) -> float | None:
