@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _IN_JOURNAL = frozenset({"deploy", "rollback", "restart", "promote"})
 """What each is a deployment in the journal."""
-_LOOKS = {"run": "history --runs", "cron": "history --cron", "drill": "history"}
+_LOOKS = {"run": "history --runs", "cron": "history --cron", "drill": "history", "release": "release"}
 """What shows whether it has come to its end; else `status` does."""
 _SHORTEST, _LONGEST = 1.0, 5.0
 """Seconds between two questions."""
