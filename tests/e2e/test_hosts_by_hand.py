@@ -77,3 +77,34 @@ def test_a_release_is_marked_on_all(two: Fleet) -> None:
     assert set(two.live().values()) == {new}
     events = two.events("release", "--no-contract", "--hosts", "all")
     assert {one["result"]["rollback_refused"] for one in events[-1]["hosts"]} == {""}
+
+
+def test_a_version_is_held_on_all_then_aborted_and_then_promoted(two: Fleet) -> None:
+    (old,) = set(two.live().values())
+    new = two.commit("held")
+    events = two.events("deploy", "--hold", "--hosts", "all")
+    assert states(events) == dict.fromkeys(two.names, "held")
+    assert {one["commit"] for one in events[-1]["hosts"]} == {old}
+    found = apps(two).values()
+    assert {one["held"]["commit"] for one in found} == {new}
+    assert {one["live"] for one in events[-1]["hosts"]} == {one["live"] for one in found}
+    assert set(two.live().values()) == {old}
+
+    shown = two.run("abort", "--hosts", "all").stdout
+    assert shown.count(f"{new[:10]} does not become live") == 2
+    assert {one["held"] for one in apps(two).values()} == {None}
+    assert set(two.live().values()) == {old}
+
+    shown = two.run("deploy", "--hold", "--hosts", "all").stdout
+    for one in apps(two).values():
+        assert one["held"]["links"][0] in shown
+    *_, first, second, told = shown.splitlines()
+    assert [line.split()[:2] for line in (first, second)] == [["web1", "held"], ["web2", "held"]]
+    assert "`substitute promote` with the same hosts" in told
+    assert states(two.events("promote", "--hosts", "all", "--batch", "1")) == dict.fromkeys(
+        two.names, "succeeded"
+    )
+    assert {one["held"] for one in apps(two).values()} == {None}
+    assert set(two.live().values()) == {new}
+    refused = two.events("promote", "--hosts", "all", exit_status=2)
+    assert states(refused) == dict.fromkeys(two.names, "refused")

@@ -24,7 +24,7 @@ _SURE = 3
 _ENDS = {
     "succeeded": (State.SUCCEEDED, 0),
     "promoted": (State.SUCCEEDED, 0),
-    "held": (State.SUCCEEDED, 0),
+    "held": (State.HELD, 0),
     "failed": (State.FAILED, 1),
     "aborted": (State.FAILED, 1),
     "interrupted": (State.INTERRUPTED, 1),  # not by who waits for it here
