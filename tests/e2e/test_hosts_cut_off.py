@@ -9,7 +9,17 @@ import signal
 import pytest
 
 from tests.e2e.fleets import Fleet
-from tests.e2e.rollouts import CRON, HOME, LIMITS, WAITS, begun, come_to_their_end, go_on, old_and_new, under_way
+from tests.e2e.rollouts import (
+    CRON,
+    HOME,
+    LIMITS,
+    WAITS,
+    begun,
+    come_to_their_end,
+    go_on,
+    old_and_new,
+    under_way,
+)
 from tests.machines import USER
 from tests.waiting import eventually
 
@@ -142,9 +152,7 @@ def test_a_file_that_is_cut_off_or_finds_no_room_is_not_there_at_all() -> None:
         with (fleet.root / "big.env").open("wb") as file:
             file.truncate(256 << 20)
         fleet.machines["web1"].run("mkdir", f"{HOME}/shop")
-        fleet.machines["web1"].run(
-            "mount", "-t", "tmpfs", "-o", "size=4m,mode=777", "tmpfs", f"{HOME}/shop"
-        )
+        fleet.machines["web1"].run("mount", "-t", "tmpfs", "-o", "size=4m,mode=777", "tmpfs", f"{HOME}/shop")
         with fleet.begun("hosts", "setup") as driver:
             fleet.waits_at("web2", f"{HOME}/shop/big.env.new")
             fleet.signal_relays("web2", signal.SIGKILL)

@@ -101,7 +101,9 @@ def tell(
         return
     call.console.lines(tables.outcome_lines(outcomes, paint_for(call.console.out), with_status=with_status))
     if any(one.state is State.HELD for one in outcomes):
-        again = "`substitute promote` with the same hosts makes live what is held; `substitute abort` stops it."
+        again = (
+            "`substitute promote` with the same hosts makes live what is held; `substitute abort` stops it."
+        )
         call.console.lines([again])
     if status:
         call.console.error(_error(outcomes, command, status))

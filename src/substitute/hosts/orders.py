@@ -147,7 +147,7 @@ class Order:
             else _STATES.get(status, State.FAILED)
         )
         if state is State.SUCCEEDED:
-            state = _GOOD.get(last.get("event"), state)
+            state = _GOOD.get(str(last.get("event")), state)
         # Of what failed or is held, `commit` is the one that is to become live.
         commit = last.get("commit") if state in {State.SUCCEEDED, State.UNCHANGED} else None
         seconds = last.get("seconds")
