@@ -1,7 +1,9 @@
-"""Two real machines over the real ssh: what is ended, held, promoted and marked there by hand."""
+"""Two real machines over the real ssh: what is ended, held, promoted and marked by hand; a canary."""
 
 from __future__ import annotations
 
+import json
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -108,3 +110,25 @@ def test_a_version_is_held_on_all_then_aborted_and_then_promoted(two: Fleet) -> 
     assert set(two.live().values()) == {new}
     refused = two.events("promote", "--hosts", "all", exit_status=2)
     assert states(refused) == dict.fromkeys(two.names, "refused")
+
+
+def test_a_canary_goes_on_by_itself_on_each_and_on_the_one_that_is_cut_off(two: Fleet) -> None:
+    two.reconfigure(f'{RELEASE}\n[app.shop.canary]\nsteps = ["20% 1s", "50% 5s"]')
+    new = two.commit("with a canary")
+    events: list[dict[str, Any]] = []
+    with two.begun("deploy", "--hosts", "all", "--json") as driver:
+        assert driver.stdout
+        for line in driver.stdout:
+            events.append(json.loads(line))
+            if [events[-1].get(key) for key in ("event", "share", "host")] == ["step", 50, "web2"]:
+                two.signal_relays("web2", signal.SIGKILL)
+    assert driver.returncode == 0, json.dumps(events[-1])
+    steps = [(one["host"], one["share"]) for one in events if one["event"] == "step"]
+    assert steps == [(name, share) for name in two.names for share in (20, 50)]
+    assert [one["host"] for one in events if one["event"] == "lost"] == ["web2"]
+    assert states(events) == dict.fromkeys(two.names, "succeeded")
+    assert set(two.live().values()) == {new}
+    two.commit("with another")
+    shown = two.run("deploy", "--hosts", "all").stdout
+    for name in two.names:
+        assert f"{name} | 50 % of the clients for 5.0 s" in shown

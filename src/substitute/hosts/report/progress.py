@@ -170,6 +170,9 @@ class Progress:
             event, f"{event['reason']} What runs there goes on; it is asked what became of it.", "yellow"
         )
 
+    def _on_step(self, event: Event) -> None:
+        self._of(event, f"{event['share']} % of the clients for {seconds(event['seconds'])}")
+
     def _on_held(self, event: Event) -> None:
         told = f"{short(event['commit'])} is ready in slot {event['slot']} until {moment(event['until'])}"
         self._of(event, "\n".join([told, *previewed(event["links"], event["token"])]))
