@@ -9,7 +9,17 @@ import signal
 import pytest
 
 from tests.e2e.fleets import Fleet
-from tests.e2e.rollouts import CRON, LIMITS, WAITS, begun, come_to_their_end, go_on, old_and_new, under_way
+from tests.e2e.rollouts import (
+    CRON,
+    HOME,
+    LIMITS,
+    WAITS,
+    begun,
+    come_to_their_end,
+    go_on,
+    old_and_new,
+    under_way,
+)
 from tests.machines import USER
 from tests.waiting import eventually
 
@@ -130,6 +140,29 @@ def test_who_follows_logs_leaves_nothing_behind_on_the_hosts(fleet: Fleet) -> No
         driver.communicate(timeout=60)
     fleet.signal_relays("web1", signal.SIGKILL)
     eventually(lambda: not following(), "nobody follows for somebody who is gone")
+
+
+@pytest.mark.long
+def test_a_file_that_is_cut_off_or_finds_no_room_is_not_there_at_all() -> None:
+    def left(name: str) -> set[str]:
+        return set(fleet.machines[name].run("ls", "-A", f"{HOME}/shop").stdout.split())
+
+    with Fleet(2) as fleet:
+        fleet.configure(more='env_file = "big.env"')
+        with (fleet.root / "big.env").open("wb") as file:
+            file.truncate(256 << 20)
+        fleet.machines["web1"].run("mkdir", f"{HOME}/shop")
+        fleet.machines["web1"].run("mount", "-t", "tmpfs", "-o", "size=4m,mode=777", "tmpfs", f"{HOME}/shop")
+        with fleet.begun("hosts", "setup") as driver:
+            fleet.waits_at("web2", f"{HOME}/shop/big.env.new")
+            fleet.signal_relays("web2", signal.SIGKILL)
+            out, err = driver.communicate(timeout=120)
+        assert driver.returncode == 1, out + err
+        assert "No space left on device" in out + err
+        assert left("web1") == {"substitute.toml"}
+        eventually(lambda: "big.env.new" not in left("web2"), "nobody brings it any more")
+        assert left("web2") == {"substitute.toml"}
+        fleet.machines["web1"].run("umount", f"{HOME}/shop")
 
 
 @pytest.mark.long

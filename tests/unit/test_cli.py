@@ -75,7 +75,9 @@ class Opened:
         hold_for: float | None,
         force: bool,
         skip_release: bool,
+        tag: str,
     ) -> None:
+        assert not tag
         assert not skip_release
         assert not if_changed
         assert not now

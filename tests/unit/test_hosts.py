@@ -175,8 +175,8 @@ def test_setup_brings_what_is_missing(transport: FakeTransport) -> None:
     }
     assert transport.scripts == [
         ("web1", ["1.0", "substitute-deploy==1.0"], b""),
-        ("web1", ["shop", "substitute.toml", "replace"], b"[hosts]"),
-        ("web1", ["shop", "shop.env", "missing"], b"A=1"),
+        ("web1", ["shop", "substitute.toml", "replace", "7"], b"[hosts]"),
+        ("web1", ["shop", "shop.env", "missing", "3"], b"A=1"),
     ]
     transport.hosts["web2"].trouble = "bare"
     with pytest.raises(NotInstalledError, match="no Python"):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from substitute.cli.fleet import words_of
 from substitute.cli.options import Call
-from substitute.cli.table import command_of
+from substitute.cli.table import COMMANDS, command_of
 from substitute.hosts.in_turn import InTurn
 from substitute.hosts.outcomes import exit_status
+from substitute.hosts.report.runs import release_lines
 from substitute.hosts.report.tables import outcome_lines
 from substitute.hosts.ssh.command_line import ssh_command
 from tests.unit.fakes.fleet import NEW
@@ -119,6 +122,35 @@ def test_what_was_typed_is_typed_there_with_the_command_last() -> None:
     assert words_of(Call(), drill, {"headers": headers, "rate": 100.0}, without=set()) == [
         *("drill", "--header", "A: 1", "--header", "B: 2")
     ]
+
+
+def test_the_page_of_many_hosts_names_each_command_that_can_be_typed_for_them() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "hosts.md").read_text().partition("They belong to ")[2]
+    named = re.findall(r"`([a-z]+)`", text.partition(".")[0])
+    with_hosts = [
+        name
+        for name in COMMANDS
+        if name != "hosts"
+        and (command := command_of(name))
+        and any("--hosts" in one.names for one in command.parameters)
+    ]
+    assert named == with_hosts
+
+
+def test_a_release_that_a_host_tells_is_told_to_a_person() -> None:
+    latest: dict[str, Any] = {
+        "id": 3,
+        "commit": NEW,
+        "started": "2026-01-01T12:00:00.000Z",
+        "release_outcome": "succeeded",
+        "release_guard": "contract",
+    }
+    (line, refused) = release_lines({"app": "shop", "deployment": latest, "rollback_refused": "It is one."})
+    assert line.startswith(f"shop: release of deployment 3 ({NEW[:10]}, ")
+    assert line.endswith("): succeeded, contract")
+    assert "is refused" in refused
+    (line,) = release_lines({"app": "shop", "deployment": None, "rollback_refused": ""})
+    assert line == "shop: no deployment has run a release yet"
 
 
 @pytest.mark.parametrize(("terminal", "word"), [(True, "-t"), (False, "-T")])

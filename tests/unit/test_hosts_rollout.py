@@ -146,6 +146,21 @@ def test_resume_takes_the_commit_of_the_latest_deployment_and_not_the_branch(dri
     assert driver.done()["web4"] == [["deploy", third, "-a", "shop"]]
 
 
+def test_all_are_told_the_tag_that_led_to_it(driver: Driver) -> None:
+    for host in driver.transport.hosts.values():
+        host.tag = "v1.4"
+    driver.rollout().deploy("v1.4", [])
+    deployed = driver.done()["web4"]
+    assert deployed[0][-2:] == ["--tag", "v1.4"]
+    for name, host in driver.transport.hosts.items():
+        host.tag = ""  # that of a digest is not known
+        if name != "web1":
+            host.live = OLD
+        host.history[0]["tag"] = "v1.4"
+    driver.rollout().deploy(None, [], resume=True)
+    assert driver.done()["web4"][1] == [*deployed[0], "--skip-release"]
+
+
 def test_an_archive_is_brought_to_each_host_and_taken_away_again(driver: Driver, tmp_path: Path) -> None:
     archive = tmp_path / "shop.tar"
     archive.write_bytes(b"what was built")

@@ -52,6 +52,16 @@ OLD = ("serve", None, "/bin", None, False, Limits(), frozenset(Protection))
 NEW = ("serve --new", "new", "/bin", "nobody", True, Limits(memory=1), frozenset[Protection]())
 
 
+def test_a_tag_that_led_to_a_version_on_another_host_leads_back_to_it(shop: Shop) -> None:
+    deploy(shop.host, shop.app, "v1", tag="v1.4")
+    deploy(shop.host, shop.app, "v2")
+    assert [one.tag for one in shop.host.journal.history("shop")] == ["", "v1.4"]
+    rollback(shop.host, shop.app, "v1.4")
+    live = shop.host.journal.app("shop").live_slot
+    assert live
+    assert live.commit == "v1"
+
+
 def test_a_failed_deployment_of_a_changed_configuration_does_not_condemn_what_serves(shop: Shop) -> None:
     deploy(shop.host, shop.app, "v1")
     edit(shop)

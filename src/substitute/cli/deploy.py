@@ -58,6 +58,7 @@ from substitute.values import replace
     is_flag=True,
     help="Do not run the app's `release`: it has run on another host, for this one too.",
 )
+@option("--tag", metavar="TAG", default="", hidden=True, help="The tag that led to COMMIT on another host.")
 @now_option
 @wait_option
 @app_option
@@ -77,6 +78,7 @@ def deploy(
     hold: float | None,
     all_at_once: bool,
     skip_release: bool,
+    tag: str,
     now: bool,
 ) -> None:
     """Make COMMIT live without failing a request.
@@ -114,6 +116,7 @@ def deploy(
             now=now,
             hold_for=hold,
             skip_release=skip_release,
+            tag=tag,
         )
         return
     for option_, typed in {
@@ -121,6 +124,7 @@ def deploy(
         "--sha256": sha256,
         "--hold": hold,
         "--skip-release": skip_release,
+        "--tag": tag,
     }.items():
         if typed:
             raise UsageError(f"{option_} is for one app.", cure="Name it with -a.")

@@ -12,7 +12,7 @@ from substitute.console.stream import paint_for
 from substitute.core.model.errors import SubstituteError, UsageError
 from substitute.hosts.asking import There
 from substitute.hosts.fleet import Chosen, chosen_hosts
-from substitute.hosts.outcomes import exit_status
+from substitute.hosts.outcomes import State, exit_status
 from substitute.hosts.report import tables
 from substitute.hosts.ssh.transport import OpenSsh
 from substitute.io.clock import SystemClock
@@ -100,6 +100,11 @@ def tell(
         )
         return
     call.console.lines(tables.outcome_lines(outcomes, paint_for(call.console.out), with_status=with_status))
+    if any(one.state is State.HELD for one in outcomes):
+        again = (
+            "`substitute promote` with the same hosts makes live what is held; `substitute abort` stops it."
+        )
+        call.console.lines([again])
     if status:
         call.console.error(_error(outcomes, command, status))
 

@@ -16,7 +16,7 @@ from substitute.hosts.crew import Crew
 from substitute.hosts.errors import HostError
 from substitute.hosts.files import fetch
 from substitute.hosts.in_turn import InTurn
-from substitute.hosts.outcomes import exit_status
+from substitute.hosts.outcomes import State, exit_status
 from substitute.hosts.report.progress import Progress
 from substitute.hosts.rollout import Rollout
 from substitute.io.files import write_atomically
@@ -69,7 +69,7 @@ def _rollout(
                 outcomes = rollout.rollback(commit, options)
             else:
                 outcomes = rollout.restart(options, command=command)
-            if not all(one.state.is_good for one in outcomes):
+            if not all(one.state in {State.SUCCEEDED, State.UNCHANGED} for one in outcomes):
                 outcomes = rollout.with_truth(outcomes)
         finally:
             progress.close()

@@ -94,5 +94,7 @@ def _all_at_once(call: Call, fleet: Fleet, command: Command, said: Mapping[str, 
 
 
 def _lines(document: Any) -> Iterable[str]:
-    """What a person is told of a detached command: its name."""
+    """What a person is told of what a host printed: the name of a detached command, or the latest release."""
+    if isinstance(document, dict) and "rollback_refused" in document:
+        return runs.release_lines(document)
     return [str(document["run"])] if isinstance(document, dict) and "run" in document else []

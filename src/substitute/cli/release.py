@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from substitute.cli.command import command, option
-from substitute.cli.options import Call, app_option, json_option, root_option
+from substitute.cli.options import Call, app_option, host_options, json_option, root_option
 
 
 @command
@@ -12,6 +12,7 @@ from substitute.cli.options import Call, app_option, json_option, root_option
 @app_option
 @json_option
 @root_option
+@host_options
 def release(call: Call, app: str | None, *, contract: bool, no_contract: bool) -> None:
     """Show the latest release: which deployment ran the "release" commands, when, and what came of it.
 

@@ -21,7 +21,7 @@ from substitute.cli.options import (
 @json_option
 @root_option
 def resolve(call: Call, commit: str | None, app: str | None, *, sha256: str | None) -> None:
-    """Say which commit a deployment of COMMIT would bring, and whether a release may run. Nothing is begun."""
+    """Say which commit a deployment of COMMIT would bring, its tag, and whether a release may run. Nothing is begun."""
     from substitute.core.deploy import several  # noqa: PLC0415
 
     site = call.site(call.console.aside)
@@ -35,6 +35,7 @@ def resolve(call: Call, commit: str | None, app: str | None, *, sha256: str | No
             "app": chosen.name,
             "commit": found,
             "subject": plan.revision.subject,
+            "tag": plan.revision.tag,
             "how": plan.revision.how,
             "may_release": may,
         }

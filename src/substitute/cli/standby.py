@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from substitute.cli.command import argument, command
-from substitute.cli.options import Call, app_option, json_option, one_of, root_option, wait_option
+from substitute.cli.options import (
+    Call,
+    app_option,
+    host_options,
+    json_option,
+    one_of,
+    root_option,
+    wait_option,
+)
 
 _ACTIONS = ("end",)
 
@@ -14,6 +22,7 @@ _ACTIONS = ("end",)
 @app_option
 @json_option
 @root_option
+@host_options
 def standby(call: Call, action: str, app: str | None) -> None:
     """End the version before, which runs on without requests ([app.NAME.standby] keep).
 

@@ -9,6 +9,7 @@ from substitute.cli.options import (
     Call,
     complete_instances,
     directory,
+    host_options,
     json_option,
     number,
     root_option,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @wait_option
 @json_option
 @root_option
+@host_options
 def start(call: Call, app_name: str, app_dir: Path, port: int) -> None:
     """Start the instance APP_NAME in APP_DIR on PORT; return when the port answers.
 

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from substitute.cli.command import argument, command, option
-from substitute.cli.options import Call, complete_instances, json_option, root_option, wait_option
+from substitute.cli.options import (
+    Call,
+    complete_instances,
+    host_options,
+    json_option,
+    root_option,
+    wait_option,
+)
 
 
 @command
@@ -12,6 +19,7 @@ from substitute.cli.options import Call, complete_instances, json_option, root_o
 @wait_option
 @json_option
 @root_option
+@host_options
 def stop(call: Call, app_name: str, *, force: bool) -> None:
     """Let the instance APP_NAME finish its requests and stop it; return when its process is gone.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _IN_JOURNAL = frozenset({"deploy", "rollback", "restart", "promote"})
 """What each is a deployment in the journal."""
-_LOOKS = {"run": "history --runs", "cron": "history --cron", "drill": "history"}
+_LOOKS = {"run": "history --runs", "cron": "history --cron", "drill": "history", "release": "release"}
 """What shows whether it has come to its end; else `status` does."""
 _SHORTEST, _LONGEST = 1.0, 5.0
 """Seconds between two questions."""
@@ -24,7 +24,7 @@ _SURE = 3
 _ENDS = {
     "succeeded": (State.SUCCEEDED, 0),
     "promoted": (State.SUCCEEDED, 0),
-    "held": (State.SUCCEEDED, 0),
+    "held": (State.HELD, 0),
     "failed": (State.FAILED, 1),
     "aborted": (State.FAILED, 1),
     "interrupted": (State.INTERRUPTED, 1),  # not by who waits for it here

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from substitute.hosts.channel import RemoteHost
 
 _REMOVE = """\
-rm -f "$1"
+rm -f "$1" "$1.new" "$1.before"
 echo "removed"
 """
 

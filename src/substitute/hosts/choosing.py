@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def choose(
     there: There, host: RemoteHost, app: str, commit: str | None, options: Sequence[str]
 ) -> dict[str, Any]:
-    """What `resolve` says on `host`: ``commit``, and whether a release may run. Raises HostError.
+    """What `resolve` says on `host`: ``commit``, its ``tag``, and whether a release may run. Raises HostError.
 
     `options` are those of the command that it is chosen for.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import IO, TYPE_CHECKING
 
 from substitute.hosts.answers import failure
@@ -16,15 +17,20 @@ if TYPE_CHECKING:
 _PLACE = """\
 set -eu
 umask 077
-file=$1/$2 how=$3
+file=$1/$2 how=$3 length=$4
 mkdir -p "$(dirname "$file")"
 if [ "$how" = missing ] && [ -e "$file" ]; then cat >/dev/null; echo "kept"; exit 0; fi
+trap 'rm -f "$file.new"' EXIT
+trap 'exit 1' HUP INT PIPE TERM
 cat >"$file.new"
-if cmp -s "$file.new" "$file"; then rm "$file.new"; echo "the same"; exit 0; fi
+arrived=$(wc -c <"$file.new")
+if [ "$arrived" -ne "$length" ]; then echo "Only $arrived of its $length bytes have arrived." >&2; exit 1; fi
+if cmp -s "$file.new" "$file"; then echo "the same"; exit 0; fi
 if [ -e "$file" ]; then cp -p "$file" "$file.before"; fi
 mv "$file.new" "$file"
 echo "written"
 """
+"""The end of a connection looks like the end of a file: only what has the length that was told comes into force."""
 
 _FETCH = """\
 cat "$1" && rm "$1"
@@ -32,12 +38,14 @@ cat "$1" && rm "$1"
 
 
 def place(there: There, host: RemoteHost, name: str, given: IO[bytes], *, how: str = "replace") -> str:
-    """Bring what is in `given` to `name` in the root there, and what was done. Raises HostError.
+    """Bring the file `given` to `name` in the root there, and what was done. Raises HostError.
 
-    What is there already and differs is kept beside it; with `how` ``missing`` it is left alone.
+    What is there already and differs is kept beside it; with `how` ``missing`` it is left alone. Where not all of it
+    arrives, what is there stays as it was, and nothing of the new one is left.
     """
+    words = [there.root, name, how, str(os.fstat(given.fileno()).st_size)]
     failed = f"{name} could not be brought to {host.name}."
-    return run_script(there, host, _PLACE, [there.root, name, how], given=given, failed=failed)
+    return run_script(there, host, _PLACE, words, given=given, failed=failed)
 
 
 def fetch(there: There, host: RemoteHost, name: str) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     OnEvent = Callable[[str, Mapping[str, Any]], None]
 
 _STATES = {0: State.SUCCEEDED, 2: State.REFUSED, 3: State.REFUSED, 130: State.INTERRUPTED}
+_GOOD = {"unchanged": State.UNCHANGED, "held": State.HELD}
+"""By the last event, where the exit status is 0."""
 _MOST_LINES = 200_000
 """Of a document, which is held in the memory."""
 _ENDS = frozenset({"succeeded", "failed", "interrupted", "unchanged", "error", "held"})
@@ -144,10 +146,10 @@ class Order:
             if is_own
             else _STATES.get(status, State.FAILED)
         )
-        if state is State.SUCCEEDED and last.get("event") == "unchanged":
-            state = State.UNCHANGED
-        # Of what failed, `commit` is the one that was to become live.
-        commit = last.get("commit") if state.is_good else None
+        if state is State.SUCCEEDED:
+            state = _GOOD.get(str(last.get("event")), state)
+        # Of what failed or is held, `commit` is the one that is to become live.
+        commit = last.get("commit") if state in {State.SUCCEEDED, State.UNCHANGED} else None
         seconds = last.get("seconds")
         reason = str(last.get("reason") or "") or (f"It ended with status {status}." if is_own else "")
         return Outcome(

@@ -20,6 +20,8 @@ class State(StrEnum):
     SUCCEEDED = "succeeded"
     UNCHANGED = "unchanged"
     """It had what it was to get, and was left alone."""
+    HELD = "held"
+    """It is ready, and waits for `promote` or `abort`; what was live is live."""
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     REFUSED = "refused"
@@ -33,12 +35,12 @@ class State(StrEnum):
     @property
     def is_good(self) -> bool:
         """Whether the host has what it was to get."""
-        return self in {State.SUCCEEDED, State.UNCHANGED}
+        return self in {State.SUCCEEDED, State.UNCHANGED, State.HELD}
 
     @property
     def has_ended(self) -> bool:
         """Whether the command has come to an end there, whichever."""
-        return self in {State.SUCCEEDED, State.FAILED, State.INTERRUPTED}
+        return self in {State.SUCCEEDED, State.HELD, State.FAILED, State.INTERRUPTED}
 
     @property
     def has_begun(self) -> bool:

@@ -74,8 +74,9 @@ class Rollout:
         past = self._ask(["history", "-a", self.app]) if resume else {}
         if errors := _errors(past):
             return self._not_begun(errors)
+        latest = _latest(past, self.app) if resume and not commit else {}
         try:
-            chosen = self._choose(commit or (_latest(past, self.app) if resume else None), options)
+            chosen = self._choose(commit or latest.get("commit"), options)
         except HostError as error:
             return self._not_begun({self.hosts[0].name: error})
         typed, commit = commit if is_file else None, str(chosen["commit"])
@@ -83,7 +84,8 @@ class Rollout:
         done = [host for host in self.hosts if resume and _is_live(answers[host.name], self.app, commit)]
         left = [host for host in self.hosts if host not in done]
         first = self._first(left, releases=bool(chosen["may_release"]) and not has_released)
-        words = ["deploy", typed or commit, "-a", self.app, *options]
+        tag = chosen["tag"] or latest.get("tag")  # no host can tell it by the digest of an image
+        words = ["deploy", typed or commit, "-a", self.app, *options, *(["--tag", str(tag)] if tag else [])]
         outcomes = [self._left_alone(host, answers) for host in done]
         return self._in_batches(
             "deploy", words, left, outcomes, first=first, commit=commit, released=has_released or bool(done)
@@ -223,8 +225,8 @@ def _is_live(status: Mapping[str, Any], app: str, commit: str) -> bool:
     return live is not None and live.startswith(commit)
 
 
-def _latest(past: Answers, app: str) -> str:
-    """The commit of the latest deployment on any host. Raises UsageError."""
+def _latest(past: Answers, app: str) -> Mapping[str, Any]:
+    """The latest deployment on any host. Raises UsageError."""
     known = [
         one for history in past.values() for one in history["deployments"] if one["operation"] == "deploy"
     ]
@@ -232,7 +234,8 @@ def _latest(past: Answers, app: str) -> str:
         raise UsageError(
             f"No deployment of {app} has begun on these hosts.", cure="There is nothing to resume."
         )
-    return str(max(known, key=lambda one: one["started"])["commit"])
+    latest: Mapping[str, Any] = max(known, key=lambda one: one["started"])
+    return latest
 
 
 def _has_released(past: Answers, commit: str) -> bool:

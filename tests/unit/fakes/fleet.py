@@ -47,6 +47,8 @@ class FakeHost:
         self.is_full = False
         """Whether there is room for no file."""
         self.has_release = False
+        self.tag = ""
+        """That leads to what is chosen there."""
         self.released: list[str] = []
         self.done: list[list[str]] = []
         """The commands that changed something."""
@@ -212,7 +214,7 @@ class FakeTransport:
             self.resolved.append(words)
             commit = words[0] if words[0] != "-a" else NEW
             commit = NEW if "/" in commit else commit  # a file
-            answer = lambda: {"commit": commit, "may_release": fake.has_release}  # noqa: E731
+            answer = lambda: {"commit": commit, "tag": fake.tag, "may_release": fake.has_release}  # noqa: E731
         document = answer() if answer else {"boot": {"where": "a unit"}}
         for line in json.dumps(document, indent=2).splitlines():
             said.put(line)

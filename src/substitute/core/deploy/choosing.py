@@ -39,6 +39,16 @@ def released_elsewhere(chosen: Choose) -> Choose:
     return lambda host, app, record: replace(chosen(host, app, record), released=True)
 
 
+def tagged(chosen: Choose, tag: str) -> Choose:
+    """The same; `tag` led to it on another host."""
+
+    def choose(host: Host, app: App, record: AppRecord) -> Plan:
+        plan = chosen(host, app, record)
+        return replace(plan, revision=replace(plan.revision, tag=tag))
+
+    return choose
+
+
 def to_earlier(commit: str | None, *, force: bool = False) -> Choose:
     """Choose `commit`, by default what was live before, as it was built where that is kept.
 

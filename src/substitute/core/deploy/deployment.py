@@ -20,6 +20,7 @@ from substitute.core.deploy.choosing import (
     into_next_slot,
     live_again,
     released_elsewhere,
+    tagged,
     to_earlier,
 )
 from substitute.core.deploy.ending import commit, finish, give_up
@@ -61,6 +62,7 @@ def deploy(
     now: bool = False,
     hold_for: float | None = None,
     skip_release: bool = False,
+    tag: str = "",
     chosen: Choose | None = None,
 ) -> None:
     """Make `commit` (default: the newest of the branch; or what was `chosen`) live without failing a request.
@@ -69,7 +71,7 @@ def deploy(
     substitute.toml says of it what it said. So is, unless with `force`, the live version of an app that watches paths,
     where none of them differs in `commit`. With `now`, requests that an earlier version still finishes are cut.
 
-    With `skip_release`, its `release` has run on another host, for this one too.
+    With `skip_release`, its `release` has run on another host, for this one too; `tag` is one that led to it there.
 
     With `hold_for` so many seconds, it does not become live: it is ready, and waits for `promote` or `abort`.
 
@@ -85,6 +87,8 @@ def deploy(
     choose = chosen or into_next_slot("deploy", commit, sha256=sha256)
     if skip_release:
         choose = released_elsewhere(choose)
+    if tag:
+        choose = tagged(choose, tag)
     _operate(host, app, "deploy", choose, spared=spared, now=now, hold_for=hold_for)
 
 

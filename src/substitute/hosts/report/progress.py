@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from substitute.console.jsonlines import json_line
+from substitute.console.tables import moment, previewed
 from substitute.console.text import harmless, seconds, short
 from substitute.hosts.outcomes import State
 from substitute.values import dataclass
@@ -27,7 +28,7 @@ _DOING = {
     "check": "Checking",
     "drill": "Drilling",
 }
-_GOOD = {str(State.SUCCEEDED): "green", str(State.UNCHANGED): "green"}
+_GOOD = {str(State.SUCCEEDED): "green", str(State.UNCHANGED): "green", str(State.HELD): "cyan"}
 
 
 @dataclass
@@ -168,6 +169,13 @@ class Progress:
         self._of(
             event, f"{event['reason']} What runs there goes on; it is asked what became of it.", "yellow"
         )
+
+    def _on_step(self, event: Event) -> None:
+        self._of(event, f"{event['share']} % of the clients for {seconds(event['seconds'])}")
+
+    def _on_held(self, event: Event) -> None:
+        told = f"{short(event['commit'])} is ready in slot {event['slot']} until {moment(event['until'])}"
+        self._of(event, "\n".join([told, *previewed(event["links"], event["token"])]))
 
     def _on_host_ended(self, event: Event) -> None:
         state, style = str(event["state"]), _GOOD.get(str(event["state"]), "red")

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from substitute.console.tables import moment, or_dash, table
-from substitute.console.text import harmless
+from substitute.console.text import harmless, short
 from substitute.hosts.errors import HostError
 from substitute.hosts.report.tables import error_lines
 
@@ -86,6 +86,19 @@ def _all(hosts: Sequence[RemoteHost], answers: Answers, what: str) -> list[tuple
 
 def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], paint: Paint) -> Iterator[str]:
     return table(heads, rows, paint, styles={heads.index("outcome"): _STYLES}, indent="")
+
+
+def release_lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """What ``release --json`` says, for people."""
+    found = document["deployment"]
+    if found is None:
+        yield f"{document['app']}: no deployment has run a release yet"
+        return
+    became = ", ".join(filter(None, [found["release_outcome"], found["release_guard"]]))
+    number, commit, began = found["id"], short(found["commit"]), _local(found["started"])
+    yield f"{document['app']}: release of deployment {number} ({commit}, {began}): {became}"
+    if document["rollback_refused"]:
+        yield "`substitute rollback` is refused: the version before does not survive it"
 
 
 def _local(iso: str | None) -> str:

@@ -29,6 +29,7 @@ _STATES = {
 _OUTCOMES = {
     State.SUCCEEDED: "green",
     State.UNCHANGED: "green",
+    State.HELD: "cyan",
     State.FAILED: "red",
     State.REFUSED: "yellow",
     State.INTERRUPTED: "yellow",
