@@ -61,6 +61,20 @@ def test_versions_are_built_switched_and_gone_back_to_and_no_request_fails(site:
     assert fetch(site.url) == "version 1\n"
 
 
+def test_a_rollback_to_an_image_that_somebody_has_removed_builds_it_again(site: ContainerSite) -> None:
+    site.run("deploy")
+    before = set(site.images())
+    site.repository.commit("2")
+    site.run("deploy")
+    for name in site.containers(ended=True).keys() - site.containers().keys():
+        site.engine("rm", f"{site.prefix}-{name}")
+    site.engine("image", "rm", "--force", *(f"localhost/{site.prefix}/shop:{tag}" for tag in before))
+    told: list[str] = []
+    assert under_load(site, lambda: told.append(site.run("rollback").stdout)) == {"1", "2"}
+    assert "is not here any more: it is fetched and built again" in told[0]
+    site.assert_only_serves("a")
+
+
 def test_what_does_not_build_or_start_leaves_the_old_one_as_it_was(site: ContainerSite) -> None:
     site.run("deploy")
     images = site.images()
