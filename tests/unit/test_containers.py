@@ -16,6 +16,7 @@ from substitute.core.model.errors import RuntimeFailedError, SourceError, UsageE
 from substitute.core.model.programs import Container, Mount
 from substitute.core.model.versions import Version
 from substitute.linux.engine import CommandEngine
+from substitute.runtimes.docker.logs import nanoseconds
 from substitute.sources.image.source import MARKER, Images
 from substitute.values import replace
 from tests.unit.fakes.shop import changed, make_app
@@ -194,6 +195,19 @@ def test_a_slot_says_which_image_it_stands_for_and_takes_no_other_directory(tmp_
     (slot / "mine").touch()
     with pytest.raises(UsageError, match="holds no image"):
         images.update(slot, FIRST, clean=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        ("2026-01-02T03:04:05.000000006Z", 6),
+        ("2026-01-02T04:04:05.000000006+01:00", 6),
+        ("2026-01-01T21:34:05.12-05:30", 120_000_000),
+        ("2026-01-02T03:04:05Z", 0),
+    ],
+)
+def test_the_time_of_a_line_is_the_same_in_every_time_zone(text: str, after: int) -> None:
+    assert nanoseconds(text.encode()) == 1_767_323_045_000_000_000 + after
 
 
 # -- what the journal knows -----------------------------------------------------------------------
