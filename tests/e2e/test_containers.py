@@ -321,7 +321,7 @@ def test_commands_run_in_containers_of_their_own(site: ContainerSite) -> None:
     site.configure(
         more='release = ["echo released $SUBSTITUTE_COMMIT; cat version.txt"]\n'
         f'[app.shop.health]\ncommand = "cat version.txt && test $PORT"\n[app.shop.process.worker]\nstart = "{worker}"\n'
-        '[app.shop.cron.job]\nat = "* * * * *"\ncommand = "echo a cron of $(cat version.txt)"\n'
+        '[app.shop.cron.job]\nat = "* * * * *"\ncommand = "echo a cron of $(cat version.txt) in $PWD"\n'
     )
     told = site.run("deploy").stdout
     assert "released " in told
@@ -330,19 +330,38 @@ def test_commands_run_in_containers_of_their_own(site: ContainerSite) -> None:
     done = subprocess.run(command, input="typed\n", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (7, "typed\n"), done.stderr
     site.run("run", "--", "nothing-of-that-name", exit_status=127)
+    assert "a cron of 1 in /app" in site.run("cron", "run", "job").stdout
     detached = site.run(
         "run", "--detach", "--", "sh", "-c", "trap '' TERM; echo begun; while :; do sleep 0.1; done"
     )
     name = detached.stdout.strip()
     log = site.root / f"deploy/shop/log/{name}.log"
     eventually(lambda: "begun" in log.read_text(), "it has begun")
-    eventually(lambda: "a cron of 1" in site.run("logs", "cron-job").stdout, "the cron was run")
+    eventually(lambda: "a cron of 1 in /app" in site.run("logs", "cron-job").stdout, "the cron was run")
     site.configure(more='[app.shop.stop]\ntimeout = "2s"\n')
     site.run("stop", name)
     eventually(lambda: set(site.containers()) == {"shop_a", "shop_a_worker_1"}, "its container ended with it")
     site.repository.commit("2")
     assert under_load(site, lambda: site.run("deploy")) == {"1", "2"}
     assert_only_runs(site, "shop_b")
+
+
+def test_commands_in_containers_are_held_to_the_limits_of_the_app(site: ContainerSite) -> None:
+    shows = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; ulimit -n"
+    files = (
+        "nofile = 333\n" if site.kind == "docker" else ""
+    )  # Podman would raise others, which no root here may
+    held = [str(64 << 20), *(["333"] if files else [])]
+    site.configure(
+        more=f'release = ["{shows}"]\n[app.shop.limits]\nmemory = "64M"\n{files}'
+        f'[app.shop.cron.job]\nat = "@yearly"\ncommand = "{shows}"\n'
+    )
+    for told in (
+        site.run("deploy").stdout,
+        site.run("run", "--", "sh", "-c", shows).stdout,
+        site.run("cron", "run", "job").stdout,
+    ):
+        assert [line for line in held if line not in told] == [], told
 
 
 def test_a_port_inside_is_published_on_that_of_the_slot(site: ContainerSite) -> None:

@@ -13,7 +13,7 @@ from substitute.config import apps, load
 from substitute.core.deploy.versions.kept_versions import remove_images
 from substitute.core.model import versions
 from substitute.core.model.errors import RuntimeFailedError, SourceError, UsageError
-from substitute.core.model.programs import Container, Mount
+from substitute.core.model.programs import Container, Limits, Mount
 from substitute.core.model.versions import Version
 from substitute.linux.engine import CommandEngine
 from substitute.runtimes.docker.logs import nanoseconds
@@ -78,7 +78,11 @@ def test_what_is_run_names_its_variables_and_mounts_paths_of_any_kind(tmp_path: 
     engine = CommandEngine("docker", tmp_path)
     mounts = (Mount(Path("/a:b"), Path("/app/x")), Mount(Path('/a,"b'), Path("/app/y")))
     argv = engine.running(
-        ["/bin/sh", "-c", "echo $KEY"], Container("sha256:1", mounts), name="run-7", variables=["KEY"]
+        ["/bin/sh", "-c", "echo $KEY"],
+        Container("sha256:1", mounts),
+        name="run-7",
+        variables=["KEY"],
+        limits=Limits(),
     )
     prefix = engine.name_of("shop", "1").split("/")[1]
     assert argv == [
@@ -87,7 +91,11 @@ def test_what_is_run_names_its_variables_and_mounts_paths_of_any_kind(tmp_path: 
         '--mount=type=bind,"source=/a,""b",target=/app/y',
         *("--env=KEY", "--entrypoint=/bin/sh", "sha256:1", "-c", "echo $KEY"),
     ]
-    assert "--tty" in engine.running(["x"], Container("i"), name="n", variables=(), terminal=True)
+    held = Limits(memory=1 << 20, cpu=0.5, tasks=9, nofile=333)
+    argv = engine.running(["x"], Container("i"), name="n", variables=(), limits=held, terminal=True)
+    assert "--tty" in argv
+    given = {"--memory=1048576", "--memory-swap=1048576", "--cpus=0.5", "--pids-limit=9"}
+    assert given | {"--ulimit=nofile=333:333"} <= set(argv)
     assert engine.entering(["true"], "shop_a") == ["docker", "exec", f"{prefix}-shop_a", "true"]
     assert CommandEngine("docker", tmp_path / "other").name_of("shop", "1") != engine.name_of("shop", "1")
 

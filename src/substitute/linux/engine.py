@@ -18,7 +18,7 @@ from substitute.linux.subprocesses import capture
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from substitute.core.model.programs import Container, Mount
+    from substitute.core.model.programs import Container, Limits, Mount
     from substitute.linux.subprocesses import Captured
 
 _PATIENCE = 60.0
@@ -176,13 +176,14 @@ class CommandEngine:
         *,
         name: str,
         variables: Collection[str],
+        limits: Limits,
         terminal: bool = False,
     ) -> Sequence[str]:
         """In the foreground, removed at its end. An entrypoint of the image is not asked."""
         mounts = [f"--mount={_mount(mount)}" for mount in container.mounts]
         return [
             *(self.name, "run", "--rm", "--interactive", *(["--tty"] if terminal else [])),
-            *(f"--name={self._prefix}-{name}", "--network=host", *mounts),
+            *(f"--name={self._prefix}-{name}", "--network=host", *mounts, *_limits(limits)),
             *(f"--env={variable}" for variable in variables),
             *(f"--entrypoint={argv[0]}", container.image, *argv[1:]),
         ]
@@ -222,6 +223,18 @@ def _mount(mount: Mount) -> str:
     words = ("type=bind", f"source={mount.source}", f"target={mount.target}")
     quoted = ('"' + word.replace('"', '""') + '"' if set(word) & {",", '"'} else word for word in words)
     return ",".join(quoted)
+
+
+def _limits(limits: Limits) -> Iterator[str]:
+    """Both have the same words for them. What is swapped is memory too: so none is."""
+    if limits.memory is not None:
+        yield from (f"--memory={limits.memory}", f"--memory-swap={limits.memory}")
+    if limits.cpu is not None:
+        yield f"--cpus={limits.cpu}"
+    if limits.tasks is not None:
+        yield f"--pids-limit={limits.tasks}"
+    if limits.nofile is not None:
+        yield f"--ulimit=nofile={limits.nofile}:{limits.nofile}"
 
 
 def _repository(reference: str) -> str:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from substitute.core.model.programs import Container
+    from substitute.core.model.programs import Container, Limits
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,14 @@ class Engine(Protocol):
         *,
         name: str,
         variables: Collection[str],
+        limits: Limits,
         terminal: bool = False,
     ) -> Sequence[str]:
         """What runs `argv` in a container of its own, called `name` in this root, with its input and output.
 
-        The values of `variables` are those that the program of this list has: other users see its arguments. It ends
-        with the status of `argv`, and passes signals on.
+        `limits` hold for the container, as far as the engine has them. The values of `variables` are those that the
+        program of this list has: other users see its arguments. It ends with the status of `argv`, and passes signals
+        on.
         """
 
     def entering(self, argv: Sequence[str], instance: str) -> Sequence[str]:
