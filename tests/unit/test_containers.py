@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,7 @@ class Script:
         program.write_text(
             f'#!/bin/sh\necho "$*" >>{self._asked}\nfile="{self._answers}/$(echo "$*" | tr "/ {{}}" "____")"\n'
             'test -e "$file" && exec cat "$file"\n'
+            'test -e "$file.refused" && cat "$file.refused" >&2 && exit 1\n'
             'case "$1" in tag|rm) exit 0;; image) test "$2" = inspect || exit 0;; esac\n'
             'echo "Error: No such image: $*" >&2\nexit 1\n'
         )
@@ -120,6 +122,10 @@ class Script:
     def answer(self, asked: str, text: str = "") -> None:
         """Say `text` from now on."""
         (self._answers / re.sub("[/ {}]", "_", asked)).write_text(text)
+
+    def refuse(self, asked: str, text: str) -> None:
+        """Fail with `text` from now on."""
+        self.answer(f"{asked}.refused", text)
 
     def knows(self, name: str, identity: str, *digests: str) -> None:
         found = {"Id": f"sha256:{identity}", "RepoDigests": digests, "Config": {"WorkingDir": "/app"}}
@@ -163,6 +169,32 @@ def test_what_cannot_be_pulled_is_taken_from_here_and_that_is_told(tmp_path: Pat
     script.knows(name, FIRST)
     assert images_of(tmp_path, told=told).resolve(tmp_path, "v1").commit == FIRST
     assert "the one that is here already is used" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("loaded", "several"),
+    [("Loaded image: shop:1\n", False), ("Loaded image: shop:1\nLoaded image: shop:2\n", True)],
+)
+def test_an_archive_leaves_no_name_that_was_not_here_before(
+    tmp_path: Path, script: Script, loaded: str, several: object
+) -> None:
+    archive = tmp_path / "shop.tar"
+    archive.touch()
+    script.answer(f"load --input {archive}", loaded)
+    script.knows("shop:1", FIRST)
+    script.knows("shop:2", SECOND)
+    if several:
+        with pytest.raises(SourceError, match="2 images"):
+            images_of(tmp_path).resolve(tmp_path, str(archive))
+        assert "image rm shop:2" in script.asked()
+    else:
+        assert images_of(tmp_path).resolve(tmp_path, str(archive)).commit == FIRST
+    assert "image rm shop:1" in script.asked()
+    removed = script.asked().count("image rm shop:1")
+    script.answer("image ls --no-trunc --format {{.Repository}}:{{.Tag}} {{.ID}}", f"shop:1 sha256:{FIRST}\n")
+    with suppress(SourceError):
+        images_of(tmp_path).resolve(tmp_path, str(archive))
+    assert script.asked().count("image rm shop:1") == removed
 
 
 def test_what_was_deployed_is_found_by_the_beginning_of_its_digest(tmp_path: Path, script: Script) -> None:

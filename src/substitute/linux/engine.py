@@ -25,6 +25,7 @@ _PATIENCE = 60.0
 """Seconds that the engine may take for an answer."""
 _LOADING = 1800.0
 """Seconds that reading an archive may take."""
+_ID = "sha256:"
 _LOADED = ("Loaded image: ", "Loaded image(s): ", "Loaded image ID: ")
 
 
@@ -151,23 +152,34 @@ class CommandEngine:
         found = self.find(image)
         return found.directory if found else "/"
 
-    def load(self, archive: Path) -> Image:
+    def load(self, archive: Path) -> tuple[Image, Sequence[str]]:
         """By what it says that it has loaded."""
+        form = "{{.Repository}}:{{.Tag}} {{.ID}}"
+        before = self._ask("image", "ls", "--no-trunc", "--format", form).out.split()
         told = self._ask("load", "--input", str(archive), limit=_LOADING)
         names = [
-            line.removeprefix(said)
+            name.strip()
             for line in told.out.splitlines()
             for said in _LOADED
             if line.startswith(said)
+            for name in line.removeprefix(said).split(",")
         ]
-        image = self.find(names[0].split(",")[0].strip()) if names and not told.status else None
-        if image is None:
+        came = [name for name in names if name not in before]
+        images = {} if told.status else {found.id: found for found in map(self.find, names) if found}
+        if len(images) > 1:
+            for name in came:
+                self.let_go(name)
+            raise SourceError(
+                f"{archive} holds {len(images)} images: {', '.join(names)}.",
+                cure=f"Save the one that is to be deployed: `{self.name} save --output FILE {names[0]}`.",
+            )
+        if not images:
             raise SourceError(
                 f"{archive} is no image that {self.name} can load.",
                 fact=told.err.strip() or told.out.strip(),
                 cure=f"Make it by `{self.name} save`.",
             )
-        return image
+        return next(iter(images.values())), [name for name in came if not name.startswith(_ID)]
 
     def running(
         self,

@@ -67,8 +67,11 @@ class Engine(Protocol):
     def directory_of(self, image: str) -> str:
         """Where the programs of an image start, by its id. Raises RuntimeFailedError."""
 
-    def load(self, archive: Path) -> Image:
-        """Take in the one image of an archive of `docker save` or `podman save`. Raises SourceError."""
+    def load(self, archive: Path) -> tuple[Image, Sequence[str]]:
+        """Take in the one image of an archive of `docker save` or `podman save`; and the names that came with it.
+
+        Not those that were here before. Raises SourceError, also where there are several images in it.
+        """
 
     def running(
         self,

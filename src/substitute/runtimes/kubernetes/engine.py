@@ -123,7 +123,7 @@ class ClusterEngine:
             )
         return str((json.loads(told).get("config") or {}).get("WorkingDir") or "/")
 
-    def load(self, archive: Path) -> Image:
+    def load(self, archive: Path) -> tuple[Image, Sequence[str]]:
         """No cluster takes a file."""
         raise SourceError(
             f"A cluster does not take {archive}: its nodes fetch images from a registry.",

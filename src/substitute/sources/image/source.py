@@ -97,8 +97,10 @@ class Images(Places):
     def _loaded(self, archive: Path) -> Revision:
         if not archive.is_file():
             raise UsageError(f"There is no archive {archive}.", cure="Name a tag, or the file of an image.")
-        found = self._engine.load(archive)
+        found, names = self._engine.load(archive)
         self._engine.hold(found.id, self._app, _hash(found.id))
+        for name in names:  # it is held by our name alone, and goes when no version needs it
+            self._engine.let_go(name)
         return Revision(_hash(found.id), archive.name, f"archive {archive}")
 
     def _deployed(self, commit: str | None, *, whole: bool) -> Revision | None:
