@@ -171,6 +171,21 @@ def test_what_cannot_be_pulled_is_taken_from_here_and_that_is_told(tmp_path: Pat
     assert "the one that is here already is used" in told[0]
 
 
+def test_an_image_of_several_digests_is_kept_under_the_one_that_was_asked_for(
+    tmp_path: Path, script: Script
+) -> None:
+    name, engine = "r.example.com:5000/shop", CommandEngine("docker", tmp_path)
+    digests = [f"{name}@sha256:{one}" for one in (FIRST, SECOND)]
+    for reference in (f"{name}:v1", digests[1]):
+        script.answer(f"pull {reference}")
+        script.knows(reference, "4" * 64, *digests)
+    assert images_of(tmp_path).resolve(tmp_path, SECOND, fetch=False).commit == SECOND
+    assert f"tag sha256:{'4' * 64} {engine.name_of('shop', SECOND)}" in script.asked()
+    assert images_of(tmp_path).resolve(tmp_path, "v1", sha256=SECOND).commit == FIRST
+    with pytest.raises(UsageError, match="and not"):
+        images_of(tmp_path).resolve(tmp_path, "v1", sha256="5" * 64)
+
+
 @pytest.mark.parametrize(
     ("loaded", "several"),
     [("Loaded image: shop:1\n", False), ("Loaded image: shop:1\nLoaded image: shop:2\n", True)],

@@ -142,7 +142,7 @@ class CommandEngine:
         wanted = [one for one in digests if one.partition("@")[0] == _repository(reference)] or digests
         identity = found["Id"].removeprefix("sha256:")
         directory = (found.get("Config") or {}).get("WorkingDir") or "/"
-        image = Image(f"sha256:{identity}", next(iter(wanted), ""), directory)
+        image = Image(f"sha256:{identity}", next(iter(wanted), ""), tuple(wanted), directory)
         if reference == image.id:
             self._found[reference] = image
         return image

@@ -22,6 +22,8 @@ class Image:
     digest: str = ""
     """By which its registry gives exactly this one, as ``registry.example.com/shop@sha256:…``; empty: it was built or
     loaded here."""
+    digests: tuple[str, ...] = ()
+    """All such: that of a list of images for several machines, and that of the one for this machine."""
     directory: str = "/"
     """Where its programs start."""
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from substitute.core.model.apps import App
-    from substitute.core.ports.engine import Engine
+    from substitute.core.ports.engine import Engine, Image
 
 MARKER = ".substitute-image"
 """The file in a slot that says which image it stands for."""
@@ -91,8 +91,9 @@ class Images(Places):
                 cure=f"`substitute deploy TAG` deploys {self._repository}:TAG.",
             )
         reference = f"{self._repository}:{tag}"
-        number = self._fetched(reference)
-        return self._checked(Revision(number, reference, f"image {reference}", tag=tag), sha256)
+        found = self._fetched(reference)
+        revision = Revision(_number(found), reference, f"image {reference}", tag=tag)
+        return self._checked(revision, sha256, found.digests)
 
     def _loaded(self, archive: Path) -> Revision:
         if not archive.is_file():
@@ -115,17 +116,20 @@ class Images(Places):
         if whole or len(digits[1]) == _WHOLE:
             digest = f"{self._repository}@sha256:{digits[1]}"
             self._notice(f"The image {digits[1][:10]} is not here any more: it is fetched again.")
-            self._fetched(digest)
+            self._fetched(digest, called=digits[1])
             return Revision(digits[1], digest, f"image {digest}")
         return None
 
-    def _checked(self, revision: Revision, sha256: str | None) -> Revision:
-        if sha256 and sha256.lower().removeprefix("sha256:") != revision.commit:
+    def _checked(self, revision: Revision, sha256: str | None, digests: Sequence[str] = ()) -> Revision:
+        wanted = sha256.lower().removeprefix("sha256:") if sha256 else revision.commit
+        if wanted not in {revision.commit, *map(_digits, digests)}:
             raise UsageError(f"{revision.subject} is {revision.commit}, and not {sha256}.")
         return revision
 
-    def _fetched(self, reference: str) -> str:
-        """Fetch an image and hold it; its digest. The name by which it was fetched stays where it was here before.
+    def _fetched(self, reference: str, *, called: str = "") -> Image:
+        """Fetch an image and hold it as `called`, by default as its digest.
+
+        The name by which it was fetched stays where it was here before.
 
         Where the registry does not answer, what is here under that name is used, and that is told.
         """
@@ -147,11 +151,10 @@ class Images(Places):
             )
         if failure:
             self._warn(f"{reference} cannot be fetched; the one that is here already is used.\n{failure}")
-        number = found.digest.rpartition(":")[2] or _hash(found.id)
-        self._engine.hold(found.id, self._app, number)
+        self._engine.hold(found.id, self._app, called or _number(found))
         if before is None:
             self._engine.let_go(reference)
-        return number
+        return found
 
     def update(self, directory: Path, commit: str, *, clean: bool) -> None:  # noqa: ARG002
         """Write into the slot which image it stands for."""
@@ -229,6 +232,15 @@ def _split(reference: str) -> tuple[str, str]:
     head, slash, last = reference.rpartition("/")
     name, _, tag = last.partition(":")
     return f"{head}{slash}{name}", tag
+
+
+def _number(image: Image) -> str:
+    """What its version is called."""
+    return _digits(image.digest) or _hash(image.id)
+
+
+def _digits(digest: str) -> str:
+    return digest.rpartition(":")[2]
 
 
 def _hash(identity: str) -> str:
