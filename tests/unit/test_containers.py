@@ -161,14 +161,47 @@ def test_a_tag_is_pulled_and_is_from_then_on_its_digest(
     assert f"tag sha256:{FIRST} {held}" in script.asked()
 
 
-def test_what_cannot_be_pulled_is_taken_from_here_and_that_is_told(tmp_path: Path, script: Script) -> None:
+UNREACHABLE = [
+    'Error response from daemon: Get "http://r:5000/v2/": dial tcp 127.0.0.1:5000: connect: connection refused',
+    "Error response from daemon: Get https://r/v2/: dial tcp: lookup r on 1.1.1.1:53: no such host",
+    "pinging container registry r: Get https://r/v2/: dial tcp 10.0.0.1:443: i/o timeout",
+    "received unexpected HTTP status: 503 Service Unavailable",
+]
+REFUSED = [
+    "Error response from daemon: manifest for r/shop:v1 not found: manifest unknown: manifest unknown",
+    "Error response from daemon: Head https://r/v2/shop/manifests/v1: unauthorized: authentication required",
+    "Error response from daemon: pull access denied for shop, repository does not exist or may require login",
+    "toomanyrequests: You have reached your pull rate limit.",
+    "time: retrying: dial tcp: i/o timeout\nError: reading manifest v1 in r/shop: unauthorized",
+]
+
+
+@pytest.mark.parametrize("said", UNREACHABLE)
+def test_without_its_registry_the_image_that_is_here_is_used_and_that_is_told(
+    tmp_path: Path, script: Script, said: str
+) -> None:
     told: list[str] = []
     name = "r.example.com:5000/shop:v1"
+    script.refuse(f"pull {name}", said)
     with pytest.raises(SourceError, match="cannot be fetched"):
         images_of(tmp_path).resolve(tmp_path, "v1")
     script.knows(name, FIRST)
     assert images_of(tmp_path, told=told).resolve(tmp_path, "v1").commit == FIRST
     assert "the one that is here already is used" in told[0]
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_what_a_registry_refuses_is_not_taken_from_here(tmp_path: Path, script: Script, said: str) -> None:
+    name = "r.example.com:5000/shop"
+    script.refuse(f"pull {name}:v1", said)
+    script.knows(f"{name}:v1", FIRST)
+    with pytest.raises(SourceError, match="cannot be fetched") as refused:
+        images_of(tmp_path).resolve(tmp_path, "v1")
+    assert "docker login r.example.com:5000" in refused.value.cure
+    assert "may be an older one" in refused.value.fact
+    script.refuse(f"pull {name}@sha256:{SECOND}", said)
+    script.knows(f"{name}@sha256:{SECOND}", FIRST)
+    assert images_of(tmp_path).resolve(tmp_path, SECOND).commit == SECOND, "a digest is always the same image"
 
 
 def test_an_image_of_several_digests_is_kept_under_the_one_that_was_asked_for(

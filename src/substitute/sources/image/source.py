@@ -30,6 +30,29 @@ _TELLING, _WHOLE = 12, 64
 """Digits by which a digest is told from a tag, and all that it has."""
 _TAIL = 5
 """Lines of an error that are told."""
+_REFUSED = (
+    "unauthorized",
+    "denied",
+    "authentication",
+    "unknown",
+    "not found",
+    "does not exist",
+    "toomanyrequests",
+)
+"""What is said where a registry answers, and gives no image."""
+_UNREACHABLE = (
+    *(
+        "connection refused",
+        "connection reset",
+        "no route to host",
+        "unreachable",
+        "no such host",
+        "name resolution",
+    ),
+    *("server misbehaving", "timeout", "timed out", "deadline exceeded", "request canceled", "eof"),
+    "unexpected http status: 5",
+)
+"""What is said where none answers, or only what stands before it."""
 
 
 def connect(
@@ -131,23 +154,30 @@ class Images(Places):
 
         The name by which it was fetched stays where it was here before.
 
-        Where the registry does not answer, what is here under that name is used, and that is told.
+        Where the registry does not answer, what is here under that name is used, and that is told. Where it refuses,
+        what is here may be an older one, and is not: but for a name by digest, which is always the same one.
         """
         before, argv = self._engine.find(reference), self._engine.pulling(reference)
-        failure = ""
+        failure, silent = "", False
         try:
             told = capture(argv, timeout=self._timeout)
             if told.status or told.timed_out:
+                silent = told.timed_out or _is_silence(told.err.lower())
                 tail = told.err.strip().splitlines()[-_TAIL:]
                 failure = "\n".join(f"  | {line}" for line in tail) or "It did not end."
         except OSError as error:
             failure = f"{self._engine.name} cannot be run: {error.strerror}."
         found = before if failure else self._engine.find(reference)
-        if found is None:
+        if found is None or (failure and not silent and "@" not in reference):
+            older = (
+                "\nThe image of that name that is here may be an older one, and is not used."
+                if before
+                else ""
+            )
             raise SourceError(
                 f"The image {reference} cannot be fetched.",
-                fact=failure,
-                cure=f"Try `{shlex.join(argv)}`; `{argv[0]} login` keeps a login.",
+                fact=f"{failure}{older}",
+                cure=f"Try `{shlex.join(argv)}`; `{argv[0]} login {reference.partition('/')[0]}` keeps a login.",
             )
         if failure:
             self._warn(f"{reference} cannot be fetched; the one that is here already is used.\n{failure}")
@@ -232,6 +262,11 @@ def _split(reference: str) -> tuple[str, str]:
     head, slash, last = reference.rpartition("/")
     name, _, tag = last.partition(":")
     return f"{head}{slash}{name}", tag
+
+
+def _is_silence(said: str) -> bool:
+    """Whether a registry could not be reached, by what the engine says."""
+    return any(one in said for one in _UNREACHABLE) and not any(one in said for one in _REFUSED)
 
 
 def _number(image: Image) -> str:
