@@ -61,6 +61,20 @@ def test_versions_are_built_switched_and_gone_back_to_and_no_request_fails(site:
     assert fetch(site.url) == "version 1\n"
 
 
+def test_a_rollback_to_an_image_that_somebody_has_removed_builds_it_again(site: ContainerSite) -> None:
+    site.run("deploy")
+    before = set(site.images())
+    site.repository.commit("2")
+    site.run("deploy")
+    for name in site.containers(ended=True).keys() - site.containers().keys():
+        site.engine("rm", f"{site.prefix}-{name}")
+    site.engine("image", "rm", "--force", *(f"localhost/{site.prefix}/shop:{tag}" for tag in before))
+    told: list[str] = []
+    assert under_load(site, lambda: told.append(site.run("rollback").stdout)) == {"1", "2"}
+    assert "is not here any more: it is fetched and built again" in told[0]
+    site.assert_only_serves("a")
+
+
 def test_what_does_not_build_or_start_leaves_the_old_one_as_it_was(site: ContainerSite) -> None:
     site.run("deploy")
     images = site.images()
@@ -307,7 +321,7 @@ def test_commands_run_in_containers_of_their_own(site: ContainerSite) -> None:
     site.configure(
         more='release = ["echo released $SUBSTITUTE_COMMIT; cat version.txt"]\n'
         f'[app.shop.health]\ncommand = "cat version.txt && test $PORT"\n[app.shop.process.worker]\nstart = "{worker}"\n'
-        '[app.shop.cron.job]\nat = "* * * * *"\ncommand = "echo a cron of $(cat version.txt)"\n'
+        '[app.shop.cron.job]\nat = "* * * * *"\ncommand = "echo a cron of $(cat version.txt) in $PWD"\n'
     )
     told = site.run("deploy").stdout
     assert "released " in told
@@ -316,19 +330,38 @@ def test_commands_run_in_containers_of_their_own(site: ContainerSite) -> None:
     done = subprocess.run(command, input="typed\n", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (7, "typed\n"), done.stderr
     site.run("run", "--", "nothing-of-that-name", exit_status=127)
+    assert "a cron of 1 in /app" in site.run("cron", "run", "job").stdout
     detached = site.run(
         "run", "--detach", "--", "sh", "-c", "trap '' TERM; echo begun; while :; do sleep 0.1; done"
     )
     name = detached.stdout.strip()
     log = site.root / f"deploy/shop/log/{name}.log"
     eventually(lambda: "begun" in log.read_text(), "it has begun")
-    eventually(lambda: "a cron of 1" in site.run("logs", "cron-job").stdout, "the cron was run")
+    eventually(lambda: "a cron of 1 in /app" in site.run("logs", "cron-job").stdout, "the cron was run")
     site.configure(more='[app.shop.stop]\ntimeout = "2s"\n')
     site.run("stop", name)
     eventually(lambda: set(site.containers()) == {"shop_a", "shop_a_worker_1"}, "its container ended with it")
     site.repository.commit("2")
     assert under_load(site, lambda: site.run("deploy")) == {"1", "2"}
     assert_only_runs(site, "shop_b")
+
+
+def test_commands_in_containers_are_held_to_the_limits_of_the_app(site: ContainerSite) -> None:
+    shows = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; ulimit -n"
+    files = (
+        "nofile = 333\n" if site.kind == "docker" else ""
+    )  # Podman would raise others, which no root here may
+    held = [str(64 << 20), *(["333"] if files else [])]
+    site.configure(
+        more=f'release = ["{shows}"]\n[app.shop.limits]\nmemory = "64M"\n{files}'
+        f'[app.shop.cron.job]\nat = "@yearly"\ncommand = "{shows}"\n'
+    )
+    for told in (
+        site.run("deploy").stdout,
+        site.run("run", "--", "sh", "-c", shows).stdout,
+        site.run("cron", "run", "job").stdout,
+    ):
+        assert [line for line in held if line not in told] == [], told
 
 
 def test_a_port_inside_is_published_on_that_of_the_slot(site: ContainerSite) -> None:

@@ -163,6 +163,25 @@ def test_an_archive_of_an_image_needs_no_registry(site: ImageSite, tmp_path: Pat
     (tmp_path / "3.tar").write_text("no image")
     assert "is no image" in site.run("deploy", str(tmp_path / "3.tar"), exit_status=1).stderr
     assert under_load(site, lambda: site.run("rollback")) == {"1", "2"}
+    names = site.engine("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").splitlines()
+    assert not [name for name in names if "archived" in name], "an image goes with its last name"
+
+
+def test_an_archive_of_several_images_is_refused_and_leaves_nothing(site: ImageSite, tmp_path: Path) -> None:
+    names = ["localhost/archived:3", "localhost/archived:4"]
+    for version, name in zip("34", names, strict=True):
+        site.repository.commit(version)
+        site.engine("build", "--quiet", "--tag", name, str(site.repository.directory))
+    archive = tmp_path / "both.tar"
+    several = ["--multi-image-archive"] if site.kind == "podman" else []
+    site.engine("save", *several, "--output", str(archive), *names)
+    site.engine("image", "rm", names[1])
+    told = site.run("deploy", str(archive), exit_status=4).stderr
+    assert "holds 2 images" in told
+    assert "save --output FILE" in told
+    left = site.engine("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").splitlines()
+    assert [name for name in left if "archived" in name] == names[:1], "what was here before stays"
+    site.engine("image", "rm", names[0])
 
 
 def test_a_commit_has_the_image_that_something_else_has_built_of_it(site: ImageSite) -> None:

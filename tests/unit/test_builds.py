@@ -19,6 +19,7 @@ from substitute.runtimes.kubernetes.access import Settings
 from substitute.runtimes.kubernetes.engine import ClusterEngine
 from substitute.runtimes.kubernetes.pods import cure
 from substitute.values import replace
+from tests.unit.shops import notices
 from tests.unit.test_config import loaded, problems
 
 if TYPE_CHECKING:
@@ -196,6 +197,8 @@ class Builder(CommandEngine):
         super().__init__("docker", root)
         self.names: dict[str, str] = {}
         self.log: list[str] = []
+        self.gone: set[str] = set()
+        """The images that somebody has removed."""
         self._numbers = itertools.count(1)
 
     def building(
@@ -212,7 +215,7 @@ class Builder(CommandEngine):
         pass
 
     def find(self, reference: str) -> Image | None:
-        return Image(reference)
+        return None if reference in self.gone else Image(reference)
 
     def give_name(self, image: str, name: str) -> None:
         self.names[name] = image
@@ -245,6 +248,8 @@ class Cluster(ClusterEngine):
         return self.build
 
     def find(self, reference: str) -> Image | None:
+        if "@" in reference:
+            return Image(reference, reference)
         if not self.shows or f"push {reference}" not in self.build.log:
             return None
         return Image(f"r.example.com/shop@sha256:{reference.rpartition(':')[2]}")
@@ -285,6 +290,21 @@ def test_a_rollback_asks_nobody(shop: Shop, cluster: Cluster) -> None:
     rollback(shop.host, shop.app)
     assert "warning" not in shop.names()
     assert image_of_live(shop) == "r.example.com/shop@sha256:c1"
+
+
+def test_a_rollback_to_an_image_that_somebody_has_removed_builds_it_again(shop: Shop) -> None:
+    engine = Builder(shop.app.root)
+    shop.host = replace(shop.host, engine=lambda: engine)
+    shop.change(image={"dockerfile": "Dockerfile", "engine": "docker"})
+    deploy(shop.host, shop.app, "c1")
+    deploy(shop.host, shop.app, "c2")
+    rollback(shop.host, shop.app)
+    assert engine.log == ["build", "build"], "nothing is built while it is there"
+    engine.gone = {f"sha256:{2:064x}"}
+    rollback(shop.host, shop.app)
+    assert engine.log == ["build"] * 3
+    assert "The image of c2 is not here any more: it is fetched and built again." in notices(shop)
+    assert image_of_live(shop) == f"sha256:{3:064x}"
 
 
 def test_here_are_the_images_of_versions_that_are_kept_and_no_other_names(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,10 @@ from substitute.config import apps, load
 from substitute.core.deploy.versions.kept_versions import remove_images
 from substitute.core.model import versions
 from substitute.core.model.errors import RuntimeFailedError, SourceError, UsageError
-from substitute.core.model.programs import Container, Mount
+from substitute.core.model.programs import Container, Limits, Mount
 from substitute.core.model.versions import Version
 from substitute.linux.engine import CommandEngine
+from substitute.runtimes.docker.logs import nanoseconds
 from substitute.sources.image.source import MARKER, Images
 from substitute.values import replace
 from tests.unit.fakes.shop import changed, make_app
@@ -77,7 +79,11 @@ def test_what_is_run_names_its_variables_and_mounts_paths_of_any_kind(tmp_path: 
     engine = CommandEngine("docker", tmp_path)
     mounts = (Mount(Path("/a:b"), Path("/app/x")), Mount(Path('/a,"b'), Path("/app/y")))
     argv = engine.running(
-        ["/bin/sh", "-c", "echo $KEY"], Container("sha256:1", mounts), name="run-7", variables=["KEY"]
+        ["/bin/sh", "-c", "echo $KEY"],
+        Container("sha256:1", mounts),
+        name="run-7",
+        variables=["KEY"],
+        limits=Limits(),
     )
     prefix = engine.name_of("shop", "1").split("/")[1]
     assert argv == [
@@ -86,7 +92,11 @@ def test_what_is_run_names_its_variables_and_mounts_paths_of_any_kind(tmp_path: 
         '--mount=type=bind,"source=/a,""b",target=/app/y',
         *("--env=KEY", "--entrypoint=/bin/sh", "sha256:1", "-c", "echo $KEY"),
     ]
-    assert "--tty" in engine.running(["x"], Container("i"), name="n", variables=(), terminal=True)
+    held = Limits(memory=1 << 20, cpu=0.5, tasks=9, nofile=333)
+    argv = engine.running(["x"], Container("i"), name="n", variables=(), limits=held, terminal=True)
+    assert "--tty" in argv
+    given = {"--memory=1048576", "--memory-swap=1048576", "--cpus=0.5", "--pids-limit=9"}
+    assert given | {"--ulimit=nofile=333:333"} <= set(argv)
     assert engine.entering(["true"], "shop_a") == ["docker", "exec", f"{prefix}-shop_a", "true"]
     assert CommandEngine("docker", tmp_path / "other").name_of("shop", "1") != engine.name_of("shop", "1")
 
@@ -102,6 +112,7 @@ class Script:
         program.write_text(
             f'#!/bin/sh\necho "$*" >>{self._asked}\nfile="{self._answers}/$(echo "$*" | tr "/ {{}}" "____")"\n'
             'test -e "$file" && exec cat "$file"\n'
+            'test -e "$file.refused" && cat "$file.refused" >&2 && exit 1\n'
             'case "$1" in tag|rm) exit 0;; image) test "$2" = inspect || exit 0;; esac\n'
             'echo "Error: No such image: $*" >&2\nexit 1\n'
         )
@@ -111,6 +122,10 @@ class Script:
     def answer(self, asked: str, text: str = "") -> None:
         """Say `text` from now on."""
         (self._answers / re.sub("[/ {}]", "_", asked)).write_text(text)
+
+    def refuse(self, asked: str, text: str) -> None:
+        """Fail with `text` from now on."""
+        self.answer(f"{asked}.refused", text)
 
     def knows(self, name: str, identity: str, *digests: str) -> None:
         found = {"Id": f"sha256:{identity}", "RepoDigests": digests, "Config": {"WorkingDir": "/app"}}
@@ -146,14 +161,88 @@ def test_a_tag_is_pulled_and_is_from_then_on_its_digest(
     assert f"tag sha256:{FIRST} {held}" in script.asked()
 
 
-def test_what_cannot_be_pulled_is_taken_from_here_and_that_is_told(tmp_path: Path, script: Script) -> None:
+UNREACHABLE = [
+    'Error response from daemon: Get "http://r:5000/v2/": dial tcp 127.0.0.1:5000: connect: connection refused',
+    "Error response from daemon: Get https://r/v2/: dial tcp: lookup r on 1.1.1.1:53: no such host",
+    "pinging container registry r: Get https://r/v2/: dial tcp 10.0.0.1:443: i/o timeout",
+    "received unexpected HTTP status: 503 Service Unavailable",
+]
+REFUSED = [
+    "Error response from daemon: manifest for r/shop:v1 not found: manifest unknown: manifest unknown",
+    "Error response from daemon: Head https://r/v2/shop/manifests/v1: unauthorized: authentication required",
+    "Error response from daemon: pull access denied for shop, repository does not exist or may require login",
+    "toomanyrequests: You have reached your pull rate limit.",
+    "time: retrying: dial tcp: i/o timeout\nError: reading manifest v1 in r/shop: unauthorized",
+]
+
+
+@pytest.mark.parametrize("said", UNREACHABLE)
+def test_without_its_registry_the_image_that_is_here_is_used_and_that_is_told(
+    tmp_path: Path, script: Script, said: str
+) -> None:
     told: list[str] = []
     name = "r.example.com:5000/shop:v1"
+    script.refuse(f"pull {name}", said)
     with pytest.raises(SourceError, match="cannot be fetched"):
         images_of(tmp_path).resolve(tmp_path, "v1")
     script.knows(name, FIRST)
     assert images_of(tmp_path, told=told).resolve(tmp_path, "v1").commit == FIRST
     assert "the one that is here already is used" in told[0]
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_what_a_registry_refuses_is_not_taken_from_here(tmp_path: Path, script: Script, said: str) -> None:
+    name = "r.example.com:5000/shop"
+    script.refuse(f"pull {name}:v1", said)
+    script.knows(f"{name}:v1", FIRST)
+    with pytest.raises(SourceError, match="cannot be fetched") as refused:
+        images_of(tmp_path).resolve(tmp_path, "v1")
+    assert "docker login r.example.com:5000" in refused.value.cure
+    assert "may be an older one" in refused.value.fact
+    script.refuse(f"pull {name}@sha256:{SECOND}", said)
+    script.knows(f"{name}@sha256:{SECOND}", FIRST)
+    assert images_of(tmp_path).resolve(tmp_path, SECOND).commit == SECOND, "a digest is always the same image"
+
+
+def test_an_image_of_several_digests_is_kept_under_the_one_that_was_asked_for(
+    tmp_path: Path, script: Script
+) -> None:
+    name, engine = "r.example.com:5000/shop", CommandEngine("docker", tmp_path)
+    digests = [f"{name}@sha256:{one}" for one in (FIRST, SECOND)]
+    for reference in (f"{name}:v1", digests[1]):
+        script.answer(f"pull {reference}")
+        script.knows(reference, "4" * 64, *digests)
+    assert images_of(tmp_path).resolve(tmp_path, SECOND, fetch=False).commit == SECOND
+    assert f"tag sha256:{'4' * 64} {engine.name_of('shop', SECOND)}" in script.asked()
+    assert images_of(tmp_path).resolve(tmp_path, "v1", sha256=SECOND).commit == FIRST
+    with pytest.raises(UsageError, match="and not"):
+        images_of(tmp_path).resolve(tmp_path, "v1", sha256="5" * 64)
+
+
+@pytest.mark.parametrize(
+    ("loaded", "several"),
+    [("Loaded image: shop:1\n", False), ("Loaded image: shop:1\nLoaded image: shop:2\n", True)],
+)
+def test_an_archive_leaves_no_name_that_was_not_here_before(
+    tmp_path: Path, script: Script, loaded: str, several: object
+) -> None:
+    archive = tmp_path / "shop.tar"
+    archive.touch()
+    script.answer(f"load --input {archive}", loaded)
+    script.knows("shop:1", FIRST)
+    script.knows("shop:2", SECOND)
+    if several:
+        with pytest.raises(SourceError, match="2 images"):
+            images_of(tmp_path).resolve(tmp_path, str(archive))
+        assert "image rm shop:2" in script.asked()
+    else:
+        assert images_of(tmp_path).resolve(tmp_path, str(archive)).commit == FIRST
+    assert "image rm shop:1" in script.asked()
+    removed = script.asked().count("image rm shop:1")
+    script.answer("image ls --no-trunc --format {{.Repository}}:{{.Tag}} {{.ID}}", f"shop:1 sha256:{FIRST}\n")
+    with suppress(SourceError):
+        images_of(tmp_path).resolve(tmp_path, str(archive))
+    assert script.asked().count("image rm shop:1") == removed
 
 
 def test_what_was_deployed_is_found_by_the_beginning_of_its_digest(tmp_path: Path, script: Script) -> None:
@@ -194,6 +283,19 @@ def test_a_slot_says_which_image_it_stands_for_and_takes_no_other_directory(tmp_
     (slot / "mine").touch()
     with pytest.raises(UsageError, match="holds no image"):
         images.update(slot, FIRST, clean=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        ("2026-01-02T03:04:05.000000006Z", 6),
+        ("2026-01-02T04:04:05.000000006+01:00", 6),
+        ("2026-01-01T21:34:05.12-05:30", 120_000_000),
+        ("2026-01-02T03:04:05Z", 0),
+    ],
+)
+def test_the_time_of_a_line_is_the_same_in_every_time_zone(text: str, after: int) -> None:
+    assert nanoseconds(text.encode()) == 1_767_323_045_000_000_000 + after
 
 
 # -- what the journal knows -----------------------------------------------------------------------

@@ -18,13 +18,14 @@ from substitute.linux.subprocesses import capture
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from substitute.core.model.programs import Container, Mount
+    from substitute.core.model.programs import Container, Limits, Mount
     from substitute.linux.subprocesses import Captured
 
 _PATIENCE = 60.0
 """Seconds that the engine may take for an answer."""
 _LOADING = 1800.0
 """Seconds that reading an archive may take."""
+_ID = "sha256:"
 _LOADED = ("Loaded image: ", "Loaded image(s): ", "Loaded image ID: ")
 
 
@@ -141,7 +142,7 @@ class CommandEngine:
         wanted = [one for one in digests if one.partition("@")[0] == _repository(reference)] or digests
         identity = found["Id"].removeprefix("sha256:")
         directory = (found.get("Config") or {}).get("WorkingDir") or "/"
-        image = Image(f"sha256:{identity}", next(iter(wanted), ""), directory)
+        image = Image(f"sha256:{identity}", next(iter(wanted), ""), tuple(wanted), directory)
         if reference == image.id:
             self._found[reference] = image
         return image
@@ -151,23 +152,34 @@ class CommandEngine:
         found = self.find(image)
         return found.directory if found else "/"
 
-    def load(self, archive: Path) -> Image:
+    def load(self, archive: Path) -> tuple[Image, Sequence[str]]:
         """By what it says that it has loaded."""
+        form = "{{.Repository}}:{{.Tag}} {{.ID}}"
+        before = self._ask("image", "ls", "--no-trunc", "--format", form).out.split()
         told = self._ask("load", "--input", str(archive), limit=_LOADING)
         names = [
-            line.removeprefix(said)
+            name.strip()
             for line in told.out.splitlines()
             for said in _LOADED
             if line.startswith(said)
+            for name in line.removeprefix(said).split(",")
         ]
-        image = self.find(names[0].split(",")[0].strip()) if names and not told.status else None
-        if image is None:
+        came = [name for name in names if name not in before]
+        images = {} if told.status else {found.id: found for found in map(self.find, names) if found}
+        if len(images) > 1:
+            for name in came:
+                self.let_go(name)
+            raise SourceError(
+                f"{archive} holds {len(images)} images: {', '.join(names)}.",
+                cure=f"Save the one that is to be deployed: `{self.name} save --output FILE {names[0]}`.",
+            )
+        if not images:
             raise SourceError(
                 f"{archive} is no image that {self.name} can load.",
                 fact=told.err.strip() or told.out.strip(),
                 cure=f"Make it by `{self.name} save`.",
             )
-        return image
+        return next(iter(images.values())), [name for name in came if not name.startswith(_ID)]
 
     def running(
         self,
@@ -176,13 +188,14 @@ class CommandEngine:
         *,
         name: str,
         variables: Collection[str],
+        limits: Limits,
         terminal: bool = False,
     ) -> Sequence[str]:
         """In the foreground, removed at its end. An entrypoint of the image is not asked."""
         mounts = [f"--mount={_mount(mount)}" for mount in container.mounts]
         return [
             *(self.name, "run", "--rm", "--interactive", *(["--tty"] if terminal else [])),
-            *(f"--name={self._prefix}-{name}", "--network=host", *mounts),
+            *(f"--name={self._prefix}-{name}", "--network=host", *mounts, *_limits(limits)),
             *(f"--env={variable}" for variable in variables),
             *(f"--entrypoint={argv[0]}", container.image, *argv[1:]),
         ]
@@ -222,6 +235,18 @@ def _mount(mount: Mount) -> str:
     words = ("type=bind", f"source={mount.source}", f"target={mount.target}")
     quoted = ('"' + word.replace('"', '""') + '"' if set(word) & {",", '"'} else word for word in words)
     return ",".join(quoted)
+
+
+def _limits(limits: Limits) -> Iterator[str]:
+    """Both have the same words for them. What is swapped is memory too: so none is."""
+    if limits.memory is not None:
+        yield from (f"--memory={limits.memory}", f"--memory-swap={limits.memory}")
+    if limits.cpu is not None:
+        yield f"--cpus={limits.cpu}"
+    if limits.tasks is not None:
+        yield f"--pids-limit={limits.tasks}"
+    if limits.nofile is not None:
+        yield f"--ulimit=nofile={limits.nofile}:{limits.nofile}"
 
 
 def _repository(reference: str) -> str:

@@ -69,14 +69,18 @@ def to_earlier(commit: str | None, *, force: bool = False) -> Choose:
         slot, source = taken_up(host, app, record.slots[live.name.other], target), host.source(app)
         if slot.intact and slot.commit == target and source.current(slot.directory) == target:
             warm = slot.standby_until is not None and all(host.running(one) for one in slot.web)
-            return Plan("rollback", slot.name, _remembered(host, app, target), update=False, warm=warm)
+            if warm or _has_its_image(host, slot):
+                return Plan("rollback", slot.name, _remembered(host, app, target), update=False, warm=warm)
+            gone = f"The image of {target[:10]} is not here any more"
+        else:
+            gone = f"Slot {slot.name} no longer holds {target[:10]}"
         if app.remembered:
             raise UsageError(
-                f"Slot {slot.name} no longer holds {target[:10]}, which was live before.",
+                f"{gone}, which was live before.",
                 fact="It would have to be built again, and substitute.toml does not say how.",
                 cure="Correct it first: `substitute config` lists what is wrong.",
             )
-        host.emit(Notice(f"Slot {slot.name} no longer holds {target[:10]}: it is fetched and built again."))
+        host.emit(Notice(f"{gone}: it is fetched and built again."))
         return Plan("rollback", slot.name, _resolve(host, app, slot, target, fetch=False), update=True)
 
     return choose
@@ -133,6 +137,13 @@ def _resolve(
     # What was built there once is a clone of ours, and may be replaced when it is broken: not below what runs in it.
     ours = slot.commit is not None and not any(run.slot is slot.name for run in under_way(host, app.name))
     return host.source(app).resolve(slot.directory, commit, fetch=fetch, ours=ours, sha256=sha256)
+
+
+def _has_its_image(host: Host, slot: SlotRecord) -> bool:
+    """Whether what `slot` holds can be started as it is: somebody may have removed its image from the engine."""
+    image = slot.version.image_id if slot.version else ""
+    engine = host.engine() if image else None
+    return engine is None or engine.find(image) is not None
 
 
 def _remembered(host: Host, app: App, commit: str) -> Revision:

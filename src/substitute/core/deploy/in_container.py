@@ -29,12 +29,17 @@ class Command:
 
 
 def in_container(host: Host, app: App, command: Command, *, name: str, terminal: bool = False) -> Command:
-    """`command` in a container of the version's image, called `name`, where it runs in one; else as it is."""
+    """`command` in a container of the version's image, called `name`, where it runs in one; else as it is.
+
+    The container is held to the limits of `app`.
+    """
     container, engine = host.container(app), host.engine()
     if container is None or engine is None:
         return command
     variables = sorted(command.environment.keys() - OF_THIS_MACHINE)
-    argv = engine.running(command.argv, container, name=name, variables=variables, terminal=terminal)
+    argv = engine.running(
+        command.argv, container, name=name, variables=variables, limits=app.limits, terminal=terminal
+    )
     return Command(argv, host.root, {**command.environment, **of_engine(host)}, None)
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from substitute.core.deploy.running.runs import carry_out, in_words, live_slot, note, place_of, under_way
+from substitute.core.deploy.running.runs import (
+    carry_out,
+    command_of,
+    in_words,
+    live_slot,
+    note,
+    place_of,
+    under_way,
+)
 from substitute.core.deploy.running.scheduler import crons_of, is_wanted, running_scheduler
 from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.errors import LockedError, UsageError
@@ -123,14 +131,15 @@ def run_now(host: Host, app: App, name: str) -> int:
             host.emit(Output(f"cron-{name}", line))
 
         def start(on_start: Callable[[Process], None]) -> Finished:
+            command = command_of(host, place, run, ("/bin/sh", "-c", run.command))
             return host.commands.run(
-                ("/bin/sh", "-c", run.command),
-                directory=place.directory,
-                environment=place.environment(run),
+                command.argv,
+                directory=command.directory,
+                environment=command.environment,
                 on_line=show,
                 on_start=confined(host, place, run, on_start),
                 timeout=job.cron.timeout,
-                user=place.app.user,
+                user=command.user,
             )
 
         status = carry_out(host, run, start)

@@ -191,7 +191,12 @@ def _must_be_there(program: str, place: Place, environment: Mapping[str, str]) -
 def confined(
     host: Host, place: Place, run: RunRecord, on_start: Callable[[Process], None]
 ) -> Callable[[Process], None]:
-    """Note the process, and hold it to the limits of the app as far as its runtime can."""
+    """Note the process, and hold it to the limits of the app as far as its runtime can.
+
+    What runs in a container is held to them there: the process is the engine's client.
+    """
+    if host.container(place.app):
+        return on_start
 
     def started(process: Process) -> None:
         on_start(process)

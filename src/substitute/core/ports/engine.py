@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from substitute.core.model.programs import Container
+    from substitute.core.model.programs import Container, Limits
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Image:
     digest: str = ""
     """By which its registry gives exactly this one, as ``registry.example.com/shop@sha256:…``; empty: it was built or
     loaded here."""
+    digests: tuple[str, ...] = ()
+    """All such: that of a list of images for several machines, and that of the one for this machine."""
     directory: str = "/"
     """Where its programs start."""
 
@@ -67,8 +69,11 @@ class Engine(Protocol):
     def directory_of(self, image: str) -> str:
         """Where the programs of an image start, by its id. Raises RuntimeFailedError."""
 
-    def load(self, archive: Path) -> Image:
-        """Take in the one image of an archive of `docker save` or `podman save`. Raises SourceError."""
+    def load(self, archive: Path) -> tuple[Image, Sequence[str]]:
+        """Take in the one image of an archive of `docker save` or `podman save`; and the names that came with it.
+
+        Not those that were here before. Raises SourceError, also where there are several images in it.
+        """
 
     def running(
         self,
@@ -77,12 +82,14 @@ class Engine(Protocol):
         *,
         name: str,
         variables: Collection[str],
+        limits: Limits,
         terminal: bool = False,
     ) -> Sequence[str]:
         """What runs `argv` in a container of its own, called `name` in this root, with its input and output.
 
-        The values of `variables` are those that the program of this list has: other users see its arguments. It ends
-        with the status of `argv`, and passes signals on.
+        `limits` hold for the container, as far as the engine has them. The values of `variables` are those that the
+        program of this list has: other users see its arguments. It ends with the status of `argv`, and passes signals
+        on.
         """
 
     def entering(self, argv: Sequence[str], instance: str) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import suppress
 from datetime import datetime
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 _HEADER = 8
 """Bytes before each piece: whether it is of the standard error, three of nothing, and its length."""
 _SECOND = 1_000_000_000
+_DIGITS = 9
+"""Of a fraction of a second, in nanoseconds."""
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)")
 _LAG = 0.5
 """Seconds that the last lines of a container that ended may take to arrive."""
 _BOTH = {"stdout": True, "stderr": True, "timestamps": True}
@@ -124,7 +128,7 @@ class _Pieces:
             output, piece = self._buffer[0], self._buffer[_HEADER:end]
             self._buffer = self._buffer[end:]
             written, _, text = piece.partition(b" ")
-            self.latest = max(self.latest, _nanoseconds(written))
+            self.latest = max(self.latest, nanoseconds(written))
             self._by_output.setdefault(output, Lines(self._lines.append)).feed(text)
 
     def close(self) -> None:
@@ -140,10 +144,17 @@ class _Pieces:
         return found
 
 
-def _nanoseconds(text: bytes) -> int:
-    """Of ``2026-01-02T03:04:05.000000006Z``."""
-    seconds, _, fraction = text.decode("ascii", errors="replace").rstrip("Z").partition(".")
-    return int(datetime.fromisoformat(f"{seconds}+00:00").timestamp()) * _SECOND + int(fraction or "0")
+def nanoseconds(text: bytes) -> int:
+    """Of ``2026-01-02T03:04:05.000000006Z``, or with an offset: dockerd's log driver `local` had local time once.
+
+    Raises ValueError for what is no such time.
+    """
+    found = _TIME.fullmatch(text.decode("ascii", errors="replace"))
+    if found is None:
+        raise ValueError(text)
+    seconds, fraction, offset = found.groups(default="")
+    moment = datetime.fromisoformat(seconds + offset.upper().replace("Z", "+00:00"))
+    return int(moment.timestamp()) * _SECOND + int(fraction[:_DIGITS].ljust(_DIGITS, "0"))
 
 
 def _seconds(nanoseconds: int) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from substitute.core.model.errors import RuntimeFailedError
-from substitute.core.model.programs import Container, Mount
+from substitute.core.model.programs import Container, Limits, Mount
 from substitute.linux.root_names import prefix_of
 from substitute.runtimes.kubernetes import objects, pods
 from substitute.runtimes.kubernetes.access import Settings
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     container = Container(
         told["image"], tuple(Mount(Path(source), Path(target)) for source, target in told["mounts"])
     )
-    command = _Command(api_of(settings), settings, root, told["name"])
+    command = _Command(api_of(settings), settings, root, told["name"], Limits(**told["limits"]))
     signal.signal(signal.SIGTERM, command.stop)
     signal.signal(signal.SIGINT, command.stop)
     environment = {name: os.environ[name] for name in told["variables"] if name in os.environ}
@@ -62,8 +62,9 @@ def main(arguments: Sequence[str]) -> int:
 class _Command:
     """One command in its pod."""
 
-    def __init__(self, api: Api, settings: Settings, root: Path, name: str) -> None:
+    def __init__(self, api: Api, settings: Settings, root: Path, name: str, limits: Limits) -> None:
         self._api, self._settings, self._root, self._name = api, settings, root, name
+        self._limits = limits
         self._signal = 0
         self._is_told = False
 
@@ -105,6 +106,7 @@ class _Command:
             "args": argv[1:],
             "envFrom": [{"secretRef": {"name": name}}],
             "securityContext": {"allowPrivilegeEscalation": False},
+            **objects.limits(self._limits),
         }
         if places := objects.mounts(container, self._root):
             its["volumeMounts"] = places

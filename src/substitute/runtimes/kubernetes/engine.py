@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from substitute.core.model.programs import Container
+    from substitute.core.model.programs import Container, Limits
     from substitute.core.ports.engine import Builder
 
 _PATIENCE = 60.0
@@ -123,7 +123,7 @@ class ClusterEngine:
             )
         return str((json.loads(told).get("config") or {}).get("WorkingDir") or "/")
 
-    def load(self, archive: Path) -> Image:
+    def load(self, archive: Path) -> tuple[Image, Sequence[str]]:
         """No cluster takes a file."""
         raise SourceError(
             f"A cluster does not take {archive}: its nodes fetch images from a registry.",
@@ -137,6 +137,7 @@ class ClusterEngine:
         *,
         name: str,
         variables: Collection[str],
+        limits: Limits,
         terminal: bool = False,
     ) -> Sequence[str]:
         """In a pod of its own, which a program of ours makes, follows and removes. It has no input."""
@@ -148,6 +149,7 @@ class ClusterEngine:
             "image": container.image,
             "mounts": [[str(one.source), str(one.target)] for one in container.mounts],
             "variables": list(variables),
+            "limits": {"memory": limits.memory, "cpu": limits.cpu},
         }
         program = [sys.executable, "-P", "-m", "substitute.runtimes.kubernetes.command"]
         return [*program, json.dumps(told), *argv]

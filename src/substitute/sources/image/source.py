@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from substitute.core.model.apps import App
-    from substitute.core.ports.engine import Engine
+    from substitute.core.ports.engine import Engine, Image
 
 MARKER = ".substitute-image"
 """The file in a slot that says which image it stands for."""
@@ -30,6 +30,29 @@ _TELLING, _WHOLE = 12, 64
 """Digits by which a digest is told from a tag, and all that it has."""
 _TAIL = 5
 """Lines of an error that are told."""
+_REFUSED = (
+    "unauthorized",
+    "denied",
+    "authentication",
+    "unknown",
+    "not found",
+    "does not exist",
+    "toomanyrequests",
+)
+"""What is said where a registry answers, and gives no image."""
+_UNREACHABLE = (
+    *(
+        "connection refused",
+        "connection reset",
+        "no route to host",
+        "unreachable",
+        "no such host",
+        "name resolution",
+    ),
+    *("server misbehaving", "timeout", "timed out", "deadline exceeded", "request canceled", "eof"),
+    "unexpected http status: 5",
+)
+"""What is said where none answers, or only what stands before it."""
 
 
 def connect(
@@ -91,14 +114,17 @@ class Images(Places):
                 cure=f"`substitute deploy TAG` deploys {self._repository}:TAG.",
             )
         reference = f"{self._repository}:{tag}"
-        number = self._fetched(reference)
-        return self._checked(Revision(number, reference, f"image {reference}", tag=tag), sha256)
+        found = self._fetched(reference)
+        revision = Revision(_number(found), reference, f"image {reference}", tag=tag)
+        return self._checked(revision, sha256, found.digests)
 
     def _loaded(self, archive: Path) -> Revision:
         if not archive.is_file():
             raise UsageError(f"There is no archive {archive}.", cure="Name a tag, or the file of an image.")
-        found = self._engine.load(archive)
+        found, names = self._engine.load(archive)
         self._engine.hold(found.id, self._app, _hash(found.id))
+        for name in names:  # it is held by our name alone, and goes when no version needs it
+            self._engine.let_go(name)
         return Revision(_hash(found.id), archive.name, f"archive {archive}")
 
     def _deployed(self, commit: str | None, *, whole: bool) -> Revision | None:
@@ -113,43 +139,52 @@ class Images(Places):
         if whole or len(digits[1]) == _WHOLE:
             digest = f"{self._repository}@sha256:{digits[1]}"
             self._notice(f"The image {digits[1][:10]} is not here any more: it is fetched again.")
-            self._fetched(digest)
+            self._fetched(digest, called=digits[1])
             return Revision(digits[1], digest, f"image {digest}")
         return None
 
-    def _checked(self, revision: Revision, sha256: str | None) -> Revision:
-        if sha256 and sha256.lower().removeprefix("sha256:") != revision.commit:
+    def _checked(self, revision: Revision, sha256: str | None, digests: Sequence[str] = ()) -> Revision:
+        wanted = sha256.lower().removeprefix("sha256:") if sha256 else revision.commit
+        if wanted not in {revision.commit, *map(_digits, digests)}:
             raise UsageError(f"{revision.subject} is {revision.commit}, and not {sha256}.")
         return revision
 
-    def _fetched(self, reference: str) -> str:
-        """Fetch an image and hold it; its digest. The name by which it was fetched stays where it was here before.
+    def _fetched(self, reference: str, *, called: str = "") -> Image:
+        """Fetch an image and hold it as `called`, by default as its digest.
 
-        Where the registry does not answer, what is here under that name is used, and that is told.
+        The name by which it was fetched stays where it was here before.
+
+        Where the registry does not answer, what is here under that name is used, and that is told. Where it refuses,
+        what is here may be an older one, and is not: but for a name by digest, which is always the same one.
         """
         before, argv = self._engine.find(reference), self._engine.pulling(reference)
-        failure = ""
+        failure, silent = "", False
         try:
             told = capture(argv, timeout=self._timeout)
             if told.status or told.timed_out:
+                silent = told.timed_out or _is_silence(told.err.lower())
                 tail = told.err.strip().splitlines()[-_TAIL:]
                 failure = "\n".join(f"  | {line}" for line in tail) or "It did not end."
         except OSError as error:
             failure = f"{self._engine.name} cannot be run: {error.strerror}."
         found = before if failure else self._engine.find(reference)
-        if found is None:
+        if found is None or (failure and not silent and "@" not in reference):
+            older = (
+                "\nThe image of that name that is here may be an older one, and is not used."
+                if before
+                else ""
+            )
             raise SourceError(
                 f"The image {reference} cannot be fetched.",
-                fact=failure,
-                cure=f"Try `{shlex.join(argv)}`; `{argv[0]} login` keeps a login.",
+                fact=f"{failure}{older}",
+                cure=f"Try `{shlex.join(argv)}`; `{argv[0]} login {reference.partition('/')[0]}` keeps a login.",
             )
         if failure:
             self._warn(f"{reference} cannot be fetched; the one that is here already is used.\n{failure}")
-        number = found.digest.rpartition(":")[2] or _hash(found.id)
-        self._engine.hold(found.id, self._app, number)
+        self._engine.hold(found.id, self._app, called or _number(found))
         if before is None:
             self._engine.let_go(reference)
-        return number
+        return found
 
     def update(self, directory: Path, commit: str, *, clean: bool) -> None:  # noqa: ARG002
         """Write into the slot which image it stands for."""
@@ -227,6 +262,20 @@ def _split(reference: str) -> tuple[str, str]:
     head, slash, last = reference.rpartition("/")
     name, _, tag = last.partition(":")
     return f"{head}{slash}{name}", tag
+
+
+def _is_silence(said: str) -> bool:
+    """Whether a registry could not be reached, by what the engine says."""
+    return any(one in said for one in _UNREACHABLE) and not any(one in said for one in _REFUSED)
+
+
+def _number(image: Image) -> str:
+    """What its version is called."""
+    return _digits(image.digest) or _hash(image.id)
+
+
+def _digits(digest: str) -> str:
+    return digest.rpartition(":")[2]
 
 
 def _hash(identity: str) -> str:
