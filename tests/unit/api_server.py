@@ -42,20 +42,25 @@ class ApiServer:
             status, headers = refusals.pop(0) if len(refusals) > 1 else refusals[0]
             if status:
                 return status, {"message": "not now"}, headers
-        if path.endswith("/log"):
-            return 200, self.log, {}
         if method in {"POST", "PATCH"}:
-            made = json.loads(body)
-            where = path if method == "PATCH" else f"{path}/{made['metadata']['name']}"
-            if where in self.objects and method == "POST":
-                return 409, {"message": "already exists"}, {}
-            self.objects[where] = {**made, "status": self.status} if made.get("kind") == "Pod" else made
-            return 200, self.objects[where], {}
+            return *self._made(method, path, json.loads(body)), {}
+        return *self._found(method, path), {}
+
+    def _made(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        where = path if method == "PATCH" else f"{path}/{body['metadata']['name']}"
+        if where in self.objects and method == "POST":
+            return 409, {"message": "already exists"}
+        self.objects[where] = {**body, "status": self.status} if body.get("kind") == "Pod" else body
+        return 200, self.objects[where]
+
+    def _found(self, method: str, path: str) -> tuple[int, dict[str, Any] | str]:
+        if path.endswith("/log"):
+            return 200, self.log
         if method == "GET" and path.count("/") == _CORE.count("/") + 1:
-            return 200, {"items": [one for at, one in self.objects.items() if at.startswith(f"{path}/")]}, {}
+            return 200, {"items": [one for at, one in self.objects.items() if at.startswith(f"{path}/")]}
         if path not in self.objects:
-            return 404, {"message": "not found"}, {}
-        return 200, self.objects.pop(path) if method == "DELETE" else self.objects[path], {}
+            return 404, {"message": "not found"}
+        return 200, self.objects.pop(path) if method == "DELETE" else self.objects[path]
 
     def names(self, kind: str) -> list[str]:
         """Of the objects of a kind that are there."""
@@ -66,12 +71,10 @@ class ApiServer:
 def served(place: Path, server: ApiServer) -> Iterator[Settings]:
     """Where it is reached, by a kubeconfig in `place`."""
     certificate, key = place / "server.crt", place / "server.key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        + ["-subj", "/CN=it", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True,
-        capture_output=True,
-    )
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=it"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    made = ["openssl", "req", "-x509", *kind, *names, "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True)
     context = SSLContext(PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
 
@@ -91,7 +94,7 @@ def served(place: Path, server: ApiServer) -> Iterator[Settings]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_PATCH = do_DELETE = _answer
+        do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815  # their names there
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name there
             pass

@@ -1,17 +1,20 @@
-"""What is asked of a cluster's API server, and what becomes of its answers: over real connections, without a cluster."""
+"""What a cluster's API server is asked, and what becomes of its answers: over real connections, without a cluster."""
 
 from __future__ import annotations
 
+import json
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.runtimes.kubernetes import logs
+from substitute.runtimes.kubernetes import command, logs
 from substitute.runtimes.kubernetes.api import api_of
+from substitute.runtimes.kubernetes.failures import Refused, Silent
 from tests.unit.api_server import ApiServer, served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from substitute.runtimes.kubernetes.access import Settings
@@ -34,7 +37,7 @@ def settings(tmp_path: Path, server: ApiServer) -> Iterator[Settings]:
 def api(settings: Settings) -> Iterator[Api]:
     its = api_of(settings)
     yield its
-    its._close()  # noqa: SLF001  # it is open until its process ends
+    its._close()  # it is open until its process ends
 
 
 # -- logs ---------------------------------------------------------------------------------------------
@@ -53,6 +56,7 @@ EAST = (
     "2026-03-01T08:00:00.5+08:00 second\n"
 )
 MIDNIGHT = "2026-03-01T00:00:00Z"
+SINCE = logs.moment(MIDNIGHT) or 0
 
 
 @pytest.mark.parametrize("zone", ["+08:00", "-05:00", "Z"])
@@ -64,7 +68,7 @@ def test_lines_of_a_node_with_a_zone_of_its_own_are_told_once_and_none_is_lost(
     server.log = EAST.replace("2026-03-01T08", f"2026-{month}-{hour}").replace("+08:00", zone)
     if zone != "+08:00":
         server.log = server.log.partition("\n")[2]
-    written = logs.Written(api, lambda: [running("shop-a-1")], logs.moment(MIDNIGHT))
+    written = logs.Written(api, lambda: [running("shop-a-1")], SINCE)
     assert written.lines(ended=True) == ["first", "second"]
     assert written.lines(ended=True) == []
     server.log += f"2026-{month}-{hour}:00:01.25{zone} third\n"
@@ -83,3 +87,97 @@ def test_lines_of_nodes_in_several_zones_come_in_the_order_of_time(api: Api, ser
 def test_a_line_without_a_time_is_none(api: Api, server: ApiServer) -> None:
     server.log = "unable to retrieve container logs\n2026-03-01T00:00:03Z here\n2026-13-41T00:00:03Z never\n"
     assert logs.last(api, [running("shop-a-1")], 6) == ["here"]
+
+
+# -- a server that is busy, or says no ------------------------------------------------------------------
+
+BUSY = (429, {"Retry-After": "0"})
+
+
+def test_a_server_that_is_busy_is_asked_again_before_it_counts_as_silent(api: Api, server: ApiServer) -> None:
+    server.refusals["GET", "pods"] = [BUSY, (503, {"Retry-After": "0"}), (0, {})]
+    assert api.get("Pod", "it") is None
+    server.refusals["GET", "pods"] = [(503, {"Retry-After": "0"})]
+    with pytest.raises(Silent, match=r"does not answer. not now \(status 503\)"):
+        api.get("Pod", "it")
+    assert len(server.asked) == 6
+
+
+def test_what_is_no_matter_of_being_busy_is_asked_once(api: Api, server: ApiServer) -> None:
+    server.refusals["GET", "pods"] = [(500, {})]
+    with pytest.raises(Silent):
+        api.get("Pod", "it")
+    server.refusals["GET", "pods"] = [(403, {})]
+    with pytest.raises(Refused):
+        api.get("Pod", "it")
+    assert len(server.asked) == 2
+
+
+# -- a command in its pod -----------------------------------------------------------------------------
+
+ENDED = {
+    "phase": "Succeeded",
+    "containerStatuses": [{"state": {"terminated": {"exitCode": 7}}, "restartCount": 0}],
+}
+
+
+@pytest.fixture
+def run(api: Api, settings: Settings, tmp_path: Path) -> Iterator[Callable[[], int]]:
+    """Runs the program of a command in this process; its exit status."""
+    del api
+    (root := tmp_path / "root").mkdir()
+    told = {
+        "settings": settings.dump(),
+        "root": str(root),
+        "name": "shop_release",
+        "image": "r/shop@sha256:1",
+        "mounts": [],
+        "variables": [],
+    }
+    heeded = [signal.SIGTERM, signal.SIGINT]
+    earlier = [signal.getsignal(number) for number in heeded]
+    yield lambda: command.main([json.dumps(told), "migrate"])
+    for number, handler in zip(heeded, earlier, strict=True):
+        signal.signal(number, handler)
+
+
+def test_a_command_ends_as_its_pod_does_and_leaves_nothing(run: Callable[[], int], server: ApiServer) -> None:
+    server.status = ENDED
+    assert run() == 7
+    assert server.objects == {}
+
+
+def test_how_a_command_ended_is_told_though_its_pod_cannot_be_removed(
+    run: Callable[[], int], server: ApiServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.status = ENDED
+    server.refusals["DELETE", "pods"] = [BUSY]
+    assert run() == 7
+    (name,) = server.names("pods")
+    assert (
+        f"`kubectl --namespace shop delete pod/{name} secret/{name}` removes them." in capfd.readouterr().err
+    )
+
+
+def test_a_pod_that_is_refused_leaves_no_secret(
+    run: Callable[[], int], server: ApiServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.refusals["POST", "pods"] = [(403, {})]
+    assert run() == 126
+    assert "The cluster refuses. not now (status 403)" in capfd.readouterr().err
+    assert server.objects == {}
+
+
+def test_the_pod_of_another_command_of_that_name_stays(
+    run: Callable[[], int], server: ApiServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.status = ENDED
+    server.refusals["DELETE", "pods"] = [(403, {})]
+    server.refusals["DELETE", "secrets"] = [(403, {})]
+    run()
+    server.refusals.clear()
+    before = set(server.objects)
+    assert run() == 126
+    assert "already exists" in capfd.readouterr().err
+    assert set(server.objects) == before
+    assert len(before) == 2

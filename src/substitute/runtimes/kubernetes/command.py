@@ -66,6 +66,8 @@ class _Command:
         self._api, self._settings, self._root, self._name = api, settings, root, name
         self._signal = 0
         self._is_told = False
+        self._is_anothers = False
+        """Whether the pod of that name is not this command's."""
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """The signal that this program got: the pod gets its own, at the next look."""
@@ -77,13 +79,12 @@ class _Command:
         prefix = prefix_of(self._root)
         name = objects.command_name(self._name, prefix)
         pod = self._pod(argv, container, prefix)
-        self._api.apply(objects.secret(name, prefix, environment))
-        self._create(pod)
         try:
+            self._api.apply(objects.secret(name, prefix, environment))
+            self._create(pod)
             return self._follow(name)
         finally:
-            self._api.delete("Pod", name, grace=0)
-            self._api.delete("Secret", name)
+            self._remove(name)
 
     def _create(self, pod: dict[str, Any]) -> None:
         """Make it; where a first try was not answered, it may be there already."""
@@ -92,7 +93,21 @@ class _Command:
         except Refused as refused:
             found = self._api.get("Pod", pod["metadata"]["name"]) if refused.status == _EXISTS else None
             if found is None or found["metadata"]["labels"] != pod["metadata"]["labels"]:
+                self._is_anothers = found is not None
                 raise
+
+    def _remove(self, name: str) -> None:
+        """Remove both, unless they are another command's. How the command ended stays what it was."""
+        if self._is_anothers:
+            return
+        try:
+            self._api.delete("Pod", name, grace=0)
+            self._api.delete("Secret", name)
+        except RuntimeFailedError as error:
+            sys.stderr.write(
+                f"Its pod and its Secret may be left in the cluster. {error.reason} "
+                f"`kubectl --namespace {self._api.namespace} delete pod/{name} secret/{name}` removes them.\n"
+            )
 
     def _pod(self, argv: Sequence[str], container: Container, prefix: str) -> dict[str, Any]:
         own = {**objects.labels(prefix, self._name), objects.STARTED: str(time.time_ns())}
