@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.runtimes.kubernetes import command, logs
+from substitute.core.polling import wait_until
+from substitute.runtimes.kubernetes import command, logs, pods
 from substitute.runtimes.kubernetes.api import api_of
 from substitute.runtimes.kubernetes.failures import Refused, Silent
 from tests.unit.api_server import ApiServer, served
@@ -121,6 +124,9 @@ ENDED = {
 }
 
 
+RUNS = {"phase": "Running", "containerStatuses": [{"state": {"running": {}}, "restartCount": 0}]}
+
+
 @pytest.fixture
 def run(api: Api, settings: Settings, tmp_path: Path) -> Iterator[Callable[[], int]]:
     """Runs the program of a command in this process; its exit status."""
@@ -181,3 +187,43 @@ def test_the_pod_of_another_command_of_that_name_stays(
     assert "already exists" in capfd.readouterr().err
     assert set(server.objects) == before
     assert len(before) == 2
+
+
+def test_a_command_that_finds_no_node_fails_with_what_the_scheduler_says(
+    run: Callable[[], int],
+    server: ApiServer,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nowhere = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available: no memory."}
+    server.status = {"phase": "Pending", "conditions": [nowhere]}
+    monkeypatch.setattr(pods, "PLACING", 0.1)
+    assert run() == 126
+    assert "The cluster cannot run it. 0/3 nodes are available: no memory." in capfd.readouterr().err
+    assert server.objects == {}
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_command_whose_user_may_not_see_its_pod_any_more_fails(
+    run: Callable[[], int], server: ApiServer, capfd: pytest.CaptureFixture[str], status: int
+) -> None:
+    server.status = RUNS
+    server.refusals["GET", "pods"] = [(0, {}), (status, {})]
+    assert run() == 126
+    assert f"The cluster refuses. not now (status {status})" in capfd.readouterr().err
+
+
+def test_a_signal_ends_a_command_while_the_server_is_silent(
+    run: Callable[[], int], server: ApiServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.status = RUNS
+
+    def interrupt() -> None:
+        wait_until(lambda: len(server.asked) > 8, 30, 0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    server.refusals["GET", "pods"] = [(0, {}), BUSY]
+    server.refusals["DELETE", "pods"] = [BUSY]
+    Thread(target=interrupt, daemon=True).start()
+    assert run() == 128 + signal.SIGINT
+    assert "Its pod and its Secret may be left in the cluster." in capfd.readouterr().err

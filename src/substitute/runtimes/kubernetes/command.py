@@ -37,7 +37,7 @@ _GRACE = 30
 """Seconds from the stop signal on, which is what a cluster gives by default."""
 _CANNOT = 126
 """The exit status of what cannot be run, as in a shell."""
-_EXISTS = 409
+_EXISTS, _MAY_NOT = 409, (401, 403)
 _SIGNALLED = 128
 
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return command.run(argv, container, environment)
     except RuntimeFailedError as error:
-        sys.stderr.write(f"{error.reason}\n")
+        sys.stderr.write(f"{error}\n")
         return _CANNOT
 
 
@@ -139,11 +139,16 @@ class _Command:
         seen: list[pods.Pod] = []
         obstacles = pods.Obstacles()
         written = Written(self._api, lambda: seen, BEGINNING)
+        began = time.monotonic()
         while True:
             try:
                 found = self._api.get("Pod", name)
-            except (Silent, Refused):  # it goes on without who asks
-                time.sleep(_PAUSE)
+            except (Silent, Refused) as error:
+                if self._signal:
+                    return _SIGNALLED + self._signal
+                if isinstance(error, Refused) and error.status in _MAY_NOT:
+                    raise
+                time.sleep(_PAUSE)  # it goes on without who asks
                 continue
             if found is None:
                 sys.stderr.write("Its pod was removed.\n")
@@ -155,8 +160,9 @@ class _Command:
             sys.stdout.flush()
             if status is not None:
                 return _SIGNALLED + self._signal if self._signal else status
-            if why := obstacles.lasting(pods.obstacle([found], ()), time.monotonic()):
-                raise RuntimeFailedError("The cluster cannot run it.", fact=why)
+            waits = pods.unscheduled([found]) if time.monotonic() - began > pods.PLACING else ""
+            if why := obstacles.lasting(pods.obstacle([found], ()), time.monotonic()) or waits:
+                raise RuntimeFailedError("The cluster cannot run it.", fact=why, cure=pods.cure(why))
             if self._signal and not self._is_told:
                 self._is_told = True
                 self._api.delete("Pod", name, grace=_GRACE)

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
 Pod = dict[str, Any]
 
+PLACING = 60.0
+"""Seconds that a cluster may take to find a node for a pod: one that grows by itself starts one."""
+
 _NO_LOGIN = (
     "401 unauthorized",
     "403 forbidden",

@@ -49,8 +49,6 @@ _SHORTLY = 0.1
 """Seconds between two looks at the cluster. Its own parts tell each other within some hundredths."""
 _PULLING = 600.0
 """Seconds that a node may take to fetch an image."""
-_PLACING = 60.0
-"""Seconds that the cluster may take to find a node: one that grows by itself starts one."""
 _GONE = 15.0
 """Seconds that a pod may take to be gone after it was killed. Longer takes only one whose node is gone."""
 _NOTICED = 1.0
@@ -318,7 +316,7 @@ class Kubernetes(BesideBase):
             pods = self._of_this_start(name, found)
             if len(pods) >= _wanted(found) and all(map(states.has_begun, pods)):
                 return True
-            waits = states.unscheduled(pods) if time.monotonic() - began > _PLACING else ""
+            waits = states.unscheduled(pods) if time.monotonic() - began > states.PLACING else ""
             why = states.obstacle(pods, found.get("status", {}).get("conditions") or ())
             if why := obstacles.lasting(why, time.monotonic()) or waits:
                 cure = states.cure(why)
