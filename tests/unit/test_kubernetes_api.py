@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from threading import Thread
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from substitute.core.model.programs import Container, Limits
 from substitute.core.polling import wait_until
 from substitute.runtimes.kubernetes import command, logs, pods
 from substitute.runtimes.kubernetes.api import api_of
+from substitute.runtimes.kubernetes.engine import ClusterEngine
 from substitute.runtimes.kubernetes.failures import Refused, Silent
 from tests.unit.api_server import ApiServer, served
 
@@ -131,18 +132,13 @@ RUNS = {"phase": "Running", "containerStatuses": [{"state": {"running": {}}, "re
 def run(api: Api, settings: Settings, tmp_path: Path) -> Iterator[Callable[[], int]]:
     """Runs the program of a command in this process; its exit status."""
     del api
-    (root := tmp_path / "root").mkdir()
-    told = {
-        "settings": settings.dump(),
-        "root": str(root),
-        "name": "shop_release",
-        "image": "r/shop@sha256:1",
-        "mounts": [],
-        "variables": [],
-    }
+    container = Container("r/shop@sha256:1", limits=Limits(memory=1 << 20, cpu=0.5))
+    engine = ClusterEngine(tmp_path / "root", settings)
+    program = engine.running(["migrate"], container, name="shop_release", variables=())
+    arguments = program[program.index(command.__name__) + 1 :]
     heeded = [signal.SIGTERM, signal.SIGINT]
     earlier = [signal.getsignal(number) for number in heeded]
-    yield lambda: command.main([json.dumps(told), "migrate"])
+    yield lambda: command.main(arguments)
     for number, handler in zip(heeded, earlier, strict=True):
         signal.signal(number, handler)
 
@@ -151,6 +147,15 @@ def test_a_command_ends_as_its_pod_does_and_leaves_nothing(run: Callable[[], int
     server.status = ENDED
     assert run() == 7
     assert server.objects == {}
+
+
+def test_a_command_may_use_what_an_instance_may(run: Callable[[], int], server: ApiServer) -> None:
+    server.status = ENDED
+    server.refusals["DELETE", "pods"] = [(403, {})]
+    run()
+    (pod,) = (one for one in server.objects.values() if one["kind"] == "Pod")
+    may = {"memory": "1048576", "cpu": "500m"}
+    assert pod["spec"]["containers"][0]["resources"] == {"limits": may, "requests": may}
 
 
 def test_how_a_command_ended_is_told_though_its_pod_cannot_be_removed(

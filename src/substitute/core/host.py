@@ -365,6 +365,7 @@ class Host:
             app.image.id,
             tuple(Mount(app.shared_directory / one, inside / one) for one in map(_plain, app.shared)),
             dict.fromkeys(endpoints, port) if port else {},
+            app.limits,
         )
 
     def _fields(self, app: App, slot: SlotRecord, instance: InstanceRecord) -> dict[str, str]:

@@ -100,6 +100,8 @@ class Container:
     mounts: tuple[Mount, ...] = ()
     published: Mapping[Endpoint, int] = field(default_factory=dict)
     """The port inside that each endpoint leads to; without any it is on this machine's own network."""
+    limits: Limits = field(default_factory=Limits)
+    """What a command in it may use. An instance has those of its program."""
 
 
 @dataclass(frozen=True)

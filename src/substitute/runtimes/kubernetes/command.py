@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from substitute.core.model.errors import RuntimeFailedError
-from substitute.core.model.programs import Container, Mount
+from substitute.core.model.programs import Container, Limits, Mount
 from substitute.linux.root_names import prefix_of
 from substitute.runtimes.kubernetes import objects, pods
 from substitute.runtimes.kubernetes.access import Settings
@@ -46,7 +46,9 @@ def main(arguments: Sequence[str]) -> int:
     told, argv = json.loads(arguments[0]), list(arguments[1:])
     settings, root = Settings.load(told["settings"]), Path(told["root"])
     container = Container(
-        told["image"], tuple(Mount(Path(source), Path(target)) for source, target in told["mounts"])
+        told["image"],
+        tuple(Mount(Path(source), Path(target)) for source, target in told["mounts"]),
+        limits=Limits(memory=told["memory"], cpu=told["cpu"]),
     )
     command = _Command(api_of(settings), settings, root, told["name"])
     signal.signal(signal.SIGTERM, command.stop)
@@ -120,6 +122,7 @@ class _Command:
             "args": argv[1:],
             "envFrom": [{"secretRef": {"name": name}}],
             "securityContext": {"allowPrivilegeEscalation": False},
+            **objects.limits(container.limits),
         }
         if places := objects.mounts(container, self._root):
             its["volumeMounts"] = places

@@ -147,6 +147,8 @@ class ClusterEngine:
             "name": name,
             "image": container.image,
             "mounts": [[str(one.source), str(one.target)] for one in container.mounts],
+            "memory": container.limits.memory,
+            "cpu": container.limits.cpu,
             "variables": list(variables),
         }
         program = [sys.executable, "-P", "-m", "substitute.runtimes.kubernetes.command"]
