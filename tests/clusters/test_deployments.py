@@ -106,6 +106,7 @@ def test_status_logs_and_down_know_a_cluster(site: ClusterSite) -> None:
     eventually(lambda: "GET /here" in site.run("logs", "a", "-n", "50").stdout, "the log has the request")
     site.run("down")
     assert site.pods() == []
+    assert site.left("deployments,services,secrets") == [], "the ports are given back"
     site.run("up")
     assert fetch(site.url).startswith("v1 ")
 
@@ -137,9 +138,10 @@ def test_logs_are_followed_from_one_version_to_the_next(site: ClusterSite) -> No
 # -- all that an app has around it ---------------------------------------------------------------------
 
 
-def test_release_run_workers_and_crons_have_pods_of_their_own(site: ClusterSite) -> None:
+def test_release_run_workers_and_crons_have_pods_of_their_own(site: ClusterSite, tmp_path: Path) -> None:
+    site.quota(memory="1Gi", cpu="2")
     site.configure(
-        more='env = { WHO = "it" }\n'
+        more='env = { WHO = "it" }\nlimits = { memory = "128M", cpu = 0.2 }\n'
         """release = ["echo $WHO migrates $VERSION"]\n"""
         """[app.shop.process.worker]\nstart = "/bin/sh -c 'trap \\"exit 0\\" TERM; echo works; sleep 1000 & wait'"\n"""
         """[app.shop.cron.tick]\nat = "@yearly"\ncommand = "echo ticks $WHO"\n"""
@@ -149,6 +151,12 @@ def test_release_run_workers_and_crons_have_pods_of_their_own(site: ClusterSite)
     eventually(lambda: "works" in site.run("logs", "a_worker_1").stdout, "the worker's log is told")
     ran = site.run("run", "--", "/bin/sh", "-c", "echo $WHO; exit 7", exit_status=7)
     assert ran.stdout == "it\n"
+    with (tmp_path / "dump").open("w+") as dump:
+        dump.write("it")
+        dump.seek(0)
+        with site.popen("run", "--", "/bin/cat", stdin=dump) as refused:
+            assert "has no standard input" in refused.communicate(timeout=60)[1]
+    assert refused.returncode == 2
     site.run("cron", "run", "tick")
     eventually(lambda: "ticks it" in site.run("logs", "cron-tick").stdout, "the cron has run")
     site.run("deploy", "v2")

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_CORE = "/api/v1/namespaces/shop"
-
 
 class ApiServer:
     """What it has, what it was asked, and what it is to refuse."""
@@ -38,7 +36,7 @@ class ApiServer:
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any] | str, dict[str, str]]:
         """Status, body and headers."""
-        if refusals := self.refusals.get((method, path.removeprefix(_CORE).split("/")[1])):
+        if refusals := self.refusals.get((method, _in_namespace(path).split("/")[0])):
             status, headers = refusals.pop(0) if len(refusals) > 1 else refusals[0]
             if status:
                 return status, {"message": "not now"}, headers
@@ -56,7 +54,7 @@ class ApiServer:
     def _found(self, method: str, path: str) -> tuple[int, dict[str, Any] | str]:
         if path.endswith("/log"):
             return 200, self.log
-        if method == "GET" and path.count("/") == _CORE.count("/") + 1:
+        if method == "GET" and "/" not in _in_namespace(path):
             return 200, {"items": [one for at, one in self.objects.items() if at.startswith(f"{path}/")]}
         if path not in self.objects:
             return 404, {"message": "not found"}
@@ -64,7 +62,12 @@ class ApiServer:
 
     def names(self, kind: str) -> list[str]:
         """Of the objects of a kind that are there."""
-        return [path.rpartition("/")[2] for path in self.objects if path.startswith(f"{_CORE}/{kind}/")]
+        found = (_in_namespace(path).split("/") for path in self.objects)
+        return [name for its, name in found if its == kind]
+
+
+def _in_namespace(path: str) -> str:
+    return path.partition("/namespaces/shop/")[2]
 
 
 @contextmanager
@@ -120,7 +123,7 @@ def served(place: Path, server: ApiServer) -> Iterator[Settings]:
     }
     (place / "kubeconfig").write_text(json.dumps(kubeconfig))  # JSON is YAML
     try:
-        yield Settings(str(place / "kubeconfig"))
+        yield Settings(str(place / "kubeconfig"), namespace="shop")
     finally:
         http.shutdown()
         thread.join()

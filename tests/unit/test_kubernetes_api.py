@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from substitute.core.model.programs import Container, Limits
+from substitute.core.model.errors import RemainsError
+from substitute.core.model.programs import Container, Limits, Program
+from substitute.core.model.slots import Endpoint
 from substitute.core.polling import wait_until
-from substitute.runtimes.kubernetes import command, logs, pods
+from substitute.linux.root_names import prefix_of
+from substitute.runtimes.kubernetes import command, logs, objects, pods
 from substitute.runtimes.kubernetes.api import api_of
 from substitute.runtimes.kubernetes.engine import ClusterEngine
 from substitute.runtimes.kubernetes.failures import Refused, Silent
+from substitute.runtimes.kubernetes.runtime import Kubernetes
 from tests.unit.api_server import ApiServer, served
+from tests.unit.fakes.runtime import FakeRuntime
+from tests.unit.fakes.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -232,3 +238,38 @@ def test_a_signal_ends_a_command_while_the_server_is_silent(
     Thread(target=interrupt, daemon=True).start()
     assert run() == 128 + signal.SIGINT
     assert "Its pod and its Secret may be left in the cluster." in capfd.readouterr().err
+
+
+# -- what `down` leaves -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def runtime(api: Api, settings: Settings, tmp_path: Path) -> Kubernetes:
+    """With a slot that nothing runs in."""
+    of = prefix_of(tmp_path)
+    its = Container("r/shop@sha256:1", (), {Endpoint("10.0.0.1", 30001): 8080})
+    program = Program("shop_a", "", tmp_path, {"A": "1"}, tmp_path / "log", 1.0, container=its, replicas=0)
+    api.apply(objects.secret("shop_a", of, program.environment))
+    api.apply(objects.service(program, its, of))
+    api.apply(objects.deployment(program, its, prefix=of, root=tmp_path, started="1", claim=""))
+    return Kubernetes(FakeRuntime(World()), tmp_path, settings)
+
+
+def test_down_gives_back_what_a_slot_had(runtime: Kubernetes, server: ApiServer) -> None:
+    assert len(server.objects) == 3
+    runtime.shutdown()
+    assert server.objects == {}
+
+
+@pytest.mark.parametrize("kind", ["services", "secrets", "deployments"])
+def test_what_down_could_not_remove_is_told_and_found_again(
+    runtime: Kubernetes, server: ApiServer, kind: str
+) -> None:
+    server.refusals["DELETE", kind] = [(403, {})]
+    with pytest.raises(RemainsError) as caught:
+        runtime.shutdown()
+    assert "The cluster refuses. not now (status 403)" in caught.value.reason
+    assert "`kubectl --namespace shop delete services,secrets,deployments --selector" in caught.value.cure
+    server.refusals.clear()
+    runtime.shutdown()
+    assert server.objects == {}

@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from substitute.core.model.errors import RuntimeFailedError
+from substitute.core.model.errors import RemainsError, RuntimeFailedError
 from substitute.core.model.programs import SIGTERM, Inspection, Process, Stopped
 from substitute.core.polling import wait_until, wait_while
 from substitute.linux.root_names import prefix_of
@@ -230,11 +230,20 @@ class Kubernetes(BesideBase):
 
     def shutdown(self) -> None:
         """Remove what is left of this root in the cluster, and with it the ports of its slots."""
-        with suppress(Silent, Refused):
+        try:
             for one in self._deployments():
                 if not _wanted(one):
                     self._remove(one["metadata"]["name"])
-        self._base.shutdown()
+        except (Silent, Refused) as error:
+            place = f"--namespace {self._settings.namespace} " if self._settings.namespace else ""
+            raise RemainsError(
+                "What the slots had in the cluster may be left there, and their ports with it.",
+                fact=error.reason,
+                cure="Type `substitute down` again when it can be. Where no other edge leads there, `kubectl "
+                f"{place}delete services,secrets,deployments --selector {ROOT}={self._prefix}` does the same.",
+            ) from error
+        finally:
+            self._base.shutdown()
 
     # -- deeds ----------------------------------------------------------------------------------
 
@@ -348,7 +357,7 @@ class Kubernetes(BesideBase):
         self._api.merge("Deployment", name_of(name), {"spec": {"replicas": 0}})
 
     def _remove(self, name: str) -> None:
-        for kind in ("Deployment", "Service", "Secret"):
+        for kind in ("Service", "Secret", "Deployment"):  # the last is what the others are found by
             self._api.delete(kind, name)
 
 
