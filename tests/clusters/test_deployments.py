@@ -141,9 +141,10 @@ def test_logs_are_followed_from_one_version_to_the_next(site: ClusterSite) -> No
 def test_release_run_workers_and_crons_have_pods_of_their_own(site: ClusterSite, tmp_path: Path) -> None:
     site.quota(memory="1Gi", cpu="2")
     site.configure(
-        more='env = { WHO = "it" }\nlimits = { memory = "128M", cpu = 0.2 }\n'
+        more='env = { WHO = "it" }\nlimits = { memory = "128M", cpu = "20%" }\n'
         """release = ["echo $WHO migrates $VERSION"]\n"""
         """[app.shop.process.worker]\nstart = "/bin/sh -c 'trap \\"exit 0\\" TERM; echo works; sleep 1000 & wait'"\n"""
+        """limits = { memory = "64M", cpu = "10%" }\n"""
         """[app.shop.cron.tick]\nat = "@yearly"\ncommand = "echo ticks $WHO"\n"""
     )
     assert "it migrates v1" in site.run("deploy", "v1").stdout
@@ -280,6 +281,31 @@ def test_who_may_not_is_told_what(site: ClusterSite) -> None:
     site.configure()
     failed = site.run("deploy", "v1", exit_status=4).stderr
     assert "is forbidden" in failed
+    assert "docs/kubernetes.md has the Role that is needed." in failed
+
+
+def test_a_port_that_another_service_has_is_said(site: ClusterSite) -> None:
+    port = {"port": 80, "nodePort": site.node_ports[0]}
+    theirs = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "theirs", "namespace": site.namespace},
+        "spec": {"type": "NodePort", "ports": [port]},
+    }
+    site.cluster.apply(theirs)
+    failed = site.run("deploy", "v1", exit_status=4).stderr
+    assert "provided port is already allocated" in failed
+    assert "`kubectl get services --all-namespaces` shows which" in failed
+
+
+def test_a_quota_that_is_exceeded_is_said(site: ClusterSite) -> None:
+    site.quota(memory="64Mi", cpu="1")
+    failed = site.run("deploy", "v1", exit_status=4).stderr
+    assert "for each process too" in failed
+    site.configure(more='limits = { memory = "128M", cpu = "20%" }\n')
+    failed = site.run("deploy", "v1", exit_status=4).stderr
+    assert "exceeded quota" in failed
+    assert "Raise the ResourceQuota" in failed
 
 
 def test_while_the_api_server_is_gone_the_app_serves(site: ClusterSite) -> None:

@@ -34,12 +34,15 @@ class ApiServer:
         self.refusals: dict[tuple[str, str], list[tuple[int, dict[str, str]]]] = defaultdict(list)
         """By method and kind, as ``pods``: the next answers, each a status and headers. The last one stays."""
 
+        self.says = "not now"
+        """The reason for them."""
+
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any] | str, dict[str, str]]:
         """Status, body and headers."""
         if refusals := self.refusals.get((method, _in_namespace(path).split("/")[0])):
             status, headers = refusals.pop(0) if len(refusals) > 1 else refusals[0]
             if status:
-                return status, {"message": "not now"}, headers
+                return status, {"message": self.says}, headers
         if method in {"POST", "PATCH"}:
             return *self._made(method, path, json.loads(body)), {}
         return *self._found(method, path), {}

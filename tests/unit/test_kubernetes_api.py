@@ -123,6 +123,37 @@ def test_what_is_no_matter_of_being_busy_is_asked_once(api: Api, server: ApiServ
     assert len(server.asked) == 2
 
 
+@pytest.mark.parametrize(
+    ("status", "said", "helps"),
+    [
+        (401, "Unauthorized", "get a new one"),
+        (
+            403,
+            'secrets is forbidden: User "me" cannot list resource "secrets"',
+            "docs/kubernetes.md has the Role",
+        ),
+        (403, 'pods "it" is forbidden: exceeded quota: all', "Raise the ResourceQuota"),
+        (
+            422,
+            "spec.ports[0].nodePort: Invalid value: 30001: provided port is already allocated",
+            "shows which",
+        ),
+        (
+            422,
+            "provided port is not in the valid range. The range is 30000-32767",
+            "Write `ports` from that range.",
+        ),
+    ],
+)
+def test_a_refusal_says_what_helps(api: Api, server: ApiServer, status: int, said: str, helps: str) -> None:
+    server.refusals["GET", "pods"] = [(status, {})]
+    server.says = said
+    with pytest.raises(Refused) as caught:
+        api.get("Pod", "it")
+    assert said in caught.value.fact
+    assert helps in caught.value.cure
+
+
 # -- a command in its pod -----------------------------------------------------------------------------
 
 ENDED = {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from substitute.runtimes.kubernetes.access import Credentials, read
-from substitute.runtimes.kubernetes.failures import Refused, Silent
+from substitute.runtimes.kubernetes.failures import Refused, Silent, cure_of
 
 if TYPE_CHECKING:
     import ssl
@@ -249,6 +249,6 @@ def _refused(status: int, answer: bytes) -> Refused:
         said = str(json.loads(answer)["message"])
     except (ValueError, KeyError, TypeError):
         said = answer.decode(errors="replace").strip()
-    refused = Refused("The cluster refuses.", fact=f"{said} (status {status})")
+    refused = Refused("The cluster refuses.", fact=f"{said} (status {status})", cure=cure_of(said, status))
     refused.status = status
     return refused

@@ -289,7 +289,9 @@ class Kubernetes(BesideBase):
                 self._api.apply(service(program, container, self._prefix))
             return _process(self._api.apply(body))
         except Refused as refused:
-            raise RuntimeFailedError(f"{program.name} cannot be started.", fact=refused.fact) from refused
+            raise RuntimeFailedError(
+                f"{program.name} cannot be started.", fact=refused.fact, cure=refused.cure
+            ) from refused
 
     def _require_claim(self) -> None:
         claim = self._settings.claim
