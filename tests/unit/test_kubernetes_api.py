@@ -255,8 +255,12 @@ def test_a_command_whose_user_may_not_see_its_pod_any_more_fails(
     assert f"The cluster refuses. not now (status {status})" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("seen", [(0, {}), BUSY])
 def test_a_signal_ends_a_command_while_the_server_is_silent(
-    run: Callable[[], int], server: ApiServer, capfd: pytest.CaptureFixture[str]
+    run: Callable[[], int],
+    server: ApiServer,
+    capfd: pytest.CaptureFixture[str],
+    seen: tuple[int, dict[str, str]],
 ) -> None:
     server.status = RUNS
 
@@ -264,7 +268,7 @@ def test_a_signal_ends_a_command_while_the_server_is_silent(
         wait_until(lambda: len(server.asked) > 8, 30, 0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
-    server.refusals["GET", "pods"] = [(0, {}), BUSY]
+    server.refusals["GET", "pods"] = [(0, {}), seen]
     server.refusals["DELETE", "pods"] = [BUSY]
     Thread(target=interrupt, daemon=True).start()
     assert run() == 128 + signal.SIGINT

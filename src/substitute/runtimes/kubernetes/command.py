@@ -146,6 +146,10 @@ class _Command:
         while True:
             try:
                 found = self._api.get("Pod", name)
+                status = pods.exit_status(found) if found else None
+                if self._signal and not self._is_told and status is None:
+                    self._api.delete("Pod", name, grace=_GRACE)
+                    self._is_told = True
             except (Silent, Refused) as error:
                 if self._signal:
                     return _SIGNALLED + self._signal
@@ -157,7 +161,6 @@ class _Command:
                 sys.stderr.write("Its pod was removed.\n")
                 return _SIGNALLED + (self._signal or signal.SIGKILL)
             seen[:] = [found]
-            status = pods.exit_status(found)
             for line in written.lines(ended=status is not None):
                 sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
@@ -166,9 +169,6 @@ class _Command:
             waits = pods.unscheduled([found]) if time.monotonic() - began > pods.PLACING else ""
             if why := obstacles.lasting(pods.obstacle([found], ()), time.monotonic()) or waits:
                 raise RuntimeFailedError("The cluster cannot run it.", fact=why, cure=pods.cure(why))
-            if self._signal and not self._is_told:
-                self._is_told = True
-                self._api.delete("Pod", name, grace=_GRACE)
             time.sleep(_PAUSE)
 
 

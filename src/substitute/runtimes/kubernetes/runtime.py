@@ -239,7 +239,7 @@ class Kubernetes(BesideBase):
             raise RemainsError(
                 "What the slots had in the cluster may be left there, and their ports with it.",
                 fact=error.reason,
-                cure="Type `substitute down` again when it can be. Where no other edge leads there, `kubectl "
+                cure="When that is mended, type `substitute down` again. Where no other edge leads there, `kubectl "
                 f"{place}delete services,secrets,deployments --selector {ROOT}={self._prefix}` does the same.",
             ) from error
         finally:
