@@ -105,6 +105,7 @@ bench: .venv/.dev
 	$(BIN)/python -m bench.hosts
 	$(BIN)/python -m bench.comparison
 	$(BIN)/python -m bench.containers
+	if tools/kubernetes/build; then tools/packages $(KUBERNETES) && $(BIN)/python -m bench.kubernetes; fi
 
 MINUTES ?= 30
 soak: .venv/.dev

@@ -50,6 +50,21 @@ class ClusterSite(Site):
         found: list[dict[str, Any]] = json.loads(told)["items"]
         return found
 
+    def quota(self, *, memory: str, cpu: str) -> None:
+        """From now on a pod needs limits, and all together have these."""
+        hard = {f"limits.{kind}": most for kind, most in (("memory", memory), ("cpu", cpu))}
+        head = {"name": "all", "namespace": self.namespace}
+        self.cluster.apply(
+            {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": head, "spec": {"hard": hard}}
+        )
+
+    def left(self, kinds: str, selector: str = "substitute/root") -> list[str]:
+        """What there is of these kinds, as ``service/shop-a``."""
+        told = self.cluster.kubectl(
+            *("get", kinds, "--namespace", self.namespace, "--selector", selector, "--output", "name")
+        )
+        return told.split()
+
     def claim(self, name: str, mode: str) -> None:
         """A PersistentVolumeClaim that offers `mode`; what it has lies on the first node, and pods are placed there."""
         node = next(iter(self.cluster.nodes))

@@ -106,6 +106,7 @@ def test_status_logs_and_down_know_a_cluster(site: ClusterSite) -> None:
     eventually(lambda: "GET /here" in site.run("logs", "a", "-n", "50").stdout, "the log has the request")
     site.run("down")
     assert site.pods() == []
+    assert site.left("deployments,services,secrets") == [], "the ports are given back"
     site.run("up")
     assert fetch(site.url).startswith("v1 ")
 
@@ -137,11 +138,13 @@ def test_logs_are_followed_from_one_version_to_the_next(site: ClusterSite) -> No
 # -- all that an app has around it ---------------------------------------------------------------------
 
 
-def test_release_run_workers_and_crons_have_pods_of_their_own(site: ClusterSite) -> None:
+def test_release_run_workers_and_crons_have_pods_of_their_own(site: ClusterSite, tmp_path: Path) -> None:
+    site.quota(memory="1Gi", cpu="2")
     site.configure(
-        more='env = { WHO = "it" }\n'
+        more='env = { WHO = "it" }\nlimits = { memory = "128M", cpu = "20%" }\n'
         """release = ["echo $WHO migrates $VERSION"]\n"""
         """[app.shop.process.worker]\nstart = "/bin/sh -c 'trap \\"exit 0\\" TERM; echo works; sleep 1000 & wait'"\n"""
+        """limits = { memory = "64M", cpu = "10%" }\n"""
         """[app.shop.cron.tick]\nat = "@yearly"\ncommand = "echo ticks $WHO"\n"""
     )
     assert "it migrates v1" in site.run("deploy", "v1").stdout
@@ -149,6 +152,12 @@ def test_release_run_workers_and_crons_have_pods_of_their_own(site: ClusterSite)
     eventually(lambda: "works" in site.run("logs", "a_worker_1").stdout, "the worker's log is told")
     ran = site.run("run", "--", "/bin/sh", "-c", "echo $WHO; exit 7", exit_status=7)
     assert ran.stdout == "it\n"
+    with (tmp_path / "dump").open("w+") as dump:
+        dump.write("it")
+        dump.seek(0)
+        with site.popen("run", "--", "/bin/cat", stdin=dump) as refused:
+            assert "has no standard input" in refused.communicate(timeout=60)[1]
+    assert refused.returncode == 2
     site.run("cron", "run", "tick")
     eventually(lambda: "ticks it" in site.run("logs", "cron-tick").stdout, "the cron has run")
     site.run("deploy", "v2")
@@ -272,6 +281,31 @@ def test_who_may_not_is_told_what(site: ClusterSite) -> None:
     site.configure()
     failed = site.run("deploy", "v1", exit_status=4).stderr
     assert "is forbidden" in failed
+    assert "docs/kubernetes.md has the Role that is needed." in failed
+
+
+def test_a_port_that_another_service_has_is_said(site: ClusterSite) -> None:
+    port = {"port": 80, "nodePort": site.node_ports[0]}
+    theirs = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "theirs", "namespace": site.namespace},
+        "spec": {"type": "NodePort", "ports": [port]},
+    }
+    site.cluster.apply(theirs)
+    failed = site.run("deploy", "v1", exit_status=4).stderr
+    assert "provided port is already allocated" in failed
+    assert "`kubectl get services --all-namespaces` shows which" in failed
+
+
+def test_a_quota_that_is_exceeded_is_said(site: ClusterSite) -> None:
+    site.quota(memory="64Mi", cpu="1")
+    failed = site.run("deploy", "v1", exit_status=4).stderr
+    assert "for each process too" in failed
+    site.configure(more='limits = { memory = "128M", cpu = "20%" }\n')
+    failed = site.run("deploy", "v1", exit_status=4).stderr
+    assert "exceeded quota" in failed
+    assert "Raise the ResourceQuota" in failed
 
 
 def test_while_the_api_server_is_gone_the_app_serves(site: ClusterSite) -> None:

@@ -213,3 +213,25 @@ def test_an_edge_that_dies_in_a_deployment_is_followed_by_the_other_one_and_foll
 def pods(edge: Edge) -> int:
     """How many there are, in both slots."""
     return len(edge.cluster.kubectl("get", "pods", "--namespace", _NAMESPACE, "--output", "name").split())
+
+
+def test_after_down_on_both_one_line_of_the_page_removes_what_they_told_each_other(edges: Edges) -> None:
+    for edge in edges:
+        edge.run("down")
+    cluster = edges[0].cluster
+    line = re.search(
+        r"^    kubectl -n shop (delete .* --selector substitute/root)$",
+        (DOCS / "kubernetes.md").read_text(),
+        re.MULTILINE,
+    )
+    assert line
+
+    def left() -> list[str]:
+        kinds = "deployments,services,secrets,leases"
+        where = ("--namespace", _NAMESPACE, "--selector", "substitute/root", "--output", "name")
+        return cluster.kubectl("get", kinds, *where).split()
+
+    kinds = {one.partition("/")[0] for one in left()}
+    assert kinds == {"secret", "lease.coordination.k8s.io"}, "the ports are given back"
+    cluster.kubectl("--namespace", _NAMESPACE, *line[1].split())
+    assert left() == []

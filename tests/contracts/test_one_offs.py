@@ -156,3 +156,42 @@ def test_what_cannot_be_executed_ends_as_in_a_shell(tmp_path: Path, argv: list[s
     ended = Programs().logged(argv, log, directory=tmp_path, environment=ENVIRONMENT, on_start=lambda _: None)
     assert ended.status == status
     assert argv[0] in log.read_text()
+
+
+# -- standard input -----------------------------------------------------------------------------------
+
+LOOK = "from substitute.linux.one_offs import Programs; print(Programs().input().name)"
+
+
+def seen(shell: str) -> str:
+    """What is in standard input there; `$LOOK` stands for the program that looks."""
+    line = shell.replace("$LOOK", f'"{sys.executable}" -c "{LOOK}"')
+    return subprocess.run(["sh", "-c", line], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("shell", "found"),
+    [
+        ("$LOOK </dev/null", "NONE"),
+        ("$LOOK <&-", "NONE"),
+        ("$LOOK <empty", "NONE"),
+        (": | (cat; $LOOK)", "NONE"),
+        ("$LOOK <file", "WAITS"),
+        ("(cat >/dev/null; $LOOK) <file", "NONE"),
+        (
+            "(echo some; : >written; cat fifo >/dev/null) | (until [ -e written ]; do :; done; $LOOK; : >fifo)",
+            "WAITS",
+        ),
+        ("cat fifo | ($LOOK; : >fifo)", "MAY_COME"),
+    ],
+)
+def test_what_is_in_standard_input_is_known_and_not_read(shell: str, found: str) -> None:
+    Path("file").write_text("some\n")
+    Path("empty").touch()
+    os.mkfifo("fifo")
+    assert seen(shell) == found
+
+
+def test_at_a_terminal_something_may_come() -> None:
+    with Terminal([sys.executable, "-c", LOOK]) as terminal:
+        terminal.expect("MAY_COME")

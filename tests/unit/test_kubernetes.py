@@ -355,3 +355,18 @@ def test_why_none_will_run() -> None:
     nowhere = pod({})
     nowhere["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]
     assert pods.unscheduled([nowhere]) == "0/3 nodes"
+
+
+@pytest.mark.parametrize(
+    ("why", "helps"),
+    [
+        ("ImagePullBackOff: r/shop@sha256:1: not found", "have `substitute deploy COMMIT` build it again"),
+        ("ImagePullBackOff: 401 unauthorized", "imagePullSecrets"),
+        ('pods "shop-a-1" is forbidden: exceeded quota: all', "Raise the ResourceQuota"),
+        ('pods "shop-a-1" is forbidden: failed quota: all: must specify limits.cpu', "write `limits.memory`"),
+        ("0/3 nodes", ""),
+    ],
+)
+def test_what_helps_against_what_stands_in_the_way(why: str, helps: str) -> None:
+    assert helps in pods.cure(why)
+    assert bool(pods.cure(why)) == bool(helps)

@@ -29,3 +29,12 @@ def test_so_many_sequences_of_the_model_are_run_as_a_page_says() -> None:
     assert long
     usual = f"runs {FEW} sequences of {LENGTH} commands and mishaps, the same ones at each change"
     assert f"{usual}, and {int(long[1]):,} random" in text
+
+
+def test_make_bench_measures_all_that_can_be_measured() -> None:
+    """But what takes as long as it is told."""
+    benches = ROOT / "bench"
+    named = {file.stem for file in benches.glob("*.py") if "__main__" in file.read_text()}
+    named |= {file.parent.name for file in benches.glob("*/__main__.py")}
+    recipe = (ROOT / "Makefile").read_text().partition("\nbench:")[2].partition("\n\n")[0]
+    assert set(re.findall(r"-m bench\.(\w+)", recipe)) == named - {"soak"}

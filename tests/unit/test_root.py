@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from substitute.core.deploy.deployment import deploy
-from substitute.core.model.errors import InterruptedByUserError, LockedError, NothingServesError, UsageError
+from substitute.core.model.errors import (
+    InterruptedByUserError,
+    LockedError,
+    NothingServesError,
+    RemainsError,
+    UsageError,
+)
+from substitute.core.model.events import Warned
 from substitute.core.model.slots import SlotName
 from substitute.core.operate import manual, root
 from substitute.core.operate.status import observe
@@ -174,3 +181,18 @@ def test_status_of_an_app_that_was_never_worked_on_writes_nothing(shop: Shop) ->
     (seen,) = observe(shop.host, [shop.app])["apps"]
     assert (seen["live"], seen["next_deploy"], seen["slots"]["a"]["port"]) == (None, "a", 3001)
     assert shop.host.journal.names() == []
+
+
+def test_what_is_left_of_a_runtime_elsewhere_is_told_and_all_is_down(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shutdown() -> None:
+        raise RemainsError("Ports may be left.", cure="Remove them.")
+
+    deploy(shop.host, shop.app)
+    monkeypatch.setattr(shop.host.runtime, "shutdown", shutdown)
+    root.down(shop.host, [shop.app], everything=True)
+    assert [one.message for one in shop.events if isinstance(one, Warned)] == [
+        "Ports may be left.\nRemove them."
+    ]
+    assert shop.world.running == {}

@@ -46,6 +46,9 @@ def run(call: Call, words: tuple[str, ...], slot: str | None, app: str | None, *
     Several run it at the same time: each line that is written has the host's name before it, and CMD has no standard
     input.
 
+    In a cluster CMD has no standard input, and its output is lines of text. A file or a pipe with something in it is
+    refused.
+
     With --detach, "logs run-7" shows what it writes, and "stop run-7" ends it.
     """
     from substitute.core.model.slots import SlotName  # noqa: PLC0415

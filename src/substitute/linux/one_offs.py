@@ -7,14 +7,20 @@ is looked at, and has its own process group.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import select
 import signal
+import stat
+import sys
+import termios
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from substitute.core.polling import wait_while
 from substitute.core.ports.commands import Finished
+from substitute.core.ports.one_offs import Input
 from substitute.io.signals import held_signals
 from substitute.linux.processes import group_of, identify, signal_group, wait_for_end
 from substitute.linux.terminal import Job, Relay
@@ -46,6 +52,18 @@ class Programs:
     def is_at_terminal(self) -> bool:
         """Standard input, output or error is one."""
         return any(map(os.isatty, (0, 1, 2)))
+
+    def input(self) -> Input:
+        """By its kind; of a pipe or a socket by how much is in it, and whether it is at its end."""
+        try:
+            about = os.fstat(0)
+            if stat.S_ISREG(about.st_mode):
+                return Input.WAITS if about.st_size > os.lseek(0, 0, os.SEEK_CUR) else Input.NONE
+            if stat.S_ISFIFO(about.st_mode) or stat.S_ISSOCK(about.st_mode):
+                return _in_a_pipe()
+        except OSError:  # it is closed
+            return Input.NONE
+        return Input.MAY_COME if os.isatty(0) else Input.NONE
 
     def attached(
         self,
@@ -115,6 +133,15 @@ class Programs:
         signal_group(process, signal.SIGKILL)
         wait_while(lambda: group_of(process), _GRACE, _TICK)
         return True
+
+
+def _in_a_pipe() -> Input:
+    count = fcntl.ioctl(0, termios.FIONREAD, bytes(4))
+    if int.from_bytes(count, sys.byteorder):
+        return Input.WAITS
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    return Input.NONE if poll.poll(0) else Input.MAY_COME
 
 
 class _Program:

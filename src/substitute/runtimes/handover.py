@@ -136,8 +136,10 @@ class RuntimeHandover:
 
     def shutdown(self) -> None:
         """Shuts both down."""
-        self._earlier.shutdown()
-        self._later.shutdown()
+        try:
+            self._earlier.shutdown()
+        finally:
+            self._later.shutdown()
 
     def _keeper(self, name: str) -> Runtime:
         """The later one where both do: what the earlier one has left of a balancer ends by itself."""

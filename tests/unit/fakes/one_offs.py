@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from substitute.core.model.programs import Process
 from substitute.core.ports.commands import Finished
+from substitute.core.ports.one_offs import Input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +21,16 @@ class FakeOneOffs:
     """Commands that run until they are ended."""
 
     world: World
+    given: Input = Input.NONE
 
     def myself(self) -> Process:
         return self._born("substitute")
 
     def is_at_terminal(self) -> bool:
         return False
+
+    def input(self) -> Input:
+        return self.given
 
     def attached(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from substitute.core.model.environment import IN_A_RUN
 from substitute.core.model.errors import RuntimeFailedError
 from substitute.core.ports.commands import Finished
+from substitute.core.ports.one_offs import Input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,9 @@ class ModelOneOffs:
 
     def is_at_terminal(self) -> bool:
         return True
+
+    def input(self) -> Input:
+        return Input.NONE
 
     def attached(
         self,

@@ -141,6 +141,10 @@ class RuntimeFailedError(DeploymentFailedError):
     """A process could not be started or stopped."""
 
 
+class RemainsError(RuntimeFailedError):
+    """Nothing runs any more, and something that was made for it could not be removed."""
+
+
 class NotReadyError(DeploymentFailedError):
     """An instance did not become ready, or did not stay so."""
 

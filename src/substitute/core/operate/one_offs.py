@@ -28,6 +28,7 @@ from substitute.core.interrupts import Interrupts, ends_soon
 from substitute.core.model.errors import RuntimeFailedError, UsageError
 from substitute.core.model.events import Notice, Output, RunBegan, Warned
 from substitute.core.model.records import RunRecord
+from substitute.core.ports.one_offs import Input
 from substitute.core.state.deployment_log import remove_old
 
 if TYPE_CHECKING:
@@ -50,10 +51,11 @@ _LOGS = 50
 def run(host: Host, app: App, argv: Sequence[str], *, slot: SlotName | None = None) -> int:
     """Run `argv` in the live version of `app`, or in `slot`, with the terminal or the pipes of this process.
 
-    Its exit status, 128 + n for a signal. Raises UsageError where nothing is live, or the slot holds no finished build,
-    LockedError where a deployment is under way that may be about to change the slot.
+    Its exit status, 128 + n for a signal. Raises UsageError where nothing is live, the slot holds no finished build, or
+    what is to be read cannot be given to it; LockedError where a deployment is under way that may be about to change
+    the slot.
     """
-    place, record = _begin(host, app, argv, slot, detached=False)
+    place, record = _begin(host, app, argv, slot, reads=True)
 
     def start(on_start: Callable[[Process], None]) -> Finished:
         command = command_of(host, place, record, argv, terminal=host.one_offs.is_at_terminal())
@@ -73,7 +75,7 @@ def run_in_lines(host: Host, app: App, argv: Sequence[str], *, slot: SlotName | 
 
     It has no standard input. Raises as `run` does, and InterruptedByUserError: then it was ended.
     """
-    place, record = _begin(host, app, argv, slot, detached=False)
+    place, record = _begin(host, app, argv, slot)
     host.emit(RunBegan(record.name, app.name, place.slot.name))
 
     def start(on_start: Callable[[Process], None]) -> Finished:
@@ -156,9 +158,15 @@ def log_of(app: App, run: RunRecord) -> Path:
 
 
 def _begin(
-    host: Host, app: App, argv: Sequence[str], name: SlotName | None, *, detached: bool
+    host: Host,
+    app: App,
+    argv: Sequence[str],
+    name: SlotName | None,
+    *,
+    detached: bool = False,
+    reads: bool = False,
 ) -> tuple[Place, RunRecord]:
-    """Where it runs, and how it is noted."""
+    """Where it runs, and how it is noted; `reads`: it is to have the standard input of this process."""
     while True:
         live = live_slot(host, app)
         elsewhere = name is not None and name is not live.name
@@ -170,10 +178,25 @@ def _begin(
                 user=host.user,
                 detached=detached,
             )
+            if reads and place.slot.clustered:
+                _require_no_input(host, place)
             if detached and not place.app.image.id:  # nobody would look into its log
                 _must_be_there(argv[0], place, place.environment(wanted))
             if record := note(host, wanted, live=not elsewhere):
                 return place, record
+
+
+def _require_no_input(host: Host, place: Place) -> None:
+    """Tell that a command in a cluster has no input. Raises UsageError where it would miss some."""
+    given = host.one_offs.input()
+    if given is Input.WAITS:
+        raise UsageError(
+            "Nothing was run: in a cluster a command has no standard input, and here is something in it.",
+            cure=f"`kubectl exec -i deployment/{place.app.name}-{place.slot.name} -- CMD` gives it to a command in a "
+            "pod that runs. With `</dev/null` CMD runs without.",
+        )
+    if given is Input.MAY_COME:
+        host.emit(Notice("In a cluster a command has no standard input: what you type does not reach it."))
 
 
 def _must_be_there(program: str, place: Place, environment: Mapping[str, str]) -> None:

@@ -17,6 +17,7 @@ from substitute.core.model.errors import (
     InterruptedByUserError,
     LockedError,
     NothingServesError,
+    RemainsError,
     SubstituteError,
     UsageError,
 )
@@ -158,7 +159,14 @@ def down(host: Host, apps: Iterable[App], *, everything: bool) -> None:
             with only_expected():
                 keep_scheduler(host, ends=True)
                 host.balancer.stop()
-                host.runtime.shutdown()
+                _end_runtime(host)
+
+
+def _end_runtime(host: Host) -> None:
+    try:
+        host.runtime.shutdown()
+    except RemainsError as error:
+        host.emit(Warned(str(error)))
 
 
 def _pause_guests(host: Host) -> dict[str, SubstituteError]:

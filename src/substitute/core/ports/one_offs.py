@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -10,6 +11,17 @@ if TYPE_CHECKING:
 
     from substitute.core.model.programs import Process
     from substitute.core.ports.commands import Finished
+
+
+class Input(Enum):
+    """What there is in standard input."""
+
+    NONE = auto()
+    """Nothing, and nothing comes: it is closed, empty, or /dev/null."""
+    MAY_COME = auto()
+    """Nothing yet: a terminal, or a pipe that somebody may write into."""
+    WAITS = auto()
+    """A file that has not been read to its end, or a pipe with something in it."""
 
 
 class OneOffs(Protocol):
@@ -25,6 +37,9 @@ class OneOffs(Protocol):
 
     def is_at_terminal(self) -> bool:
         """Whether a command that is `attached` would be at a terminal."""
+
+    def input(self) -> Input:
+        """What a command that is `attached` would find in its standard input. None of it is read."""
 
     def attached(
         self,

@@ -132,4 +132,7 @@ class Runtime(Protocol):
         """
 
     def shutdown(self) -> None:
-        """End the runtime itself, where it is a process of ours and nothing runs in it any more."""
+        """End the runtime itself, where it is a process of ours and nothing runs in it any more.
+
+        Raises RemainsError where that is done, and something of it elsewhere could not be removed.
+        """

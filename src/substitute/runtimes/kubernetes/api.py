@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from substitute.runtimes.kubernetes.access import Credentials, read
-from substitute.runtimes.kubernetes.failures import Refused, Silent
+from substitute.runtimes.kubernetes.failures import Refused, Silent, cure_of
 
 if TYPE_CHECKING:
     import ssl
@@ -29,7 +29,11 @@ _GIVEN_UP = 5.0
 _MANAGER = "substitute"
 """The field manager of what is applied: the server tells its fields from those that others have set."""
 _APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
-_UNAUTHORIZED, _NOT_FOUND, _BUSY, _FAULT = 401, 404, 429, 500
+_UNAUTHORIZED, _NOT_FOUND, _BUSY, _FAULT, _OVERLOADED = 401, 404, 429, 500, 503
+_TRIES = 3
+"""How often it is asked while it is busy: that passes, as when one of several servers ends."""
+_PAUSE, _LONGEST_PAUSE = 0.5, 2.0
+"""Seconds between two of these, where the server does not say; and at most."""
 _RECENT = 0.05
 """Seconds for which a list is told again that was asked for: who waits looks more often than a cluster changes."""
 _CORE, _GROUPS = "api/v1", {"Deployment": "apis/apps/v1", "Lease": "apis/coordination.k8s.io/v1"}
@@ -147,18 +151,30 @@ class Api:
         if method != "GET":
             self._recent.clear()
         target = self._access.path + path + (f"?{urlencode(query)}" if query else "")
-        status, answer = self._exchange(method, target, body, form)
+        status, answer = self._asked(method, target, body, form)
         if status == _UNAUTHORIZED and self._credentials.renew():
             self._close()
-            status, answer = self._exchange(method, target, body, form)
+            status, answer = self._asked(method, target, body, form)
         if status == _BUSY or status >= _FAULT:
             raise self._no_answer(_refused(status, answer).fact)
         if status >= 400:
             raise _refused(status, answer)
         return answer
 
-    def _exchange(self, method: str, target: str, body: object, form: str) -> tuple[int, bytes]:
-        """One question and its answer. A kept connection may have been closed meanwhile: then over a new one."""
+    def _asked(self, method: str, target: str, body: object, form: str) -> tuple[int, bytes]:
+        """Ask once, and again while the server says that it is busy: then it has done nothing."""
+        for tried in range(1, _TRIES + 1):
+            status, answer, after = self._exchange(method, target, body, form)
+            if status not in {_BUSY, _OVERLOADED} or tried == _TRIES:
+                break
+            time.sleep(min(after, _LONGEST_PAUSE))
+        return status, answer
+
+    def _exchange(self, method: str, target: str, body: object, form: str) -> tuple[int, bytes, float]:
+        """One question, its answer, and after how many seconds to ask again where the server is busy.
+
+        A kept connection may have been closed meanwhile: then over a new one.
+        """
         if self._silent and time.monotonic() - self._silent[0] < _GIVEN_UP:
             raise self._silent[1]
         data = None if body is None else json.dumps(body).encode()
@@ -177,7 +193,7 @@ class Api:
                             time.monotonic(),
                             parsedate_to_datetime(told.headers["Date"]).timestamp(),
                         )
-                    return told.status, told.read()
+                    return told.status, told.read(), _pause(told.headers["Retry-After"])
                 except (OSError, http.client.HTTPException) as error:
                     self._close()
                     # What was made twice is the same, and what a POST has made is found when it is refused as there.
@@ -223,11 +239,16 @@ class _Connection(http.client.HTTPSConnection):
         self.sock = self._tls.wrap_socket(plain, server_hostname=self._server_name)
 
 
+def _pause(said: str | None) -> float:
+    """Seconds until the next try, by a Retry-After."""
+    return float(said) if said and said.isdecimal() else _PAUSE
+
+
 def _refused(status: int, answer: bytes) -> Refused:
     try:
         said = str(json.loads(answer)["message"])
     except (ValueError, KeyError, TypeError):
         said = answer.decode(errors="replace").strip()
-    refused = Refused("The cluster refuses.", fact=f"{said} (status {status})")
+    refused = Refused("The cluster refuses.", fact=f"{said} (status {status})", cure=cure_of(said, status))
     refused.status = status
     return refused

@@ -37,7 +37,7 @@ _GRACE = 30
 """Seconds from the stop signal on, which is what a cluster gives by default."""
 _CANNOT = 126
 """The exit status of what cannot be run, as in a shell."""
-_EXISTS = 409
+_EXISTS, _MAY_NOT = 409, (401, 403)
 _SIGNALLED = 128
 
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return command.run(argv, container, environment)
     except RuntimeFailedError as error:
-        sys.stderr.write(f"{error.reason}\n")
+        sys.stderr.write(f"{error}\n")
         return _CANNOT
 
 
@@ -67,6 +67,8 @@ class _Command:
         self._limits = limits
         self._signal = 0
         self._is_told = False
+        self._is_anothers = False
+        """Whether the pod of that name is not this command's."""
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """The signal that this program got: the pod gets its own, at the next look."""
@@ -78,13 +80,12 @@ class _Command:
         prefix = prefix_of(self._root)
         name = objects.command_name(self._name, prefix)
         pod = self._pod(argv, container, prefix)
-        self._api.apply(objects.secret(name, prefix, environment))
-        self._create(pod)
         try:
+            self._api.apply(objects.secret(name, prefix, environment))
+            self._create(pod)
             return self._follow(name)
         finally:
-            self._api.delete("Pod", name, grace=0)
-            self._api.delete("Secret", name)
+            self._remove(name)
 
     def _create(self, pod: dict[str, Any]) -> None:
         """Make it; where a first try was not answered, it may be there already."""
@@ -93,7 +94,21 @@ class _Command:
         except Refused as refused:
             found = self._api.get("Pod", pod["metadata"]["name"]) if refused.status == _EXISTS else None
             if found is None or found["metadata"]["labels"] != pod["metadata"]["labels"]:
+                self._is_anothers = found is not None
                 raise
+
+    def _remove(self, name: str) -> None:
+        """Remove both, unless they are another command's. How the command ended stays what it was."""
+        if self._is_anothers:
+            return
+        try:
+            self._api.delete("Pod", name, grace=0)
+            self._api.delete("Secret", name)
+        except RuntimeFailedError as error:
+            sys.stderr.write(
+                f"Its pod and its Secret may be left in the cluster. {error.reason} "
+                f"`kubectl --namespace {self._api.namespace} delete pod/{name} secret/{name}` removes them.\n"
+            )
 
     def _pod(self, argv: Sequence[str], container: Container, prefix: str) -> dict[str, Any]:
         own = {**objects.labels(prefix, self._name), objects.STARTED: str(time.time_ns())}
@@ -126,27 +141,33 @@ class _Command:
         seen: list[pods.Pod] = []
         obstacles = pods.Obstacles()
         written = Written(self._api, lambda: seen, BEGINNING)
+        began = time.monotonic()
         while True:
             try:
                 found = self._api.get("Pod", name)
-            except (Silent, Refused):  # it goes on without who asks
-                time.sleep(_PAUSE)
+                status = pods.exit_status(found) if found else None
+                if self._signal and not self._is_told and status is None:
+                    self._api.delete("Pod", name, grace=_GRACE)
+                    self._is_told = True
+            except (Silent, Refused) as error:
+                if self._signal:
+                    return _SIGNALLED + self._signal
+                if isinstance(error, Refused) and error.status in _MAY_NOT:
+                    raise
+                time.sleep(_PAUSE)  # it goes on without who asks
                 continue
             if found is None:
                 sys.stderr.write("Its pod was removed.\n")
                 return _SIGNALLED + (self._signal or signal.SIGKILL)
             seen[:] = [found]
-            status = pods.exit_status(found)
             for line in written.lines(ended=status is not None):
                 sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
             if status is not None:
                 return _SIGNALLED + self._signal if self._signal else status
-            if why := obstacles.lasting(pods.obstacle([found], ()), time.monotonic()):
-                raise RuntimeFailedError("The cluster cannot run it.", fact=why)
-            if self._signal and not self._is_told:
-                self._is_told = True
-                self._api.delete("Pod", name, grace=_GRACE)
+            waits = pods.unscheduled([found]) if time.monotonic() - began > pods.PLACING else ""
+            if why := obstacles.lasting(pods.obstacle([found], ()), time.monotonic()) or waits:
+                raise RuntimeFailedError("The cluster cannot run it.", fact=why, cure=pods.cure(why))
             time.sleep(_PAUSE)
 
 

@@ -18,21 +18,35 @@ if TYPE_CHECKING:
     from substitute.runtimes.kubernetes.api import Api
     from substitute.runtimes.kubernetes.pods import Pod
 
-BEGINNING = "1970-01-01T00:00:00Z"
+BEGINNING = 0
 """Before whatever was written."""
 _PAUSE = 0.3
 """Seconds between two looks: each is a question to the API server for each pod."""
 _SEVERAL = 10
 """Characters of a pod's name that tell it from the others, where several write."""
 
-_STAMP = re.compile(r"\d{4}-\d\d-\d\dT")
-Line = tuple[str, str]
-"""When it was written, as text that is ordered as time is, and what."""
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
+_SECOND = 1_000_000_000
+Line = tuple[int, str]
+"""When it was written, in nanoseconds since the epoch, and what."""
 
 
-def now() -> str:
-    """This moment, as the API writes times."""
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+def now() -> int:
+    """This moment, as the time of a line is counted."""
+    return time.time_ns()
+
+
+def moment(stamp: str) -> int | None:
+    """The time that a node has written before a line, in nanoseconds since the epoch; None where it is none.
+
+    Each node writes the time of its own zone.
+    """
+    if found := _STAMP.fullmatch(stamp):
+        second, fraction, zone = found.groups(default="")
+        with suppress(ValueError):
+            whole = round(datetime.fromisoformat(second + zone).timestamp())
+            return whole * _SECOND + int(fraction.ljust(9, "0"))
+    return None
 
 
 def last(api: Api, pods: Iterable[Pod], count: int) -> list[str]:
@@ -49,12 +63,12 @@ def last(api: Api, pods: Iterable[Pod], count: int) -> list[str]:
 class Written:
     """The lines of whatever pods have a name, from a moment on, each once (see `core.ports.runtime.Log`)."""
 
-    def __init__(self, api: Api, look: Callable[[], Sequence[Pod]], since: str) -> None:
-        """`look` gives the pods of the name."""
+    def __init__(self, api: Api, look: Callable[[], Sequence[Pod]], since: int) -> None:
+        """`look` gives the pods of the name; `since` is in nanoseconds since the epoch."""
         self._api = api
         self._look = look
         self._since = since
-        self._read: dict[str, str] = {}
+        self._read: dict[str, int] = {}
         """When the latest line was written that was read, by pods."""
         self._next = 0.0
 
@@ -93,10 +107,10 @@ def _lines(api: Api, pod: Pod, query: dict[str, str]) -> list[Line]:
     with suppress(RuntimeFailedError):
         told = api.log(pod["metadata"]["name"], timestamps="true", **query)
         cut = (line.partition(" ") for line in told.split("\n"))
-        return [(when, text.rstrip("\r")) for when, _, text in cut if _STAMP.match(when)]
+        return [(when, text.rstrip("\r")) for stamp, _, text in cut if (when := moment(stamp)) is not None]
     return []
 
 
-def _second(when: str) -> str:
-    """Its whole second: the API takes nothing finer."""
-    return f"{when[:19]}Z"
+def _second(when: int) -> str:
+    """Its whole second, as the API is asked: it takes nothing finer."""
+    return datetime.fromtimestamp(when // _SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from substitute.runtimes.kubernetes.failures import cure_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 Pod = dict[str, Any]
+
+PLACING = 60.0
+"""Seconds that a cluster may take to find a node for a pod: one that grows by itself starts one."""
 
 _NO_LOGIN = (
     "401 unauthorized",
@@ -17,6 +22,8 @@ _NO_LOGIN = (
     "authentication required",
 )
 """What engines of nodes say of a registry that does not know them."""
+_NO_IMAGE = ("not found", "manifest unknown")
+"""And of an image that is not there."""
 _HOPELESS = frozenset(
     {
         "ImagePullBackOff",
@@ -109,7 +116,12 @@ def cure(why: str) -> str:
             "The nodes need a login there, of their own: give the namespace's default service account "
             "imagePullSecrets (docs/kubernetes.md)."
         )
-    return ""
+    if is_pull and any(said in why.lower() for said in _NO_IMAGE):
+        return (
+            "The registry does not have it any more: push it again, or have `substitute deploy COMMIT` build it "
+            "again."
+        )
+    return cure_of(why)
 
 
 class Obstacles:

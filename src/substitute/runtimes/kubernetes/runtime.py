@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from substitute.core.model.errors import RuntimeFailedError
+from substitute.core.model.errors import RemainsError, RuntimeFailedError
 from substitute.core.model.programs import SIGTERM, Inspection, Process, Stopped
 from substitute.core.polling import wait_until, wait_while
 from substitute.linux.root_names import prefix_of
@@ -49,8 +49,6 @@ _SHORTLY = 0.1
 """Seconds between two looks at the cluster. Its own parts tell each other within some hundredths."""
 _PULLING = 600.0
 """Seconds that a node may take to fetch an image."""
-_PLACING = 60.0
-"""Seconds that the cluster may take to find a node: one that grows by itself starts one."""
 _GONE = 15.0
 """Seconds that a pod may take to be gone after it was killed. Longer takes only one whose node is gone."""
 _NOTICED = 1.0
@@ -232,11 +230,20 @@ class Kubernetes(BesideBase):
 
     def shutdown(self) -> None:
         """Remove what is left of this root in the cluster, and with it the ports of its slots."""
-        with suppress(Silent, Refused):
+        try:
             for one in self._deployments():
                 if not _wanted(one):
                     self._remove(one["metadata"]["name"])
-        self._base.shutdown()
+        except (Silent, Refused) as error:
+            place = f"--namespace {self._settings.namespace} " if self._settings.namespace else ""
+            raise RemainsError(
+                "What the slots had in the cluster may be left there, and their ports with it.",
+                fact=error.reason,
+                cure="When that is mended, type `substitute down` again. Where no other edge leads there, `kubectl "
+                f"{place}delete services,secrets,deployments --selector {ROOT}={self._prefix}` does the same.",
+            ) from error
+        finally:
+            self._base.shutdown()
 
     # -- deeds ----------------------------------------------------------------------------------
 
@@ -282,7 +289,9 @@ class Kubernetes(BesideBase):
                 self._api.apply(service(program, container, self._prefix))
             return _process(self._api.apply(body))
         except Refused as refused:
-            raise RuntimeFailedError(f"{program.name} cannot be started.", fact=refused.fact) from refused
+            raise RuntimeFailedError(
+                f"{program.name} cannot be started.", fact=refused.fact, cure=refused.cure
+            ) from refused
 
     def _require_claim(self) -> None:
         claim = self._settings.claim
@@ -318,7 +327,7 @@ class Kubernetes(BesideBase):
             pods = self._of_this_start(name, found)
             if len(pods) >= _wanted(found) and all(map(states.has_begun, pods)):
                 return True
-            waits = states.unscheduled(pods) if time.monotonic() - began > _PLACING else ""
+            waits = states.unscheduled(pods) if time.monotonic() - began > states.PLACING else ""
             why = states.obstacle(pods, found.get("status", {}).get("conditions") or ())
             if why := obstacles.lasting(why, time.monotonic()) or waits:
                 cure = states.cure(why)
@@ -350,7 +359,7 @@ class Kubernetes(BesideBase):
         self._api.merge("Deployment", name_of(name), {"spec": {"replicas": 0}})
 
     def _remove(self, name: str) -> None:
-        for kind in ("Deployment", "Service", "Secret"):
+        for kind in ("Service", "Secret", "Deployment"):  # the last is what the others are found by
             self._api.delete(kind, name)
 
 
