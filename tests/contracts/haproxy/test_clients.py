@@ -48,6 +48,13 @@ def test_who_has_the_token_gets_what_is_held_and_nobody_else(site: Site) -> None
     assert ask(site.listen, path)[:2] == (404, OVER)
 
 
+def test_who_previews_a_version_gets_it_while_both_share_the_requests_too(site: Site) -> None:
+    for held in SlotName:
+        site.balancer.route([replace(site.shop(50, 50), preview=Preview(TOKEN, held))])
+        clients = [f"substitute={number}; substitute-preview={TOKEN}" for number in range(10)]
+        assert {ask(site.listen, Cookie=cookie)[1] for cookie in clients} == {f"{held}0"}
+
+
 def test_a_client_stays_with_the_version_that_it_met(site: Site) -> None:
     site.route(70, 30)
     met: dict[str, str] = {}

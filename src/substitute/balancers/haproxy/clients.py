@@ -89,15 +89,18 @@ def staying(backend: Backend, *, unless_by: str = "") -> list[str]:
     of = {SlotName.A: "{ var(txn.below) -m int le 0 }", SlotName.B: "{ var(txn.below) -m int gt 0 }"}
     if checks.among(backend):
         return [*lines, *_of_slot(backend, of)]
+    previewed, drawn_to = [], []
     for slot in SlotName:
         mine = [server for server, each in of_servers(backend) if each.slot is slot]
         for left, server in zip(range(len(mine), 0, -1), mine, strict=True):
             chance = f" {{ rand({left}) eq 0 }}" if left > 1 else ""
-            lines += [
-                f"    use-server {server} if {{ var(txn.preview) -m str {name}/{slot} }}{chance}",
-                f"    use-server {server} if {of[slot]} {{ srv_weight({name}/{server}) gt 0 }}{chance}",
-            ]
-    return lines
+            previewed.append(
+                f"    use-server {server} if {{ var(txn.preview) -m str {name}/{slot} }}{chance}"
+            )
+            drawn_to.append(
+                f"    use-server {server} if {of[slot]} {{ srv_weight({name}/{server}) gt 0 }}{chance}"
+            )
+    return [*lines, *previewed, *drawn_to]
 
 
 def _of_slot(backend: Backend, drawn: Mapping[SlotName, str]) -> Iterator[str]:
