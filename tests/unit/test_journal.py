@@ -226,3 +226,19 @@ def test_what_a_command_of_the_version_before_notes_of_its_instance_is_carried_o
         earlier.execute("UPDATE slot SET process = NULL, share = 0 WHERE name = 'a'")
         assert not journal.app("shop").slots[SlotName.A].started
         journal.close()
+
+
+def test_what_is_written_by_who_has_it_open_twice_outlives_a_reader(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    reader = (
+        "import pathlib, sys; from substitute.core.state.journal import Journal\n"
+        "made = Journal(pathlib.Path(sys.argv[1]))\n"
+    )
+    command = [sys.executable, "-c"]
+    with closing(Journal(path)) as first, closing(Journal(path)):
+        subprocess.run([*command, reader + "made.close()", str(path)], check=True)
+        first.remember("live", "b")
+        told = subprocess.run(
+            [*command, reader + "print(made.fact('live'))", str(path)], check=True, capture_output=True
+        )
+    assert told.stdout == b"b\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -56,7 +57,7 @@ class Database:
         self._keep_reserve()
 
     def _open(self) -> None:
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._make()
         self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
         try:
             self._db.row_factory = sqlite3.Row
@@ -69,6 +70,19 @@ class Database:
         except SubstituteError:
             self._db.close()
             raise
+
+    def _make(self) -> None:
+        """Make the file where it is missing.
+
+        One that is there must not be opened beside SQLite: when it is closed again, the locks are gone that this
+        process has on it by another connection. Then the next command that ends removes the log which that one still
+        writes to, and what it writes is lost.
+        """
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            if not os.access(self.path, os.R_OK | os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path)) from None
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
