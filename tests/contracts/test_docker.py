@@ -22,6 +22,7 @@ from substitute.probing.instances import LocalInstances
 from substitute.runtimes.docker.api import Absent, Api, Silent
 from substitute.runtimes.docker.runtime import Docker
 from substitute.runtimes.supervisord import runtime as supervisord
+from substitute.values import replace
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -276,6 +277,18 @@ def test_what_docker_cannot_start_is_told_in_its_words_and_leaves_nothing(root: 
     with pytest.raises(RuntimeFailedError, match=r"no-such-program.*not found"):
         root.start("no-such-program", init=False)
     assert root.docker("ps", "--all", "--quiet", f"--filter=name={root.called()}") == ""
+
+
+def test_an_image_that_is_gone_and_a_port_that_is_taken_are_told_with_what_helps(root: Root) -> None:
+    gone = replace(root.docker.container(root.run, init=True), image=f"sha256:{'0' * 64}")
+    with pytest.raises(RuntimeFailedError) as failed:
+        root.start(container=gone)
+    assert "substitute restart" in failed.value.cure, failed.value
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        endpoint = Endpoint("127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(RuntimeFailedError) as failed:
+            root.start(container=root.docker.container(root.run, {endpoint: 80}))
+    assert "ss -ltnp" in failed.value.cure, failed.value
 
 
 def test_a_dockerd_whose_processes_are_not_of_this_machine_is_refused(

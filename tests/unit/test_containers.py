@@ -354,3 +354,28 @@ def test_an_engine_that_is_not_there_is_told_with_what_installs_it(
     with pytest.raises(RuntimeFailedError, match="docker cannot be run"):
         CommandEngine("docker", tmp_path).find("x")
     CommandEngine("docker", tmp_path).end("x")
+
+
+@pytest.mark.parametrize(
+    ("said", "cure"),
+    [
+        (
+            "Cannot connect to the Docker daemon at unix:///run/x. Is the docker daemon running?",
+            "systemctl start",
+        ),
+        ("dial unix /run/x: connect: no such file or directory", "image ls"),
+        ("write /var/lib/docker/x: no space left on device", "docker system df"),
+    ],
+)
+def test_what_an_engine_does_not_do_is_told_with_what_helps(
+    tmp_path: Path, script: Script, said: str, cure: str
+) -> None:
+    engine = CommandEngine("docker", tmp_path)
+    script.refuse("image inspect x", said)
+    script.refuse(f"tag x {engine.name_of('shop', '1')}", said)
+    with pytest.raises(RuntimeFailedError) as failed:
+        engine.find("x")
+    assert cure in failed.value.cure
+    with pytest.raises(RuntimeFailedError) as failed:
+        engine.hold("x", "shop", "1")
+    assert cure in failed.value.cure

@@ -26,6 +26,8 @@ _PATIENCE = 60.0
 _LOADING = 1800.0
 """Seconds that reading an archive may take."""
 _ID = "sha256:"
+_NONE = ("no such image", "no such object", "not known")
+"""What is said of an image that is not there. Of a socket that is not, it is "no such file"."""
 _LOADED = ("Loaded image: ", "Loaded image(s): ", "Loaded image ID: ")
 
 
@@ -113,14 +115,14 @@ class CommandEngine:
         """By `tag`."""
         told = self._ask("tag", image, name)
         if told.status:
-            raise RuntimeFailedError(f"{self.name} does not keep the image {image}.", fact=told.err.strip())
+            raise self._failed(f"{self.name} does not keep the image {image}.", told)
 
     def held(self, app: str) -> Mapping[str, str]:
         """By the list of its images."""
         form = "{{.Repository}}:{{.Tag}} {{.ID}}"
         told = self._ask("image", "ls", "--no-trunc", "--format", form, self.name_of(app, "*"))
         if told.status:
-            raise RuntimeFailedError(f"{self.name} does not tell what it has.", fact=told.err.strip())
+            raise self._failed(f"{self.name} does not tell what it has.", told)
         found = (line.split() for line in told.out.splitlines())
         return {name: f"sha256:{identity.removeprefix('sha256:')}" for name, identity in found}
 
@@ -134,9 +136,9 @@ class CommandEngine:
             return self._found[reference]
         told = self._ask("image", "inspect", reference)
         if told.status:
-            if "no such" in told.err.lower() or "not known" in told.err.lower():
+            if any(said in told.err.lower() for said in _NONE):
                 return None
-            raise RuntimeFailedError(f"{self.name} does not tell what it has.", fact=told.err.strip())
+            raise self._failed(f"{self.name} does not tell what it has.", told)
         (found,) = json.loads(told.out)
         digests = found.get("RepoDigests") or []
         wanted = [one for one in digests if one.partition("@")[0] == _repository(reference)] or digests
@@ -216,6 +218,15 @@ class CommandEngine:
         """By force: its client had the time to pass a signal on."""
         with suppress(RuntimeFailedError):
             self._ask("rm", "--force", f"{self._prefix}-{name}")
+
+    def _failed(self, what: str, told: Captured) -> RuntimeFailedError:
+        said = told.err.lower()
+        cure = f"When `{self.name} image ls` works, type the command again."
+        if "daemon" in said and "running" in said:
+            cure = "Start it: `systemctl start docker`."
+        elif "no space left" in said:
+            cure = f"Make room: `{self.name} system df` shows what images and builds take."
+        return RuntimeFailedError(what, fact=told.err.strip(), cure=cure)
 
     def _ask(self, *argv: str, limit: float = _PATIENCE) -> Captured:
         try:

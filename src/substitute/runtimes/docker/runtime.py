@@ -76,7 +76,7 @@ class Docker(BesideBase):
             self._api.call("POST", f"/containers/{container}/start")
         except Refused as refused:
             self._remove(container)
-            raise RuntimeFailedError(f"{program.name} cannot be started.", fact=refused.fact) from refused
+            raise _not_started(program.name, refused) from refused
         info = self._settled(self._api.get(f"/containers/{container}/json"))
         process = _main(info)
         if process is None:
@@ -247,11 +247,8 @@ class Docker(BesideBase):
             created = self._api.call("POST", "/containers/create", body, query={"name": called})
         except Refused as refused:
             theirs = refused.status == _NOT_SO
-            raise RuntimeFailedError(
-                f"{program.name} cannot be started.",
-                fact=refused.fact,
-                cure=f"`docker rm --force {called}` removes it." if theirs else "",
-            ) from refused
+            cure = f"`docker rm --force {called}` removes it." if theirs else ""
+            raise _not_started(program.name, refused, cure) from refused
         private_directory(self._run)
         notes.write(self._note_file(program.name), Note(created["Id"]))
         found: str = created["Id"]
@@ -385,6 +382,15 @@ class _Either:
     def lines(self, *, ended: bool = False) -> list[str]:
         found = self._contained.lines(ended=ended)
         return found if self._contained.is_there else self._plain.lines(ended=ended)
+
+
+def _not_started(name: str, refused: Refused, cure: str = "") -> RuntimeFailedError:
+    said = refused.fact.lower()
+    if "no such image" in said:
+        cure = "`substitute restart` fetches the image of the live version again, or builds it."
+    elif "already allocated" in said or "address already in use" in said:
+        cure = "`ss -ltnp` shows what has the port: end that, or change `ports`."
+    return RuntimeFailedError(f"{name} cannot be started.", fact=refused.fact, cure=cure)
 
 
 def _main(info: Mapping[str, Any]) -> Process | None:
