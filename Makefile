@@ -9,7 +9,7 @@ DEBIAN := git git-lfs zip zstd haproxy nftables nginx nodejs wrk systemd dbus li
 
 CONTAINERS := docker.io podman runc tini docker-registry apache2-utils
 # Go is not among them: Debian's is too old, and tools/kubernetes/build says which one it needs.
-KUBERNETES := keepalived containerd runc containernetworking-plugins skopeo docker-registry apache2-utils
+KUBERNETES := keepalived containerd runc containernetworking-plugins skopeo docker-registry apache2-utils tzdata
 ENGINES := $(CONTAINERS) $(KUBERNETES) npm golang-go postgresql debootstrap ruby-rails ruby-pg bundler capistrano
 
 .PHONY: setup demo test test-slow test-containers test-kubernetes test-long lint audit check bench soak docs clean

@@ -107,7 +107,10 @@ def node_units(program: Path, name: str, address: str) -> dict[str, str]:
     kubelet = ["--config", f"{PKI}/kubelet.json", "--kubeconfig", f"{PKI}/kubelet.kubeconfig"]
     kubelet += ["--node-ip", address, "--hostname-override", name]
     return {
-        "containerd": _unit(["/usr/bin/containerd", "--config", f"{PKI}/containerd.toml"]),
+        # It writes the times of logs as its node's clock shows them.
+        "containerd": _unit(
+            ["/usr/bin/containerd", "--config", f"{PKI}/containerd.toml"], TZ="Asia/Shanghai"
+        ),
         "kubelet": _unit([str(program), "kubelet", *kubelet]),
         "kube-proxy": _unit([str(program), "kube-proxy", "--config", f"{PKI}/kube-proxy.json"]),
     }
@@ -206,14 +209,15 @@ done
 """
 
 
-def _unit(command: list[str]) -> str:
+def _unit(command: list[str], **variables: str) -> str:
+    more = "".join(f"Environment={name}={value}\n" for name, value in variables.items())
     return f"""\
 [Unit]
 StartLimitIntervalSec=0
 [Service]
 ExecStart={shlex.join(command)}
 Environment=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-Restart=always
+{more}Restart=always
 RestartSec=1
 Delegate=yes
 KillMode=process
