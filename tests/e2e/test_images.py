@@ -226,6 +226,7 @@ def test_a_commit_has_the_image_that_something_else_has_built_of_it(site: ImageS
     assert under_load(site, lambda: site.run("rollback")) == {"1", "2"}
 
 
+@pytest.mark.parametrize("engine", ["docker"], indirect=True)
 def test_as_many_images_stay_as_versions_are_kept_and_what_others_have_named(site: ImageSite) -> None:
     site.image = 'dockerfile = "Dockerfile"\n'
     site.configure(more="releases = 3\n")
