@@ -105,7 +105,7 @@ def test_a_host_without_a_python_is_told_what_to_install(there: There) -> None:
 
 
 def test_a_file_is_brought_and_one_that_differs_is_kept_beside_it(there: There) -> None:
-    bring = (_PLACE, "srv/shop", "substitute.toml", "replace")
+    bring = (_PLACE, "srv/shop", "substitute.toml", "replace", "3")
     file = there.home / "srv" / "shop" / "substitute.toml"
     assert there.run(*bring, given="one").stdout == "written\n"
     assert (file.read_text(), file.stat().st_mode & 0o777) == ("one", 0o600)
@@ -117,7 +117,7 @@ def test_a_file_is_brought_and_one_that_differs_is_kept_beside_it(there: There) 
 
 
 def test_what_is_to_be_there_only_where_it_is_missing_is_left_alone(there: There) -> None:
-    bring = (_PLACE, "shop", "env/shop.env", "missing")
+    bring = (_PLACE, "shop", "env/shop.env", "missing", "3")
     assert there.run(*bring, given="A=1").stdout == "written\n"
     assert there.run(*bring, given="A=2").stdout == "kept\n"
     assert (there.home / "shop" / "env" / "shop.env").read_text() == "A=1"
