@@ -9,7 +9,7 @@ import pytest
 
 from substitute.core.deploy.deployment import deploy, rollback
 from substitute.core.judge.client_counts import ClientCounts
-from substitute.core.model.apps import Canary, CanaryStep
+from substitute.core.model.app_settings import Canary, CanaryStep
 from substitute.core.model.errors import DeploymentFailedError
 from substitute.core.model.events import Compared, Judged, Notice, PhaseStarted, Warned
 from substitute.core.model.programs import Process

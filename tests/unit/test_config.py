@@ -8,7 +8,7 @@ import pytest
 
 from substitute.config import Config, apps, load
 from substitute.config.root import MINIMAL
-from substitute.core.model.apps import Replay
+from substitute.core.model.app_settings import Replay
 from substitute.core.model.errors import ConfigError
 from substitute.core.model.slots import Endpoint, SlotName
 

@@ -9,7 +9,7 @@ import pytest
 
 from substitute.config import apps, load
 from substitute.config.document import describe, document
-from substitute.core.model.apps import Canary, CanaryStep, Waves
+from substitute.core.model.app_settings import Canary, CanaryStep, Waves
 from substitute.core.model.crons import Cron
 from substitute.core.model.secrets import SecretSource
 from tests.unit.test_config import SHOP, loaded, problems

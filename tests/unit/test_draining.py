@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from substitute.core.deploy.deployment import deploy
 from substitute.core.deploy.running.streams import due
-from substitute.core.model.apps import Order, ProcessType, Waves
+from substitute.core.model.app_settings import Waves
+from substitute.core.model.apps import Order, ProcessType
 from substitute.core.model.errors import DeploymentFailedError
 from substitute.core.model.events import Succeeded, Warned
 from substitute.core.model.health import Health

@@ -7,7 +7,7 @@ import pytest
 
 from substitute.core.deploy.deployment import deploy, rollback
 from substitute.core.deploy.readiness.page_comparison import Asked, Pair, differs, wanted
-from substitute.core.model.apps import Replay
+from substitute.core.model.app_settings import Replay
 from substitute.core.model.errors import DeploymentFailedError
 from substitute.core.model.events import Difference, Output, PhaseStarted, Replayed
 from substitute.core.model.slots import Phase, SlotName

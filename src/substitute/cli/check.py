@@ -62,7 +62,7 @@ def check(
     With --hosts or --on it is one host after the other, all with the same commit.
     """
     from substitute.core.check import check  # noqa: PLC0415
-    from substitute.core.model.apps import Trials  # noqa: PLC0415
+    from substitute.core.model.app_settings import Trials  # noqa: PLC0415
 
     site = call.site(call.console.aside if call.json and not call.obeys else None)
     chosen = site.app(app)

@@ -16,7 +16,7 @@ from substitute.cli.options import (
     time_of,
     wait_option,
 )
-from substitute.core.model.apps import Canary
+from substitute.core.model.app_settings import Canary
 from substitute.core.model.errors import UsageError
 from substitute.values import replace
 

@@ -13,7 +13,7 @@ from substitute.cli.options import (
     root_option,
     wait_option,
 )
-from substitute.core.model.apps import Canary
+from substitute.core.model.app_settings import Canary
 from substitute.values import replace
 
 

@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from substitute.config.values import parse_memory, parse_processors
-from substitute.core.model.apps import (
-    App,
+from substitute.core.model.app_settings import (
     AppImage,
     Build,
     Drain,
-    Order,
-    ProcessType,
     Release,
     Secrets,
     Standby,
@@ -20,6 +17,7 @@ from substitute.core.model.apps import (
     Verify,
     Waves,
 )
+from substitute.core.model.apps import App, Order, ProcessType
 from substitute.core.model.crons import Cron
 from substitute.core.model.health import RUNS
 from substitute.core.model.programs import BuildLimits, Limits, Protection

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from substitute.core.host import Host
-from substitute.core.model.apps import App, Build, Drain
+from substitute.core.model.app_settings import Build, Drain
+from substitute.core.model.apps import App
 from substitute.core.model.events import Notice
 from substitute.core.model.health import Health
 from substitute.core.model.slots import Endpoint, Slot, SlotName

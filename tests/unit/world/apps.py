@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.model.apps import App, Build, Drain, Order, ProcessType, Release, Secrets, Verify, Waves
+from substitute.core.model.app_settings import Build, Drain, Release, Secrets, Verify, Waves
+from substitute.core.model.apps import App, Order, ProcessType
 from substitute.core.model.crons import Cron
 from substitute.core.model.health import Health
 from substitute.core.model.programs import Limits

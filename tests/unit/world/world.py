@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from substitute.core.host import Host
-from substitute.core.model.apps import Canary, CanaryStep, Order, Standby
+from substitute.core.model.app_settings import Canary, CanaryStep, Standby
+from substitute.core.model.apps import Order
 from substitute.core.model.errors import SecretError, SubstituteError
 from substitute.core.model.instances import WEB
 from substitute.core.model.programs import Process
@@ -49,7 +50,7 @@ from tests.unit.world.versions import GOOD, Files
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from substitute.core.model.apps import Waves
+    from substitute.core.model.app_settings import Waves
     from substitute.core.model.records import AppRecord, SlotRecord
     from substitute.core.model.secrets import SecretSource
     from tests.unit.world.edges import Both

@@ -22,7 +22,7 @@ from substitute.config.values import (
     choice,
     parse_step,
 )
-from substitute.core.model.apps import Canary, CanaryStep, Replay
+from substitute.core.model.app_settings import Canary, CanaryStep, Replay
 from substitute.core.model.programs import STOP_SIGNALS
 
 if TYPE_CHECKING:

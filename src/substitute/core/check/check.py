@@ -24,7 +24,8 @@ from substitute.core.model.slots import Phase
 
 if TYPE_CHECKING:
     from substitute.core.host import Host
-    from substitute.core.model.apps import App, Trials
+    from substitute.core.model.app_settings import Trials
+    from substitute.core.model.apps import App
     from substitute.core.model.events import Checked
     from substitute.core.model.records import AppRecord
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from substitute.core.model.apps import Trials
+from substitute.core.model.app_settings import Trials
 from substitute.core.model.errors import NotReadyError
 from substitute.core.model.findings import span
 from substitute.core.model.programs import SIGTERM

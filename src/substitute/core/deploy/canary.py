@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from substitute.core.deploy.crashes import MANY, CrashWatch
 from substitute.core.deploy.readiness.readiness import Watch
-from substitute.core.deploy.running.crashes import MANY, CrashWatch
 from substitute.core.judge.client_counts import ClientCounts
 from substitute.core.judge.judge import Judge
 from substitute.core.judge.verdict import End
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from substitute.core.deploy.attempt import Attempt
     from substitute.core.deploy.readiness.started import Started
     from substitute.core.judge.verdict import Numbers, Verdict
-    from substitute.core.model.apps import CanaryStep
+    from substitute.core.model.app_settings import CanaryStep
     from substitute.core.ports.access_log import Answers
 
 _LOOK = 2.0

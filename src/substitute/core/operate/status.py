@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from substitute.core.deploy.running.crashes import LATELY, MANY, crashes
+from substitute.core.deploy.crashes import LATELY, MANY, crashes
 from substitute.core.deploy.versions.rollbacks import what_rollback_is
 from substitute.core.host import log_of
 from substitute.core.model.errors import (

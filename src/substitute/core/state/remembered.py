@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from substitute.core.model.apps import App, Build, Drain, Order, Secrets
+from substitute.core.model.app_settings import Build, Drain, Secrets
+from substitute.core.model.apps import App, Order
 from substitute.core.model.health import Health
 from substitute.core.model.programs import Limits, Protection
 from substitute.core.model.slots import Slot, SlotName

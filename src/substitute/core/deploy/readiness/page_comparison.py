@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from substitute.core.deploy.readiness.started import Started
     from substitute.core.host import Host
-    from substitute.core.model.apps import App, Replay
+    from substitute.core.model.app_settings import Replay
+    from substitute.core.model.apps import App
     from substitute.core.model.health import Health
     from substitute.core.model.instances import InstanceRecord
     from substitute.core.model.records import SlotRecord

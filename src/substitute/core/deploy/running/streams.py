@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from substitute.core.host import Host
-    from substitute.core.model.apps import Waves
+    from substitute.core.model.app_settings import Waves
     from substitute.core.model.events import Drained
     from substitute.core.model.records import SlotRecord
 

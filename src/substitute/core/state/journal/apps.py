@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from substitute.core.model.apps import Waves
+from substitute.core.model.app_settings import Waves
 from substitute.core.model.endpoints import assign, ports_of
 from substitute.core.model.errors import UsageError
 from substitute.core.model.instances import InstanceRecord, web_instances
