@@ -29,7 +29,7 @@ def resolve(call: Call, commit: str | None, app: str | None, *, sha256: str | No
     plan = several.choose(site.host, chosen, commit, sha256=sha256)
     directory, found = chosen.slots[plan.slot].directory, plan.revision.commit
     procfile = "/".join(filter(None, [chosen.directory, "Procfile"]))
-    may = bool(chosen.release) or not site.host.source(chosen).absent(directory, found, [procfile])
+    may = bool(chosen.release.commands) or not site.host.source(chosen).absent(directory, found, [procfile])
     call.console.document(
         {
             "app": chosen.name,
