@@ -100,3 +100,10 @@ def test_a_contract_in_a_commits_message_keeps_a_rollback_from_going_back_across
     site.run("rollback")
     assert "is refused" in site.run("release", "--contract").stdout
     site.run("rollback", exit_status=2)
+
+
+def test_whoever_deploys_to_several_hosts_is_told_whether_one_of_them_has_to_be_first(site: Site) -> None:
+    site.run("deploy")
+    assert site.document("resolve")["may_release"] is False
+    configure(site, NOTE)
+    assert site.document("resolve")["may_release"] is True
