@@ -92,10 +92,8 @@ def test_an_image_that_is_not_there_is_said(site: ClusterSite) -> None:
     image = f"{site.registry.address}/shop:v9"
     assert f"The image {image} cannot be fetched." in failed.stderr
     assert "manifest unknown" in failed.stderr
-    assert (
-        f"`skopeo inspect --no-tags --format '{{{{.Digest}}}}' docker://{image}`; `skopeo login`"
-        in failed.stderr
-    )
+    assert f"`skopeo inspect --no-tags --format '{{{{.Digest}}}}' docker://{image}`" in failed.stderr
+    assert f"`skopeo login {site.registry.address}`" in failed.stderr
 
 
 def test_status_logs_and_down_know_a_cluster(site: ClusterSite) -> None:
